@@ -1,0 +1,53 @@
+"""The verb export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from spcnet.runtime.cli import Commands
+
+
+def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    """export."""
+    export = commands.add_parser("export", help="checkpoint to the ONNX model that the runtime loads")
+    export.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a training run")
+    export.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx", help="model to write")
+    export.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="KEY=VALUE",
+        help="change a field of the tracker config that does not belong to the network; repeat for several",
+    )
+    export.add_argument("--scores", type=Path, metavar="JSON", help="benchmark report to keep in the model")
+    export.set_defaults(run=_export)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def _export(options: argparse.Namespace) -> int:
+    from spcnet.export.onnx import export_onnx
+    from spcnet.export.parity import TOLERANCE, check_parity
+
+    scores = json.loads(options.scores.read_text()) if options.scores else {}
+    model = export_onnx(options.checkpoint, options.out, dict(options.set), scores)
+    parity = check_parity(options.checkpoint, options.out)
+    verdict = "equal" if parity.passed else "NOT equal"
+    print(
+        f"{model.path}: {model.path.stat().st_size} bytes, SHA-256 {model.sha256[:16]}…\n"
+        f"{verdict} to the checkpoint on {parity.patches} patches of video: relative error "
+        f"{parity.relative:.1e} (allowed {TOLERANCE:.0e}), absolute {parity.max_abs:.1e}"
+    )
+    return 0 if parity.passed else 1

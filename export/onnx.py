@@ -1,0 +1,157 @@
+"""Checkpoint to ONNX: the backbone in one file, with the tracker's configuration inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.checker
+import torch
+
+import spcnet.runtime.model as runtime_model
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.model import INPUT, OUTPUT, Model
+from spcnet.training import checkpoint
+from spcnet.training.network import Backbone
+
+OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
+IR_VERSION = 8
+
+# What a filter learnt elsewhere may change after training without touching the network.
+FIXED_BY_TRAINING = ("patch_size", "channels", "pixel_mean")
+
+
+def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
+    """The trained backbone of a checkpoint, in evaluation mode, its config and the checkpoint's record."""
+    tensors, meta = checkpoint.load(path)
+    config = TrackerConfig.from_dict(meta["config"]["tracker"])
+    backbone = Backbone(config.channels)
+    weights = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} does not fit the network of its config ({reason}); train it again"
+        ) from None
+    return backbone.eval().requires_grad_(False), config, meta
+
+
+def export_onnx(
+    source: Path,
+    target: Path,
+    overrides: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Any] | None = None,
+) -> Model:
+    """Write the model of a checkpoint and return what the runtime reads back from it.
+
+    overrides changes fields of the tracker config that do not belong to the network; scores is kept in the
+    provenance. The file is written aside, checked by onnx.checker and by the runtime, and renamed: a
+    failed export leaves nothing at target. Raises FileNotFoundError, ValueError.
+    """
+    backbone, config, meta = load_backbone(source)
+    overrides = dict(overrides or {})
+    for key in FIXED_BY_TRAINING:
+        if key in overrides:
+            raise ValueError(
+                f"{key} belongs to the trained network and cannot be changed at export; train anew"
+            )
+    config = TrackerConfig.from_dict({**json.loads(config.to_json()), **overrides})
+    graph = to_onnx(backbone, config)
+    weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
+    provenance = {
+        "checkpoint": {key: meta[key] for key in ("step", "seconds", "validation", "torch")},
+        "training": meta["config"],
+        "overrides": overrides,
+        "parameters": sum(array.size for array in weights.values()),
+        "scores": dict(scores or {}),
+        "onnx": onnx.__version__,
+    }
+    onnx.helper.set_model_props(
+        graph,
+        {
+            "spcnet.format": runtime_model.FORMAT,
+            "spcnet.config": config.to_json(),
+            "spcnet.provenance": json.dumps(provenance, sort_keys=True, default=str),
+            "spcnet.weights_sha256": weights_sha256(weights),
+            "spcnet.sha256": "0" * 64,
+        },
+    )
+    onnx.checker.check_model(graph, full_check=True)
+    target = Path(target)
+    aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(runtime_model.seal(graph.SerializeToString()))
+        model, _ = runtime_model.load(aside)
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return dataclasses.replace(model, path=target)
+
+
+def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
+    """The graph alone: patches (batch, 3, N, N) to features (batch, C, N, N), float32, dynamic batch."""
+    n = config.patch_size
+    buffer = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            backbone,
+            (torch.zeros(2, 3, n, n),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        assert program is not None
+        program.save(buffer)
+    graph = onnx.load_from_string(buffer.getvalue())
+    # The operators used are the same in 17, which older runtimes read too.
+    graph = onnx.version_converter.convert_version(graph, OPSET)
+    opset = {entry.domain: entry.version for entry in graph.opset_import}
+    if opset != {"": OPSET}:
+        raise ValueError(
+            f"the exporter wrote opset {opset}, expected {OPSET} alone; the network uses a newer operator"
+        )
+    graph.ir_version = IR_VERSION
+    graph.producer_name, graph.producer_version = "spcnet", ""
+    del graph.metadata_props[:]
+    for part in (
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.input,
+        *graph.graph.output,
+        *graph.graph.value_info,
+    ):
+        part.doc_string = ""
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+    for initializer in graph.graph.initializer:
+        del initializer.metadata_props[:]
+        initializer.doc_string = ""
+    del graph.graph.value_info[:]
+    return graph
+
+
+def weights_sha256(weights: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """SHA-256 over name, shape and little-endian float32 bytes of each weight, in name order."""
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()

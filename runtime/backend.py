@@ -1,0 +1,191 @@
+"""What a tracker asks of the machine it runs on, and the reference answer: ONNX Runtime and NumPy.
+
+A backend owns everything that belongs to a target: its state, its filter, its work space. A tracker only
+names slots, hands over frames and reads a few numbers per target, so on a device nothing but the frame
+crosses the bus.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcnet.runtime import locate, model, patches
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.dcf import CorrelationFilter
+from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.frame import Frame
+from spcnet.runtime.geometry import State, move
+
+
+class Measurement(NamedTuple):
+    """Where a target was found in a frame."""
+
+    state: State
+    score: float  # the response at the peak
+    psr: float  # peak-to-sidelobe ratio
+
+
+class Backend(Protocol):
+    """Targets in slots, all of one configuration. Frames are checked (H, W, 3) uint8 BGR, contiguous.
+
+    Every call takes any number of slots and works on them in one batch. No call fails half-way: when it
+    raises, the targets are as they were.
+    """
+
+    name: str
+    config: TrackerConfig
+    timings: dict[str, float]  # stage -> seconds of the latest call, in the order of the data flow
+
+    def add(self, frame: Frame, state: State) -> int:
+        """Begin a target: learn its filter from frame at state; returns its slot."""
+
+    def remove(self, slot: int) -> None:
+        """Forget the target; its slot may be given to another."""
+
+    def localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        """Find the targets; their states move, their filters stay."""
+
+    def learn(self, frame: Frame, slots: Sequence[int]) -> None:
+        """Update the filters of the targets from frame, at their states (eq. 25)."""
+
+    def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        """localize, then learn where it is due and the target was not lost; one pass on a device."""
+
+    def close(self) -> None:
+        """Release what the backend holds; it cannot be used any more."""
+
+
+class CpuBackend:
+    """The reference: OpenCV crops, the backbone in ONNX Runtime, the filter in NumPy, all float32."""
+
+    name = "cpu"
+
+    def __init__(self, opened: tuple[model.Model, model.ort.InferenceSession]) -> None:
+        self.config = opened[0].config
+        self.timings: dict[str, float] = {}
+        self._backbone = OnnxBackbone(opened[1])
+        self._filter = CorrelationFilter(self.config)
+        self._targets: list[_Target | None] = []
+        self._patches = np.empty((0, 3, 0, 0), np.float32)
+        self._features = np.empty((0, 0, 0, 0), np.float32)
+        self._reserve(max(self.config.scales, self.config.learn_scales))
+
+    def add(self, frame: Frame, state: State) -> int:
+        self.timings = {}
+        num, den = self._filter.learn(self._spectra(frame, [state], self.config.learn_scales)[0])
+        target = _Target(state, state, num, den)
+        if None in self._targets:
+            slot = self._targets.index(None)
+            self._targets[slot] = target
+        else:
+            slot = len(self._targets)
+            self._targets.append(target)
+        return slot
+
+    def remove(self, slot: int) -> None:
+        self._target(slot)
+        self._targets[slot] = None
+
+    def localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        self.timings = {}
+        return self._localize(frame, slots)
+
+    def learn(self, frame: Frame, slots: Sequence[int]) -> None:
+        self.timings = {}
+        self._learn(frame, slots)
+
+    def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        self.timings = {}
+        found = self._localize(frame, slots)
+        due = []
+        for slot, measurement in zip(slots, found, strict=True):
+            target = self._target(slot)
+            target.age += 1
+            if target.age % self.config.update_interval == 0 and measurement.score >= self.config.lost_score:
+                due.append(slot)
+        self._learn(frame, due)
+        return found
+
+    def close(self) -> None:
+        self._targets.clear()
+
+    def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        targets = [self._target(slot) for slot in slots]
+        spectra = self._spectra(frame, [target.state for target in targets], self.config.scales)
+        found = []
+        for target, zf in zip(targets, spectra, strict=True):
+            with self._stage("respond"):
+                responses = self._filter.respond(target.num, target.den, zf)
+            with self._stage("locate"):
+                peak = locate.find_peak(responses, self.config)
+                shift = (peak.scale, peak.row, peak.column)
+                state = move(target.state, target.first, shift, frame.shape[:2], self.config)
+            found.append(Measurement(state, peak.score, peak.psr))
+        for target, measurement in zip(targets, found, strict=True):
+            target.state = measurement.state
+        return found
+
+    def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
+        targets = [self._target(slot) for slot in slots]
+        spectra = self._spectra(frame, [target.state for target in targets], self.config.learn_scales)
+        with self._stage("learn"):
+            for target, xf in zip(targets, spectra, strict=True):
+                num, den = self._filter.learn(xf)
+                self._filter.update(target.num, target.den, num, den, self.config.interp_factor)
+
+    def _spectra(self, frame: Frame, states: Sequence[State], scales: int) -> NDArray[np.complex64]:
+        """Crop, backbone, window and DFT of all states: (T, scales, C, R, K)."""
+        count = len(states) * scales
+        self._reserve(count)
+        n, channels = self.config.patch_size, self.config.channels
+        with self._stage("crop"):
+            for index, state in enumerate(states):
+                patches.pyramid(frame, state, self.config, scales, self._patches[index * scales :][:scales])
+        with self._stage("features"):
+            if count:
+                self._backbone(self._patches[:count], self._features[:count])
+        with self._stage("dft"):
+            features = self._features[:count].reshape(len(states), scales, channels, n, n)
+            return self._filter.transform(features)
+
+    def _reserve(self, count: int) -> None:
+        """Work space for count patches; it grows, and stays."""
+        if len(self._patches) < count:
+            n, channels = self.config.patch_size, self.config.channels
+            self._patches = np.empty((count, 3, n, n), np.float32)
+            self._features = np.empty((count, channels, n, n), np.float32)
+
+    def _target(self, slot: int) -> _Target:
+        target = self._targets[slot] if 0 <= slot < len(self._targets) else None
+        if target is None:
+            raise KeyError(f"slot {slot} holds no target")
+        return target
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+
+class _Target:
+    """One target: its first and present state, its filter, and the frames since it was added."""
+
+    def __init__(
+        self, first: State, state: State, num: NDArray[np.complex64], den: NDArray[np.float32]
+    ) -> None:
+        self.first, self.state, self.num, self.den = first, state, num, den
+        self.age = 0
+
+
+def open_backend(path: str, backend: str = "auto", threads: int = 1) -> Backend:
+    """The one switch: a model (zoo name or path) on the named backend. Raises ValueError."""
+    if backend not in ("auto", "cpu"):
+        raise ValueError(f"backend is {backend!r}; give 'auto' or 'cpu'")
+    return CpuBackend(model.load(model.find(path), threads))

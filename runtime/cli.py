@@ -1,0 +1,207 @@
+"""The command line `spcnet`: verbs that parse, call one public function, and print.
+
+Every folder of the toolkit declares its own verbs under the entry point group "spcnet.commands", as a
+function that adds them to the parser; so the runtime imports nobody, and heavy imports wait for their verb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spcnet.runtime.run import Summary
+
+Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused."""
+    parser = argparse.ArgumentParser(
+        prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
+    )
+    parser.add_argument("--version", action="version", version=f"spcnet {version('spcnet')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for point in sorted(entry_points(group="spcnet.commands"), key=lambda p: p.name):
+        point.load()(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except ModuleNotFoundError as error:
+        extra = {"torch": "train", "onnx": "export", "safetensors": "train"}.get(
+            str(error.name).split(".")[0]
+        )
+        if extra is None:
+            raise
+        return _refuse(f"{options.command} needs the package {error.name}; pip install 'spcnet[{extra}]'")
+    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return _refuse("interrupted")
+
+
+def _refuse(reason: str) -> int:
+    print(f"spcnet: {reason}", file=sys.stderr)
+    return 2
+
+
+def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    """track, demo, info."""
+    track = commands.add_parser("track", help="track targets through a video, folder, camera or pipeline")
+    track.add_argument("source", help='file, folder, "pattern*.jpg", camera index, or GStreamer pipeline')
+    track.add_argument(
+        "--box",
+        action="append",
+        required=True,
+        type=_box,
+        metavar="X,Y,W,H",
+        help="target in the first frame, in pixels, 0-based top-left; repeat for several",
+    )
+    track.add_argument("--video", type=Path, metavar="FILE", help="annotated video to write (.mp4, .avi)")
+    track.add_argument(
+        "--csv", type=Path, metavar="FILE", help="results to write, a line per target and frame"
+    )
+    track.add_argument("--jsonl", type=Path, metavar="FILE", help="the same as JSON lines")
+    _add_model_options(track)
+    track.set_defaults(run=_track)
+
+    demo = commands.add_parser("demo", help="track the rabbit of the demo clip")
+    demo.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
+    _add_model_options(demo)
+    demo.set_defaults(run=_demo)
+
+    info = commands.add_parser("info", help="what a model is: config, training, scores")
+    info.add_argument("model", nargs="?", help="name in the zoo, or an .onnx file (default: list the zoo)")
+    info.add_argument("--json", action="store_true", help="print JSON")
+    info.set_defaults(run=_info)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default=None, help="name in the zoo, or an .onnx file")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the backbone (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def _box(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H")
+    return values
+
+
+def _track(options: argparse.Namespace) -> int:
+    return _run(options, options.source, options.box, options.video, options.csv, options.jsonl)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+
+    folder = options.folder
+    return _run(
+        options,
+        str(DEMO_VIDEO),
+        [DEMO_BOX],
+        folder / "tracked.mp4",
+        folder / "boxes.csv",
+        folder / "boxes.jsonl",
+    )
+
+
+def _run(
+    options: argparse.Namespace,
+    source: str,
+    boxes: list[tuple[float, ...]],
+    video_path: Path | None,
+    csv_path: Path | None,
+    jsonl_path: Path | None,
+) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from spcnet.runtime.model import DEFAULT_MODEL
+    from spcnet.runtime.run import track
+    from spcnet.runtime.sinks import CsvSink, JsonLinesSink, Sink, VideoSink
+    from spcnet.runtime.tracker import MultiTracker
+    from spcnet.runtime.video import open_video
+
+    tracker = MultiTracker.load(options.model or DEFAULT_MODEL, threads=options.threads)
+    columns = (TextColumn("track"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with open_video(source) as video, Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def sinks() -> list[Sink]:
+            made: list[Sink] = []
+            if video_path:
+                made.append(VideoSink(video_path, video.fps))
+            if csv_path:
+                made.append(CsvSink(csv_path))
+            if jsonl_path:
+                made.append(JsonLinesSink(jsonl_path))
+            return made
+
+        task = progress.add_task("track", total=video.count)
+        summary = track(tracker, video, boxes, sinks, lambda done: progress.update(task, completed=done))
+    written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]
+    if options.json:
+        print(json.dumps({**dataclasses.asdict(summary), "written": written}))
+    else:
+        print(_describe(summary, written))
+    if summary.stopped:
+        print(f"spcnet: {summary.stopped}; what was tracked before is kept", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _describe(summary: Summary, written: list[str]) -> str:
+    latency, stages = summary.latency_ms, summary.stages_ms
+    lines = [
+        f"{summary.frames} frames, {summary.targets} target{'s' if summary.targets != 1 else ''}: "
+        f"{summary.fps:.1f} FPS in the tracker (decoding and writing not counted)",
+        f"ms per frame   median {latency['median']:.2f}   p90 {latency['p90']:.2f}   p99 {latency['p99']:.2f}",
+        "ms per stage   " + "   ".join(f"{name} {value:.2f}" for name, value in stages.items()),
+        "status         " + "   ".join(f"{name} {count}" for name, count in summary.status.items()),
+    ]
+    return "\n".join(lines + [f"wrote          {path}" for path in written])
+
+
+def _info(options: argparse.Namespace) -> int:
+    from spcnet.runtime import model
+
+    if options.model is None:
+        names = model.zoo()
+        print(json.dumps(names) if options.json else "\n".join(names))
+        return 0
+    found, _ = model.load(model.find(options.model))
+    record: dict[str, Any] = {
+        "path": str(found.path),
+        "bytes": found.path.stat().st_size,
+        "sha256": found.sha256,
+        "config": json.loads(found.config.to_json()),
+        "provenance": found.provenance,
+    }
+    if options.json:
+        print(json.dumps(record))
+        return 0
+    print("\n".join(_indent(record)))
+    return 0
+
+
+def _indent(value: dict[str, Any], depth: int = 0) -> list[str]:
+    lines = []
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            lines += [f"{'  ' * depth}{key}", *_indent(item, depth + 1)]
+        else:
+            lines.append(f"{'  ' * depth}{key:<{max(24 - 2 * depth, 1)}} {item}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The tracker's configuration: one frozen record that travels inside the model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Every hyper-parameter of the tracker. The defaults are the published setting.
+
+    Equation numbers are those of Hu et al., "DCFNet: Discriminant Correlation Filters Network for
+    Visual Tracking", JCST 2023. Raises ValueError, naming the field, when a value is out of range.
+    """
+
+    patch_size: int = 125  # N: patches and features are N x N
+    channels: int = 32  # C: feature channels
+    scales: int = 3  # S: patches searched per frame, odd
+    learn_scales: int = 3  # patches learnt from; 1 is a filter that knows positions only (DCFNet)
+    scale_step: float = 1.02  # alpha: patch s is cut at alpha**s times the current size
+    padding: float = 2.0  # patch side = target side x (1 + padding)
+    output_sigma_factor: float = 0.1  # sigma of the label = factor x N / (1 + padding)
+    scale_sigma: float = 1.0  # sigma_s of the label over the scales; inf = the same label at each
+    regularization: float = 1e-4  # lambda of eq. 17, for an unnormalised DFT
+    interp_factor: float = 0.008  # eta of eq. 25, the share of the newest frame in the filter
+    scale_penalty: float = 1.0  # the response of scale s is weighted by penalty**|s|
+    update_interval: int = 1  # learn on every k-th frame
+    pixel_mean: tuple[float, float, float] = (104.0, 117.0, 123.0)  # B, G, R grey levels
+    uncertain_score: float = 0.3  # a peak below this is UNCERTAIN ...
+    lost_score: float = 0.15  # ... and below this LOST
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "pixel_mean":
+                value = tuple(float(v) for v in value)
+                if len(value) != 3:
+                    raise ValueError(f"pixel_mean has {len(value)} values; give 3, in B, G, R order")
+                object.__setattr__(self, "pixel_mean", value)
+            elif isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{field.name} is {value!r}; give a number")
+            elif field.type == "int":
+                if value != int(value):
+                    raise ValueError(f"{field.name} is {value}; give a whole number")
+                object.__setattr__(self, field.name, int(value))
+            else:
+                object.__setattr__(self, field.name, float(value))
+            for number in value if isinstance(value, tuple) else (value,):
+                low, high = _RANGES[field.name]
+                if not low <= number <= high:
+                    raise ValueError(f"{field.name} is {number}; give a value in [{low}, {high}]")
+        if self.scales % 2 == 0 or self.learn_scales % 2 == 0:
+            raise ValueError(
+                f"scales is {self.scales} and learn_scales {self.learn_scales}; both must be odd, "
+                "so that one patch has the current size"
+            )
+        if self.lost_score > self.uncertain_score:
+            raise ValueError(
+                f"lost_score {self.lost_score} is above uncertain_score {self.uncertain_score}; lower it"
+            )
+
+    @property
+    def sigma(self) -> float:
+        """Spatial sigma of the label, in feature cells."""
+        return self.output_sigma_factor * self.patch_size / (1.0 + self.padding)
+
+    def to_json(self) -> str:
+        """The config as standard JSON, sorted; an infinite scale_sigma is written as null."""
+        values = dataclasses.asdict(self)
+        if math.isinf(self.scale_sigma):
+            values["scale_sigma"] = None
+        return json.dumps(values, sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrackerConfig:
+        """Read what to_json wrote. Raises ValueError on broken JSON and on unknown keys."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"the tracker config is not JSON ({error}); export the model again") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"the tracker config is a {type(values).__name__}; it must be an object")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrackerConfig:
+        """Build from plain values. Raises ValueError on unknown keys and values out of range."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(names))
+        if unknown:
+            raise ValueError(f"unknown tracker config key {unknown[0]!r}; the keys are {', '.join(names)}")
+        values = dict(values)
+        if values.get("scale_sigma", 0.0) is None:
+            values["scale_sigma"] = math.inf
+        if isinstance(values.get("pixel_mean"), list):
+            values["pixel_mean"] = tuple(values["pixel_mean"])
+        return cls(**values)
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "patch_size": (8, 512),
+    "channels": (1, 512),
+    "scales": (1, 33),
+    "learn_scales": (1, 33),
+    "scale_step": (1.0001, 2.0),
+    "padding": (0.1, 10.0),
+    "output_sigma_factor": (0.01, 1.0),
+    "scale_sigma": (0.01, math.inf),
+    "regularization": (0.0, 1e12),
+    "interp_factor": (0.0, 1.0),
+    "scale_penalty": (0.1, 1.0),
+    "update_interval": (1, 1_000_000),
+    "pixel_mean": (0.0, 255.0),
+    "uncertain_score": (0.0, 10.0),
+    "lost_score": (0.0, 10.0),
+}

@@ -1,0 +1,132 @@
+"""The correlation filter in joint scale-position space: window, DFT, learn, respond, update.
+
+Equation numbers are those of Hu et al., JCST 2023. The label is a Gaussian, so its spectrum, and with it
+the numerator of the filter and the response, vanishes above a low frequency: only the band below it is
+ever computed. For the published label that is 47 x 24 of 125 x 63 frequencies at BAND_FLOOR, whatever N.
+The DFT of so few frequencies is cheapest as two matrix products, and the Hann window, being separable, is
+folded into their constants.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.geometry import scale_exponents
+
+BAND_FLOOR = 1e-5  # frequencies where the label's spectrum is below this share of its peak are left out
+
+Real = NDArray[np.float32]
+Complex = NDArray[np.complex64]
+
+
+def hann(size: int) -> NDArray[np.float64]:
+    """The one-dimensional window; the 2D window is its outer product."""
+    return np.hanning(size)
+
+
+def frequencies(config: TrackerConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The band: vertical (R,) and horizontal (K,) frequencies in cycles per patch.
+
+    The horizontal ones are not negative: the signals are real, the other half is the conjugate.
+    """
+    n = config.patch_size
+    band = math.ceil(math.sqrt(-2 * math.log(BAND_FLOOR)) * n / (2 * math.pi * config.sigma))
+    vertical = np.arange(-band, band + 1) if 2 * band + 1 < n else np.arange(n) - (n - 1) // 2
+    return vertical, np.arange(min(band, n // 2) + 1)
+
+
+def multiplicity(config: TrackerConfig) -> NDArray[np.float64]:
+    """How often each horizontal frequency (K,) counts in a sum over the full spectrum: 1 or 2."""
+    horizontal = frequencies(config)[1]
+    return np.where((horizontal == 0) | (2 * horizontal == config.patch_size), 1.0, 2.0)
+
+
+def dft_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Window and DFT as two matrices, rows (R, N) and columns (N, K), so that xf = rows @ x @ columns."""
+    n = config.patch_size
+    vertical, horizontal = frequencies(config)
+    index = np.arange(n)
+    rows = np.exp(-2j * np.pi / n * np.outer(vertical, index)) * hann(n)
+    columns = np.exp(-2j * np.pi / n * np.outer(index, horizontal)) * hann(n)[:, None]
+    return rows, columns
+
+
+def label_spectrum(config: TrackerConfig) -> NDArray[np.float64]:
+    """DFT of the centre scale's label (R, K): a Gaussian with its peak of 1 at index (0, 0), wrapped. Real."""
+    n = config.patch_size
+    index = np.arange(n)
+    distance = np.minimum(index, n - index)
+    gaussian = np.exp(-0.5 * (distance / config.sigma) ** 2)
+    vertical, horizontal = (
+        np.cos(2 * np.pi / n * np.outer(f, index)) @ gaussian for f in frequencies(config)
+    )
+    return np.outer(vertical, horizontal)
+
+
+def scale_amplitudes(config: TrackerConfig, scales: int, centre: float = 0.0) -> NDArray[np.float64]:
+    """The label's factor at each scale s (scales,): exp(-(s - centre)**2 / (2 sigma_s**2))."""
+    s = np.asarray(scale_exponents(scales), np.float64)
+    return np.exp(-0.5 * ((s - centre) / config.scale_sigma) ** 2)
+
+
+class CorrelationFilter:
+    """The filter's arithmetic for one configuration; it holds constants and work space, no target.
+
+    Shapes: T targets, S scales, C channels, N patch size, R x K band. Not to be shared between threads.
+    """
+
+    def __init__(self, config: TrackerConfig) -> None:
+        n = config.patch_size
+        vertical, horizontal = frequencies(config)
+        rows, columns = dft_matrices(config)
+        self.config = config
+        self.shape = (len(vertical), len(horizontal))  # (R, K)
+        self._rows = rows.astype(np.complex64)  # (R, N)
+        # Real and imaginary parts interleaved: a real product that yields complex numbers.
+        self._columns = (
+            np.stack([columns.real, columns.imag], -1).reshape(n, -1).astype(np.float32)
+        )  # (N, 2K)
+        self._yf = label_spectrum(config).astype(np.float32)  # (R, K)
+        self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.float32)
+
+        index = np.arange(n)
+        weight = multiplicity(config)[:, None] / n**2
+        inverse = np.exp(2j * np.pi / n * np.outer(horizontal, index)) * weight
+        self._inverse_rows = np.exp(2j * np.pi / n * np.outer(index, vertical)).astype(np.complex64)  # (N, R)
+        self._inverse_columns = (
+            np.stack([inverse.real, -inverse.imag], 1).reshape(-1, n).astype(np.float32)
+        )  # (2K, N)
+
+    def transform(self, features: Real) -> Complex:
+        """Window and DFT: (..., C, N, N) float32 to (..., C, R, K) complex64."""
+        half: Complex = np.matmul(features, self._columns).view(np.complex64)  # (..., C, N, K)
+        return np.matmul(self._rows, half)
+
+    def inverse(self, spectrum: Complex) -> Real:
+        """The real signal of a spectrum: (..., R, K) complex64 to (..., N, N) float32."""
+        half: Complex = np.matmul(self._inverse_rows, spectrum)  # (..., N, K)
+        return np.matmul(half.view(np.float32), self._inverse_columns)
+
+    def learn(self, xf: Complex) -> tuple[Complex, Real]:
+        """Eq. 17: spectra (S, C, R, K) of the training patches to num (C, R, K) and den (R, K)."""
+        num = np.tensordot(self._amplitudes, xf, 1)  # (C, R, K)
+        num *= self._yf  # the label's spectrum is real, its conjugate is itself
+        parts = xf.view(np.float32)
+        power = np.einsum("scrk,scrk->rk", parts, parts)  # (R, 2K)
+        return num, power[:, 0::2] + power[:, 1::2]
+
+    def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
+        """Eq. 18: the responses (S, N, N) of the spectra zf (S, C, R, K) to the filter."""
+        gf = np.einsum("crk,scrk->srk", num.conj(), zf)
+        gf /= den + np.float32(self.config.regularization)
+        return self.inverse(gf)
+
+    def update(self, num: Complex, den: Real, new_num: Complex, new_den: Real, rate: float) -> None:
+        """Eq. 25, in place: num and den move towards the new ones by rate."""
+        for old, new in ((num, new_num), (den, new_den)):
+            old *= np.float32(1 - rate)
+            old += np.float32(rate) * new

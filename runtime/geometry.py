@@ -1,0 +1,105 @@
+"""Boxes and target states; the only place where conventions are converted.
+
+Inside, coordinates are 0-based floats, x before y, and the centre of pixel (i, j) is the point (i, j).
+A box (x, y, w, h) names its top-left pixel and covers the pixels x .. x + w - 1, as OpenCV does, so its
+centre is x + (w - 1) / 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from spcnet.runtime.config import TrackerConfig
+
+MIN_SIDE = 4.0  # px: below this a target has no texture to track
+SCALE_RANGE = (0.2, 5.0)  # of the first size, as in the published trackers
+
+
+class Box(NamedTuple):
+    """Top-left corner, width and height in pixels (0-based)."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+class State(NamedTuple):
+    """Centre, width and height of the target in pixels (0-based)."""
+
+    cx: float
+    cy: float
+    w: float
+    h: float
+
+    @classmethod
+    def from_box(cls, box: Sequence[float]) -> State:
+        x, y, w, h = (float(v) for v in box)
+        return cls(x + (w - 1) / 2, y + (h - 1) / 2, w, h)
+
+    def to_box(self) -> Box:
+        return Box(self.cx - (self.w - 1) / 2, self.cy - (self.h - 1) / 2, self.w, self.h)
+
+
+def check_box(box: Sequence[float], frame_width: int, frame_height: int) -> Box:
+    """The box as floats, cut to the frame. Raises ValueError when it cannot be tracked."""
+    try:
+        values = [float(v) for v in box]
+    except (TypeError, ValueError):
+        raise ValueError(f"box is {box!r}; give four numbers x, y, w, h in pixels") from None
+    if len(values) != 4:
+        raise ValueError(f"box has {len(values)} values; give four: x, y, w, h in pixels")
+    if not all(math.isfinite(v) for v in values):
+        raise ValueError(f"box is {tuple(values)}; give four finite numbers x, y, w, h in pixels")
+    x, y, w, h = values
+    if w <= 0 or h <= 0:
+        raise ValueError(f"box is {w:g} x {h:g} px; give a positive width and height")
+    if w > frame_width or h > frame_height:
+        raise ValueError(
+            f"box is {w:g} x {h:g} px, larger than the frame of {frame_width} x {frame_height}; "
+            "give a box inside the frame"
+        )
+    left, top = max(x, 0.0), max(y, 0.0)
+    right, bottom = min(x + w, float(frame_width)), min(y + h, float(frame_height))
+    if right - left < 1 or bottom - top < 1:
+        raise ValueError(
+            f"box ({x:g}, {y:g}, {w:g}, {h:g}) lies outside the frame of "
+            f"{frame_width} x {frame_height}; give a box inside the frame"
+        )
+    return Box(left, top, right - left, bottom - top)
+
+
+def scale_exponents(scales: int) -> range:
+    """s = -(S-1)/2 ... (S-1)/2."""
+    half = (scales - 1) // 2
+    return range(-half, half + 1)
+
+
+def move(
+    state: State,
+    first: State,
+    shift: tuple[float, float, float],
+    frame_size: tuple[int, int],
+    config: TrackerConfig,
+) -> State:
+    """The state after a measured shift.
+
+    shift is (scale, row, column): the sub-scale exponent, and the displacement in feature cells of the
+    patch of the nearest searched scale. frame_size is (height, width). The size keeps the aspect ratio of
+    the first state, within SCALE_RANGE of it and within the frame; the centre stays inside the frame.
+    """
+    scale, row, column = shift
+    height, width = frame_size
+    cell = (1 + config.padding) / config.patch_size * config.scale_step ** round(scale)
+    factor = state.w / first.w * config.scale_step**scale
+    low = max(SCALE_RANGE[0], MIN_SIDE / min(first.w, first.h))
+    high = min(SCALE_RANGE[1], width / first.w, height / first.h)
+    factor = max(min(factor, high), min(low, 1.0))
+    return State(
+        cx=min(max(state.cx + column * cell * state.w, 0.0), width - 1.0),
+        cy=min(max(state.cy + row * cell * state.h, 0.0), height - 1.0),
+        w=first.w * factor,
+        h=first.h * factor,
+    )

@@ -1,0 +1,78 @@
+"""Responses to the joint scale-position peak: where the target is, how large, and how sure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.geometry import scale_exponents
+
+
+class Peak(NamedTuple):
+    """The maximum over (scale, row, column), refined between the samples."""
+
+    scale: float  # exponent: the target is alpha**scale times its former size
+    row: float  # displacement in cells of the patch at the nearest searched scale, signed
+    column: float
+    score: float  # the response there, before the scale penalty; about 1 on the learnt patch
+    psr: float  # peak-to-sidelobe ratio at that scale
+
+
+def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
+    """The peak of responses (S, N, N) float32, jointly over scale and position.
+
+    Each axis is refined by the parabola through the maximum and its neighbours: positions wrap around,
+    the first and the last scale have no outer neighbour and stay.
+    """
+    scales, n = responses.shape[0], responses.shape[-1]
+    exponents = np.asarray(scale_exponents(scales))
+    maxima = responses.reshape(scales, -1).max(1) * config.scale_penalty ** np.abs(exponents)
+    s = int(maxima.argmax())
+    response = responses[s]
+    row, column = divmod(int(response.argmax()), n)
+    top = float(response[row, column])
+    d_row = _parabola(float(response[row - 1, column]), top, float(response[(row + 1) % n, column]))
+    d_column = _parabola(float(response[row, column - 1]), top, float(response[row, (column + 1) % n]))
+    inner = 0 < s < scales - 1
+    d_scale = _parabola(float(maxima[s - 1]), float(maxima[s]), float(maxima[s + 1])) if inner else 0.0
+    return Peak(
+        scale=float(exponents[s]) + d_scale,
+        row=_signed(row, n) + d_row,
+        column=_signed(column, n) + d_column,
+        score=top,
+        psr=_peak_to_sidelobe(response, row, column, config.sigma),
+    )
+
+
+def _signed(index: int, n: int) -> int:
+    """A wrapped index as a displacement in -(n // 2) ... (n - 1) // 2."""
+    return index - n if index > (n - 1) // 2 else index
+
+
+def _parabola(before: float, top: float, after: float) -> float:
+    """Where the parabola through three neighbouring samples peaks: -0.5 ... 0.5 off the middle one."""
+    curvature = 2 * top - before - after
+    return 0.5 * (after - before) / curvature if curvature > 0 else 0.0
+
+
+def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigma: float) -> float:
+    """(peak - mean) / std of the response outside the square of 3 sigma around the peak, wrapped.
+
+    0 where nothing is outside or the response is flat there.
+    """
+    n = len(response)
+    reach = int(round(3 * sigma))
+    if 2 * reach + 1 >= n:
+        return 0.0
+    rows = np.arange(row - reach, row + reach + 1) % n
+    columns = np.arange(column - reach, column + reach + 1) % n
+    near = response[rows[:, None], columns].astype(np.float64)
+    # Sums of the whole less sums of the square: no copy of the response is made.
+    count = response.size - near.size
+    mean = (float(response.sum(dtype=np.float64)) - near.sum()) / count
+    square = (float(np.vdot(response, response)) - np.vdot(near, near)) / count
+    deviation = float(np.sqrt(max(square - mean**2, 0.0)))
+    return (float(response[row, column]) - mean) / deviation if deviation > 1e-12 else 0.0

@@ -1,0 +1,117 @@
+"""A model file: the exported backbone with the tracker's configuration inside; the zoo by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from spcnet.runtime.config import TrackerConfig
+
+FORMAT = "spcnet-model-1"
+INPUT, OUTPUT = "patches", "features"
+ZOO = Path(__file__).parent / "models"
+DEFAULT_MODEL = "c32-125"
+
+
+class ModelError(ValueError):
+    """A model file that cannot be used, and why."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model file says of itself."""
+
+    path: Path
+    config: TrackerConfig
+    provenance: dict[str, Any]  # how it was trained and exported
+    sha256: str  # of the file
+
+
+def zoo() -> list[str]:
+    """The names of the models that are shipped."""
+    return sorted(path.stem for path in ZOO.glob("*.onnx"))
+
+
+def find(name: str | Path) -> Path:
+    """The file of a zoo name, or the path itself. Raises FileNotFoundError."""
+    path = Path(name)
+    if path.suffix == ".onnx":
+        if path.is_file():
+            return path
+        raise FileNotFoundError(f"no model file {path}; give a path, or one of: {', '.join(zoo())}")
+    shipped = ZOO / f"{name}.onnx"
+    if not shipped.is_file():
+        raise FileNotFoundError(
+            f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx file"
+        )
+    return shipped
+
+
+def seal(data: bytes) -> bytes:
+    """Write the SHA-256 of a file into it: over all bytes, its own 64 digits (found as zeros) included."""
+    if data.count(_BLANK) != 1:
+        raise ValueError(f"expected one run of 64 zeros to hold the hash, found {data.count(_BLANK)}")
+    return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
+
+
+def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
+    """Read and check a model file, and open it in ONNX Runtime on the CPU.
+
+    threads is the number ONNX Runtime may use; 0 lets it choose. Raises FileNotFoundError, or ModelError
+    when the file is truncated, is no spcnet model, has an unknown or invalid config, or was altered.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
+    data = path.read_bytes()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises kinds of its own
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{path} does not open in ONNX Runtime ({reason}); copy or export it again"
+        ) from None
+    meta = session.get_modelmeta().custom_metadata_map
+    if meta.get("spcnet.format") != FORMAT:
+        raise ModelError(
+            f"{path} has spcnet.format {meta.get('spcnet.format')!r}, expected {FORMAT!r}; "
+            "it was not written by spcnet export"
+        )
+    sha256 = meta.get("spcnet.sha256", "")
+    found = hashlib.sha256(data.replace(sha256.encode(), _BLANK, 1)).hexdigest() if len(sha256) == 64 else ""
+    if found != sha256 or not sha256:
+        raise ModelError(
+            f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export it again"
+        )
+    try:
+        config = TrackerConfig.from_json(meta["spcnet.config"])
+        provenance = json.loads(meta["spcnet.provenance"])
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{path}: {error}") from None
+    _check_signature(path, session, config)
+    return Model(path, config, provenance, sha256), session
+
+
+_BLANK = b"0" * 64
+
+
+def _check_signature(path: Path, session: ort.InferenceSession, config: TrackerConfig) -> None:
+    n = config.patch_size
+    for values, name, shape in (
+        (session.get_inputs(), INPUT, [3, n, n]),
+        (session.get_outputs(), OUTPUT, [config.channels, n, n]),
+    ):
+        found = [(v.name, v.type, v.shape[1:]) for v in values]
+        if found != [(name, "tensor(float)", shape)]:
+            raise ModelError(
+                f"{path} has {found}, expected {name} of float (batch, {shape}); export it again"
+            )

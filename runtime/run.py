@@ -1,0 +1,98 @@
+"""A whole video through the tracker: frames in, results to the sinks, a summary of accuracy's price."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spcnet.runtime.geometry import Box
+from spcnet.runtime.sinks import Sink
+from spcnet.runtime.tracker import MultiTracker, Status
+from spcnet.runtime.video import Video, VideoError
+
+DEMO_VIDEO = Path(__file__).parent / "demo" / "bigbuckbunny.mp4"
+DEMO_BOX = Box(322, 348, 88, 112)  # the rabbit's face in the first frame
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run cost. Times cover the tracker alone: neither decoding nor writing."""
+
+    frames: int  # tracked, the first one not counted
+    targets: int
+    fps: float  # frames / tracking time
+    latency_ms: dict[str, float]  # median, p90, p99 of a frame
+    stages_ms: dict[str, float]  # median of each stage
+    status: dict[str, int]  # results by status
+    stopped: str | None = None  # why the source ended early
+
+
+def track(
+    tracker: MultiTracker,
+    video: Video,
+    boxes: Sequence[Sequence[float]],
+    make_sinks: Callable[[], Sequence[Sink]] = tuple,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Summary:
+    """Track boxes (of the first frame) through video, writing each frame's results to the sinks.
+
+    The sinks are made once the first frame and the boxes have been accepted, and always closed: when the
+    source breaks off, or on Ctrl-C, what was tracked so far is kept. progress is told the number of frames
+    done. Raises VideoError when there is no first frame, ValueError on a bad box.
+    """
+    frames = iter(video)
+    first = next(frames, None)
+    if first is None:
+        raise VideoError(f"{video.name} has no frame; give another source")
+    for box in boxes:
+        tracker.add(first, box)
+    seconds: list[float] = []
+    stages: list[dict[str, float]] = []
+    status = dict.fromkeys((s.value for s in Status), 0)
+    stopped = None
+    with ExitStack() as stack:
+        sinks = []
+        for sink in make_sinks():
+            stack.callback(sink.close)
+            sinks.append(sink)
+        for sink in sinks:
+            sink.write(0, first, tracker.localize(first))
+        progress(1)
+        try:
+            for index in itertools.count(1):
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                start = time.perf_counter()
+                results = tracker.update(frame)
+                seconds.append(time.perf_counter() - start)
+                stages.append(tracker.timings)
+                for result in results.values():
+                    status[result.status.value] += 1
+                for sink in sinks:
+                    sink.write(index, frame, results)
+                progress(index + 1)
+        except VideoError as error:
+            stopped = str(error)
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+    names = dict.fromkeys(name for stage in stages for name in stage)
+    milliseconds = 1e3 * np.array(seconds or [float("nan")])
+    return Summary(
+        frames=len(seconds),
+        targets=len(boxes),
+        fps=len(seconds) / sum(seconds) if seconds else 0.0,
+        latency_ms={
+            name: float(np.percentile(milliseconds, q))
+            for name, q in (("median", 50), ("p90", 90), ("p99", 99))
+        },
+        stages_ms={name: 1e3 * float(np.median([s.get(name, 0.0) for s in stages])) for name in names},
+        status=status,
+        stopped=stopped,
+    )

@@ -1,0 +1,201 @@
+"""Tracker and MultiTracker: the public face of the runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from spcnet.runtime.backend import Backend, Measurement, open_backend
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.frame import Frame, as_bgr
+from spcnet.runtime.geometry import Box, State, check_box
+from spcnet.runtime.model import DEFAULT_MODEL
+
+
+class Status(str, Enum):
+    """How sure the tracker is, from the score of the peak."""
+
+    TRACKING = "TRACKING"
+    UNCERTAIN = "UNCERTAIN"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One target in one frame."""
+
+    box: Box  # x, y, w, h in pixels, 0-based, of the whole target; it may reach over the frame's edge
+    score: float  # response at the peak: about 1 on the learnt patch, 0 without any likeness
+    psr: float  # peak-to-sidelobe ratio of the response
+    status: Status
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)  # stage -> seconds, of the call
+
+
+class MultiTracker:
+    """T targets in one batch. Ids are stable and never used again.
+
+    Frames are (H, W, 3) uint8 BGR (grey and BGRA are converted); boxes are x, y, w, h in pixels, 0-based,
+    top-left. A refused frame or box (TypeError, ValueError) leaves the tracker as it was. Use it from one
+    thread at a time.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._slots: dict[int, int] = {}  # id -> slot
+        self._next = 0
+        self._frame_size: tuple[int, ...] | None = None
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] = DEFAULT_MODEL, *, backend: str = "auto", threads: int = 1
+    ) -> MultiTracker:
+        """Open a model: a name of the zoo, or the path of an .onnx file.
+
+        threads is for the backbone. Raises FileNotFoundError, ModelError (a ValueError), ValueError.
+        """
+        return cls(open_backend(os.fspath(model), backend, threads))
+
+    @property
+    def config(self) -> TrackerConfig:
+        """The configuration that came with the model."""
+        return self._backend.config
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The targets that are tracked, oldest first."""
+        return tuple(self._slots)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Stage -> seconds of the latest call."""
+        return dict(self._backend.timings)
+
+    def add(self, frame: Any, box: Sequence[float]) -> int:
+        """Begin to track the target in box; returns its id. Raises ValueError on a box outside frame."""
+        checked = self._check(frame)
+        height, width = checked.shape[:2]
+        state = State.from_box(check_box(box, width, height))
+        slot = self._backend.add(checked, state)
+        target, self._next = self._next, self._next + 1
+        self._slots[target] = slot
+        self._frame_size = checked.shape[:2]
+        return target
+
+    def remove(self, target: int) -> None:
+        """Stop tracking a target. Raises KeyError on an unknown id."""
+        self._backend.remove(self._slot(target))
+        del self._slots[target]
+        if not self._slots:
+            self._frame_size = None
+
+    def update(self, frame: Any) -> dict[int, Result]:
+        """Find every target in the next frame and learn from it: id -> result."""
+        checked = self._check(frame)
+        found = self._backend.update(checked, list(self._slots.values()))
+        return self._results(self._slots, found)
+
+    def localize(self, frame: Any, targets: Iterable[int] | None = None) -> dict[int, Result]:
+        """Find targets (all, or those named) without learning."""
+        checked = self._check(frame)
+        slots = self._select(targets)
+        return self._results(slots, self._backend.localize(checked, list(slots.values())))
+
+    def learn(self, frame: Any, targets: Iterable[int] | None = None) -> None:
+        """Learn targets (all, or those named) where they were last found, from frame."""
+        checked = self._check(frame)
+        self._backend.learn(checked, list(self._select(targets).values()))
+
+    def close(self) -> None:
+        """Release the backend; the tracker cannot be used any more."""
+        self._slots.clear()
+        self._backend.close()
+
+    def _check(self, frame: Any) -> Frame:
+        checked = as_bgr(frame)
+        if self._frame_size is not None and checked.shape[:2] != self._frame_size:
+            (height, width), (h, w) = self._frame_size, checked.shape[:2]
+            raise ValueError(
+                f"frame is {w} x {h} px, the first one was {width} x {height}; "
+                "give frames of one size, or start anew"
+            )
+        return checked
+
+    def _select(self, targets: Iterable[int] | None) -> dict[int, int]:
+        return dict(self._slots) if targets is None else {target: self._slot(target) for target in targets}
+
+    def _slot(self, target: int) -> int:
+        if target not in self._slots:
+            raise KeyError(f"no target {target}; the tracker has {list(self._slots)}")
+        return self._slots[target]
+
+    def _results(self, targets: Iterable[int], found: list[Measurement]) -> dict[int, Result]:
+        timings = self.timings
+        return {
+            target: Result(m.state.to_box(), m.score, m.psr, self._status(m.score), timings)
+            for target, m in zip(targets, found, strict=True)
+        }
+
+    def _status(self, score: float) -> Status:
+        if score < self.config.lost_score:
+            return Status.LOST
+        return Status.UNCERTAIN if score < self.config.uncertain_score else Status.TRACKING
+
+
+class Tracker:
+    """One target, with OpenCV's contract: init(frame, box), then update(frame) for every next frame.
+
+    See MultiTracker for frames, boxes and errors.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._targets = MultiTracker(backend)
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] = DEFAULT_MODEL, *, backend: str = "auto", threads: int = 1
+    ) -> Tracker:
+        """Open a model: a name of the zoo, or the path of an .onnx file. See MultiTracker.load."""
+        return cls(open_backend(os.fspath(model), backend, threads))
+
+    @property
+    def config(self) -> TrackerConfig:
+        """The configuration that came with the model."""
+        return self._targets.config
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Stage -> seconds of the latest call."""
+        return self._targets.timings
+
+    def init(self, frame: Any, box: Sequence[float]) -> None:
+        """Begin to track the target in box, instead of any former one."""
+        checked = as_bgr(frame)
+        check_box(box, checked.shape[1], checked.shape[0])  # a refused box keeps the former target
+        for target in self._targets.ids:
+            self._targets.remove(target)
+        self._targets.add(checked, box)
+
+    def update(self, frame: Any) -> Result:
+        """Find the target in the next frame and learn from it. Raises RuntimeError before init."""
+        return self._targets.update(frame)[self._only()]
+
+    def localize(self, frame: Any) -> Result:
+        """Find the target without learning."""
+        return self._targets.localize(frame)[self._only()]
+
+    def learn(self, frame: Any) -> None:
+        """Learn the target where it was last found, from frame."""
+        self._only()
+        self._targets.learn(frame)
+
+    def close(self) -> None:
+        """Release the backend; the tracker cannot be used any more."""
+        self._targets.close()
+
+    def _only(self) -> int:
+        if not self._targets.ids:
+            raise RuntimeError("the tracker has no target; call init(frame, box) first")
+        return self._targets.ids[0]

@@ -1,0 +1,50 @@
+"""Checkpoints: one safetensors file with the weights, the optimiser state and the whole config as JSON.
+
+Nothing is ever unpickled. The file is written aside and renamed, so a kill leaves the previous one whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+FORMAT = "spcnet-checkpoint-1"
+
+
+def save(path: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+    """Write tensors and JSON-able meta to path in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + f".{os.getpid()}.tmp")
+    try:
+        save_file(
+            {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+            aside,
+            metadata={"format": FORMAT, "meta": json.dumps(meta, sort_keys=True)},
+        )
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what save wrote. Raises FileNotFoundError, or ValueError when it is not a whole checkpoint."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}; train one with spcnet train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path} has format {header.get('format')!r}, expected {FORMAT!r}; it is no spcnet checkpoint"
+                )
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["meta"])
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}); restore it or train again"
+        ) from None

@@ -1,0 +1,202 @@
+"""Training pairs: a template pyramid and a search pyramid of the same object, and how far it moved.
+
+The patches are cut by spcnet.runtime.patches, so training sees the very crop that tracking makes. A sample
+is a function of (seed, index) alone: any number of workers, or a resumed run, sees the same samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from spcnet.runtime import patches
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.geometry import State, scale_exponents
+from spcnet.training.tracks import Track, read_got10k, read_stills
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the tracks are and how pairs are drawn from them."""
+
+    tracks: str  # folder of GOT-10k-style tracks
+    stills: str = ""  # folder with boxes.csv and images/; none if empty
+    stills_share: float = 0.25  # share of the pairs made from one still image
+    validation: tuple[str, ...] = ()  # tracks held out, by name
+    weights: Mapping[str, float] | None = None  # name prefix -> how often its tracks are drawn (else 1)
+    max_gap: int = 10  # frames between template and search
+    max_shift: float = 0.6  # displacement of the search target, in target sides
+    max_scale: float = 1.5  # scale change of the search target, in steps of alpha
+    flip: float = 0.5  # probability of a mirrored pair
+    grey: float = 0.1  # probability of a pair without colour
+    blur: float = 0.15  # probability of motion blur on one of the two
+    colour_jitter: float = 0.12  # gain and offset, drawn for template and search apart
+
+
+class Sample(NamedTuple):
+    """One pair (or, collated, a batch of B of them)."""
+
+    template: torch.Tensor  # (S_learn, 3, N, N) float32
+    search: torch.Tensor  # (S, 3, N, N) float32
+    shift: torch.Tensor  # (3,): true scale exponent, row and column displacement in cells at scale 0
+
+
+def load_tracks(config: DataConfig) -> tuple[list[Track], list[Track]]:
+    """The tracks to train on (stills too) and those held out. Raises ValueError on unknown names."""
+    tracks = read_got10k(Path(config.tracks))
+    unknown = set(config.validation) - {track.name for track in tracks}
+    if unknown:
+        raise ValueError(f"validation track {sorted(unknown)[0]!r} is not in {config.tracks}; mend the name")
+    held_out = [track for track in tracks if track.name in config.validation]
+    train = [track for track in tracks if track.name not in config.validation]
+    if config.stills:
+        train += read_stills(Path(config.stills))
+    return train, held_out
+
+
+class Pairs(Dataset[Sample]):
+    """The endless sequence of pairs, by index. length only tells a loader where to stop."""
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        data: DataConfig,
+        tracker: TrackerConfig,
+        seed: int,
+        length: int,
+        augment: bool = True,
+    ) -> None:
+        usable = [track for track in tracks if track.present.any()]
+        self.videos = [track for track in usable if len(track.frames) > 1]
+        self.stills = [track for track in usable if len(track.frames) == 1 and _still_fits(track)]
+        if not self.videos and not self.stills:
+            raise ValueError("none of the tracks has a box; nothing to train on")
+        share = data.stills_share if self.stills else 0.0
+        self.stills_share = share if self.videos else 1.0
+        weight = np.array([_weight(track.name, data.weights or {}) for track in self.videos])
+        self.cumulative = np.cumsum(weight) / weight.sum() if self.videos else np.zeros(0)
+        self.data, self.tracker, self.seed, self.length, self.augment = data, tracker, seed, length, augment
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng((self.seed, index))
+        if rng.random() < self.stills_share:
+            track = self.stills[rng.integers(len(self.stills))]
+        else:
+            track = self.videos[int(np.searchsorted(self.cumulative, rng.random(), "right"))]
+        first, second = self._two_frames(track, rng)
+        template_state = State.from_box(track.boxes[first])
+        target = State.from_box(track.boxes[second])
+        # The tracker never changes the aspect ratio, so the search patch keeps the template's.
+        size = np.sqrt(target.w * target.h / (template_state.w * template_state.h))
+        target = target._replace(w=template_state.w * size, h=template_state.h * size)
+        search_state, shift = self._displace(target, rng)
+        template = self._cut(_read(track.frames[first]), template_state, self.tracker.learn_scales)
+        search = self._cut(_read(track.frames[second]), search_state, self.tracker.scales)
+        if self.augment:
+            template, search, shift = self._augment(template, search, shift, rng)
+        return Sample(
+            torch.from_numpy(patches.normalize(template, self.tracker)),
+            torch.from_numpy(patches.normalize(search, self.tracker)),
+            torch.from_numpy(shift.astype(np.float32)),
+        )
+
+    def _two_frames(self, track: Track, rng: np.random.Generator) -> tuple[int, int]:
+        present = np.flatnonzero(track.present)
+        first = rng.choice(present)
+        near = present[np.abs(present - first) <= self.data.max_gap]
+        return int(first), int(rng.choice(near))
+
+    def _displace(self, target: State, rng: np.random.Generator) -> tuple[State, NDArray[np.float64]]:
+        """A search window that misses the target, and by how much: (scale, row, column)."""
+        scale = rng.uniform(-1, 1) * self.data.max_scale
+        # Small displacements are the rule in video, large ones must be known.
+        row, column = (np.clip(rng.laplace(0, 0.35, 2), -1, 1)) * self.data.max_shift
+        factor = self.tracker.scale_step**-scale
+        state = State(
+            target.cx - column * target.w, target.cy - row * target.h, target.w * factor, target.h * factor
+        )
+        cells = self.tracker.patch_size / (1 + self.tracker.padding) / factor
+        return state, np.array([scale, row * cells, column * cells])
+
+    def _cut(self, image: Image, state: State, scales: int) -> Image:
+        step = self.tracker.scale_step
+        return np.stack([patches.cut(image, state, self.tracker, step**s) for s in scale_exponents(scales)])
+
+    def _augment(
+        self, template: Image, search: Image, shift: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[Image, Image, NDArray[np.float64]]:
+        data = self.data
+        if rng.random() < data.flip:
+            template, search = template[:, :, ::-1], search[:, :, ::-1]
+            shift = shift * (1, 1, -1)
+        if rng.random() < data.grey:
+            template, search = _grey(template), _grey(search)
+        if rng.random() < data.blur:
+            if rng.random() < 0.5:
+                template = _motion_blur(template, rng)
+            else:
+                search = _motion_blur(search, rng)
+        template, search = (_jitter(p, data.colour_jitter, rng) for p in (template, search))
+        return template, search, shift
+
+
+def _weight(name: str, weights: Mapping[str, float]) -> float:
+    return next((w for prefix, w in weights.items() if name.startswith(prefix)), 1.0)
+
+
+def _still_fits(track: Track) -> bool:
+    """Context around the object is in the picture, and the object is large enough to be seen."""
+    height, width = _read(track.frames[0]).shape[:2]
+    w, h = track.boxes[0, 2:]
+    return bool(min(w, h) >= 12 and w <= 0.75 * width and h <= 0.75 * height)
+
+
+def _read(path: Path) -> Image:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path} cannot be read as an image; restore it or take it off the list")
+    return np.asarray(image, np.uint8)
+
+
+def _grey(pyramid: Image) -> Image:
+    flat = np.ascontiguousarray(pyramid).reshape(-1, pyramid.shape[2], 3)
+    grey = cv2.cvtColor(cv2.cvtColor(flat, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    return np.asarray(grey, np.uint8).reshape(pyramid.shape)
+
+
+def _jitter(pyramid: Image, strength: float, rng: np.random.Generator) -> Image:
+    """Gain and offset, mostly common to the channels, as exposure and white balance change them."""
+    gain = 1 + strength * (rng.normal() + 0.3 * rng.normal(size=3))
+    offset = 64 * strength * (rng.normal() + 0.3 * rng.normal(size=3))
+    table = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
+    flat = np.ascontiguousarray(pyramid).reshape(-1, pyramid.shape[2], 3)
+    return np.asarray(cv2.LUT(flat, table[None]), np.uint8).reshape(pyramid.shape)
+
+
+def _motion_blur(pyramid: Image, rng: np.random.Generator) -> Image:
+    length = int(rng.integers(3, 12))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, np.pi)
+    centre, reach = (length - 1) / 2, (length - 1) / 2
+    ends = [
+        (round(centre + sign * reach * np.cos(angle)), round(centre + sign * reach * np.sin(angle)))
+        for sign in (-1, 1)
+    ]
+    cv2.line(kernel, ends[0], ends[1], 1.0)
+    kernel /= kernel.sum()
+    return np.stack(
+        [cv2.filter2D(np.ascontiguousarray(p), -1, kernel, borderType=cv2.BORDER_REPLICATE) for p in pyramid]
+    )
