@@ -29,12 +29,13 @@ def iou(a: Floats, b: Floats) -> Floats:
     high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
     inner = np.prod(np.clip(high - low, 0, None), axis=1)
     union = np.prod(a[:, 2:], axis=1) + np.prod(b[:, 2:], axis=1) - inner
-    return np.asarray(np.divide(inner, union, out=np.zeros(len(a)), where=union > 0))
+    overlap = np.divide(inner, union, out=np.zeros(len(a)), where=union > 0)
+    return np.minimum(overlap, 1.0)  # rounding must not lift a perfect overlap above the last threshold
 
 
 def centre_error(a: Floats, b: Floats) -> Floats:
     """Distance of the centres in px: (n, 4), (n, 4) to (n,)."""
-    return np.linalg.norm(a[:, :2] + a[:, 2:] / 2 - b[:, :2] - b[:, 2:] / 2, axis=1)
+    return np.asarray(np.hypot(*(a[:, :2] + a[:, 2:] / 2 - b[:, :2] - b[:, 2:] / 2).T))
 
 
 def success_curve(overlaps: Floats) -> Floats:

@@ -75,7 +75,7 @@ class OpenCV:
     def init(self, frame: Frame, box: Sequence[float]) -> None:
         self._box = Box(*(float(v) for v in box))
         self._tracker = self._make()
-        self._tracker.init(frame, tuple(int(round(v)) for v in box))
+        self._tracker.init(frame, tuple(round(v) for v in box))
 
     def update(self, frame: Frame) -> Box:
         found, box = self._tracker.update(frame)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import logging
 import os
@@ -103,7 +102,6 @@ def export_onnx(
 def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
     """The graph alone: patches (batch, 3, N, N) to features (batch, C, N, N), float32, dynamic batch."""
     n = config.patch_size
-    buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -119,8 +117,7 @@ def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
             verbose=False,
         )
         assert program is not None
-        program.save(buffer)
-    graph = onnx.load_from_string(buffer.getvalue())
+    graph = program.model_proto
     # The operators used are the same in 17, which older runtimes read too.
     graph = onnx.version_converter.convert_version(graph, OPSET)
     opset = {entry.domain: entry.version for entry in graph.opset_import}

@@ -66,14 +66,15 @@ class CpuBackend:
 
     name = "cpu"
 
-    def __init__(self, opened: tuple[model.Model, model.ort.InferenceSession]) -> None:
-        self.config = opened[0].config
+    def __init__(self, config: TrackerConfig, backbone: OnnxBackbone) -> None:
+        self.config = config
         self.timings: dict[str, float] = {}
-        self._backbone = OnnxBackbone(opened[1])
+        self._backbone = backbone
         self._filter = CorrelationFilter(self.config)
         self._targets: list[_Target | None] = []
         self._patches = np.empty((0, 3, 0, 0), np.float32)
         self._features = np.empty((0, 0, 0, 0), np.float32)
+        self._xf = np.empty((0, 0, 0, 0), np.complex64)
         self._reserve(max(self.config.scales, self.config.learn_scales))
 
     def add(self, frame: Frame, state: State) -> int:
@@ -152,7 +153,9 @@ class CpuBackend:
                 self._backbone(self._patches[:count], self._features[:count])
         with self._stage("dft"):
             features = self._features[:count].reshape(len(states), scales, channels, n, n)
-            return self._filter.transform(features)
+            return self._filter.transform(
+                features, self._xf[:count].reshape(len(states), scales, channels, *self._filter.shape)
+            )
 
     def _reserve(self, count: int) -> None:
         """Work space for count patches; it grows, and stays."""
@@ -160,6 +163,7 @@ class CpuBackend:
             n, channels = self.config.patch_size, self.config.channels
             self._patches = np.empty((count, 3, n, n), np.float32)
             self._features = np.empty((count, channels, n, n), np.float32)
+            self._xf = np.empty((count, channels, *self._filter.shape), np.complex64)
 
     def _target(self, slot: int) -> _Target:
         target = self._targets[slot] if 0 <= slot < len(self._targets) else None
@@ -188,4 +192,5 @@ def open_backend(path: str, backend: str = "auto", threads: int = 1) -> Backend:
     """The one switch: a model (zoo name or path) on the named backend. Raises ValueError."""
     if backend not in ("auto", "cpu"):
         raise ValueError(f"backend is {backend!r}; give 'auto' or 'cpu'")
-    return CpuBackend(model.load(model.find(path), threads))
+    found, session = model.load(model.find(path), threads)
+    return CpuBackend(found.config, OnnxBackbone(session))

@@ -162,8 +162,8 @@ def _run(
 def _describe(summary: Summary, written: list[str]) -> str:
     latency, stages = summary.latency_ms, summary.stages_ms
     lines = [
-        f"{summary.frames} frames, {summary.targets} target{'s' if summary.targets != 1 else ''}: "
-        f"{summary.fps:.1f} FPS in the tracker (decoding and writing not counted)",
+        f"{summary.frames} frames, targets: {summary.targets}",
+        f"FPS            {summary.fps:.1f} in the tracker (decoding and writing not counted)",
         f"ms per frame   median {latency['median']:.2f}   p90 {latency['p90']:.2f}   p99 {latency['p99']:.2f}",
         "ms per stage   " + "   ".join(f"{name} {value:.2f}" for name, value in stages.items()),
         "status         " + "   ".join(f"{name} {count}" for name, count in summary.status.items()),

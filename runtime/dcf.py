@@ -10,6 +10,7 @@ folded into their constants.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,7 @@ class CorrelationFilter:
         )  # (N, 2K)
         self._yf = label_spectrum(config).astype(np.float32)  # (R, K)
         self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.float32)
+        self._space: dict[str, NDArray[Any]] = {}
 
         index = np.arange(n)
         weight = multiplicity(config)[:, None] / n**2
@@ -101,27 +103,30 @@ class CorrelationFilter:
             np.stack([inverse.real, -inverse.imag], 1).reshape(-1, n).astype(np.float32)
         )  # (2K, N)
 
-    def transform(self, features: Real) -> Complex:
-        """Window and DFT: (..., C, N, N) float32 to (..., C, R, K) complex64."""
-        half: Complex = np.matmul(features, self._columns).view(np.complex64)  # (..., C, N, K)
-        return np.matmul(self._rows, half)
+    def transform(self, features: Real, out: Complex | None = None) -> Complex:
+        """Window and DFT: (..., C, N, N) float32, contiguous, to (..., C, R, K) complex64 (out, when given)."""
+        half = self._work("half", (*features.shape[:-1], self._columns.shape[1]), np.float32)
+        np.matmul(features, self._columns, out=half)
+        return np.asarray(np.matmul(self._rows, half.view(np.complex64), out=out))  # (R, N) x (..., N, K)
 
     def inverse(self, spectrum: Complex) -> Real:
         """The real signal of a spectrum: (..., R, K) complex64 to (..., N, N) float32."""
-        half: Complex = np.matmul(self._inverse_rows, spectrum)  # (..., N, K)
-        return np.matmul(half.view(np.float32), self._inverse_columns)
+        half = np.matmul(self._inverse_rows, spectrum)  # (..., N, K)
+        return np.asarray(np.matmul(half.view(np.float32), self._inverse_columns))
 
     def learn(self, xf: Complex) -> tuple[Complex, Real]:
         """Eq. 17: spectra (S, C, R, K) of the training patches to num (C, R, K) and den (R, K)."""
-        num = np.tensordot(self._amplitudes, xf, 1)  # (C, R, K)
+        num = np.asarray(np.tensordot(self._amplitudes, xf, 1), np.complex64)  # (C, R, K)
         num *= self._yf  # the label's spectrum is real, its conjugate is itself
-        parts = xf.view(np.float32)
-        power = np.einsum("scrk,scrk->rk", parts, parts)  # (R, 2K)
-        return num, power[:, 0::2] + power[:, 1::2]
+        parts = xf.view(np.float32)  # (S, C, R, 2K)
+        power = np.einsum("scrk,scrk->rk", parts, parts)
+        return num, np.asarray(power[:, 0::2] + power[:, 1::2], np.float32)
 
     def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
         """Eq. 18: the responses (S, N, N) of the spectra zf (S, C, R, K) to the filter."""
-        gf = np.einsum("crk,scrk->srk", num.conj(), zf)
+        products = self._work("products", zf.shape, np.complex64)
+        np.multiply(num.conj(), zf, out=products)
+        gf = products.sum(1)  # (S, R, K)
         gf /= den + np.float32(self.config.regularization)
         return self.inverse(gf)
 
@@ -130,3 +135,10 @@ class CorrelationFilter:
         for old, new in ((num, new_num), (den, new_den)):
             old *= np.float32(1 - rate)
             old += np.float32(rate) * new
+
+    def _work(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Work space that stays from frame to frame, and grows with the batch."""
+        size = math.prod(shape)
+        if name not in self._space or self._space[name].size < size:
+            self._space[name] = np.empty(size, dtype)
+        return self._space[name][:size].reshape(shape)

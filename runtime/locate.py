@@ -64,7 +64,7 @@ def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigm
     0 where nothing is outside or the response is flat there.
     """
     n = len(response)
-    reach = int(round(3 * sigma))
+    reach = round(3 * sigma)
     if 2 * reach + 1 >= n:
         return 0.0
     rows = np.arange(row - reach, row + reach + 1) % n

@@ -43,7 +43,8 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
                 raise ValueError(
                     f"{path} has format {header.get('format')!r}, expected {FORMAT!r}; it is no spcnet checkpoint"
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["meta"])
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, json.loads(header["meta"])
     except SafetensorError as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}); restore it or train again"

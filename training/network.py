@@ -50,7 +50,8 @@ class Backbone(nn.Module):
 def local_response_norm(x: Tensor, band: Tensor) -> Tensor:
     """x / (k + alpha / size * sum of squares over size neighbouring channels) ** beta, beta = 3/4."""
     if torch.is_grad_enabled() and x.requires_grad:
-        return _LocalResponseNorm.apply(x, band)  # type: ignore[no-any-return]
+        normalised: Tensor = _LocalResponseNorm.apply(x, band)
+        return normalised
     u = F.conv2d(x * x, band, band.new_full((len(band),), LRN_K))
     root = u.sqrt()
     return x / (root * root.sqrt())
@@ -68,7 +69,7 @@ class _LocalResponseNorm(torch.autograd.Function):
         return x * factor
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, u, factor, band = ctx.saved_tensors
         if x.is_contiguous(memory_format=torch.channels_last):
             grad = grad.contiguous(memory_format=torch.channels_last)  # mixed layouts are slow

@@ -56,7 +56,7 @@ def load_tracks(config: DataConfig) -> tuple[list[Track], list[Track]]:
     tracks = read_got10k(Path(config.tracks))
     unknown = set(config.validation) - {track.name for track in tracks}
     if unknown:
-        raise ValueError(f"validation track {sorted(unknown)[0]!r} is not in {config.tracks}; mend the name")
+        raise ValueError(f"validation track {min(unknown)!r} is not in {config.tracks}; mend the name")
     held_out = [track for track in tracks if track.name in config.validation]
     train = [track for track in tracks if track.name not in config.validation]
     if config.stills:

@@ -25,7 +25,7 @@ class Track:
     @property
     def present(self) -> NDArray[np.bool_]:
         """(len(frames),): where there is a box with a positive size."""
-        return np.isfinite(self.boxes).all(1) & (self.boxes[:, 2:] > 0).all(1)
+        return np.asarray(np.isfinite(self.boxes).all(1) & (self.boxes[:, 2:] > 0).all(1))
 
 
 def read_got10k(folder: Path) -> list[Track]:

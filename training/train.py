@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import math
 import sys
 import time
@@ -21,7 +22,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
@@ -99,7 +99,7 @@ class TrainConfig:
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         unknown = set(values) - {"data", "optim", "tracker"}
         if unknown:
-            raise ValueError(f"unknown table [{sorted(unknown)[0]}]; the tables are data, optim, tracker")
+            raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker")
         optim = dict(values.get("optim", {}))
         optim["stages"] = tuple(_build(Stage, stage, "optim.stages") for stage in optim.get("stages", ()))
         data = dict(values.get("data", {}))
@@ -126,7 +126,13 @@ def _build(cls: type[T], values: dict[str, Any], table: str) -> T:
         if name not in fields:
             raise ValueError(f"unknown key {table}.{name}; the keys are {', '.join(fields)}")
         kind = fields[name].type
-        expected = {"int": int, "float": (int, float), "str": str, "bool": bool}.get(str(kind))
+        kinds: dict[str, tuple[type, ...]] = {
+            "int": (int,),
+            "float": (int, float),
+            "str": (str,),
+            "bool": (bool,),
+        }
+        expected = kinds.get(str(kind))
         if expected and (not isinstance(value, expected) or (isinstance(value, bool) and kind != "bool")):
             raise ValueError(f"{table}.{name} is {value!r}; it must be of type {kind}")
     missing = [
@@ -200,7 +206,7 @@ class Trainer:
                 "lower optim.lr or look at this batch"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.backbone.parameters(), optim.clip)
         self.optimizer.step()
         self.position += 1
@@ -250,7 +256,7 @@ class Trainer:
         """Train to the end (or to step stop_at), validating and saving on the way; returns the checkpoint."""
         optim = self.config.optim
         end = min(stop_at or self.config.steps, self.config.steps)
-        writer = SummaryWriter(str(self.folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(self.folder / "tensorboard"))
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -267,7 +273,7 @@ class Trainer:
                 loss=math.nan,
                 validation=self.validation.get("loss", math.nan),
             )
-            for stage, first, last in self._stages():
+            for stage, last in self._stages():
                 if self.position >= min(last, end):
                     continue
                 self._enter(stage)
@@ -288,14 +294,14 @@ class Trainer:
                 for batch in loader:
                     loss = self.step(batch)
                     mean = loss if not mean else 0.98 * mean + 0.02 * loss
-                    writer.add_scalar("loss/train", loss, self.position)  # type: ignore[no-untyped-call]
+                    writer.add_scalar("loss/train", loss, self.position)
                     progress.update(task, advance=1, loss=mean)
                     if self.position % optim.validate_every == 0 or self.position in (last, end):
                         self.validation = self.validate() if self.held_out else {}
                         self.seconds += time.perf_counter() - clock
                         clock = time.perf_counter()
                         for name, value in self.validation.items():
-                            writer.add_scalar(f"validation/{name}", value, self.position)  # type: ignore[no-untyped-call]
+                            writer.add_scalar(f"validation/{name}", value, self.position)
                         progress.update(task, validation=self.validation.get("loss", math.nan))
                         progress.console.print(
                             f"step {self.position} size {stage.patch_size} loss {mean:.4f} "
@@ -304,13 +310,10 @@ class Trainer:
                         self.save()
         return self.path
 
-    def _stages(self) -> list[tuple[Stage, int, int]]:
-        """The stages with their first and last step."""
-        stages, done = [], 0
-        for stage in self.config.optim.stages:
-            stages.append((stage, done, done + stage.steps))
-            done += stage.steps
-        return stages
+    def _stages(self) -> list[tuple[Stage, int]]:
+        """The stages, each with the step after its last."""
+        ends = itertools.accumulate(stage.steps for stage in self.config.optim.stages)
+        return list(zip(self.config.optim.stages, ends, strict=True))
 
     @property
     def path(self) -> Path:

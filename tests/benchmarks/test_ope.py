@@ -1,0 +1,149 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import synthetic
+
+from spcnet.benchmarks import ope, report, speed
+from spcnet.benchmarks.sequences import read_otb
+from spcnet.runtime.boxfile import read_boxes
+from spcnet.runtime.cli import main
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two sequences in OTB's layout, with 1-based boxes in both separators in use."""
+    folder = tmp_path_factory.mktemp("otb")
+    for seed, (name, separator) in enumerate((("Right", ","), ("Slow", "\t"))):
+        frames, boxes = synthetic.moving_target(12, seed=seed, velocity=(1, 2 - seed))
+        (folder / name / "img").mkdir(parents=True)
+        for index, frame in enumerate(frames):
+            cv2.imwrite(str(folder / name / "img" / f"{index + 1:04d}.png"), frame)
+        np.savetxt(folder / name / "groundtruth_rect.txt", boxes + (1, 1, 0, 0), fmt="%.6f", delimiter=separator)
+    return folder
+
+
+def test_sequences_are_read_0_based(data):
+    right, slow = read_otb(data)
+    assert (right.name, slow.name, len(right.frames)) == ("Right", "Slow", 12)
+    np.testing.assert_allclose(right.boxes[0], [60, 50, 48, 36])
+    assert [video.name for video in read_otb(data, ("Slow",))] == ["Slow"]
+
+
+def test_bad_sequences_are_named(data, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no sequence Left in"):
+        read_otb(data, ("Left",))
+    with pytest.raises(FileNotFoundError, match="no sequence in"):
+        read_otb(tmp_path)
+    (tmp_path / "A" / "img").mkdir(parents=True)
+    (tmp_path / "A" / "img" / "1.png").write_bytes(b"")
+    truth = tmp_path / "A" / "groundtruth_rect.txt"
+    for text, message in (
+        ("1,2,3,4\n1,2,3,4\n", "has 1 frames but 2 boxes"),
+        ("1,2,x,4\n", "line 1"),
+        ("NaN,NaN,NaN,NaN\n", "no box in its first frame"),
+    ):
+        truth.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_otb(tmp_path)
+    (tmp_path / "B").mkdir()
+    (tmp_path / "B" / "groundtruth_rect.txt").write_text("1,2,3,4\n")
+    with pytest.raises(FileNotFoundError, match="no folder img/"):
+        read_otb(tmp_path, ("B",))
+
+
+def test_run_and_score(data, tiny_model, tmp_path):
+    videos = read_otb(data)
+    seen = []
+    ope.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
+    assert seen == [("Right", 12), ("Slow", 12)]
+    scores = ope.score_folder(tmp_path, "tiny", videos)
+    assert all(score.op50 == 1.0 and score.dp20 == 1.0 for score in scores.values())
+    assert set(ope.score_folder(tmp_path, "opencv-mosse", videos)) == {"Right", "Slow"}
+    found = read_boxes(tmp_path / "tiny" / "Right.txt")
+    np.testing.assert_allclose(found[0], videos[0].boxes[0])
+    times = [float(line) for line in (tmp_path / "tiny" / "Right_time.txt").read_text().split()]
+    assert len(times) == 12 and times[0] == 0 and min(times[1:]) > 0
+    assert ope.median_ms(tmp_path, "tiny", videos) == pytest.approx(
+        1e3 * np.median([t for v in videos for t in map(float, (tmp_path / "tiny" / f"{v.name}_time.txt").read_text().split()) if t])
+    )
+
+
+def test_two_processes_give_the_same_boxes(data, tiny_model, tmp_path):
+    videos = read_otb(data)
+    for jobs in (1, 2):
+        ope.run([str(tiny_model)], videos, tmp_path / str(jobs), jobs)
+    for video in videos:
+        one, two = (tmp_path / jobs / "tiny" / f"{video.name}.txt" for jobs in "12")
+        assert one.read_text() == two.read_text()
+
+
+def test_what_is_done_is_not_done_again_unless_the_tracker_changed(data, tiny_model, tmp_path):
+    videos = read_otb(data, ("Slow",))
+    ope.run([str(tiny_model)], videos, tmp_path)
+    result = tmp_path / "tiny" / "Slow.txt"
+    result.write_text("1,1,1,1\n" * 12)
+    ope.run([str(tiny_model)], videos, tmp_path)
+    assert result.read_text() == "1,1,1,1\n" * 12
+    (tmp_path / "tiny" / "identity").write_text("another model")
+    ope.run([str(tiny_model)], videos, tmp_path)
+    assert result.read_text() != "1,1,1,1\n" * 12
+
+
+def test_anybodys_files_are_scored_and_bad_ones_named(data, tmp_path):
+    videos = read_otb(data, ("Slow",))
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other" / "Slow.txt"
+    with pytest.raises(FileNotFoundError, match="no result"):
+        ope.score_folder(tmp_path, "other", videos)
+    path.write_text("".join(",".join(map(str, box)) + "\n" for box in videos[0].boxes))
+    assert ope.score_folder(tmp_path, "other", videos)["Slow"].auc == pytest.approx(20 / 21)
+    path.write_text("1,1,1,1\n")
+    with pytest.raises(ValueError, match=r"Slow\.txt: 1 result boxes for 12 frames"):
+        ope.score_folder(tmp_path, "other", videos)
+
+
+def test_two_trackers_of_one_name_are_refused(data, tiny_model, tmp_path):
+    with pytest.raises(ValueError, match="two trackers have one name"):
+        ope.run([str(tiny_model), str(tiny_model)], read_otb(data), tmp_path)
+
+
+def test_the_accuracy_command_writes_both_reports(data, tiny_model, tmp_path, capsys):
+    arguments = ["bench", "accuracy", str(data), "--tracker", str(tiny_model), "--tracker", "kcf"]
+    assert main([*arguments, "-o", str(tmp_path), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((tmp_path / "accuracy.json").read_text())
+    assert record["trackers"]["tiny"]["mean"]["op50"] == 1.0 and record["frames"] == 24
+    markdown = (tmp_path / "accuracy.md").read_text()
+    assert "| tiny |" in markdown and "| Slow |" in markdown
+
+
+def test_speed_takes_turns_and_counts_after_the_warm_up(video, tiny_model):
+    frames, boxes = video
+    found = speed.measure([str(tiny_model), "mosse"], frames, boxes[0], threads=1, warmup=5)
+    assert set(found) == {"tiny", "opencv-mosse"}
+    ours = found["tiny"]
+    assert 0 < ours["frame_ms"]["median"] <= ours["frame_ms"]["p90"] <= ours["frame_ms"]["p99"]
+    stages = sum(stage["median"] for stage in ours["stage_ms"].values())
+    assert 0.5 * ours["frame_ms"]["median"] < stages < 1.2 * ours["frame_ms"]["median"]
+    assert found["opencv-mosse"]["stage_ms"] == {}
+    with pytest.raises(ValueError, match="leave none after a warm-up of 19"):
+        speed.measure(["mosse"], frames, boxes[0], threads=1, warmup=19)
+
+
+def test_the_speed_command_reports_each_thread_count(data, tiny_model, tmp_path, capsys):
+    box = ["60", "50", "48", "36"]
+    arguments = ["bench", "speed", "--video", str(data / "Slow" / "img"), "--box", *box, "--threads", "1", "2"]
+    assert main([*arguments, "--tracker", str(tiny_model), "-o", str(tmp_path)]) == 0
+    assert "2 thread(s), ms" in capsys.readouterr().out
+    record = json.loads((tmp_path / "speed.json").read_text())
+    assert set(record["threads"]) == {"1", "2"} and record["machine"]["cores"] >= 1
+
+
+def test_the_best_tracker_stands_first():
+    from spcnet.benchmarks.metrics import Score
+
+    scores = {"worse": {"A": Score(0.1, 0.2, 0.3)}, "better": {"A": Score(0.5, 0.6, 0.7)}}
+    lines = report.accuracy_markdown(scores, {"worse": 1.0, "better": 2.0}).splitlines()
+    assert lines[2] == "| better | 0.500 | 0.600 | 0.700 | 2.00 |"

@@ -1,0 +1,55 @@
+"""Fixtures: seeded random numbers, a synthetic video, and tiny models made on the spot."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import TrackerConfig
+from spcnet.training import checkpoint
+from spcnet.training.network import Backbone
+
+TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def video():
+    return synthetic.moving_target()
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(tmp_path_factory):
+    """A checkpoint of an untrained backbone with the given config."""
+
+    def make(config=TINY):
+        torch.manual_seed(3)
+        path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
+        weights = {f"backbone.{k}": v for k, v in Backbone(config.channels).state_dict().items()}
+        weights["backbone.conv1.bias"] += 1.0
+        weights["backbone.conv2.bias"] += 2.0
+        meta = {"config": {"tracker": json.loads(config.to_json())}, "step": 0, "seconds": 0.0}
+        checkpoint.save(path, weights, meta | {"validation": {}, "torch": torch.__version__})
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(make_checkpoint):
+    return make_checkpoint()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_checkpoint, tmp_path_factory):
+    """The path of a model with an untrained backbone: enough to track the synthetic target."""
+    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "tiny.onnx").path

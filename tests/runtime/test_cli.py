@@ -1,0 +1,86 @@
+import json
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from spcnet.runtime.cli import main
+from spcnet.runtime.run import DEMO_VIDEO
+
+
+@pytest.fixture
+def folder(tmp_path, video):
+    (tmp_path / "frames").mkdir()
+    for index, frame in enumerate(video[0][:8]):
+        cv2.imwrite(str(tmp_path / "frames" / f"{index:03d}.png"), frame)
+    return tmp_path
+
+
+def test_track_writes_what_was_asked_for(folder, video, tiny_model, capsys):
+    box = ",".join(f"{v:g}" for v in video[1][0])
+    arguments = ["track", str(folder / "frames"), "--box", box, "--model", str(tiny_model), "--json"]
+    outputs = {"--video": "out.avi", "--csv": "out.csv", "--jsonl": "out.jsonl"}
+    for option, name in outputs.items():
+        arguments += [option, str(folder / name)]
+    assert main(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["frames"] == 7 and len(summary["written"]) == 3
+    assert all((folder / name).stat().st_size > 100 for name in outputs.values())
+
+
+def test_a_source_that_breaks_off_is_status_1(folder, video, tiny_model, capsys):
+    (folder / "frames" / "005.png").write_bytes(b"broken")
+    box = ",".join(f"{v:g}" for v in video[1][0])
+    arguments = ["track", str(folder / "frames"), "--box", box, "--model", str(tiny_model)]
+    assert main([*arguments, "--csv", str(folder / "out.csv")]) == 1
+    captured = capsys.readouterr()
+    assert "what was tracked before is kept" in captured.err and "4 frames" in captured.out
+    assert len((folder / "out.csv").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["track", "missing.mp4", "--box", "1,2,3,4"], "no video missing.mp4"),
+        (["track", str(DEMO_VIDEO), "--box", "1,2,0,4"], "positive width and height"),
+        (["track", str(DEMO_VIDEO), "--box", "5000,2,10,4"], "outside the frame"),
+        (["track", str(DEMO_VIDEO), "--box", "1,2,3,4", "--model", "none"], "no model named 'none'"),
+        (["info", "none"], "no model named 'none'"),
+        (["export", "missing.safetensors", "-o", "out.onnx"], "no checkpoint at missing.safetensors"),
+        (["train", "missing.toml"], "no training config at missing.toml"),
+        (["bench", "accuracy", "missing"], "no sequence in missing"),
+        (["bench", "speed", "--video", "x.mp4"], "--video and --box go together"),
+    ],
+)
+def test_refusals_are_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("spcnet: ") and message in lines[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_info_prints_config_and_provenance(tiny_model, capsys):
+    assert main(["info", str(tiny_model)]) == 0
+    text = capsys.readouterr().out
+    for word in ("patch_size", "49", "provenance", "sha256", "parameters"):
+        assert word in text
+    assert main(["info", str(tiny_model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["channels"] == 4
+
+
+def test_help_and_import_need_neither_torch_nor_a_gpu():
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'onnx', 'pycuda', 'tensorrt', 'safetensors', 'tensorboard', 'threadpoolctl'):\n"
+        "    sys.modules[name] = None\n"
+        "import spcnet.runtime\n"
+        "from spcnet.runtime.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "assert main(['train', 'x.toml']) == 2\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "track" in done.stdout and "needs the package torch; pip install 'spcnet[train]'" in done.stderr

@@ -1,0 +1,163 @@
+"""The filter against float64 NumPy over the full spectrum, and against dense solves in space."""
+
+import math
+
+import numpy as np
+import pytest
+import tolerances
+
+from spcnet.runtime import TrackerConfig, dcf
+from spcnet.runtime.dcf import CorrelationFilter
+
+SIZES = [32, 33, 63, 64, 125]
+
+
+def features_of(rng, *shape):
+    """Features as the backbone makes them: not negative, smooth, with some noise. float32."""
+    spectrum = np.fft.rfft2(rng.normal(size=shape))
+    n = shape[-1]
+    decay = 1 / (1 + np.hypot(np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)) * n)
+    smooth = np.fft.irfft2(spectrum * decay, s=(n, n))
+    return np.maximum(smooth / smooth.std(), 0).astype(np.float32)
+
+
+def label(config):
+    n = config.patch_size
+    distance = np.minimum(np.arange(n), n - np.arange(n))
+    return np.exp(-0.5 * (distance[:, None] ** 2 + distance**2) / config.sigma**2)
+
+
+def full_learn(x, config):
+    """Eq. 17 over the full spectrum, float64: x (S, C, N, N)."""
+    window = np.outer(np.hanning(x.shape[-1]), np.hanning(x.shape[-1]))
+    xf = np.fft.fft2(x.astype(np.float64) * window)
+    half = (len(x) - 1) // 2
+    amplitude = np.exp(-0.5 * (np.arange(-half, half + 1) / config.scale_sigma) ** 2)
+    yf = amplitude[:, None, None] * np.fft.fft2(label(config))
+    return (yf.conj()[:, None] * xf).sum(0), (np.abs(xf) ** 2).sum((0, 1))
+
+
+def full_respond(num, den, z, config):
+    """Eq. 18 over the full spectrum, float64: z (S, C, N, N)."""
+    window = np.outer(np.hanning(z.shape[-1]), np.hanning(z.shape[-1]))
+    zf = np.fft.fft2(z.astype(np.float64) * window)
+    w = num / (den + config.regularization)
+    return np.fft.ifft2((w.conj() * zf).sum(1)).real
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_transform_is_the_windowed_dft_in_the_band(rng, n):
+    config = TrackerConfig(patch_size=n)
+    x = features_of(rng, 2, 3, n, n)
+    expected = np.fft.fft2(x.astype(np.float64) * np.outer(np.hanning(n), np.hanning(n)))
+    vertical, horizontal = dcf.frequencies(config)
+    expected = expected[..., vertical[:, None] % n, horizontal]
+    found = CorrelationFilter(config).transform(x)
+    assert found.shape == (2, 3, len(vertical), len(horizontal)) and found.dtype == np.complex64
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=tolerances.SPECTRUM)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("factor", [0.03, 0.1, 0.2])
+def test_the_band_holds_the_label(n, factor):
+    config = TrackerConfig(patch_size=n, output_sigma_factor=factor)
+    vertical, horizontal = dcf.frequencies(config)
+    assert len(np.unique(vertical % n)) == len(vertical) <= n and len(horizontal) <= n // 2 + 1
+    found = CorrelationFilter(config).inverse(dcf.label_spectrum(config).astype(np.complex64))
+    np.testing.assert_allclose(found, label(config), rtol=0, atol=tolerances.LABEL)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(("scales", "channels"), [(1, 1), (3, 8), (5, 33)])
+def test_learn_and_respond_equal_the_full_spectrum(rng, n, scales, channels):
+    config = TrackerConfig(patch_size=n, scales=scales, learn_scales=scales, channels=channels)
+    dcf_filter = CorrelationFilter(config)
+    x, z = features_of(rng, 2, scales, channels, n, n)
+    num, den = dcf_filter.learn(dcf_filter.transform(x))
+    assert num.dtype == np.complex64 and den.dtype == np.float32
+    found = dcf_filter.respond(num, den, dcf_filter.transform(z))
+    expected = full_respond(*full_learn(x, config), z, config)
+    assert found.shape == (scales, n, n) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerances.BAND * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_one_scale_gives_back_its_label(rng, n):
+    config = TrackerConfig(patch_size=n, scales=1, learn_scales=1)
+    dcf_filter = CorrelationFilter(config)
+    xf = dcf_filter.transform(50 * features_of(rng, 1, 32, n, n))
+    np.testing.assert_allclose(
+        dcf_filter.respond(*dcf_filter.learn(xf), xf)[0], label(config), rtol=0, atol=tolerances.LABEL
+    )
+
+
+def dense_design(x):
+    """The matrix of all cyclic shifts: the response of filter h at d is sum_l sum_t h_l(t) x_l(t + d)."""
+    channels, n = x.shape[0], x.shape[-1]
+    rows = [
+        np.roll(x, (-r, -c), (-2, -1)).reshape(channels * n * n) for r in range(n) for c in range(n)
+    ]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("scales", "channels"), [(1, 1), (1, 3), (3, 1), (3, 2)])
+def test_eq_17_is_a_least_squares_solution(rng, scales, channels):
+    """A dense solve in space on a tiny grid.
+
+    For one channel or one scale eq. 17 minimises sum_s ||g(x_s) - y_s||^2 + lambda ||h||^2. For several of
+    both it minimises that plus, at each frequency, h* (tr(A*A) I - A*A) h with A the (S, C) matrix of the
+    spectra: the term that lets the channels share one denominator.
+    """
+    n = 8
+    config = TrackerConfig(
+        patch_size=n, scales=scales, learn_scales=scales, output_sigma_factor=0.3, regularization=0.5
+    )
+    x = rng.normal(size=(scales, channels, n, n))
+    half = (scales - 1) // 2
+    y = [np.exp(-0.5 * (s / config.scale_sigma) ** 2) * label(config) for s in range(-half, half + 1)]
+    xf, yf = np.fft.fft2(x), np.fft.fft2(y)
+    w = (yf.conj()[:, None] * xf).sum(0) / ((np.abs(xf) ** 2).sum((0, 1)) + config.regularization)
+    if scales == 1 or channels == 1:
+        design = np.concatenate([dense_design(patch) for patch in x])
+        target = np.concatenate([patch.ravel() for patch in y])
+        gram = design.T @ design + config.regularization * np.eye(design.shape[1])
+        dense = np.linalg.solve(gram, design.T @ target).reshape(channels, n, n)
+        np.testing.assert_allclose(np.fft.ifft2(w).real, dense, rtol=0, atol=1e-10)
+    else:
+        for r in range(n):
+            for c in range(n):
+                a = xf[:, :, r, c]  # (S, C); the response is a @ conj(w)
+                gram = a.conj().T @ a
+                share = np.trace(gram).real * np.eye(channels) - gram
+                dense = np.linalg.solve(gram + share + config.regularization * np.eye(channels), a.conj().T @ yf[:, r, c])
+                np.testing.assert_allclose(w[:, r, c].conj(), dense, rtol=0, atol=1e-10)
+
+
+def test_the_filter_finds_a_shift(rng):
+    n = 64
+    config = TrackerConfig(patch_size=n, scales=1, learn_scales=1)
+    dcf_filter = CorrelationFilter(config)
+    x = features_of(rng, 1, 8, n, n)
+    num, den = dcf_filter.learn(dcf_filter.transform(x))
+    z = np.roll(x, (5, -7), (-2, -1))
+    response = dcf_filter.respond(num, den, dcf_filter.transform(z))[0]
+    assert np.unravel_index(response.argmax(), response.shape) == (5, n - 7)
+
+
+def test_update_is_a_linear_blend(rng):
+    config = TrackerConfig(patch_size=33)
+    dcf_filter = CorrelationFilter(config)
+    old = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33)))
+    new = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33)))
+    num, den = old[0].copy(), old[1].copy()
+    dcf_filter.update(num, den, *new, 0.25)
+    for found, a, b in zip((num, den), old, new, strict=True):
+        np.testing.assert_allclose(found, 0.75 * a + 0.25 * b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+
+
+def test_the_label_over_the_scales():
+    config = TrackerConfig(scale_sigma=1.0)
+    np.testing.assert_allclose(dcf.scale_amplitudes(config, 3), [math.exp(-0.5), 1, math.exp(-0.5)])
+    same = TrackerConfig(scale_sigma=math.inf)
+    np.testing.assert_array_equal(dcf.scale_amplitudes(same, 5), np.ones(5))

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import tolerances
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spcnet.runtime import TrackerConfig
+from spcnet.runtime.locate import find_peak
+
+
+def bumps(config, scale, row, column, height=0.8):
+    """Responses (S, N, N) float32 of a target at the given sub-scale and sub-pixel shift."""
+    n = config.patch_size
+    half = (config.scales - 1) // 2
+    index = np.arange(n)
+    distance = lambda d: (index - d + n / 2) % n - n / 2  # noqa: E731
+    spatial = np.exp(-0.5 * (distance(row)[:, None] ** 2 + distance(column) ** 2) / config.sigma**2)
+    s = np.arange(-half, half + 1)
+    amplitude = np.exp(-0.5 * (s - scale) ** 2)
+    return (height * amplitude[:, None, None] * spatial).astype(np.float32)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([32, 63, 64, 125]), st.floats(-1.4, 1.4),
+    st.floats(-0.45, 0.45), st.floats(-0.45, 0.45),
+)
+def test_a_shifted_bump_is_found_between_the_samples(n, scale, row, column):
+    config = TrackerConfig(patch_size=n, scales=5, output_sigma_factor=0.15)
+    row, column = row * n, column * n
+    peak = find_peak(bumps(config, scale, row, column), config)
+    assert peak.row == pytest.approx(row, abs=tolerances.PEAK)
+    assert peak.column == pytest.approx(column, abs=tolerances.PEAK)
+    assert peak.scale == pytest.approx(scale, abs=3 * tolerances.PEAK)
+    assert peak.score <= 0.8 * 1.0001
+
+
+def test_the_outer_scales_are_not_refined():
+    config = TrackerConfig(patch_size=33)
+    assert find_peak(bumps(config, 1.3, 0, 0), config).scale == 1.0
+    assert find_peak(bumps(config, -1.3, 0, 0), config).scale == -1.0
+    one = TrackerConfig(patch_size=33, scales=1)
+    assert find_peak(bumps(one, 0, 0, 0), one).scale == 0.0
+
+
+def test_the_penalty_decides_close_calls():
+    config = TrackerConfig(patch_size=33)
+    responses = bumps(config, 0, 0, 0)
+    responses[2] = responses[1] * 1.001
+    assert find_peak(responses, config).scale > 0.4
+    assert abs(find_peak(responses, TrackerConfig(patch_size=33, scale_penalty=0.9)).scale) < 0.4
+
+
+def test_psr_is_the_peak_over_the_sidelobes(rng):
+    config = TrackerConfig(patch_size=64, scales=1)
+    response = (bumps(config, 0, 30, -20)[0] + 0.02 * rng.normal(size=(64, 64))).astype(np.float32)
+    peak = find_peak(response[None], config)
+    row, column = np.unravel_index(response.argmax(), response.shape)
+    reach = round(3 * config.sigma)
+    outside = np.ones((64, 64), bool)
+    for r in range(row - reach, row + reach + 1):
+        for c in range(column - reach, column + reach + 1):
+            outside[r % 64, c % 64] = False
+    side = response[outside].astype(np.float64)
+    assert peak.psr == pytest.approx((response.max() - side.mean()) / side.std(), rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, -1.0])
+def test_a_flat_response_has_no_psr_and_no_shift(value):
+    config = TrackerConfig(patch_size=32)
+    peak = find_peak(np.full((3, 32, 32), value, np.float32), config)
+    assert peak.psr == 0.0 and (peak.row, peak.column) == (0, 0) and peak.score == np.float32(value)

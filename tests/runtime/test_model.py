@@ -1,0 +1,99 @@
+import hashlib
+
+import onnx
+import onnx.helper
+import pytest
+
+from spcnet.runtime import ModelError, Tracker, model
+
+
+def resealed(graph, path):
+    """Save a changed graph with a hash that fits."""
+    for prop in graph.metadata_props:
+        if prop.key == "spcnet.sha256":
+            prop.value = "0" * 64
+    path.write_bytes(model.seal(graph.SerializeToString()))
+    return path
+
+
+def test_a_model_is_read_with_its_config(tiny_model):
+    found, _ = model.load(tiny_model)
+    assert found.config.patch_size == 49 and found.config.channels == 4
+    assert found.provenance["parameters"] == 4 * (27 + 1) + 4 * (36 + 1)
+    assert len(found.sha256) == 64
+
+
+def test_a_name_of_the_zoo_or_a_path(tiny_model):
+    assert model.find(str(tiny_model)) == tiny_model
+    assert model.find(model.DEFAULT_MODEL).is_file()
+    assert model.DEFAULT_MODEL in model.zoo()
+    with pytest.raises(FileNotFoundError, match="no model named 'c33-125'; the zoo has: .*c32-125"):
+        Tracker.load("c33-125")
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        Tracker.load("missing.onnx")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_file_is_refused(tiny_model, tmp_path, share):
+    data = tiny_model.read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ModelError, match=r"cut\.onnx"):
+        Tracker.load(path)
+
+
+def test_a_foreign_model_is_refused(tmp_path):
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out])
+    path = tmp_path / "foreign.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(ModelError, match="was not written by spcnet export"):
+        Tracker.load(path)
+
+
+def test_an_altered_weight_is_noticed(tiny_model, tmp_path):
+    graph = onnx.load(tiny_model)
+    raw = bytearray(graph.graph.initializer[0].raw_data)
+    raw[0] ^= 1
+    graph.graph.initializer[0].raw_data = bytes(raw)
+    path = tmp_path / "altered.onnx"
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(ModelError, match="was altered after its export"):
+        Tracker.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("spcnet.config", '{"patch_sise": 49}', "unknown tracker config key 'patch_sise'"),
+        ("spcnet.config", '{"patch_size": 49, "channels": 4, "scales": 2}', "must be odd"),
+        ("spcnet.config", "not json", "not JSON"),
+        ("spcnet.config", '{"patch_size": 50, "channels": 4}', r"expected patches of float"),
+        ("spcnet.config", '{"patch_size": 49, "channels": 5}', r"expected features of float"),
+        ("spcnet.provenance", "not json", "Expecting value"),
+        ("spcnet.format", "spcnet-model-9", "expected 'spcnet-model-1'"),
+    ],
+)
+def test_wrong_metadata_is_refused(tiny_model, tmp_path, key, value, message):
+    graph = onnx.load(tiny_model)
+    for prop in graph.metadata_props:
+        if prop.key == key:
+            prop.value = value
+    with pytest.raises(ModelError, match=message):
+        Tracker.load(resealed(graph, tmp_path / "wrong.onnx"))
+
+
+def test_external_data_is_refused(tiny_model, tmp_path):
+    graph = onnx.load(tiny_model)
+    onnx.external_data_helper.convert_model_to_external_data(graph, location="weights.bin", size_threshold=0)
+    onnx.save(graph, tmp_path / "external.onnx")
+    graph = onnx.load(tmp_path / "external.onnx", load_external_data=False)
+    with pytest.raises(ModelError, match="does not open in ONNX Runtime"):
+        Tracker.load(resealed(graph, tmp_path / "external.onnx"))
+
+
+def test_the_hash_is_that_of_the_file_with_its_digits_blank(tiny_model):
+    data = tiny_model.read_bytes()
+    digits = model.load(tiny_model)[0].sha256
+    assert hashlib.sha256(data.replace(digits.encode(), b"0" * 64)).hexdigest() == digits

@@ -1,0 +1,80 @@
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from spcnet.runtime import MultiTracker
+from spcnet.runtime.run import track
+from spcnet.runtime.sinks import CsvSink, JsonLinesSink, VideoSink
+from spcnet.runtime.video import ImageFolder, Video, VideoError
+
+
+class Frames(Video):
+    """Frames from memory; raises the given error after them."""
+
+    def __init__(self, frames, error=None):
+        super().__init__("memory", 25.0, len(frames))
+        self.frames, self.error = frames, error
+
+    def __iter__(self):
+        yield from self.frames
+        if self.error:
+            raise self.error
+
+
+def sinks(folder):
+    return [VideoSink(folder / "out.mp4", 25), CsvSink(folder / "out.csv"), JsonLinesSink(folder / "out.jsonl")]
+
+
+def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
+    frames, boxes = video
+    seen = []
+    summary = track(
+        MultiTracker.load(tiny_model), Frames(frames), [boxes[0], boxes[0] + (4, 0, 0, 0)],
+        lambda: sinks(tmp_path), seen.append,
+    )
+    assert (summary.frames, summary.targets, summary.stopped) == (19, 2, None)
+    assert seen == list(range(1, 21))
+    assert sum(summary.status.values()) == 38 and summary.fps > 0
+    assert summary.latency_ms["median"] <= summary.latency_ms["p90"] <= summary.latency_ms["p99"]
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(rows) == len(lines) == 40
+    assert [float(rows[-2][key]) for key in "xywh"] == [lines[-2][key] for key in "xywh"]
+    assert np.allclose([lines[-2][key] for key in "xywh"], boxes[-1], atol=6)
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.jsonl", "out.mp4"]
+
+
+@pytest.mark.parametrize("error", [VideoError("the camera stopped"), KeyboardInterrupt()])
+def test_what_was_tracked_before_a_break_is_kept(tiny_model, video, tmp_path, error):
+    frames, boxes = video
+    summary = track(
+        MultiTracker.load(tiny_model), Frames(frames[:8], error), [boxes[0]], lambda: sinks(tmp_path)
+    )
+    assert summary.frames == 7 and summary.stopped in ("the camera stopped", "interrupted")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 9
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_refused_box_leaves_no_file(tiny_model, video, tmp_path):
+    with pytest.raises(ValueError, match="outside the frame"):
+        track(MultiTracker.load(tiny_model), Frames(video[0]), [(900, 900, 5, 5)], lambda: sinks(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_without_frames_is_refused(tiny_model):
+    with pytest.raises(VideoError, match="has no frame"):
+        track(MultiTracker.load(tiny_model), ImageFolder("nothing", []), [(0, 0, 5, 5)])
+
+
+def test_an_unwritable_target_is_refused(tmp_path, video):
+    with pytest.raises(ValueError, match=r"ends in '\.mkv'"):
+        VideoSink(tmp_path / "out.mkv", 25)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OSError):
+        CsvSink(blocked / "out.csv")

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+import synthetic
+
+from spcnet.benchmarks.metrics import iou
+from spcnet.runtime import MultiTracker, Status, Tracker
+
+BAD_FRAMES = [
+    None,
+    np.zeros((240, 320, 3), np.float32),
+    np.zeros((0, 320, 3), np.uint8),
+    np.zeros((240, 320, 2), np.uint8),
+    np.zeros((120, 320, 3), np.uint8),  # another size
+]
+
+
+def run(tracker, frames, box):
+    tracker.init(frames[0], box)
+    return [tracker.update(frame) for frame in frames[1:]]
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_model, video):
+    """What one tracker alone makes of the video."""
+    frames, boxes = video
+    return run(Tracker.load(tiny_model), frames, boxes[0])
+
+
+def test_a_moving_growing_target_is_followed(reference, video):
+    _, boxes = video
+    found = np.array([result.box for result in reference])
+    assert iou(found, boxes[1:]).min() > 0.8
+    assert found[-1, 2] > 1.1 * boxes[0, 2]  # it grew by 21 %
+    assert all(result.status == Status.TRACKING for result in reference)
+
+
+def test_the_result_tells_score_psr_and_stages(reference):
+    result = reference[0]
+    assert 0.3 < result.score < 1.1 and result.psr > 10
+    assert list(result.timings) == ["crop", "features", "dft", "respond", "locate", "learn"]
+    assert all(seconds > 0 for seconds in result.timings.values())
+
+
+@pytest.mark.parametrize("bad", BAD_FRAMES, ids=["none", "float", "empty", "rank", "size"])
+def test_a_refused_frame_changes_nothing(tiny_model, video, reference, bad):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    found = []
+    for index, frame in enumerate(frames[1:]):
+        if index == 5:
+            for call in (tracker.update, tracker.localize, tracker.learn):
+                with pytest.raises((TypeError, ValueError), match="frame"):
+                    call(bad)
+        found.append(tracker.update(frame))
+    assert found == reference
+
+
+def test_a_refused_box_keeps_the_former_target(tiny_model, video, reference):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    with pytest.raises(ValueError, match="outside the frame"):
+        tracker.init(frames[0], (1000, 1000, 10, 10))
+    assert [tracker.update(frame) for frame in frames[1:]] == reference
+
+
+def test_two_trackers_do_not_touch_each_other(tiny_model, video, reference):
+    frames, boxes = video
+    one, other = Tracker.load(tiny_model), Tracker.load(tiny_model)
+    other_frames, other_boxes = synthetic.moving_target(size=(200, 260), seed=5, velocity=(1, -1))
+    expected = run(Tracker.load(tiny_model), other_frames, other_boxes[0])
+    one.init(frames[0], boxes[0])
+    other.init(other_frames[0], other_boxes[0])
+    found = [(one.update(a), other.update(b)) for a, b in zip(frames[1:], other_frames[1:], strict=True)]
+    assert [a for a, _ in found] == reference
+    assert [b for _, b in found] == expected
+
+
+def test_two_targets_in_one_batch_are_two_runs(tiny_model, video):
+    frames, boxes = video
+    first, second = boxes[0], boxes[0] + (30, 20, 5, -4)
+    multi = MultiTracker.load(tiny_model)
+    a, b = multi.add(frames[0], first), multi.add(frames[0], second)
+    together = [multi.update(frame) for frame in frames[1:]]
+    for target, box in ((a, first), (b, second)):
+        alone = run(Tracker.load(tiny_model), frames, box)
+        np.testing.assert_allclose(
+            [r[target].box for r in together], [r.box for r in alone], rtol=0, atol=1e-3
+        )  # ONNX Runtime may sum in another order for another batch
+
+
+def test_ids_are_stable_and_never_used_again(tiny_model, video):
+    frames, boxes = video
+    multi = MultiTracker.load(tiny_model)
+    a, b, c = (multi.add(frames[0], boxes[0] + (d, 0, 0, 0)) for d in (0, 3, 6))
+    multi.update(frames[1])
+    multi.remove(b)
+    d = multi.add(frames[1], boxes[1])
+    assert d not in (a, b, c) and multi.ids == (a, c, d)
+    assert set(multi.update(frames[2])) == {a, c, d}
+    for call in (multi.remove, lambda t: multi.localize(frames[2], [t])):
+        with pytest.raises(KeyError, match=f"no target {b}"):
+            call(b)
+    for target in (a, c, d):
+        multi.remove(target)
+    assert multi.update(frames[3]) == {}
+    multi.add(np.zeros((50, 60, 3), np.uint8), (5, 5, 10, 10))  # with no target left, another size is fine
+
+
+def test_localize_and_learn_apart_are_update(tiny_model, video, reference):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    for frame, expected in zip(frames[1:], reference, strict=True):
+        found = tracker.localize(frame)
+        tracker.learn(frame)
+        assert found == expected
+
+
+def test_localize_does_not_learn(tiny_model, video):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    first = [tracker.localize(frames[0]) for _ in range(5)][-1]
+    for _ in range(5):
+        tracker.localize(frames[1])
+    back = [tracker.localize(frames[0]) for _ in range(5)][-1]  # settles where it was
+    assert back.score == pytest.approx(first.score, rel=0.01)
+    for _ in range(5):
+        tracker.learn(frames[1])
+    assert tracker.localize(frames[0]).score < 0.99 * first.score
+
+
+def test_grey_and_bgra_and_strided_frames_are_tracked(tiny_model, video, reference):
+    frames, boxes = video
+    padded = [np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]) for frame in frames]
+    assert run(Tracker.load(tiny_model), padded, boxes[0]) == reference
+    wide = [np.concatenate([frame, frame], 1)[:, :320] for frame in frames]
+    assert not wide[0].flags.c_contiguous
+    assert run(Tracker.load(tiny_model), wide, boxes[0]) == reference
+    grey = [np.ascontiguousarray(frame[..., 1]) for frame in frames]
+    found = np.array([r.box for r in run(Tracker.load(tiny_model), grey, boxes[0])])
+    assert iou(found, boxes[1:]).min() > 0.7
+
+
+def test_no_target_no_update(tiny_model, video):
+    frames, _ = video
+    tracker = Tracker.load(tiny_model)
+    for call in (tracker.update, tracker.localize, tracker.learn):
+        with pytest.raises(RuntimeError, match="call init"):
+            call(frames[0])
+
+
+def test_a_new_init_may_have_another_frame_size(tiny_model, video):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    tracker.init(frames[0][:200, :300], boxes[0])
+    assert tracker.update(frames[1][:200, :300]).box.w > 0
+
+
+def test_a_tracker_that_lost_its_target_says_so(tiny_model, video):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    run(tracker, frames[:5], boxes[0])
+    ground = np.random.default_rng(9).integers(0, 256, frames[0].shape, np.uint8)
+    assert tracker.update(ground).status == Status.LOST
+
+
+def test_unknown_backends_are_refused(tiny_model):
+    with pytest.raises(ValueError, match="backend is 'tpu'"):
+        Tracker.load(tiny_model, backend="tpu")

@@ -1,0 +1,31 @@
+"""Made-up video with a known truth: a textured target that moves and grows over a textured ground."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def texture(rng, height, width, cell):
+    """Smooth random colour: (height, width, 3) uint8."""
+    coarse = rng.integers(0, 256, (height // cell + 2, width // cell + 2, 3), np.uint8)
+    return np.ascontiguousarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def moving_target(count=20, size=(240, 320), side=(36, 48), seed=0, growth=1.01, velocity=(2.0, 3.0)):
+    """Frames (H, W, 3) uint8 and boxes (count, 4) x, y, w, h of a target moving (down, right) px a frame."""
+    rng = np.random.default_rng(seed)
+    ground = texture(rng, *size, cell=24)
+    target = texture(rng, *side, cell=8)
+    frames, boxes = [], []
+    for index in range(count):
+        factor = growth**index
+        h, w = side[0] * factor, side[1] * factor
+        x, y = 60 + velocity[1] * index, 50 + velocity[0] * index
+        # Pixel centres are at whole numbers: the box covers x - 0.5 ... x + w - 0.5.
+        matrix = np.array([[factor, 0, x - 0.5 + factor / 2], [0, factor, y - 0.5 + factor / 2]])
+        frame = ground.copy()
+        cv2.warpAffine(target, matrix, size[::-1], frame, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+        frames.append(frame)
+        boxes.append((x, y, w, h))
+    return frames, np.array(boxes)

@@ -1,0 +1,16 @@
+"""The one table of tolerances: what is compared -> (absolute, relative), with its reason."""
+
+# Bilinear sampling in OpenCV rounds to grey levels: half a level, and float32 weights on top.
+PATCH = 0.51
+# float32 against float64 over sums of up to 125 x 125 terms, relative to the largest value.
+SPECTRUM = 2e-6
+# The band leaves out what is below BAND_FLOOR of the label's spectrum; the filter undoes some of it.
+BAND = 1e-5
+# Learning and responding on the same patch gives back the label (the contract of the project).
+LABEL = 1e-5
+# Sub-pixel and sub-scale refinement of a sampled Gaussian by parabolas, in cells and in steps.
+PEAK = 0.03
+# Torch and NumPy do the same float32 sums in another order.
+FILTER = 1e-5
+# Central differences in float64.
+GRADIENT = 1e-6

@@ -1,0 +1,158 @@
+"""The differentiable layer against NumPy, finite differences, and the gradients of eq. 23 and 24."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tolerances
+import torch
+import torch.nn.functional as F
+
+from spcnet.runtime import TrackerConfig, dcf
+from spcnet.runtime.dcf import CorrelationFilter
+from spcnet.training import network
+from spcnet.training.network import Backbone, JointFilter, SPCNet
+
+SMALL = TrackerConfig(patch_size=9, channels=3, output_sigma_factor=0.3, regularization=0.1)
+
+
+def pair_of(config, rng, pairs=2):
+    n = config.patch_size
+    shape = (pairs, config.scales, config.channels, n, n)
+    x, z = (torch.from_numpy(rng.normal(size=shape)) for _ in range(2))
+    shift = torch.from_numpy(rng.normal(size=(pairs, 3)))
+    return x, z, shift
+
+
+@pytest.mark.parametrize("channels", [4, 8, 33])
+def test_the_normalisation_is_the_published_one(channels):
+    torch.manual_seed(0)
+    x = 100 * torch.rand(2, channels, 5, 5)
+    expected = F.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
+    band = Backbone(channels).band
+    torch.testing.assert_close(network.local_response_norm(x, band), expected)
+    torch.testing.assert_close(network.local_response_norm(x.requires_grad_(), band), expected)
+
+
+def test_the_gradient_of_the_normalisation():
+    torch.manual_seed(0)
+    band = Backbone(6).band.double()
+    x = (100 * torch.randn(2, 6, 3, 3, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: network.local_response_norm(v, band), (x,))
+    last = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn_like(x)
+    (network.local_response_norm(x, band) * weight).sum().backward()
+    (network.local_response_norm(last, band) * weight).sum().backward()
+    torch.testing.assert_close(last.grad, x.grad)
+
+
+def test_the_published_network_has_ten_thousand_parameters():
+    assert sum(p.numel() for p in Backbone(32).parameters()) == 10_144
+    assert Backbone(32)(torch.zeros(1, 3, 125, 125)).shape == (1, 32, 125, 125)
+
+
+@pytest.mark.parametrize("n", [32, 33, 125])
+@pytest.mark.parametrize("learn_scales", [1, 3])
+def test_the_layer_is_the_filter_of_the_runtime(rng, n, learn_scales):
+    config = TrackerConfig(patch_size=n, channels=4, learn_scales=learn_scales)
+    layer, reference = JointFilter(config), CorrelationFilter(config)
+    x = rng.normal(size=(2, learn_scales, 4, n, n)).astype(np.float32)
+    z = rng.normal(size=(2, 3, 4, n, n)).astype(np.float32)
+    gf = layer.respond(*layer.learn(layer.transform(torch.from_numpy(x))), layer.transform(torch.from_numpy(z)))
+    found = layer.inverse(gf).numpy()
+    for pair in range(2):
+        num, den = reference.learn(reference.transform(x[pair]))
+        expected = reference.respond(num, den, reference.transform(z[pair]))
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found[pair], expected, rtol=0, atol=tolerances.FILTER * max(scale, 1))
+
+
+def test_finite_differences_through_the_whole_layer(rng):
+    layer = JointFilter(SMALL, torch.float64)
+    x, z, shift = pair_of(SMALL, rng)
+
+    def loss(x, z):
+        num, den = layer.learn(layer.transform(x))
+        return layer.loss(layer.respond(num, den, layer.transform(z)), layer.moved_label(shift))
+
+    inputs = (x.requires_grad_(), z.requires_grad_())
+    assert torch.autograd.gradcheck(loss, inputs, atol=tolerances.GRADIENT, rtol=1e-4)
+
+
+def test_the_gradients_of_eq_23_and_24(rng):
+    """Both branches, in the Fourier domain. With e_s = g_s - y_s and A = den + lambda, the derivatives by
+    the conjugate spectra are, up to the 1/N^2 of Parseval and the mean over pairs,
+    dL/dz_ls* = e_s w_l (23) and dL/dx_ls'* = sum_s (e_s* z_ls y_s' - 2 Re(e_s* g_s) x_ls') / A (24).
+    """
+    layer = JointFilter(SMALL, torch.float64)
+    x, z, shift = pair_of(SMALL, rng)
+    xf, zf = layer.transform(x).requires_grad_(), layer.transform(z).requires_grad_()
+    yf = layer.moved_label(shift)
+    num, den = layer.learn(xf)
+    gf = layer.respond(num, den, zf)
+    layer.loss(gf, yf).backward()
+
+    with torch.no_grad():
+        a = (den + SMALL.regularization)[:, None, None]  # (B, 1, 1, R, K)
+        weight = layer.multiplicity / (len(x) * SMALL.patch_size**2)
+        e = ((gf - yf) * weight)[:, :, None]  # (B, S, 1, R, K)
+        by_z = e * num[:, None] / a
+        labels = layer.amplitudes[:, None, None] * layer.label  # (S, R, K)
+        first = (e.conj() * zf).sum(1, keepdim=True) * labels[None, :, None]
+        second = 2 * (e.conj() * gf[:, :, None]).real.sum(1, keepdim=True) * xf
+        by_x = (first - second) / a
+    # torch's gradient of a complex leaf is twice the derivative by its conjugate
+    torch.testing.assert_close(zf.grad, 2 * by_z, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(xf.grad, 2 * by_x, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [32, 33])
+def test_the_loss_is_the_sum_of_squares_in_space(rng, n):
+    config = dataclasses.replace(SMALL, patch_size=n)
+    layer = JointFilter(config, torch.float64)
+    x, z, shift = pair_of(config, rng)
+    gf = layer.respond(*layer.learn(layer.transform(x)), layer.transform(z))
+    yf = layer.moved_label(shift)
+    error = layer.inverse(gf) - layer.inverse(yf)
+    torch.testing.assert_close(layer.loss(gf, yf), error.square().sum() / 2)
+
+
+def test_a_moved_label_peaks_where_the_target_went():
+    config = TrackerConfig(patch_size=64, scale_step=1.1)
+    layer = JointFilter(config, torch.float64)
+    shift = torch.tensor([[0.5, 4.4, -11.0]], dtype=torch.float64)
+    found = layer.inverse(layer.moved_label(shift))[0].numpy()
+    index = np.arange(64)
+    for s, response in zip((-1, 0, 1), found, strict=True):
+        row, column = 4.4 * 1.1**-s, -11.0 * 1.1**-s
+        distance = [(index - d + 32) % 64 - 32 for d in (row, column)]
+        spatial = np.exp(-0.5 * (distance[0][:, None] ** 2 + distance[1] ** 2) / config.sigma**2)
+        np.testing.assert_allclose(response, math.exp(-0.5 * (s - 0.5) ** 2) * spatial, rtol=0, atol=1e-4)
+
+
+def test_learning_and_searching_the_same_patch_gives_back_the_label(rng):
+    config = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1, regularization=1e-8)
+    layer = JointFilter(config, torch.float64)
+    x = torch.from_numpy(rng.normal(size=(1, 1, 4, 33, 33)))
+    xf = layer.transform(x)
+    gf = layer.respond(*layer.learn(xf), xf)
+    expected = layer.inverse(torch.from_numpy(dcf.label_spectrum(config)).to(torch.complex128))
+    torch.testing.assert_close(layer.inverse(gf)[0, 0], expected, rtol=0, atol=tolerances.LABEL)
+
+
+def test_a_step_lowers_the_loss_and_touches_both_layers():
+    torch.manual_seed(0)
+    net = SPCNet(TrackerConfig(patch_size=32, channels=8))
+    template = 60 * torch.randn(4, 3, 3, 32, 32)
+    search, shift = template + 10 * torch.randn_like(template), torch.zeros(4, 3)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    losses = []
+    for _ in range(20):
+        loss, _ = net(template, search, shift)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]

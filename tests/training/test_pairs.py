@@ -1,0 +1,121 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from spcnet.runtime import TrackerConfig
+from spcnet.training.pairs import DataConfig, Pairs, load_tracks
+from spcnet.training.tracks import Track
+
+CONFIG = TrackerConfig(patch_size=64, scale_step=1.05)
+PLAIN = DataConfig(tracks="", flip=0, grey=0, blur=0, colour_jitter=0)
+
+
+@pytest.fixture(scope="module")
+def tracks(video, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tracks")
+    frames, boxes = video
+    (folder / "moving").mkdir()
+    paths = []
+    for index, frame in enumerate(frames):
+        paths.append(folder / "moving" / f"{index:08d}.png")
+        cv2.imwrite(str(paths[-1]), frame)
+    np.savetxt(folder / "moving" / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
+    return folder
+
+
+def test_a_sample_depends_on_seed_and_index_alone(tracks):
+    train, _ = load_tracks(DataConfig(tracks=str(tracks)))
+    data = DataConfig(tracks="", flip=0.5, grey=0.5, blur=0.5)
+    once, again = (Pairs(train, data, CONFIG, 5, 12) for _ in range(2))
+    other = Pairs(train, data, CONFIG, 6, 12)
+    expected = [once[i] for i in range(12)]
+    for loaded, sample in zip(DataLoader(again, None, num_workers=2), expected, strict=True):
+        for found, wanted in zip(loaded, sample, strict=True):
+            assert torch.equal(found, wanted)
+    assert not torch.equal(other[0].template, expected[0].template)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_the_shift_says_where_the_target_is(tmp_path, flip):
+    """A bright disc is found by its centre of mass and its area, in every patch of the pyramid."""
+    frames, boxes = [], []
+    for index in range(6):
+        centre, radius = (100 + 3 * index, 90 - 2 * index), 20 + index
+        frame = np.zeros((200, 220, 3), np.uint8)
+        cv2.circle(frame, (centre[0] * 256, centre[1] * 256), radius * 256, (255, 255, 255), -1, cv2.LINE_AA, 8)
+        path = tmp_path / f"{index}.png"
+        cv2.imwrite(str(path), frame)
+        frames.append(path)
+        boxes.append((centre[0] - radius, centre[1] - radius, 2 * radius + 1, 2 * radius + 1))
+    track = Track("disc", tuple(frames), np.array(boxes, float))
+    pairs = Pairs([track], dataclasses.replace(PLAIN, flip=flip), CONFIG, 1, 40)
+    centre = (CONFIG.patch_size - 1) / 2
+    index = np.arange(CONFIG.patch_size) - centre
+    for number in range(40):
+        template, search, shift = (t.numpy() for t in pairs[number])
+        mean = np.float32(CONFIG.pixel_mean)[:, None, None]
+        areas = [(p + mean).sum() for p in template]
+        for s in range(3):
+            scale = CONFIG.scale_step ** (s - 1)
+            light = (search[s] + mean).mean(0)
+            found = np.array([(light.sum(1) * index).sum(), (light.sum(0) * index).sum()]) / light.sum()
+            np.testing.assert_allclose(found, shift[1:] / scale, rtol=0, atol=0.15)
+            growth = CONFIG.scale_step ** shift[0]
+            assert (search[s] + mean).sum() / areas[s] == pytest.approx(growth**2, rel=0.03)
+
+
+def test_absent_targets_are_never_drawn(tracks):
+    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    boxes = track.boxes.copy()
+    boxes[3:] = np.nan
+    pairs = Pairs([dataclasses.replace(track, boxes=boxes)], PLAIN, CONFIG, 0, 1)
+    rng = np.random.default_rng(0)
+    assert {f for _ in range(50) for f in pairs._two_frames(pairs.videos[0], rng)} == {0, 1, 2}
+
+
+def test_the_gap_and_the_shift_are_bounded(tracks):
+    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    pairs = Pairs([track], dataclasses.replace(PLAIN, max_gap=2), CONFIG, 0, 1)
+    rng = np.random.default_rng(0)
+    drawn = [pairs._two_frames(track, rng) for _ in range(200)]
+    assert max(abs(a - b) for a, b in drawn) == 2
+    shifts = np.array([pairs[i].shift.numpy() for i in range(60)])
+    side = CONFIG.patch_size / 3 * CONFIG.scale_step**1.5
+    assert np.abs(shifts[:, 0]).max() <= 1.5 and np.abs(shifts[:, 1:]).max() <= 0.6 * side + 1e-3
+    assert np.abs(shifts[:, 1:]).max() > 0.3 * side
+
+
+def test_weights_choose_tracks_by_prefix(tracks):
+    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    other = dataclasses.replace(track, name="rare_one")
+    pairs = Pairs([track, other], dataclasses.replace(PLAIN, weights={"rare_": 0.25}), CONFIG, 0, 1)
+    np.testing.assert_allclose(pairs.cumulative, [0.8, 1.0])
+
+
+def test_one_still_makes_a_pair(tracks):
+    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    still = dataclasses.replace(track, frames=track.frames[:1], boxes=track.boxes[:1])
+    sample = Pairs([still], PLAIN, CONFIG, 0, 1)[0]
+    assert sample.search.shape == (3, 3, 64, 64) and torch.isfinite(sample.search).all()
+
+
+def test_held_out_tracks_and_bad_names(tracks):
+    train, held_out = load_tracks(DataConfig(tracks=str(tracks), validation=("moving",)))
+    assert not train and [track.name for track in held_out] == ["moving"]
+    with pytest.raises(ValueError, match="validation track 'moved' is not in"):
+        load_tracks(DataConfig(tracks=str(tracks), validation=("moved",)))
+    with pytest.raises(ValueError, match="nothing to train on"):
+        Pairs([], PLAIN, CONFIG, 0, 1)
+
+
+def test_a_damaged_image_is_named(tracks, tmp_path):
+    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    path = tmp_path / "damaged.jpg"
+    path.write_bytes(b"damaged")
+    broken = dataclasses.replace(track, frames=(path,) * len(track.frames))
+    with pytest.raises(ValueError, match=r"damaged\.jpg cannot be read"):
+        Pairs([broken], PLAIN, CONFIG, 0, 1)[0]
