@@ -30,7 +30,7 @@ def iou(a: Floats, b: Floats) -> Floats:
     inner = np.prod(np.clip(high - low, 0, None), axis=1)
     union = np.prod(a[:, 2:], axis=1) + np.prod(b[:, 2:], axis=1) - inner
     overlap = np.divide(inner, union, out=np.zeros(len(a)), where=union > 0)
-    return np.minimum(overlap, 1.0)  # rounding must not lift a perfect overlap above the last threshold
+    return np.asarray(np.minimum(overlap, 1.0))  # rounding must not lift a perfect overlap over threshold 1
 
 
 def centre_error(a: Floats, b: Floats) -> Floats:

@@ -68,9 +68,13 @@ def export_onnx(
     config = TrackerConfig.from_dict({**json.loads(config.to_json()), **overrides})
     graph = to_onnx(backbone, config)
     weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
+    training = json.loads(json.dumps(meta["config"]))
+    for key in ("tracks", "stills"):  # where they lay on that machine is nobody's business
+        if training.get("data", {}).get(key):
+            training["data"][key] = Path(training["data"][key]).name
     provenance = {
         "checkpoint": {key: meta[key] for key in ("step", "seconds", "validation", "torch")},
-        "training": meta["config"],
+        "training": training,
         "overrides": overrides,
         "parameters": sum(array.size for array in weights.values()),
         "scores": dict(scores or {}),

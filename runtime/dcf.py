@@ -106,17 +106,23 @@ class CorrelationFilter:
     def transform(self, features: Real, out: Complex | None = None) -> Complex:
         """Window and DFT: (..., C, N, N) float32, contiguous, to (..., C, R, K) complex64 (out, when given)."""
         half = self._work("half", (*features.shape[:-1], self._columns.shape[1]), np.float32)
-        np.matmul(features, self._columns, out=half)
-        return np.asarray(np.matmul(self._rows, half.view(np.complex64), out=out))  # (R, N) x (..., N, K)
+        _product(features, self._columns, half)
+        if out is None:
+            out = np.empty((*features.shape[:-2], *self.shape), np.complex64)
+        return _product(self._rows, half.view(np.complex64), out)  # (R, N) @ (..., N, K)
 
     def inverse(self, spectrum: Complex) -> Real:
         """The real signal of a spectrum: (..., R, K) complex64 to (..., N, N) float32."""
-        half = np.matmul(self._inverse_rows, spectrum)  # (..., N, K)
-        return np.asarray(np.matmul(half.view(np.float32), self._inverse_columns))
+        n = self.config.patch_size
+        half = np.empty((*spectrum.shape[:-2], n, self.shape[1]), np.complex64)
+        _product(self._inverse_rows, spectrum, half)
+        return _product(
+            half.view(np.float32), self._inverse_columns, np.empty((*half.shape[:-1], n), np.float32)
+        )
 
     def learn(self, xf: Complex) -> tuple[Complex, Real]:
         """Eq. 17: spectra (S, C, R, K) of the training patches to num (C, R, K) and den (R, K)."""
-        num = np.asarray(np.tensordot(self._amplitudes, xf, 1), np.complex64)  # (C, R, K)
+        num = np.einsum("s,scrk->crk", self._amplitudes, xf)
         num *= self._yf  # the label's spectrum is real, its conjugate is itself
         parts = xf.view(np.float32)  # (S, C, R, 2K)
         power = np.einsum("scrk,scrk->rk", parts, parts)
@@ -142,3 +148,19 @@ class CorrelationFilter:
         if name not in self._space or self._space[name].size < size:
             self._space[name] = np.empty(size, dtype)
         return self._space[name][:size].reshape(shape)
+
+
+# OpenBLAS wakes its threads for products of more multiplications than these, and they spin for a while after.
+# On a machine that is busy with anything else that costs far more than it gains: with every core taken, a
+# frame of c32-125 took 49 ms (and 900 ms at worst) with its threads, 20 ms (72 ms) without.
+_ONE_THREAD = {np.dtype(np.float32): 262144, np.dtype(np.complex64): 65536}
+
+
+def _product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    """left (..., M, N) @ right (..., N, P) into out, in pieces of rows that stay in this thread."""
+    rows, inner, columns = *left.shape[-2:], right.shape[-1]
+    step = max(_ONE_THREAD[out.dtype] // (inner * columns), 1)
+    for start in range(0, rows, step):
+        piece = slice(start, start + step)
+        np.matmul(left[..., piece, :], right, out=out[..., piece, :])
+    return out

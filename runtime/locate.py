@@ -73,6 +73,6 @@ def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigm
     # Sums of the whole less sums of the square: no copy of the response is made.
     count = response.size - near.size
     mean = (float(response.sum(dtype=np.float64)) - near.sum()) / count
-    square = (float(np.vdot(response, response)) - np.vdot(near, near)) / count
+    square = (float(np.einsum("rc,rc->", response, response, dtype=np.float64)) - (near**2).sum()) / count
     deviation = float(np.sqrt(max(square - mean**2, 0.0)))
     return (float(response[row, column]) - mean) / deviation if deviation > 1e-12 else 0.0

@@ -38,7 +38,13 @@ def test_models_clip_and_types_are_installed():
     import spcnet.runtime
 
     home = Path(spcnet.runtime.__file__).parent
-    for name in ("models/c32-125.onnx", "models/c32-125.md", "demo/bigbuckbunny.mp4", "demo/ATTRIBUTION.md", "py.typed"):
+    for name in (
+        "models/c32-125.onnx",
+        "models/c32-125.md",
+        "demo/bigbuckbunny.mp4",
+        "demo/ATTRIBUTION.md",
+        "py.typed",
+    ):
         assert (home / name).is_file(), name
 
 

@@ -50,7 +50,7 @@ class Backbone(nn.Module):
 def local_response_norm(x: Tensor, band: Tensor) -> Tensor:
     """x / (k + alpha / size * sum of squares over size neighbouring channels) ** beta, beta = 3/4."""
     if torch.is_grad_enabled() and x.requires_grad:
-        normalised: Tensor = _LocalResponseNorm.apply(x, band)
+        normalised: Tensor = _LocalResponseNorm.apply(x, band)  # type: ignore[no-untyped-call]
         return normalised
     u = F.conv2d(x * x, band, band.new_full((len(band),), LRN_K))
     root = u.sqrt()
@@ -142,8 +142,8 @@ class JointFilter(nn.Module):
 
     def loss(self, gf: Tensor, yf: Tensor) -> Tensor:
         """Eq. 22 without the weight decay: the mean over pairs of sum_s ||g(z_s) - y_s||**2, by Parseval."""
-        error = (gf - yf).abs().square() * self.multiplicity
-        return error.sum() / (len(gf) * self.config.patch_size**2)
+        error: Tensor = (gf - yf).abs().square() * self.multiplicity
+        return error.sum().div(len(gf) * self.config.patch_size**2)
 
     def inverse(self, gf: Tensor) -> Tensor:
         """Responses (..., N, N) of spectra (..., R, K)."""

@@ -20,7 +20,12 @@ def data(tmp_path_factory):
         (folder / name / "img").mkdir(parents=True)
         for index, frame in enumerate(frames):
             cv2.imwrite(str(folder / name / "img" / f"{index + 1:04d}.png"), frame)
-        np.savetxt(folder / name / "groundtruth_rect.txt", boxes + (1, 1, 0, 0), fmt="%.6f", delimiter=separator)
+        np.savetxt(
+            folder / name / "groundtruth_rect.txt",
+            boxes + np.array([1, 1, 0, 0]),
+            fmt="%.6f",
+            delimiter=separator,
+        )
     return folder
 
 
@@ -66,7 +71,15 @@ def test_run_and_score(data, tiny_model, tmp_path):
     times = [float(line) for line in (tmp_path / "tiny" / "Right_time.txt").read_text().split()]
     assert len(times) == 12 and times[0] == 0 and min(times[1:]) > 0
     assert ope.median_ms(tmp_path, "tiny", videos) == pytest.approx(
-        1e3 * np.median([t for v in videos for t in map(float, (tmp_path / "tiny" / f"{v.name}_time.txt").read_text().split()) if t])
+        1e3
+        * np.median(
+            [
+                t
+                for v in videos
+                for t in map(float, (tmp_path / "tiny" / f"{v.name}_time.txt").read_text().split())
+                if t
+            ]
+        )
     )
 
 
@@ -134,7 +147,17 @@ def test_speed_takes_turns_and_counts_after_the_warm_up(video, tiny_model):
 
 def test_the_speed_command_reports_each_thread_count(data, tiny_model, tmp_path, capsys):
     box = ["60", "50", "48", "36"]
-    arguments = ["bench", "speed", "--video", str(data / "Slow" / "img"), "--box", *box, "--threads", "1", "2"]
+    arguments = [
+        "bench",
+        "speed",
+        "--video",
+        str(data / "Slow" / "img"),
+        "--box",
+        *box,
+        "--threads",
+        "1",
+        "2",
+    ]
     assert main([*arguments, "--tracker", str(tiny_model), "-o", str(tmp_path)]) == 0
     assert "2 thread(s), ms" in capsys.readouterr().out
     record = json.loads((tmp_path / "speed.json").read_text())

@@ -95,9 +95,7 @@ def test_one_scale_gives_back_its_label(rng, n):
 def dense_design(x):
     """The matrix of all cyclic shifts: the response of filter h at d is sum_l sum_t h_l(t) x_l(t + d)."""
     channels, n = x.shape[0], x.shape[-1]
-    rows = [
-        np.roll(x, (-r, -c), (-2, -1)).reshape(channels * n * n) for r in range(n) for c in range(n)
-    ]
+    rows = [np.roll(x, (-r, -c), (-2, -1)).reshape(channels * n * n) for r in range(n) for c in range(n)]
     return np.array(rows)
 
 
@@ -130,7 +128,9 @@ def test_eq_17_is_a_least_squares_solution(rng, scales, channels):
                 a = xf[:, :, r, c]  # (S, C); the response is a @ conj(w)
                 gram = a.conj().T @ a
                 share = np.trace(gram).real * np.eye(channels) - gram
-                dense = np.linalg.solve(gram + share + config.regularization * np.eye(channels), a.conj().T @ yf[:, r, c])
+                dense = np.linalg.solve(
+                    gram + share + config.regularization * np.eye(channels), a.conj().T @ yf[:, r, c]
+                )
                 np.testing.assert_allclose(w[:, r, c].conj(), dense, rtol=0, atol=1e-10)
 
 

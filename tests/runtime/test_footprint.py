@@ -21,8 +21,38 @@ print(imported, int(peak.split()[1]) / 1024)
 
 def test_import_under_half_a_second_and_one_tracker_under_250_mb():
     runs = [
-        subprocess.run([sys.executable, "-c", TRACK], capture_output=True, text=True, check=True).stdout.split()
+        subprocess.run(
+            [sys.executable, "-c", TRACK], capture_output=True, text=True, check=True
+        ).stdout.split()
         for _ in range(3)
     ]
     assert min(float(seconds) for seconds, _ in runs) < 0.5  # the best of three: others may use the machine
     assert max(float(megabytes) for _, megabytes in runs) < 250
+
+
+THREADS = """
+import os, threading
+import numpy as np
+from spcnet.runtime import Tracker
+
+def others():
+    me, ticks = str(threading.get_native_id()), 0
+    for task in set(os.listdir("/proc/self/task")) - {me}:
+        fields = open(f"/proc/self/task/{task}/stat").read().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks
+
+tracker = Tracker.load("c32-125", threads=1)
+frame = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+tracker.init(frame, (100, 100, 60, 60))
+before = others()
+for _ in range(20):
+    tracker.update(frame)
+print(others() - before)
+"""
+
+
+def test_one_thread_is_one_thread():
+    """No library below spreads the work of a tracker with threads=1: a spinning thread hurts its neighbours."""
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 2  # ticks of 10 ms; one frame alone takes three

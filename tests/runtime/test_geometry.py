@@ -51,8 +51,13 @@ def test_a_box_over_the_edge_is_cut_to_the_frame():
 
 
 @given(
-    st.floats(-2, 2), st.floats(-60, 60), st.floats(-60, 60),
-    st.floats(0, 319), st.floats(0, 239), st.floats(1, 200), st.floats(1, 200),
+    st.floats(-2, 2),
+    st.floats(-60, 60),
+    st.floats(-60, 60),
+    st.floats(0, 319),
+    st.floats(0, 239),
+    st.floats(1, 200),
+    st.floats(1, 200),
 )
 def test_move_keeps_aspect_and_stays_in_the_frame(scale, row, column, cx, cy, w, h):
     config = TrackerConfig(scales=5)

@@ -13,7 +13,7 @@ def bumps(config, scale, row, column, height=0.8):
     n = config.patch_size
     half = (config.scales - 1) // 2
     index = np.arange(n)
-    distance = lambda d: (index - d + n / 2) % n - n / 2  # noqa: E731
+    distance = lambda d: (index - d + n / 2) % n - n / 2
     spatial = np.exp(-0.5 * (distance(row)[:, None] ** 2 + distance(column) ** 2) / config.sigma**2)
     s = np.arange(-half, half + 1)
     amplitude = np.exp(-0.5 * (s - scale) ** 2)
@@ -22,8 +22,10 @@ def bumps(config, scale, row, column, height=0.8):
 
 @settings(deadline=None)
 @given(
-    st.sampled_from([32, 63, 64, 125]), st.floats(-1.4, 1.4),
-    st.floats(-0.45, 0.45), st.floats(-0.45, 0.45),
+    st.sampled_from([32, 63, 64, 125]),
+    st.floats(-1.4, 1.4),
+    st.floats(-0.45, 0.45),
+    st.floats(-0.45, 0.45),
 )
 def test_a_shifted_bump_is_found_between_the_samples(n, scale, row, column):
     config = TrackerConfig(patch_size=n, scales=5, output_sigma_factor=0.15)

@@ -27,7 +27,7 @@ def test_a_name_of_the_zoo_or_a_path(tiny_model):
     assert model.find(str(tiny_model)) == tiny_model
     assert model.find(model.DEFAULT_MODEL).is_file()
     assert model.DEFAULT_MODEL in model.zoo()
-    with pytest.raises(FileNotFoundError, match="no model named 'c33-125'; the zoo has: .*c32-125"):
+    with pytest.raises(FileNotFoundError, match=r"no model named 'c33-125'; the zoo has: .*c32-125"):
         Tracker.load("c33-125")
     with pytest.raises(FileNotFoundError, match="no model file"):
         Tracker.load("missing.onnx")
@@ -47,8 +47,10 @@ def test_a_foreign_model_is_refused(tmp_path):
     out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out])
     path = tmp_path / "foreign.onnx"
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
-    with pytest.raises(ModelError, match="was not written by spcnet export"):
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    with pytest.raises(ModelError, match=r"was not written by spcnet export"):
         Tracker.load(path)
 
 

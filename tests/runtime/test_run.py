@@ -25,15 +25,22 @@ class Frames(Video):
 
 
 def sinks(folder):
-    return [VideoSink(folder / "out.mp4", 25), CsvSink(folder / "out.csv"), JsonLinesSink(folder / "out.jsonl")]
+    return [
+        VideoSink(folder / "out.mp4", 25),
+        CsvSink(folder / "out.csv"),
+        JsonLinesSink(folder / "out.jsonl"),
+    ]
 
 
 def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
     frames, boxes = video
     seen = []
     summary = track(
-        MultiTracker.load(tiny_model), Frames(frames), [boxes[0], boxes[0] + (4, 0, 0, 0)],
-        lambda: sinks(tmp_path), seen.append,
+        MultiTracker.load(tiny_model),
+        Frames(frames),
+        [boxes[0], boxes[0] + (4, 0, 0, 0)],
+        lambda: sinks(tmp_path),
+        seen.append,
     )
     assert (summary.frames, summary.targets, summary.stopped) == (19, 2, None)
     assert seen == list(range(1, 21))

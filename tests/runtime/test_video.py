@@ -63,7 +63,7 @@ def test_a_file_without_frames_says_so(tmp_path):
     path = tmp_path / "empty.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
     writer.release()
-    with pytest.raises(VideoError, match="empty.avi"):
+    with pytest.raises(VideoError, match=r"empty\.avi"):
         frames_of(str(path))
 
 
@@ -75,14 +75,14 @@ def test_a_video_that_breaks_off_gives_what_it_has(tmp_path, video):
     writer.release()
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    frames = []
-    with open_video(str(path)) as opened, pytest.raises(VideoError, match=r"broke off after \d+ of 20 frames"):
-        frames.extend(opened)
-        for frame in opened:
-            frames.append(frame)
-    with open_video(str(path)) as opened:
-        iterator = iter(opened)
-        assert next(iterator).shape == (240, 320, 3)
+    seen = 0
+    with (
+        open_video(str(path)) as opened,
+        pytest.raises(VideoError, match=r"broke off after \d+ of 20 frames"),
+    ):
+        for _ in opened:
+            seen += 1
+    assert 0 < seen < 20
 
 
 def test_a_broken_image_in_the_middle_is_named(folder):
@@ -118,9 +118,9 @@ def test_a_camera_that_stops_is_an_error(monkeypatch, video):
             pass
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    frames = []
+    seen = 0
     with open_video("0") as opened, pytest.raises(VideoError, match="camera 0 stopped after 3 frames"):
         assert opened.count is None
-        for frame in opened:
-            frames.append(frame)
-    assert len(frames) == 3
+        for _ in opened:
+            seen += 1
+    assert seen == 3

@@ -59,7 +59,9 @@ def test_the_layer_is_the_filter_of_the_runtime(rng, n, learn_scales):
     layer, reference = JointFilter(config), CorrelationFilter(config)
     x = rng.normal(size=(2, learn_scales, 4, n, n)).astype(np.float32)
     z = rng.normal(size=(2, 3, 4, n, n)).astype(np.float32)
-    gf = layer.respond(*layer.learn(layer.transform(torch.from_numpy(x))), layer.transform(torch.from_numpy(z)))
+    gf = layer.respond(
+        *layer.learn(layer.transform(torch.from_numpy(x))), layer.transform(torch.from_numpy(z))
+    )
     found = layer.inverse(gf).numpy()
     for pair in range(2):
         num, den = reference.learn(reference.transform(x[pair]))

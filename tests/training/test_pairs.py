@@ -46,7 +46,9 @@ def test_the_shift_says_where_the_target_is(tmp_path, flip):
     for index in range(6):
         centre, radius = (100 + 3 * index, 90 - 2 * index), 20 + index
         frame = np.zeros((200, 220, 3), np.uint8)
-        cv2.circle(frame, (centre[0] * 256, centre[1] * 256), radius * 256, (255, 255, 255), -1, cv2.LINE_AA, 8)
+        cv2.circle(
+            frame, (centre[0] * 256, centre[1] * 256), radius * 256, (255, 255, 255), -1, cv2.LINE_AA, 8
+        )
         path = tmp_path / f"{index}.png"
         cv2.imwrite(str(path), frame)
         frames.append(path)

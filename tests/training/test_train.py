@@ -27,7 +27,11 @@ def config(video, tmp_path):
             "data": {"tracks": str(tmp_path / "tracks"), "validation": ["two"]},
             "optim": {
                 "stages": [{"patch_size": 17, "steps": 3}, {"patch_size": 25, "steps": 5}],
-                "batch": 4, "warmup": 2, "workers": 0, "validate_every": 4, "validation_pairs": 6,
+                "batch": 4,
+                "warmup": 2,
+                "workers": 0,
+                "validate_every": 4,
+                "validation_pairs": 6,
             },
             "tracker": {"patch_size": 25, "channels": 4},
         }
@@ -137,7 +141,10 @@ def test_no_checkpoint_and_foreign_checkpoints_are_refused(tmp_path):
     ("text", "message"),
     [
         ("[data]\ntracks = 'x'\n[optim]\nstages = []\n", "the last of optim.stages"),
-        ("[data]\ntracks = 'x'\n[optim]\nstages = [{patch_size = 64, steps = 1}]\n", "the last of optim.stages"),
+        (
+            "[data]\ntracks = 'x'\n[optim]\nstages = [{patch_size = 64, steps = 1}]\n",
+            "the last of optim.stages",
+        ),
         ("[data]\n[optim]\nstages = [{patch_size = 125, steps = 1}]\n", "data.tracks is missing"),
         ("[data]\ntracks = 3\n[optim]\nstages = [{patch_size = 125, steps = 1}]\n", "data.tracks is 3"),
         ("[data]\ntracks = 'x'\ntrack = 'y'\n[optim]\nstages = []\n", "unknown key data.track"),

@@ -1,0 +1,53 @@
+"""What the README says works: its Python runs, its test command is CI's, its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spcnet.runtime.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_runs():
+    code = [text for language, text in BLOCKS if language == "python"]
+    assert code
+    for text in code:
+        exec(compile(text, "README.md", "exec"), {})  # noqa: S102
+
+
+def test_the_first_two_commands_install_and_run_and_test():
+    shell = [text for language, text in BLOCKS if language == "sh"]
+    assert "pip install ." in shell[0] and "spcnet demo" in shell[0]
+    assert 'pip install ".[test]"' in shell[1] and "pytest" in shell[1]
+    assert r'"```sh\n(.*?)```"' in (ROOT / ".ci" / "run").read_text()  # CI takes the second block from here
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line
+        for language, text in BLOCKS
+        if language == "sh"
+        for line in text.splitlines()
+        if "spcnet " in line
+    ],
+)
+def test_every_verb_and_option_exists(line, capsys):
+    words = line.split("#")[0].split("&&")[-1].split()
+    words = words[words.index("spcnet") + 1 :]
+    verb = words[:2] if words[0] == "bench" else words[:1]
+    with pytest.raises(SystemExit) as stop:
+        main([*verb, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", " ".join(words)):
+        assert option in text, option
+
+
+def test_every_linked_file_exists():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
