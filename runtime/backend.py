@@ -34,8 +34,8 @@ class Measurement(NamedTuple):
 class Backend(Protocol):
     """Targets in slots, all of one configuration. Frames are checked (H, W, 3) uint8 BGR, contiguous.
 
-    Every call takes any number of slots and works on them in one batch. No call fails half-way: when it
-    raises, the targets are as they were.
+    A call works on all its slots in one batch. None fails half-way: when it raises, the targets are as they
+    were.
     """
 
     name: str
@@ -71,6 +71,10 @@ class CpuBackend:
         self.timings: dict[str, float] = {}
         self._backbone = backbone
         self._filter = CorrelationFilter(self.config)
+        self._learnt = (
+            np.empty((config.channels, *self._filter.shape), np.complex64),
+            np.empty(self._filter.shape, np.float32),
+        )
         self._targets: list[_Target | None] = []
         self._patches = np.empty((0, 3, 0, 0), np.float32)
         self._features = np.empty((0, 0, 0, 0), np.float32)
@@ -137,13 +141,13 @@ class CpuBackend:
         spectra = self._spectra(frame, [target.state for target in targets], self.config.learn_scales)
         with self._stage("learn"):
             for target, xf in zip(targets, spectra, strict=True):
-                num, den = self._filter.learn(xf)
-                self._filter.update(target.num, target.den, num, den, self.config.interp_factor)
+                self._filter.learn(xf, self._learnt)
+                self._filter.update(target.num, target.den, *self._learnt, self.config.interp_factor)
 
     def _spectra(self, frame: Frame, states: Sequence[State], scales: int) -> NDArray[np.complex64]:
         """Crop, backbone, window and DFT of all states: (T, scales, C, R, K)."""
         count = len(states) * scales
-        self._reserve(count)
+        self._reserve(len(states) * max(self.config.scales, self.config.learn_scales))
         n, channels = self.config.patch_size, self.config.channels
         with self._stage("crop"):
             for index, state in enumerate(states):

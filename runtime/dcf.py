@@ -92,7 +92,7 @@ class CorrelationFilter:
             np.stack([columns.real, columns.imag], -1).reshape(n, -1).astype(np.float32)
         )  # (N, 2K)
         self._yf = label_spectrum(config).astype(np.float32)  # (R, K)
-        self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.float32)
+        self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.complex64)
         self._space: dict[str, NDArray[Any]] = {}
 
         index = np.arange(n)
@@ -111,36 +111,44 @@ class CorrelationFilter:
             out = np.empty((*features.shape[:-2], *self.shape), np.complex64)
         return _product(self._rows, half.view(np.complex64), out)  # (R, N) @ (..., N, K)
 
-    def inverse(self, spectrum: Complex) -> Real:
-        """The real signal of a spectrum: (..., R, K) complex64 to (..., N, N) float32."""
+    def inverse(self, spectrum: Complex, out: Real | None = None) -> Real:
+        """The real signal of a spectrum: (..., R, K) complex64 to (..., N, N) float32 (out, when given)."""
         n = self.config.patch_size
-        half = np.empty((*spectrum.shape[:-2], n, self.shape[1]), np.complex64)
+        half = self._work("rows", (*spectrum.shape[:-2], n, self.shape[1]), np.complex64)
         _product(self._inverse_rows, spectrum, half)
-        return _product(
-            half.view(np.float32), self._inverse_columns, np.empty((*half.shape[:-1], n), np.float32)
-        )
+        if out is None:
+            out = np.empty((*spectrum.shape[:-2], n, n), np.float32)
+        return _product(half.view(np.float32), self._inverse_columns, out)
 
-    def learn(self, xf: Complex) -> tuple[Complex, Real]:
+    def learn(self, xf: Complex, out: tuple[Complex, Real] | None = None) -> tuple[Complex, Real]:
         """Eq. 17: spectra (S, C, R, K) of the training patches to num (C, R, K) and den (R, K)."""
-        num = np.einsum("s,scrk->crk", self._amplitudes, xf)
+        num, den = out or (np.empty(xf.shape[1:], np.complex64), np.empty(self.shape, np.float32))
+        np.einsum("s,scrk->crk", self._amplitudes, xf, out=num)
         num *= self._yf  # the label's spectrum is real, its conjugate is itself
         parts = xf.view(np.float32)  # (S, C, R, 2K)
-        power = np.einsum("scrk,scrk->rk", parts, parts)
-        return num, np.asarray(power[:, 0::2] + power[:, 1::2], np.float32)
+        power = self._work("power", (self.shape[0], 2 * self.shape[1]), np.float32)
+        np.einsum("scrk,scrk->rk", parts, parts, out=power)
+        np.add(power[:, 0::2], power[:, 1::2], out=den)
+        return num, den
 
     def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
-        """Eq. 18: the responses (S, N, N) of the spectra zf (S, C, R, K) to the filter."""
-        products = self._work("products", zf.shape, np.complex64)
-        np.multiply(num.conj(), zf, out=products)
-        gf = products.sum(1)  # (S, R, K)
+        """Eq. 18: the responses (S, N, N) of the spectra zf (S, C, R, K) to the filter.
+
+        The result is work space: it holds until the next call.
+        """
+        conjugate = np.conjugate(num, out=self._work("conjugate", num.shape, np.complex64))
+        products = np.multiply(conjugate, zf, out=self._work("products", zf.shape, np.complex64))
+        gf = np.sum(products, axis=1, out=self._work("gf", (len(zf), *self.shape), np.complex64))
         gf /= den + np.float32(self.config.regularization)
-        return self.inverse(gf)
+        n = self.config.patch_size
+        return self.inverse(gf, self._work("responses", (len(zf), n, n), np.float32))
 
     def update(self, num: Complex, den: Real, new_num: Complex, new_den: Real, rate: float) -> None:
-        """Eq. 25, in place: num and den move towards the new ones by rate."""
+        """Eq. 25, in place: num and den move towards the new ones by rate. Overwrites the new ones too."""
         for old, new in ((num, new_num), (den, new_den)):
-            old *= np.float32(1 - rate)
-            old += np.float32(rate) * new
+            new -= old
+            new *= np.float32(rate)
+            old += new
 
     def _work(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """Work space that stays from frame to frame, and grows with the batch."""

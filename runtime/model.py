@@ -66,6 +66,8 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
     when the file is truncated, is no spcnet model, has an unknown or invalid config, or was altered.
     """
     path = Path(path)
+    if threads < 0:
+        raise ValueError(f"threads is {threads}; give the number of threads, or 0 to let ONNX Runtime choose")
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
     data = path.read_bytes()

@@ -63,6 +63,7 @@ def pyramid(
     n = config.patch_size
     if out is None:
         out = np.empty((scales, 3, n, n), np.float32)
+    grey = np.empty((n, n, 3), np.uint8)
     for patch, s in zip(out, scale_exponents(scales), strict=True):
-        normalize(cut(frame, state, config, config.scale_step**s), config, patch)
+        normalize(cut(frame, state, config, config.scale_step**s, grey), config, patch)
     return out

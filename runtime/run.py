@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spcnet.runtime.geometry import Box
+from spcnet.runtime.frame import as_bgr
+from spcnet.runtime.geometry import Box, check_box
 from spcnet.runtime.sinks import Sink
-from spcnet.runtime.tracker import MultiTracker, Status
+from spcnet.runtime.tracker import MultiTracker, Result, Status
 from spcnet.runtime.video import Video, VideoError
 
 DEMO_VIDEO = Path(__file__).parent / "demo" / "bigbuckbunny.mp4"
@@ -43,15 +44,17 @@ def track(
     """Track boxes (of the first frame) through video, writing each frame's results to the sinks.
 
     The sinks are made once the first frame and the boxes have been accepted, and always closed: when the
-    source breaks off, or on Ctrl-C, what was tracked so far is kept. progress is told the number of frames
+    source breaks off, or on Ctrl-C, what was tracked so far is kept. The first frame's results are the boxes
+    as given, with score 1 and psr 0. progress is told the number of frames
     done. Raises VideoError when there is no first frame, ValueError on a bad box.
     """
     frames = iter(video)
     first = next(frames, None)
     if first is None:
         raise VideoError(f"{video.name} has no frame; give another source")
-    for box in boxes:
-        tracker.add(first, box)
+    height, width = as_bgr(first).shape[:2]
+    checked = [check_box(box, width, height) for box in boxes]  # all of them, before any is added
+    given = {tracker.add(first, box): Result(box, 1.0, 0.0, Status.TRACKING) for box in checked}
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
     status = dict.fromkeys((s.value for s in Status), 0)
@@ -62,7 +65,7 @@ def track(
             stack.callback(sink.close)
             sinks.append(sink)
         for sink in sinks:
-            sink.write(0, first, tracker.localize(first))
+            sink.write(0, first, given)
         progress(1)
         try:
             for index in itertools.count(1):

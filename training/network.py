@@ -142,8 +142,8 @@ class JointFilter(nn.Module):
 
     def loss(self, gf: Tensor, yf: Tensor) -> Tensor:
         """Eq. 22 without the weight decay: the mean over pairs of sum_s ||g(z_s) - y_s||**2, by Parseval."""
-        error: Tensor = (gf - yf).abs().square() * self.multiplicity
-        return error.sum().div(len(gf) * self.config.patch_size**2)
+        error = (gf - yf).abs().square() * self.multiplicity
+        return error.sum() / (len(gf) * self.config.patch_size**2)
 
     def inverse(self, gf: Tensor) -> Tensor:
         """Responses (..., N, N) of spectra (..., R, K)."""
@@ -151,7 +151,8 @@ class JointFilter(nn.Module):
         full = gf.new_zeros(*gf.shape[:-2], n, n // 2 + 1)
         vertical, horizontal = dcf.frequencies(self.config)
         full[..., torch.from_numpy(vertical % n)[:, None], torch.from_numpy(horizontal)] = gf
-        return torch.fft.irfft2(full, s=(n, n))
+        response: Tensor = torch.fft.irfft2(full, s=(n, n))
+        return response
 
 
 class SPCNet(nn.Module):

@@ -49,6 +49,7 @@ def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert len(rows) == len(lines) == 40
+    assert [lines[0][key] for key in "xywh"] == pytest.approx(list(boxes[0]), abs=1e-3)
     assert [float(rows[-2][key]) for key in "xywh"] == [lines[-2][key] for key in "xywh"]
     assert np.allclose([lines[-2][key] for key in "xywh"], boxes[-1], atol=6)
     capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))

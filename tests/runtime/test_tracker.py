@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import synthetic
@@ -168,6 +170,23 @@ def test_a_tracker_that_lost_its_target_says_so(tiny_model, video):
     assert tracker.update(ground).status == Status.LOST
 
 
-def test_unknown_backends_are_refused(tiny_model):
+def test_unknown_backends_and_threads_are_refused(tiny_model):
     with pytest.raises(ValueError, match="backend is 'tpu'"):
         Tracker.load(tiny_model, backend="tpu")
+    with pytest.raises(ValueError, match="threads is -1"):
+        Tracker.load(tiny_model, threads=-1)
+
+
+def test_a_frame_allocates_next_to_nothing(video):
+    """The patches, features and spectra of c32-125 are 20 MB; what a frame allocates is less than one patch."""
+    frames, boxes = video
+    tracker = Tracker.load("c32-125")
+    tracker.init(frames[0], boxes[0])
+    for frame in frames[1:3]:
+        tracker.update(frame)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    tracker.update(frames[3])
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 3 * 125 * 125 * 4
