@@ -14,3 +14,5 @@ PEAK = 0.03
 FILTER = 1e-5
 # Central differences in float64.
 GRADIENT = 1e-6
+# The same, after a backbone that differs by 1e-6 of its largest feature, divided by small energies.
+RESPONSE = 1e-4

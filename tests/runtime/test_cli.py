@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import pytest
@@ -84,3 +86,20 @@ def test_help_and_import_need_neither_torch_nor_a_gpu():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "track" in done.stdout and "needs the package torch; pip install 'spcnet[train]'" in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_tracked(tmp_path):
+    code = "import sys; from spcnet.runtime.cli import main; sys.exit(main(['demo', sys.argv[1]]))"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "tracked.part.mp4"  # grows once the writer has some frames together
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size > 50_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted; what was tracked before is kept" in errors
+    rows = (tmp_path / "boxes.csv").read_text().splitlines()
+    assert 5 < len(rows) < 133
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["boxes.csv", "boxes.jsonl", "tracked.mp4"]
+    capture = cv2.VideoCapture(str(tmp_path / "tracked.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(rows) - 1

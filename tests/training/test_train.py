@@ -2,6 +2,8 @@ import dataclasses
 import json
 import math
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -165,3 +167,44 @@ def test_the_learning_rate_rises_and_falls(config):
     rates = [learning_rate(optim, step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+SAVE = """
+import sys
+from pathlib import Path
+import torch
+from spcnet.training import checkpoint
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for step in range(1, 1_000_000):
+    checkpoint.save(path, {"a": torch.full((200_000,), float(step))}, {"step": step})
+    print(step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("saves", [1, 4, 9])
+def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path, saves):
+    path = tmp_path / "checkpoint.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAVE, str(path), "0"], stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(saves):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    tensors, meta = checkpoint.load(path)
+    assert meta["step"] >= saves and (tensors["a"] == meta["step"]).all()
+
+
+def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
+    """The file size limit of the process stands in for the disk: the write really fails."""
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoint.save(path, {"a": torch.zeros(3)}, {"step": 0})
+    done = subprocess.run(
+        [sys.executable, "-c", SAVE, str(path), "4096"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and not done.stdout
+    assert checkpoint.load(path)[1] == {"step": 0}
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
