@@ -55,7 +55,7 @@ class Backend(Protocol):
         """Update the filters of the targets from frame, at their states (eq. 25)."""
 
     def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
-        """localize, then learn where it is due and the target was not lost; one pass on a device."""
+        """localize, then learn the targets that are due by update_interval; one pass on a device."""
 
     def close(self) -> None:
         """Release what the backend holds; it cannot be used any more."""
@@ -108,13 +108,9 @@ class CpuBackend:
     def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         self.timings = {}
         found = self._localize(frame, slots)
-        due = []
-        for slot, measurement in zip(slots, found, strict=True):
-            target = self._target(slot)
-            target.age += 1
-            if target.age % self.config.update_interval == 0 and measurement.score >= self.config.lost_score:
-                due.append(slot)
-        self._learn(frame, due)
+        for slot in slots:
+            self._target(slot).age += 1
+        self._learn(frame, [s for s in slots if self._target(s).age % self.config.update_interval == 0])
         return found
 
     def close(self) -> None:

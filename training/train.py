@@ -41,10 +41,26 @@ BIAS_LR_FACTOR = 64.0
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of the training at one patch size: start small and fast, finish at the size of use."""
+    """A stretch of the training: start small and with one scale, which is fast, finish as it is used.
+
+    Boxes of real video are a few percent off, more than a scale step of 1.02, so a larger step may be
+    learnt from than is tracked with.
+    """
 
     patch_size: int
     steps: int
+    scales: int = 0  # scales learnt from and searched; 0 takes the tracker's
+    scale_step: float = 0.0  # alpha; 0 takes the tracker's
+
+    def tracker(self, config: TrackerConfig) -> TrackerConfig:
+        """The configuration to train with in this stage."""
+        return dataclasses.replace(
+            config,
+            patch_size=self.patch_size,
+            scales=self.scales or config.scales,
+            learn_scales=self.scales or config.learn_scales,
+            scale_step=self.scale_step or config.scale_step,
+        )
 
 
 @dataclass(frozen=True)
@@ -184,11 +200,10 @@ class Trainer:
         self.validation: dict[str, float] = {}
 
     def _network(self, stage: Stage) -> SPCNet:
-        tracker = dataclasses.replace(self.config.tracker, patch_size=stage.patch_size)
-        return SPCNet(tracker).to(self.device)
+        return SPCNet(stage.tracker(self.config.tracker)).to(self.device)
 
     def _enter(self, stage: Stage) -> None:
-        """Go on at another patch size: the backbone stays, the filter's constants change."""
+        """Go on in another stage: the backbone stays, the filter's constants change."""
         backbone = self.net.backbone
         self.net = self._network(stage)
         self.net.backbone = backbone
@@ -277,6 +292,7 @@ class Trainer:
                 if self.position >= min(last, end):
                     continue
                 self._enter(stage)
+                scales = self.net.filter.config.scales
                 pairs = Pairs(
                     self.tracks, self.config.data, self.net.filter.config, optim.seed, optim.batch * last
                 )
@@ -288,7 +304,9 @@ class Trainer:
                     num_workers=optim.workers,
                     prefetch_factor=4 if optim.workers else None,
                 )
-                progress.update(task, description=f"train {stage.patch_size}x{stage.patch_size}")
+                progress.update(
+                    task, description=f"train {stage.patch_size}x{stage.patch_size}, scales: {scales}"
+                )
                 mean = 0.0
                 clock = time.perf_counter()
                 for batch in loader:
@@ -304,7 +322,7 @@ class Trainer:
                             writer.add_scalar(f"validation/{name}", value, self.position)
                         progress.update(task, validation=self.validation.get("loss", math.nan))
                         progress.console.print(
-                            f"step {self.position} size {stage.patch_size} loss {mean:.4f} "
+                            f"step {self.position} size {stage.patch_size} scales {scales} loss {mean:.4f} "
                             + " ".join(f"{k} {v:.4f}" for k, v in self.validation.items())
                         )
                         self.save()

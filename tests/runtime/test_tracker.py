@@ -5,6 +5,7 @@ import pytest
 import synthetic
 
 from spcnet.benchmarks.metrics import iou
+from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Status, Tracker
 
 BAD_FRAMES = [
@@ -190,3 +191,19 @@ def test_a_frame_allocates_next_to_nothing(video):
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     assert peak < 3 * 125 * 125 * 4
+
+
+def test_the_update_interval_skips_learning(tiny_checkpoint, video, tmp_path):
+    frames, boxes = video
+    path = export_onnx(tiny_checkpoint, tmp_path / "third.onnx", {"update_interval": 3}).path
+    tracker = Tracker.load(path)
+    tracker.init(frames[0], boxes[0])
+    for frame in frames[1:10]:
+        tracker.update(frame)
+    by_hand = Tracker.load(path)
+    by_hand.init(frames[0], boxes[0])
+    for index, frame in enumerate(frames[1:10], 1):
+        by_hand.localize(frame)
+        if index % 3 == 0:
+            by_hand.learn(frame)
+    assert tracker.localize(frames[10]) == by_hand.localize(frames[10])

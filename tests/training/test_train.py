@@ -28,7 +28,10 @@ def config(video, tmp_path):
         {
             "data": {"tracks": str(tmp_path / "tracks"), "validation": ["two"]},
             "optim": {
-                "stages": [{"patch_size": 17, "steps": 3}, {"patch_size": 25, "steps": 5}],
+                "stages": [
+                    {"patch_size": 17, "steps": 3, "scales": 1},
+                    {"patch_size": 25, "steps": 5, "scale_step": 1.05},
+                ],
                 "batch": 4,
                 "warmup": 2,
                 "workers": 0,
@@ -208,3 +211,9 @@ def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
     assert done.returncode != 0 and not done.stdout
     assert checkpoint.load(path)[1] == {"step": 0}
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_stage_overrides_the_tracker_it_trains(config):
+    first, second = (stage.tracker(config.tracker) for stage in config.optim.stages)
+    assert (first.patch_size, first.scales, first.learn_scales, first.scale_step) == (17, 1, 1, 1.02)
+    assert (second.patch_size, second.scales, second.learn_scales, second.scale_step) == (25, 3, 3, 1.05)
