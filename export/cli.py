@@ -23,7 +23,9 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="KEY=VALUE",
         help="change a field of the tracker config that does not belong to the network; repeat for several",
     )
-    export.add_argument("--scores", type=Path, metavar="JSON", help="benchmark report to keep in the model")
+    export.add_argument(
+        "--scores", type=Path, metavar="ACCURACY.json", help="benchmark report to keep in the model"
+    )
     export.set_defaults(run=_export)
 
 
@@ -37,11 +39,27 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def _scores(path: Path, name: str) -> dict[str, Any]:
+    """What a record of spcnet bench accuracy says of the tracker of this name."""
+    record = json.loads(path.read_text())
+    if name not in record.get("trackers", {}):
+        raise ValueError(f"{path} has no scores of {name}; it has {', '.join(record.get('trackers', {}))}")
+    found = record["trackers"][name]
+    by_sequence = {video: round(score["auc"], 3) for video, score in found["by_sequence"].items()}
+    means = {key: round(value, 4) for key, value in found["mean"].items()}
+    return {
+        **means,
+        "sequences": record["sequences"],
+        "frames": record["frames"],
+        "auc_by_sequence": by_sequence,
+    }
+
+
 def _export(options: argparse.Namespace) -> int:
     from spcnet.export.onnx import export_onnx
     from spcnet.export.parity import TOLERANCE, check_parity
 
-    scores = json.loads(options.scores.read_text()) if options.scores else {}
+    scores = _scores(options.scores, options.out.stem) if options.scores else {}
     model = export_onnx(options.checkpoint, options.out, dict(options.set), scores)
     parity = check_parity(options.checkpoint, options.out)
     verdict = "equal" if parity.passed else "NOT equal"

@@ -68,10 +68,10 @@ def label_spectrum(config: TrackerConfig) -> NDArray[np.float64]:
     return np.outer(vertical, horizontal)
 
 
-def scale_amplitudes(config: TrackerConfig, scales: int, centre: float = 0.0) -> NDArray[np.float64]:
-    """The label's factor at each scale s (scales,): exp(-(s - centre)**2 / (2 sigma_s**2))."""
+def scale_amplitudes(config: TrackerConfig, scales: int) -> NDArray[np.float64]:
+    """The label's factor at each scale s (scales,): exp(-s**2 / (2 sigma_s**2))."""
     s = np.asarray(scale_exponents(scales), np.float64)
-    return np.exp(-0.5 * ((s - centre) / config.scale_sigma) ** 2)
+    return np.exp(-0.5 * (s / config.scale_sigma) ** 2)
 
 
 class CorrelationFilter:

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from spcnet.runtime import model
+from spcnet.runtime.cli import main
+
+RECORD = {
+    "sequences": 1,
+    "frames": 12,
+    "trackers": {
+        "mine": {"mean": {"auc": 0.51234, "op50": 0.6, "dp20": 0.7}, "by_sequence": {"A": {"auc": 0.51234}}}
+    },
+}
+
+
+def test_export_checks_what_it_wrote_and_keeps_the_scores(tiny_checkpoint, tmp_path, capsys):
+    (tmp_path / "accuracy.json").write_text(json.dumps(RECORD))
+    target = tmp_path / "mine.onnx"
+    arguments = ["export", str(tiny_checkpoint), "-o", str(target), "--set", "scales=5"]
+    assert main([*arguments, "--scores", str(tmp_path / "accuracy.json")]) == 0
+    assert "equal to the checkpoint on 20 patches of video" in capsys.readouterr().out
+    found, _ = model.load(target)
+    assert found.config.scales == 5
+    assert found.provenance["scores"]["auc"] == 0.5123
+    assert found.provenance["scores"]["auc_by_sequence"] == {"A": 0.512}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "patch_size=64"], "patch_size belongs to the trained network"),
+        (["--set", "scales=4"], "must be odd"),
+        (["--set", "colour=red"], "unknown tracker config key 'colour'"),
+    ],
+)
+def test_bad_settings_are_refused(tiny_checkpoint, tmp_path, capsys, options, message):
+    assert main(["export", str(tiny_checkpoint), "-o", str(tmp_path / "m.onnx"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_scores_of_another_model_are_refused(tiny_checkpoint, tmp_path, capsys):
+    (tmp_path / "accuracy.json").write_text(json.dumps(RECORD))
+    arguments = ["export", str(tiny_checkpoint), "-o", str(tmp_path / "yours.onnx")]
+    assert main([*arguments, "--scores", str(tmp_path / "accuracy.json")]) == 2
+    assert "has no scores of yours; it has mine" in capsys.readouterr().err
