@@ -31,7 +31,7 @@ class TrackerConfig:
     update_interval: int = 1  # learn on every k-th frame
     pixel_mean: tuple[float, float, float] = (104.0, 117.0, 123.0)  # B, G, R grey levels
     uncertain_score: float = 0.2  # a peak below this is UNCERTAIN ...
-    lost_score: float = 0.12  # ... and below this LOST
+    lost_score: float = 0.10  # ... and below this LOST
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
