@@ -54,7 +54,8 @@ class MultiTracker:
     ) -> MultiTracker:
         """Open a model: a name of the zoo, or the path of an .onnx file.
 
-        threads is for the backbone. Raises FileNotFoundError, ModelError (a ValueError), ValueError.
+        threads is for the backbone; the filter stays in the caller's thread, the crops use OpenCV's pool
+        (cv2.setNumThreads). Raises FileNotFoundError, ModelError (a ValueError), ValueError.
         """
         return cls(open_backend(os.fspath(model), backend, threads))
 
