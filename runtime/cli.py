@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
 
 
+EXTRAS = {  # package -> the extra that brings it
+    "onnx": "export",
+    "onnxscript": "export",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "threadpoolctl": "bench",
+    "tomli": "train",
+    "torch": "train",
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused."""
     parser = argparse.ArgumentParser(
@@ -33,9 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except ModuleNotFoundError as error:
-        extra = {"torch": "train", "onnx": "export", "safetensors": "train"}.get(
-            str(error.name).split(".")[0]
-        )
+        extra = EXTRAS.get(str(error.name).split(".")[0])
         if extra is None:
             raise
         return _refuse(f"{options.command} needs the package {error.name}; pip install 'spcnet[{extra}]'")
