@@ -7,10 +7,12 @@ crosses the bus.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,13 @@ from spcnet.runtime import locate, model, patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.dcf import CorrelationFilter
 from spcnet.runtime.features import OnnxBackbone
-from spcnet.runtime.frame import Frame
+from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
+
+
+_log = logging.getLogger("spcnet")
+
+PENDING = 2  # updates that may be submitted and not yet collected
 
 
 class Measurement(NamedTuple):
@@ -32,7 +39,7 @@ class Measurement(NamedTuple):
 
 
 class Backend(Protocol):
-    """Targets in slots, all of one configuration. Frames are checked (H, W, 3) uint8 BGR, contiguous.
+    """Targets in slots, all of one configuration. Frames are what accept returned.
 
     A call works on all its slots in one batch. None fails half-way: when it raises, the targets are as they
     were.
@@ -42,20 +49,32 @@ class Backend(Protocol):
     config: TrackerConfig
     timings: dict[str, float]  # stage -> seconds of the latest call, in the order of the data flow
 
-    def add(self, frame: Frame, state: State) -> int:
+    def accept(self, frame: Any) -> tuple[Any, tuple[int, int]]:
+        """A frame of the caller's in the backend's form, checked, and its (height, width).
+
+        Raises TypeError, ValueError.
+        """
+
+    def add(self, frame: Any, state: State) -> int:
         """Begin a target: learn its filter from frame at state; returns its slot."""
 
     def remove(self, slot: int) -> None:
         """Forget the target; its slot may be given to another."""
 
-    def localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+    def localize(self, frame: Any, slots: Sequence[int]) -> list[Measurement]:
         """Find the targets; their states move, their filters stay."""
 
-    def learn(self, frame: Frame, slots: Sequence[int]) -> None:
+    def learn(self, frame: Any, slots: Sequence[int]) -> None:
         """Update the filters of the targets from frame, at their states (eq. 25)."""
 
-    def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+    def update(self, frame: Any, slots: Sequence[int]) -> list[Measurement]:
         """localize, then learn the targets that are due by update_interval; one pass on a device."""
+
+    def submit(self, frame: Any, slots: Sequence[int]) -> None:
+        """Begin an update; at most PENDING may wait for their collect. frame must stay until then."""
+
+    def collect(self) -> list[Measurement]:
+        """The outcome of the oldest submitted update."""
 
     def close(self) -> None:
         """Release what the backend holds; it cannot be used any more."""
@@ -66,8 +85,10 @@ class CpuBackend:
 
     name = "cpu"
 
-    def __init__(self, config: TrackerConfig, backbone: OnnxBackbone) -> None:
+    def __init__(self, config: TrackerConfig, backbone: OnnxBackbone, pixel_format: str = "bgr") -> None:
         self.config = config
+        self._pixel_format = check_format(pixel_format)
+        self._collectable: deque[list[Measurement]] = deque()
         self.timings: dict[str, float] = {}
         self._backbone = backbone
         self._filter = CorrelationFilter(self.config)
@@ -80,6 +101,10 @@ class CpuBackend:
         self._features = np.empty((0, 0, 0, 0), np.float32)
         self._xf = np.empty((0, 0, 0, 0), np.complex64)
         self._reserve(max(self.config.scales, self.config.learn_scales))
+
+    def accept(self, frame: Any) -> tuple[Frame, tuple[int, int]]:
+        pixels = as_bgr(frame, self._pixel_format)
+        return pixels, (pixels.shape[0], pixels.shape[1])
 
     def add(self, frame: Frame, state: State) -> int:
         self.timings = {}
@@ -112,6 +137,12 @@ class CpuBackend:
             self._target(slot).age += 1
         self._learn(frame, [s for s in slots if self._target(s).age % self.config.update_interval == 0])
         return found
+
+    def submit(self, frame: Frame, slots: Sequence[int]) -> None:
+        self._collectable.append(self.update(frame, slots))
+
+    def collect(self) -> list[Measurement]:
+        return self._collectable.popleft()
 
     def close(self) -> None:
         self._targets.clear()
@@ -188,9 +219,29 @@ class _Target:
         self.age = 0
 
 
-def open_backend(path: str, backend: str = "auto", threads: int = 1) -> Backend:
-    """The one switch: a model (zoo name or path) on the named backend. Raises ValueError."""
-    if backend not in ("auto", "cpu"):
-        raise ValueError(f"backend is {backend!r}; give 'auto' or 'cpu'")
+def open_backend(
+    path: str, backend: str = "auto", threads: int = 1, pixel_format: str = "bgr", **cuda: Any
+) -> Backend:
+    """The one switch: a model (zoo name or path) on the named backend: "cpu", "cuda", or "auto".
+
+    "auto" takes the GPU where one can be used, and an engine only runs there. cuda are the keywords of
+    spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
+    """
+    if backend not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"backend is {backend!r}; give 'auto', 'cpu' or 'cuda'")
+    check_format(pixel_format)
+    chosen, reason = backend, "as asked"
+    if backend == "auto":
+        from spcnet.runtime.cuda import available
+
+        lacking = available.missing()
+        chosen, reason = ("cpu", lacking) if lacking else ("cuda", "a GPU can be used")
+    _log.info("backend %s: %s", chosen, reason)
+    if chosen == "cuda":
+        from spcnet.runtime.cuda.open import open_cuda  # pycuda is needed only here
+
+        return open_cuda(path, pixel_format=pixel_format, **cuda)
+    if cuda:
+        raise ValueError(f"{', '.join(cuda)} given, but the backend is cpu ({reason}); only cuda takes them")
     found, session = model.load(model.find(path), threads)
-    return CpuBackend(found.config, OnnxBackbone(session))
+    return CpuBackend(found.config, OnnxBackbone(session), pixel_format)

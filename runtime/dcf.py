@@ -56,6 +56,16 @@ def dft_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray
     return rows, columns
 
 
+def inverse_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """The inverse DFT of a band as two matrices (N, R) and (K, N): x = Re(rows @ xf @ columns)."""
+    n = config.patch_size
+    vertical, horizontal = frequencies(config)
+    index = np.arange(n)
+    rows = np.exp(2j * np.pi / n * np.outer(index, vertical))
+    weight = multiplicity(config)[:, None] / n**2
+    return rows, np.exp(2j * np.pi / n * np.outer(horizontal, index)) * weight
+
+
 def label_spectrum(config: TrackerConfig) -> NDArray[np.float64]:
     """DFT of the centre scale's label (R, K): a Gaussian with its peak of 1 at index (0, 0), wrapped. Real."""
     n = config.patch_size
@@ -95,10 +105,8 @@ class CorrelationFilter:
         self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.complex64)
         self._space: dict[str, NDArray[Any]] = {}
 
-        index = np.arange(n)
-        weight = multiplicity(config)[:, None] / n**2
-        inverse = np.exp(2j * np.pi / n * np.outer(horizontal, index)) * weight
-        self._inverse_rows = np.exp(2j * np.pi / n * np.outer(index, vertical)).astype(np.complex64)  # (N, R)
+        inverse_rows, inverse = inverse_matrices(config)
+        self._inverse_rows = inverse_rows.astype(np.complex64)  # (N, R)
         self._inverse_columns = (
             np.stack([inverse.real, -inverse.imag], 1).reshape(-1, n).astype(np.float32)
         )  # (2K, N)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import scale_exponents
 
+PSR_REACH = 3.0  # sigmas of the label: half side of the square around the peak that is no sidelobe
+
 
 class Peak(NamedTuple):
     """The maximum over (scale, row, column), refined between the samples."""
@@ -59,12 +61,12 @@ def _parabola(before: float, top: float, after: float) -> float:
 
 
 def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigma: float) -> float:
-    """(peak - mean) / std of the response outside the square of 3 sigma around the peak, wrapped.
+    """(peak - mean) / std of the response outside the square of PSR_REACH sigma around the peak, wrapped.
 
     0 where nothing is outside or the response is flat there.
     """
     n = len(response)
-    reach = round(3 * sigma)
+    reach = round(PSR_REACH * sigma)
     if 2 * reach + 1 >= n:
         return 0.0
     rows = np.arange(row - reach, row + reach + 1) % n

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from spcnet.runtime.backend import Backend, Measurement, open_backend
+from spcnet.runtime.backend import PENDING, Backend, Measurement, open_backend
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.frame import Frame, as_bgr
 from spcnet.runtime.geometry import Box, State, check_box
 from spcnet.runtime.model import DEFAULT_MODEL
 
@@ -37,27 +37,38 @@ class Result:
 class MultiTracker:
     """T targets in one batch. Ids are stable and never used again.
 
-    Frames are (H, W, 3) uint8 BGR (grey and BGRA are converted); boxes are x, y, w, h in pixels, 0-based,
-    top-left. A refused frame or box (TypeError, ValueError) leaves the tracker as it was. Use it from one
-    thread at a time.
+    Frames are (H, W, 3) uint8 BGR (grey and BGRA are converted) or what pixel_format says; boxes are x, y, w, h
+    in pixels, 0-based, top-left. On a GPU a frame may also be an array in device memory, by
+    __cuda_array_interface__ or DLPack: it is used without a copy. A refused frame or box (TypeError, ValueError)
+    leaves the tracker as it was. Use it from one thread at a time.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._slots: dict[int, int] = {}  # id -> slot
         self._next = 0
-        self._frame_size: tuple[int, ...] | None = None
+        self._frame_size: tuple[int, int] | None = None
+        self._pending: deque[tuple[int, ...]] = deque()  # targets of the updates that were submitted
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] = DEFAULT_MODEL, *, backend: str = "auto", threads: int = 1
+        cls,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        backend: str = "auto",
+        threads: int = 1,
+        pixel_format: str = "bgr",
+        **cuda: Any,
     ) -> MultiTracker:
-        """Open a model: a name of the zoo, or the path of an .onnx file.
+        """Open a model: a name of the zoo, or the path of an .onnx or .engine file.
 
-        threads is for the backbone; the filter stays in the caller's thread, the crops use OpenCV's pool
-        (cv2.setNumThreads). Raises FileNotFoundError, ModelError (a ValueError), ValueError.
+        backend is "cpu", "cuda", or "auto": the GPU where one can be used; the choice and its reason are logged
+        ("spcnet", INFO). pixel_format is one of spcnet.runtime.frame.FORMATS. threads is for the backbone; the filter stays in the caller's thread, the crops use OpenCV's pool
+        (cv2.setNumThreads). cuda are the keywords of
+        spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). Raises FileNotFoundError, ModelError (a
+        ValueError), ValueError, and RuntimeError where backend="cuda" cannot run.
         """
-        return cls(open_backend(os.fspath(model), backend, threads))
+        return cls(open_backend(os.fspath(model), backend, threads, pixel_format, **cuda))
 
     @property
     def config(self) -> TrackerConfig:
@@ -76,17 +87,27 @@ class MultiTracker:
 
     def add(self, frame: Any, box: Sequence[float]) -> int:
         """Begin to track the target in box; returns its id. Raises ValueError on a box outside frame."""
-        checked = self._check(frame)
-        height, width = checked.shape[:2]
-        state = State.from_box(check_box(box, width, height))
+        self._settled()
+        checked, size = self._check(frame)
+        state = State.from_box(check_box(box, size[1], size[0]))
         slot = self._backend.add(checked, state)
         target, self._next = self._next, self._next + 1
         self._slots[target] = slot
-        self._frame_size = checked.shape[:2]
+        self._frame_size = size
         return target
+
+    def replace(self, frame: Any, box: Sequence[float]) -> int:
+        """Forget all targets and begin with one in box; frame may have another size. Returns its id."""
+        self._settled()
+        _, (height, width) = self._backend.accept(frame)
+        check_box(box, width, height)  # a refused box keeps the former targets
+        for target in self.ids:
+            self.remove(target)
+        return self.add(frame, box)
 
     def remove(self, target: int) -> None:
         """Stop tracking a target. Raises KeyError on an unknown id."""
+        self._settled()
         self._backend.remove(self._slot(target))
         del self._slots[target]
         if not self._slots:
@@ -94,35 +115,61 @@ class MultiTracker:
 
     def update(self, frame: Any) -> dict[int, Result]:
         """Find every target in the next frame and learn from it: id -> result."""
-        checked = self._check(frame)
+        self._settled()
+        checked, _ = self._check(frame)
         found = self._backend.update(checked, list(self._slots.values()))
         return self._results(self._slots, found)
 
+    def submit(self, frame: Any) -> None:
+        """Begin an update and return at once, where the backend can; result() gives its outcome.
+
+        Two may be under way, so that the next frame is uploaded while one is tracked. The frame must not be
+        written to until its result was taken. Raises RuntimeError on a third.
+        """
+        if len(self._pending) == PENDING:
+            raise RuntimeError(f"{PENDING} updates are under way; take a result() before the next submit()")
+        checked, _ = self._check(frame)
+        self._backend.submit(checked, list(self._slots.values()))
+        self._pending.append(tuple(self._slots))
+
+    def result(self) -> dict[int, Result]:
+        """The outcome of the oldest submitted update: id -> result. Raises RuntimeError when there is none."""
+        if not self._pending:
+            raise RuntimeError("no update is under way; submit(frame) first")
+        return self._results(self._pending.popleft(), self._backend.collect())
+
     def localize(self, frame: Any, targets: Iterable[int] | None = None) -> dict[int, Result]:
         """Find targets (all, or those named) without learning."""
-        checked = self._check(frame)
+        self._settled()
+        checked, _ = self._check(frame)
         slots = self._select(targets)
         return self._results(slots, self._backend.localize(checked, list(slots.values())))
 
     def learn(self, frame: Any, targets: Iterable[int] | None = None) -> None:
         """Learn targets (all, or those named) where they were last found, from frame."""
-        checked = self._check(frame)
+        self._settled()
+        checked, _ = self._check(frame)
         self._backend.learn(checked, list(self._select(targets).values()))
 
     def close(self) -> None:
         """Release the backend; the tracker cannot be used any more."""
         self._slots.clear()
+        self._pending.clear()
         self._backend.close()
 
-    def _check(self, frame: Any) -> Frame:
-        checked = as_bgr(frame)
-        if self._frame_size is not None and checked.shape[:2] != self._frame_size:
-            (height, width), (h, w) = self._frame_size, checked.shape[:2]
+    def _settled(self) -> None:
+        if self._pending:
+            raise RuntimeError(f"{len(self._pending)} updates are under way; take their result() first")
+
+    def _check(self, frame: Any) -> tuple[Any, tuple[int, int]]:
+        checked, size = self._backend.accept(frame)
+        if self._frame_size is not None and size != self._frame_size:
+            (height, width), (h, w) = self._frame_size, size
             raise ValueError(
                 f"frame is {w} x {h} px, the first one was {width} x {height}; "
                 "give frames of one size, or start anew"
             )
-        return checked
+        return checked, size
 
     def _select(self, targets: Iterable[int] | None) -> dict[int, int]:
         return dict(self._slots) if targets is None else {target: self._slot(target) for target in targets}
@@ -156,10 +203,16 @@ class Tracker:
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] = DEFAULT_MODEL, *, backend: str = "auto", threads: int = 1
+        cls,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        backend: str = "auto",
+        threads: int = 1,
+        pixel_format: str = "bgr",
+        **cuda: Any,
     ) -> Tracker:
         """Open a model: a name of the zoo, or the path of an .onnx file. See MultiTracker.load."""
-        return cls(open_backend(os.fspath(model), backend, threads))
+        return cls(open_backend(os.fspath(model), backend, threads, pixel_format, **cuda))
 
     @property
     def config(self) -> TrackerConfig:
@@ -173,15 +226,20 @@ class Tracker:
 
     def init(self, frame: Any, box: Sequence[float]) -> None:
         """Begin to track the target in box, instead of any former one."""
-        checked = as_bgr(frame)
-        check_box(box, checked.shape[1], checked.shape[0])  # a refused box keeps the former target
-        for target in self._targets.ids:
-            self._targets.remove(target)
-        self._targets.add(checked, box)
+        self._targets.replace(frame, box)
 
     def update(self, frame: Any) -> Result:
         """Find the target in the next frame and learn from it. Raises RuntimeError before init."""
         return self._targets.update(frame)[self._only()]
+
+    def submit(self, frame: Any) -> None:
+        """Begin an update; see MultiTracker.submit."""
+        self._only()
+        self._targets.submit(frame)
+
+    def result(self) -> Result:
+        """The outcome of the oldest submitted update."""
+        return self._targets.result()[self._only()]
 
     def localize(self, frame: Any) -> Result:
         """Find the target without learning."""

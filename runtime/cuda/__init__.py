@@ -1,0 +1,1 @@
+"""The CUDA runtime: the whole frame on the device. Nothing here is imported unless it is asked for."""

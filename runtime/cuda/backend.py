@@ -1,0 +1,348 @@
+"""The CUDA backend: the target's state and filter live on the device, and nothing but the frame crosses the bus.
+
+A frame is one upload, one graph (or 12 launches) and one small read-back through mapped memory:
+crop, backbone, transform, respond, invert, peak, then crop at the new state, backbone, transform, learn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from spcnet.runtime.backend import PENDING, Measurement
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda import frames
+from spcnet.runtime.cuda.backbone import DeviceBackbone
+from spcnet.runtime.cuda.device import Device, Graph, HostBuffer
+from spcnet.runtime.cuda.frames import DeviceFrame, Picture, Upload
+from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, TILE_BYTES, Launcher
+from spcnet.runtime.frame import check_format
+from spcnet.runtime.geometry import State
+
+_log = logging.getLogger("spcnet")
+
+BATCH = 32  # targets at once: enough to fill a large GPU, and no more memory than that takes
+ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
+
+
+class CudaBackend:
+    """Targets on one stream of one GPU; see Backend for the calls.
+
+    stream is the handle of a foreign CUDA stream: work begins after what stands on it, and it waits for ours.
+    graphs=False launches every kernel by itself. Any one thread at a time may use it.
+    """
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        device: Device,
+        config: TrackerConfig,
+        backbone: DeviceBackbone,
+        pixel_format: str = "bgr",
+        *,
+        stream: int | None = None,
+        graphs: bool = True,
+    ) -> None:
+        self.config = config
+        self.timings: dict[str, float] = {}
+        self._device, self._backbone = device, backbone
+        self._pixel_format, self._stream = check_format(pixel_format), stream
+        self._graphs_on = graphs and backbone.capturable
+        if graphs and not backbone.capturable:
+            _log.info("the backbone (%s) cannot be part of a CUDA graph: plain launches", backbone.name)
+        images = max(config.scales, config.learn_scales)
+        self._batch = min(BATCH, backbone.max_images // images)
+        if not self._batch:
+            raise ValueError(
+                f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target needs "
+                f"{images}: build it for at least so many"
+            )
+        self._graphs: dict[tuple[str, int, int], Graph] = {}
+        self._warm: set[tuple[str, int, int]] = set()
+        self._ages: dict[int, int] = {}  # slot -> frames since it was added
+        self._listed: tuple[int, ...] = ()  # the slots that the device's list holds
+        self._pending: deque[tuple[int, int]] = deque()  # place and number of targets
+        self._next = 0  # place of the next submitted frame
+        self._lock = threading.Lock()
+        self._closed = False
+        with device.activate():
+            self._launcher = Launcher(device, config)
+            self._upload = Upload(device)
+            self._slots = _SlotMemory(device, self._launcher)
+            self._work = _WorkMemory(device, self._launcher)
+
+    def accept(self, frame: Any) -> tuple[Picture | DeviceFrame, tuple[int, int]]:
+        checked = frames.accept(frame, self._pixel_format, self._device.stream)
+        return checked, (checked.height, checked.width)
+
+    def add(self, frame: Picture | DeviceFrame, state: State) -> int:
+        with self._use():
+            slot = next(i for i in range(len(self._ages) + 1) if i not in self._ages)
+            self._reserve(slot + 1, 1)
+            row = np.array([(*state, state.w, state.h, 0, 0)], STATE)
+            self._device.write(self._slots.targets + slot * STATE.itemsize, row)
+            self._run(ADD, frame, [slot])
+            self._ages[slot] = 0
+            return slot
+
+    def remove(self, slot: int) -> None:
+        with self._use():
+            self._check([slot])
+            del self._ages[slot]
+
+    def localize(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
+        with self._use():
+            return self._run(LOCALIZE, frame, slots)
+
+    def learn(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
+        with self._use():
+            self._run(LEARN, frame, slots)
+
+    def update(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
+        self.submit(frame, slots)
+        return self.collect()
+
+    def submit(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
+        with self._use():
+            self._check(slots)
+            due = any((self._ages[slot] + 1) % self.config.update_interval == 0 for slot in slots)
+            self._begin(UPDATE if due else UPDATE_NOT_DUE, frame, slots)
+            for slot in slots:
+                self._ages[slot] += 1
+
+    def collect(self) -> list[Measurement]:
+        with self._use():
+            return self._finish()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        with self._use():
+            self._closed = True
+            self._device.synchronize()
+            self._forget_graphs()
+            for part in (self._work, self._slots, self._upload, self._launcher, self._backbone):
+                part.close()
+        self._device.close()
+
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[None]:
+        """The device for this thread, and no other thread meanwhile."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("the tracker is in use by another thread; use it from one thread at a time")
+        try:
+            if self._closed:
+                raise RuntimeError("the tracker is closed; load it again")
+            with self._device.activate():
+                yield
+        finally:
+            self._lock.release()
+
+    def _check(self, slots: Sequence[int]) -> None:
+        for slot in slots:
+            if slot not in self._ages:
+                raise KeyError(f"slot {slot} holds no target")
+
+    def _run(self, work: str, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
+        """Begin and finish. Raises RuntimeError while updates are under way."""
+        if self._pending:
+            raise RuntimeError(f"{len(self._pending)} updates are under way; collect them first")
+        if work != ADD:
+            self._check(slots)
+        self._begin(work, frame, slots)
+        return self._finish()
+
+    def _begin(self, work: str, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
+        start = time.perf_counter()
+        self._reserve(max(slots, default=0) + 1, len(slots))
+        place = self._next
+        if self._stream is not None:
+            self._device.follow(self._stream)
+        self._upload.put(frame, place, place * self._slots.capacity)
+        uploaded = time.perf_counter()
+        if tuple(slots) != self._listed and slots:
+            self._device.write(self._slots.list, np.asarray(slots, np.int32))
+            self._listed = tuple(slots)
+        if slots:
+            self._enqueue((work, len(slots), place))
+        if self._stream is not None:
+            self._device.lead(self._stream)
+        self._device.mark(place)
+        self._pending.append((place, len(slots)))
+        self._next = (place + 1) % PENDING
+        self.timings = {"upload": uploaded - start, "enqueue": time.perf_counter() - uploaded}
+
+    def _finish(self) -> list[Measurement]:
+        start = time.perf_counter()
+        place, count = self._pending.popleft()
+        self._device.finish(place)
+        first = place * self._slots.capacity
+        results = self._slots.results.array.view(MEASUREMENT)[first : first + count]
+        found = [Measurement(State(*row[:4]), row[4], row[5]) for row in results.tolist()]
+        self.timings = {**self.timings, "wait": time.perf_counter() - start}
+        return found
+
+    def _enqueue(self, key: tuple[str, int, int]) -> None:
+        """The first time by plain launches, which warms up; then recorded, and from then on replayed."""
+        if key in self._graphs:
+            self._graphs[key].launch()
+            return
+        if self._graphs_on and key in self._warm and key[0] != ADD:
+            graph = self._device.capture(lambda: self._launch(*key))
+            if graph is not None:
+                self._graphs[key] = graph
+                graph.launch()
+                return
+            self._graphs_on = False
+            _log.warning("this driver cannot record CUDA graphs: plain launches instead")
+        self._launch(*key)
+        self._warm.add(key)
+
+    def _launch(self, work: str, count: int, place: int) -> None:
+        """The kernels of a frame, for the first count slots of the device's list, BATCH at a time."""
+        frame = self._upload.record(place)
+        for first in range(0, count, self._batch):
+            batch, slots = min(count - first, self._batch), self._slots.list + 4 * first
+            if work not in (ADD, LEARN):
+                results = self._slots.results.address + first * MEASUREMENT.itemsize
+                self._locate(frame, slots, results, batch, update=work != LOCALIZE)
+            if work not in (LOCALIZE, UPDATE_NOT_DUE):
+                rate = {ADD: 1.0, LEARN: self.config.interp_factor}.get(work)
+                self._learn(frame, slots, batch, rate)
+
+    def _locate(self, frame: int, slots: int, results: int, count: int, *, update: bool) -> None:
+        work, memory, launcher = self._work, self._slots, self._launcher
+        images = count * self.config.scales
+        launcher.crop(frame, memory.targets, slots, work.patches, count, learn=False)
+        self._backbone.enqueue(work.patches, work.features, images)
+        launcher.transform(work.features, work.half, images * self.config.channels)
+        launcher.respond(work.half, memory.num, memory.den, slots, work.spectra, count)
+        launcher.invert(work.spectra, work.responses, work.tiles, images)
+        launcher.peak(
+            work.responses, work.tiles, frame, slots, memory.targets, results, count, update=update
+        )
+
+    def _learn(self, frame: int, slots: int, count: int, rate: float | None) -> None:
+        work, memory, launcher = self._work, self._slots, self._launcher
+        images = count * self.config.learn_scales
+        launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True)
+        self._backbone.enqueue(work.patches, work.features, images)
+        launcher.transform(work.features, work.half, images * self.config.channels)
+        launcher.learn(work.half, memory.targets, slots, memory.num, memory.den, count, rate)
+
+    def _reserve(self, slots: int, count: int) -> None:
+        """Room for so many slots, and for so many targets at once."""
+        count = min(count, self._batch)
+        if slots <= self._slots.capacity and count <= self._work.batch:
+            return
+        self._device.synchronize()
+        self._forget_graphs()  # they hold the old addresses
+        if slots > self._slots.capacity:
+            self._slots.grow(max(slots, 2 * self._slots.capacity))
+            self._listed = ()
+        if count > self._work.batch:
+            batch = min(max(count, 2 * self._work.batch), self._batch)
+            images = batch * max(self.config.scales, self.config.learn_scales)
+            self._backbone.reserve(images, self.config.patch_size)
+            self._work.grow(batch)
+
+    def _forget_graphs(self) -> None:
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
+        self._warm.clear()
+
+
+class _SlotMemory:
+    """What stays from frame to frame: states, filters, the list of slots at work, and the results."""
+
+    def __init__(self, device: Device, launcher: Launcher) -> None:
+        config = launcher.config
+        self._device = device
+        self._den = launcher.band * launcher.rows * 4
+        self._num = config.channels * launcher.band * launcher.rows * 8
+        self.capacity = self.targets = self.num = self.den = self.list = 0
+        self.results = HostBuffer(np.empty(0, np.uint8), 0)
+        self.grow(8)
+
+    def grow(self, capacity: int) -> None:
+        """Room for more slots; what they hold moves along. Results that wait are lost."""
+        sizes = (STATE.itemsize, self._num, self._den, 4)
+        results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
+        try:
+            new = allocate_all(self._device, [size * capacity for size in sizes])
+        except MemoryError:
+            self._device.free_host(results)
+            raise
+        for old, address, size in zip((self.targets, self.num, self.den), new, sizes[:3], strict=False):
+            if old:
+                self._device.copy(address, old, size * self.capacity)
+        self._device.synchronize()
+        self.close()
+        self.targets, self.num, self.den, self.list = new
+        self.results, self.capacity = results, capacity
+
+    def close(self) -> None:
+        if self.capacity:
+            for address in (self.targets, self.num, self.den, self.list):
+                self._device.free(address)
+            self._device.free_host(self.results)
+        self.capacity = 0
+
+
+class _WorkMemory:
+    """What is written and read within a frame, for batch targets."""
+
+    def __init__(self, device: Device, launcher: Launcher) -> None:
+        config, n = launcher.config, launcher.config.patch_size
+        self._device, self._images = device, max(config.scales, config.learn_scales)
+        self._sizes = (  # bytes an image
+            3 * n * n * 4,
+            config.channels * n * n * 4,
+            config.channels * launcher.band * n * 8,
+            launcher.band * launcher.rows * 8,
+            n * n * 4,
+            launcher.tiles * TILE_BYTES,
+        )
+        self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
+
+    def grow(self, batch: int) -> None:
+        """Room for more targets; what was there is lost."""
+        new = allocate_all(self._device, [size * batch * self._images for size in self._sizes])
+        self.close()
+        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles = new
+        self.batch = batch
+
+    def close(self) -> None:
+        if self.batch:
+            for address in (
+                self.patches,
+                self.features,
+                self.half,
+                self.spectra,
+                self.responses,
+                self.tiles,
+            ):
+                self._device.free(address)
+        self.batch = 0
+
+
+def allocate_all(device: Device, sizes: Sequence[int]) -> list[int]:
+    """Device memory of these sizes, all or none. Raises MemoryError."""
+    addresses: list[int] = []
+    try:
+        for size in sizes:
+            addresses.append(device.allocate(size))
+    except MemoryError:
+        for address in addresses:
+            device.free(address)
+        raise
+    return addresses

@@ -1,0 +1,188 @@
+"""Frames onto the device: host frames through page-locked memory, device frames as they are.
+
+A kernel learns where the frame lies from a small record (FRAME) in device memory, so that a recorded graph
+stays valid when frames come from elsewhere. There are two places for frames, so that one is uploaded while the
+other is tracked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spcnet.runtime.backend import PENDING
+from spcnet.runtime.cuda.device import Device, HostBuffer
+from spcnet.runtime.cuda.launch import FRAME
+from spcnet.runtime.frame import Layout, Picture, check_frame, check_shape
+
+_log = logging.getLogger("spcnet")
+
+
+class DeviceFrame(NamedTuple):
+    """A frame that lies in device memory already."""
+
+    address: int
+    pitch: int  # bytes from row to row
+    layout: Layout
+    height: int
+    width: int
+    stream: int | None  # that wrote it, to be waited for; None: it is complete
+    owner: Any  # keeps the memory alive
+
+
+def accept(frame: Any, pixel_format: str, stream: int) -> Picture | DeviceFrame:
+    """A checked frame: a NumPy array, or device memory by __cuda_array_interface__ or DLPack.
+
+    stream is ours; a DLPack producer is told to make it wait. Raises TypeError, ValueError.
+    """
+    if isinstance(frame, np.ndarray):
+        return check_frame(frame, pixel_format)
+    if hasattr(frame, "__cuda_array_interface__"):
+        return _from_interface(frame, pixel_format)
+    if hasattr(frame, "__dlpack__") and frame.__dlpack_device__()[0] == _DL_CUDA:
+        return _from_dlpack(frame, pixel_format, stream)
+    raise TypeError(
+        f"frame is a {type(frame).__name__}; give a NumPy array of uint8, or device memory that offers "
+        "__cuda_array_interface__ or DLPack on a CUDA device"
+    )
+
+
+def _from_interface(frame: Any, pixel_format: str) -> DeviceFrame:
+    interface = frame.__cuda_array_interface__
+    if interface["typestr"] not in ("|u1", "<u1"):
+        raise TypeError(f"frame has type {interface['typestr']} on the device; give uint8, '|u1'")
+    shape, strides = tuple(interface["shape"]), interface.get("strides")
+    stream = interface.get("stream")
+    return _device_frame(interface["data"][0], shape, strides, pixel_format, stream, frame)
+
+
+def _device_frame(
+    address: int, shape: tuple[int, ...], strides: Any, pixel_format: str, stream: int | None, owner: Any
+) -> DeviceFrame:
+    layout, height, width = check_shape(shape, pixel_format)
+    if layout.pixel == 0:
+        raise ValueError(f"frame has shape {shape} on the device; give (H, W, 3) or (H, W, 4) there, not grey")
+    inner = (layout.pixel, 1) if len(shape) == 3 else (1,)
+    pitch = shape[1] * layout.pixel
+    if strides is not None:
+        if tuple(strides[1:]) != inner or strides[0] < pitch:
+            raise ValueError(
+                f"frame has strides {tuple(strides)} on the device; give rows of adjacent pixels, strides "
+                f"(at least {pitch}, {', '.join(map(str, inner))}) bytes"
+            )
+        pitch = strides[0]
+    return DeviceFrame(address, pitch, layout, height, width, stream, owner)
+
+
+class Upload:
+    """The two places for frames, and their records. Memory grows with the frames, and stays."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._records: list[int] = []
+        self._host_records: list[HostBuffer] = []
+        self._written: list[bytes] = [b""] * PENDING
+        self._staging: list[HostBuffer | None] = [None] * PENDING
+        self._memory = [0] * PENDING  # on the device; 0 where the GPU reads the host's memory
+        self._size = [0] * PENDING
+        self._owners: list[Any] = [None] * PENDING
+        for _ in range(PENDING):
+            self._records.append(device.allocate(FRAME.size))
+            self._host_records.append(device.allocate_host(FRAME.size))
+
+    def record(self, place: int) -> int:
+        """The address of the place's FRAME record: the same for good."""
+        return self._records[place]
+
+    def put(self, frame: Picture | DeviceFrame, place: int, result: int) -> None:
+        """Enqueue what brings a frame into a place that is not in use; result is FRAME's result."""
+        if isinstance(frame, DeviceFrame):
+            if frame.stream is not None:
+                self._device.follow(frame.stream)
+            address, pitch = frame.address, frame.pitch
+            self._owners[place] = frame.owner
+        else:
+            address, pitch = self._copy(frame, place), frame.width * frame.layout.pixel
+        chroma = address + frame.height * pitch if frame.layout.pixel == 1 else 0
+        record = FRAME.pack(address, chroma, frame.width, frame.height, pitch, pitch, *frame.layout, result)
+        if record != self._written[place]:
+            host = self._host_records[place]
+            host.array[:] = np.frombuffer(record, np.uint8)
+            self._device.upload(self._records[place], host, FRAME.size)
+            self._written[place] = record
+
+    def _copy(self, frame: Picture, place: int) -> int:
+        size = frame.pixels.nbytes
+        if size > self._size[place]:
+            self._grow(place, size)
+        staging = self._staging[place]
+        assert staging is not None
+        staging.array[:size] = frame.pixels.reshape(-1)
+        if self._device.integrated:
+            return staging.address  # the GPU reads the host's memory: nothing to copy
+        self._device.upload(self._memory[place], staging, size)
+        return self._memory[place]
+
+    def _grow(self, place: int, size: int) -> None:
+        if self._size[place]:
+            _log.info("a frame of %d bytes is larger than the %d reserved: reserved anew", size, self._size[place])
+        staging = self._device.allocate_host(size)
+        try:
+            memory = 0 if self._device.integrated else self._device.allocate(size)
+        except MemoryError:
+            self._device.free_host(staging)
+            raise
+        self._free(place)
+        self._staging[place], self._memory[place], self._size[place] = staging, memory, size
+
+    def _free(self, place: int) -> None:
+        staging = self._staging[place]
+        if staging is not None:
+            self._device.free_host(staging)
+            if self._memory[place]:
+                self._device.free(self._memory[place])
+        self._staging[place], self._memory[place], self._size[place] = None, 0, 0
+
+    def close(self) -> None:
+        """Give all memory back."""
+        for place in range(PENDING):
+            self._free(place)
+            self._device.free(self._records[place])
+            self._device.free_host(self._host_records[place])
+        self._owners = [None] * PENDING
+
+
+# DLPack: the structures of dlpack.h, as far as they are read.
+_DL_CUDA, _DL_UINT = 2, 1
+
+
+class _DLTensor(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+def _from_dlpack(frame: Any, pixel_format: str, stream: int) -> DeviceFrame:
+    capsule = frame.__dlpack__(stream=stream or None)
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    tensor = _DLTensor.from_address(pointer(capsule, b"dltensor"))
+    if (tensor.code, tensor.bits, tensor.lanes) != (_DL_UINT, 8, 1):
+        raise TypeError(f"frame has DLPack type {tensor.code}, {tensor.bits} bits; give uint8")
+    shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
+    strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
+    # The capsule is not consumed: it frees the tensor when it is dropped, after the frame was tracked.
+    address = (tensor.data or 0) + tensor.byte_offset
+    return _device_frame(address, shape, strides, pixel_format, None, (frame, capsule))

@@ -1,0 +1,66 @@
+// Frame to the patch pyramid of all targets: bilinear, rounded to grey levels, the border pixel repeats, minus
+// the pixel mean: what runtime/patches.py does. One thread a pixel; the frame is read through the L2 cache, the
+// patches are written coalesced.
+#include "common.cuh"
+
+__device__ inline float limit(float x) {
+    return rintf(fminf(fmaxf(x, 0.0f), 255.0f));
+}
+
+// The pixel (x, y) as B, G, R grey levels.
+__device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
+    const uchar* p = frame.data + (size_t)y * frame.pitch + (size_t)x * frame.pixel;
+    if (frame.pixel == 1) { // ITU-R BT.601, limited range, nearest chroma
+        const uchar* uv = frame.chroma + (size_t)(y / 2) * frame.chroma_pitch + (x & ~1);
+        float luma = 1.164383f * fmaxf(p[0] - 16.0f, 0.0f), u = uv[0] - 128.0f, v = uv[1] - 128.0f;
+        bgr[0] = limit(luma + 2.017232f * u);
+        bgr[1] = limit(luma - 0.391762f * u - 0.812968f * v);
+        bgr[2] = limit(luma + 1.596027f * v);
+    } else {
+        bgr[0] = p[frame.blue];
+        bgr[1] = p[1];
+        bgr[2] = p[frame.red];
+    }
+}
+
+// grid (ceil(N / 32), ceil(N / 8), T * S), block (32, 8)
+// factors (S,): extent of the patch in target sizes, (1 + padding) * alpha**s. patches (T * S, 3, N, N).
+extern "C" __global__ void crop(
+    const Frame* frame_pointer, const Target* targets, const int* slots, const double* factors, float* patches,
+    int scales, int size, float mean_b, float mean_g, float mean_r) {
+    __shared__ int origin[2];
+    __shared__ float fraction[2], step[2];
+    int patch = blockIdx.z;
+    if (threadIdx.x == 0 && threadIdx.y < 2) { // axis 0: x, 1: y
+        const Target& target = targets[slots[patch / scales]];
+        double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.cy : target.cx;
+        double cell = side * factors[patch % scales] / size;
+        double first = center - 0.5 * (size - 1) * cell;
+        // Whole and fractional part apart: float32 would lose the fraction far from the frame's origin.
+        origin[threadIdx.y] = (int)floor(first);
+        fraction[threadIdx.y] = (float)(first - floor(first));
+        step[threadIdx.y] = (float)cell;
+    }
+    __syncthreads();
+    int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
+    if (column >= size || row >= size) return;
+    const Frame frame = *frame_pointer;
+    float x = fraction[0] + column * step[0], y = fraction[1] + row * step[1];
+    float left = floorf(x), top = floorf(y);
+    int x0 = min(max(origin[0] + (int)left, 0), frame.width - 1);
+    int x1 = min(max(origin[0] + (int)left + 1, 0), frame.width - 1);
+    int y0 = min(max(origin[1] + (int)top, 0), frame.height - 1);
+    int y1 = min(max(origin[1] + (int)top + 1, 0), frame.height - 1);
+    float corner[4][3];
+    fetch(frame, x0, y0, corner[0]);
+    fetch(frame, x1, y0, corner[1]);
+    fetch(frame, x0, y1, corner[2]);
+    fetch(frame, x1, y1, corner[3]);
+    float mean[3] = {mean_b, mean_g, mean_r};
+    float* out = patches + ((size_t)patch * 3 * size + row) * size + column;
+    for (int c = 0; c < 3; c++) {
+        float upper = corner[0][c] + (x - left) * (corner[1][c] - corner[0][c]);
+        float lower = corner[2][c] + (x - left) * (corner[3][c] - corner[2][c]);
+        out[(size_t)c * size * size] = rintf(upper + (y - top) * (lower - upper)) - mean[c];
+    }
+}

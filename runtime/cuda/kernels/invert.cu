@@ -1,0 +1,89 @@
+// Spectra to responses, and what the search for the peak needs of each: its maximum and its sums, by tiles of 8
+// rows. In: gf (T * S, K, R). Out: responses (T * S, N, N), tiles (T * S, ceil(N / 8)).
+// The band is small, so the inverse DFT is two products with constant matrices, in one kernel.
+//
+// invert_plain  one thread a sample, R * K products: the reference (responses only).
+// invert        a block computes 8 rows: first the vertical transform of its rows into shared memory.
+#include "common.cuh"
+
+// grid (ceil(N / 32), ceil(N / 8), T * S), block (32, 8). inverse_rows (R, N) complex, inverse_columns (K, N) pairs.
+extern "C" __global__ void invert_plain(
+    const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, int size, int rows,
+    int band) {
+    int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
+    if (column >= size || row >= size) return;
+    float sum = 0.0f;
+    for (int k = 0; k < band; k++) {
+        float2 wave = inverse_columns[k * size + column];
+        for (int r = 0; r < rows; r++) {
+            float2 p = multiply(gf[((size_t)blockIdx.z * band + k) * rows + r], inverse_rows[r * size + row]);
+            sum += p.x * wave.x + p.y * wave.y;
+        }
+    }
+    responses[((size_t)blockIdx.z * size + row) * size + column] = sum;
+}
+
+// The higher value; of equal ones the lower index, as NumPy's argmax.
+__device__ inline void keep_best(float& best, int& index, float value, int other) {
+    if (value > best || (value == best && other < index)) {
+        best = value;
+        index = other;
+    }
+}
+
+// grid (ceil(N / 8), T * S), block 128
+extern "C" __global__ void __launch_bounds__(128) invert(
+    const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, Tile* tiles,
+    int size, int rows, int band) {
+    const int ROWS = 8;
+    __shared__ float2 lines[MAX_BAND][ROWS]; // the spectra of the 8 rows
+    __shared__ Tile warps[4];
+    int row0 = blockIdx.x * ROWS, image = blockIdx.y, tid = threadIdx.x;
+    const float2* spectrum = gf + (size_t)image * band * rows;
+    for (int i = tid; i < band * ROWS; i += 128) {
+        int k = i / ROWS, row = row0 + i % ROWS;
+        float2 sum = make_float2(0.0f, 0.0f);
+        if (row < size)
+#pragma unroll 4
+            for (int r = 0; r < rows; r++) {
+                float2 p = multiply(spectrum[k * rows + r], inverse_rows[r * size + row]);
+                sum = make_float2(sum.x + p.x, sum.y + p.y);
+            }
+        lines[k][i % ROWS] = sum;
+    }
+    __syncthreads();
+    Tile tile = {-INFINITY_F, size * size, 0.0f, 0.0f};
+    for (int column = tid; column < size; column += 128) {
+        float sum[ROWS] = {};
+        for (int k = 0; k < band; k++) {
+            float2 wave = inverse_columns[k * size + column];
+#pragma unroll
+            for (int i = 0; i < ROWS; i++) sum[i] += lines[k][i].x * wave.x + lines[k][i].y * wave.y;
+        }
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+            if (row0 + i >= size) break;
+            int index = (row0 + i) * size + column;
+            responses[(size_t)image * size * size + index] = sum[i];
+            keep_best(tile.best, tile.index, sum[i], index);
+            tile.sum += sum[i];
+            tile.square += sum[i] * sum[i];
+        }
+    }
+    for (int distance = 16; distance; distance >>= 1) {
+        float best = __shfl_down_sync(0xffffffffu, tile.best, distance);
+        int index = __shfl_down_sync(0xffffffffu, tile.index, distance);
+        tile.sum += __shfl_down_sync(0xffffffffu, tile.sum, distance);
+        tile.square += __shfl_down_sync(0xffffffffu, tile.square, distance);
+        keep_best(tile.best, tile.index, best, index);
+    }
+    if (tid % 32 == 0) warps[tid / 32] = tile;
+    __syncthreads();
+    if (tid) return;
+    for (int i = 1; i < 4; i++) {
+        keep_best(tile.best, tile.index, warps[i].best, warps[i].index);
+        tile.sum += warps[i].sum;
+        tile.square += warps[i].square;
+    }
+    tiles[(size_t)image * gridDim.x + blockIdx.x] = tile;
+}

@@ -1,0 +1,185 @@
+// Eq. 17 and 25: the columns of xf, the new numerator and denominator, and the filter moved towards them by a
+// rate: the given share, or (share -1) the one that peak.cu left in the target's state. A rate of 0 leaves the
+// filter as it is, without the host knowing.
+// In: half (T * S, C, K, N) of dft.cu. In and out: num (slots, C, K, R), den (slots, K, R).
+// yf (K, R): the label's spectrum, real; amplitudes (S,): the label over the scales.
+//
+// learn_plain  one thread a frequency, products with the constant matrix: the reference.
+// learn_dft    any N: the tiled product of columns.cuh; a block 8 frequencies and their negatives, all channels.
+// learn_fft_N  N = 32, 64, 128: a warp transforms one column of one channel at a time.
+#include "columns.cuh"
+#include "fft.cuh"
+
+// share where it is given (not negative), else the rate that stands in the target's state
+__device__ inline float rate_of(const Target& target, float share) {
+    return share < 0.0f ? (float)target.rate : share;
+}
+
+__device__ inline void blend_into(float2& old, float2 learnt, float rate) {
+    old = make_float2(blend(old.x, learnt.x, rate), blend(old.y, learnt.y, rate));
+}
+
+// grid (K, T), block 64. matrix (N, R) complex: window and DFT.
+extern "C" __global__ void learn_plain(
+    const float2* half, const float2* matrix, const float* yf, const float* amplitudes, const Target* targets,
+    const int* slots, float2* num, float* den, int scales, int channels, int size, int rows, int band, float share) {
+    int k = blockIdx.x, slot = slots[blockIdx.y];
+    float rate = rate_of(targets[slot], share);
+    if (rate == 0.0f) return;
+    for (int r = threadIdx.x; r < rows; r += blockDim.x) {
+        float power = 0.0f, label = yf[k * rows + r];
+        for (int c = 0; c < channels; c++) {
+            float2 sum = make_float2(0.0f, 0.0f);
+            for (int s = 0; s < scales; s++) {
+                float2 xf = make_float2(0.0f, 0.0f);
+                size_t column = (((size_t)blockIdx.y * scales + s) * channels + c) * band + k;
+                for (int n = 0; n < size; n++) {
+                    float2 p = multiply(half[column * size + n], matrix[n * rows + r]);
+                    xf = make_float2(xf.x + p.x, xf.y + p.y);
+                }
+                sum = make_float2(sum.x + amplitudes[s] * xf.x, sum.y + amplitudes[s] * xf.y);
+                power += xf.x * xf.x + xf.y * xf.y;
+            }
+            blend_into(
+                num[(((size_t)slot * channels + c) * band + k) * rows + r], make_float2(label * sum.x, label * sum.y),
+                rate);
+        }
+        float& energy = den[((size_t)slot * band + k) * rows + r];
+        energy = blend(energy, power, rate);
+    }
+}
+
+// grid (ceil(F / 8), K, T), block 64. basis (N, F): see columns.cuh.
+extern "C" __global__ void __launch_bounds__(64) learn_dft(
+    const float2* half, const float2* basis, const float* yf, const float* amplitudes, const Target* targets,
+    const int* slots, float2* num, float* den, int scales, int channels, int size, int rows, int band,
+    int frequencies, float share) {
+    __shared__ float powers[16][2][9]; // [pair of channels][+f, -f][f], padded
+    int f0 = blockIdx.x * 8, k = blockIdx.y, slot = slots[blockIdx.z];
+    int center = rows - frequencies, f = column_frequency(), c = column_channel();
+    float rate = rate_of(targets[slot], share);
+    if (rate == 0.0f) return;
+    float power_up[2] = {}, power_down[2] = {};
+    for (int c0 = 0; c0 < channels; c0 += 32) {
+        Columns sum = {};
+        for (int s = 0; s < scales; s++) {
+            size_t image = (size_t)blockIdx.z * scales + s;
+            Columns x = column_dft(
+                half + (image * channels * band + k) * size, (size_t)band * size, basis, size, frequencies, f0, c0,
+                channels);
+            float amplitude = amplitudes[s];
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+#pragma unroll
+                for (int j = 0; j < 2; j++) {
+                    float2 up = x.plus[i][j], down = x.minus[i][j];
+                    sum.plus[i][j].x += amplitude * up.x;
+                    sum.plus[i][j].y += amplitude * up.y;
+                    sum.minus[i][j].x += amplitude * down.x;
+                    sum.minus[i][j].y += amplitude * down.y;
+                    power_up[i] += up.x * up.x + up.y * up.y;
+                    power_down[i] += down.x * down.x + down.y * down.y;
+                }
+        }
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            if (c0 + c + j >= channels) continue;
+            float2* numerator = num + (((size_t)slot * channels + c0 + c + j) * band + k) * rows;
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                int frequency = f0 + f + i;
+                int up = vertical_index(frequency, center, rows), down = vertical_index(-frequency, center, rows);
+                float label = up >= 0 ? yf[k * rows + up] : 0.0f; // even: the same at -f
+                if (up >= 0)
+                    blend_into(
+                        numerator[up], make_float2(label * sum.plus[i][j].x, label * sum.plus[i][j].y), rate);
+                if (down >= 0 && frequency)
+                    blend_into(
+                        numerator[down], make_float2(label * sum.minus[i][j].x, label * sum.minus[i][j].y), rate);
+            }
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        powers[c / 2][0][f + i] = power_up[i];
+        powers[c / 2][1][f + i] = power_down[i];
+    }
+    __syncthreads();
+    if (threadIdx.x >= 16) return;
+    int sign = threadIdx.x / 8, frequency = f0 + threadIdx.x % 8;
+    int r = vertical_index(sign ? -frequency : frequency, center, rows);
+    if (r < 0 || (sign && frequency == 0)) return;
+    float power = 0.0f;
+    for (int pair = 0; pair < 16; pair++) power += powers[pair][sign][threadIdx.x % 8];
+    float& energy = den[((size_t)slot * band + k) * rows + r];
+    energy = blend(energy, power, rate);
+}
+
+// grid (K, T), block 512: a warp every 16th channel
+template <int N>
+__device__ inline void learn_fft(
+    const float2* half, const float* window, const float2* table, const float* yf, const float* amplitudes,
+    const Target* targets, const int* slots, float2* num, float* den, int scales, int channels, int rows, int band,
+    int center, float share) {
+    __shared__ float powers[16][N];
+    int k = blockIdx.x, slot = slots[blockIdx.y];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    float rate = rate_of(targets[slot], share);
+    if (rate == 0.0f) return;
+    const Twiddles<N> twiddles(table);
+    float w[N / 32], power[N / 32] = {};
+#pragma unroll
+    for (int j = 0; j < N / 32; j++) w[j] = window[lane + 32 * j];
+    for (int c = warp; c < channels; c += 16) {
+        float2 sum[N / 32] = {};
+        for (int s = 0; s < scales; s++) {
+            size_t image = (size_t)blockIdx.y * scales + s;
+            const float2* column = half + ((image * channels + c) * band + k) * N;
+            float2 x[N / 32];
+#pragma unroll
+            for (int j = 0; j < N / 32; j++) {
+                float2 value = column[lane + 32 * j];
+                x[j] = make_float2(value.x * w[j], value.y * w[j]);
+            }
+            warp_fft<N>(x, twiddles);
+            float amplitude = amplitudes[s];
+#pragma unroll
+            for (int q = 0; q < N / 32; q++) {
+                sum[q] = make_float2(sum[q].x + amplitude * x[q].x, sum[q].y + amplitude * x[q].y);
+                power[q] += x[q].x * x[q].x + x[q].y * x[q].y;
+            }
+        }
+        float2* numerator = num + (((size_t)slot * channels + c) * band + k) * rows;
+#pragma unroll
+        for (int q = 0; q < N / 32; q++) {
+            int r = vertical_index(fft_frequency<N>(q), center, rows);
+            if (r < 0) continue;
+            float label = yf[k * rows + r];
+            blend_into(numerator[r], make_float2(label * sum[q].x, label * sum[q].y), rate);
+        }
+    }
+#pragma unroll
+    for (int q = 0; q < N / 32; q++) {
+        int r = vertical_index(fft_frequency<N>(q), center, rows);
+        if (r >= 0) powers[warp][r] = power[q];
+    }
+    __syncthreads();
+    for (int r = threadIdx.x; r < rows; r += 512) {
+        float total = 0.0f;
+        for (int i = 0; i < 16; i++) total += powers[i][r];
+        float& energy = den[((size_t)slot * band + k) * rows + r];
+        energy = blend(energy, total, rate);
+    }
+}
+
+#define LEARN_FFT(N) \
+    extern "C" __global__ void __launch_bounds__(512) learn_fft_##N( \
+        const float2* half, const float* window, const float2* table, const float* yf, const float* amplitudes, \
+        const Target* targets, const int* slots, float2* num, float* den, int scales, int channels, int rows, \
+        int band, int center, float share) { \
+        learn_fft<N>( \
+            half, window, table, yf, amplitudes, targets, slots, num, den, scales, channels, rows, band, center, \
+            share); \
+    }
+LEARN_FFT(32)
+LEARN_FFT(64)
+LEARN_FFT(128)

@@ -1,0 +1,125 @@
+// Responses to the joint scale-position peak and the new state of the target: what runtime/locate.py and
+// geometry.move do, in float64 where they do. The state stays on the device; a record goes to the host.
+// In: responses (T * S, N, N) and tiles (T * S, ceil(N / 8)) of invert.cu. Out: targets (slots,), results (T,).
+#include "common.cuh"
+
+struct Measurement {
+    double cx, cy, w, h, score, psr;
+};
+
+struct Search { // constants of the search; see runtime/config.py and runtime/geometry.py
+    double cell; // (1 + padding) / N, in target sizes
+    double scale_step, scale_penalty;
+    double smallest, min_factor, max_factor; // MIN_SIDE in pixels, SCALE_RANGE
+    double rate; // interp_factor
+    int scales, size, reach; // reach: half side of the square that PSR leaves out
+    int interval; // learn every so many frames; 0: only locate
+};
+
+// Where the parabola through three neighbouring samples peaks, off the middle one.
+__device__ inline double parabola(double before, double top, double after) {
+    double curvature = 2 * top - before - after;
+    return curvature > 0 ? 0.5 * (after - before) / curvature : 0.0;
+}
+
+__device__ inline int shifted(int index, int size) { // wrapped index to signed displacement
+    return index > (size - 1) / 2 ? index - size : index;
+}
+
+__device__ inline double clamped(double x, double low, double high) {
+    return fmin(fmax(x, low), high);
+}
+
+// grid T, block 128
+extern "C" __global__ void __launch_bounds__(128) peak(
+    const float* responses, const Tile* tiles, const Frame* frame, const Search* search_pointer, const int* slots,
+    Target* targets, Measurement* results) {
+    __shared__ Tile best[MAX_SCALES];
+    __shared__ int chosen;
+    __shared__ double sums[128], squares[128];
+    const Search search = *search_pointer;
+    int scales = search.scales, size = search.size, tid = threadIdx.x, count = (size + 7) / 8;
+    const float* response = responses + (size_t)blockIdx.x * scales * size * size;
+    if (tid < scales) {
+        const Tile* own = tiles + ((size_t)blockIdx.x * scales + tid) * count;
+        Tile tile = own[0];
+        for (int i = 1; i < count; i++) { // in the order of the rows: the first of equal maxima wins
+            if (own[i].best > tile.best) {
+                tile.best = own[i].best;
+                tile.index = own[i].index;
+            }
+            tile.sum += own[i].sum;
+            tile.square += own[i].square;
+        }
+        best[tid] = tile;
+    }
+    __syncthreads();
+    if (tid == 0) {
+        double highest = 0;
+        for (int s = 0; s < scales; s++) {
+            double value = best[s].best * pow(search.scale_penalty, fabs(s - (scales - 1) / 2.0));
+            if (s == 0 || value > highest) {
+                highest = value;
+                chosen = s;
+            }
+        }
+    }
+    __syncthreads();
+    const Tile top = best[chosen];
+    response += (size_t)chosen * size * size;
+    int row = top.index / size, column = top.index % size, side = 2 * search.reach + 1;
+    double sum = 0, square = 0;
+    for (int i = tid; side < size && i < side * side; i += 128) { // the square around the peak, wrapped
+        int y = (row + i / side - search.reach + size) % size, x = (column + i % side - search.reach + size) % size;
+        double value = response[y * size + x];
+        sum += value;
+        square += value * value;
+    }
+    sums[tid] = sum;
+    squares[tid] = square;
+    __syncthreads();
+    for (int half = 64; half; half >>= 1) {
+        if (tid < half) {
+            sums[tid] += sums[tid + half];
+            squares[tid] += squares[tid + half];
+        }
+        __syncthreads();
+    }
+    if (tid) return;
+
+    double psr = 0;
+    if (side < size) {
+        double outside = (double)size * size - (double)side * side;
+        double mean = (top.sum - sums[0]) / outside;
+        double deviation = sqrt(fmax((top.square - squares[0]) / outside - mean * mean, 0.0));
+        if (deviation > 1e-12) psr = (top.best - mean) / deviation;
+    }
+    double d_row = parabola(
+        response[(row + size - 1) % size * size + column], top.best, response[(row + 1) % size * size + column]);
+    double d_column = parabola(
+        response[row * size + (column + size - 1) % size], top.best, response[row * size + (column + 1) % size]);
+    int middle = (scales - 1) / 2, exponent = chosen - middle;
+    double d_scale = 0;
+    if (chosen > 0 && chosen < scales - 1) {
+        double value[3];
+        for (int i = -1; i <= 1; i++)
+            value[i + 1] = best[chosen + i].best * pow(search.scale_penalty, fabs((double)(exponent + i)));
+        d_scale = parabola(value[0], value[1], value[2]);
+    }
+
+    Target& target = targets[slots[blockIdx.x]];
+    double cell = search.cell * pow(search.scale_step, rint(exponent + d_scale));
+    double factor = target.w / target.first_w * pow(search.scale_step, exponent + d_scale);
+    double low = fmax(search.min_factor, search.smallest / fmin(target.first_w, target.first_h));
+    double high = fmin(search.max_factor, fmin(frame->width / target.first_w, frame->height / target.first_h));
+    factor = fmax(fmin(factor, high), fmin(low, 1.0));
+    target.cx = clamped(target.cx + (shifted(column, size) + d_column) * cell * target.w, 0.0, frame->width - 1.0);
+    target.cy = clamped(target.cy + (shifted(row, size) + d_row) * cell * target.h, 0.0, frame->height - 1.0);
+    target.w = target.first_w * factor;
+    target.h = target.first_h * factor;
+    if (search.interval) {
+        target.age += 1;
+        target.rate = fmod(target.age, (double)search.interval) == 0 ? search.rate : 0.0;
+    }
+    results[frame->result + blockIdx.x] = {target.cx, target.cy, target.w, target.h, top.best, psr};
+}

@@ -1,0 +1,212 @@
+"""The kernels of the tracker, one method each: it picks grid and block, and enqueues.
+
+Addresses come in as integers; shapes and dtypes stand beside every argument. T targets, S scales, C channels,
+N patch size, K x R band, on the device with the vertical frequency last: num (slots, C, K, R) complex64,
+den (slots, K, R) float32. A target's state is a row of STATE (slots,), its measurement a row of MEASUREMENT.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from spcnet.runtime import dcf
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
+from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, scale_exponents
+from spcnet.runtime.locate import PSR_REACH
+
+STATE = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "first_w", "first_h", "age", "rate")])
+MEASUREMENT = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "score", "psr")])
+FRAME = struct.Struct("@PPiiiiiiii")  # struct Frame of kernels/common.cuh
+TILE_BYTES = 16  # struct Tile
+MAX_SIZE = 256  # N: what kernels/common.cuh reserves
+FFT_SIZES = (32, 64, 128)
+
+
+class Launcher:
+    """The kernels with the constants of one configuration.
+
+    dft is "fft", "dft" or "plain": the kernels of the transforms; None takes the fastest for the patch size.
+    Raises ValueError where no kernel fits the configuration.
+    """
+
+    def __init__(self, device: Device, config: TrackerConfig, dft: str | None = None) -> None:
+        n = config.patch_size
+        if n > MAX_SIZE:
+            raise ValueError(f"patch_size is {n}; the CUDA kernels take at most {MAX_SIZE}: use backend='cpu'")
+        self.dft = dft or ("fft" if n in FFT_SIZES else "dft")
+        if self.dft == "fft" and n not in FFT_SIZES:
+            raise ValueError(f"patch_size is {n}; the FFT kernels take {FFT_SIZES}: use 'dft'")
+        self.config = config
+        vertical, horizontal = dcf.frequencies(config)
+        self.rows, self.band = len(vertical), len(horizontal)  # R, K
+        self.center = int(np.flatnonzero(vertical == 0)[0])
+        self.tiles = ceil_div(n, 8)  # of a response
+        self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
+        self._device = device
+        self._constants = Arrays(device, self._arrays(config))
+        suffix = f"fft_{n}" if self.dft == "fft" else self.dft
+        form = {
+            "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPiiiiif"),
+            "dft": ("PPPii", "PPPPPPiiiiiif", "PPPPPPPPiiiiiif"),
+            "plain": ("PPPii", "PPPPPPiiiiif", "PPPPPPPPiiiiif"),
+        }[self.dft]
+        self._rows = device.kernel(f"rows_{suffix}", form[0])
+        self._respond = device.kernel(f"respond_{suffix}", form[1])
+        self._learn = device.kernel(f"learn_{suffix}", form[2])
+        self._crop = device.kernel("crop", "PPPPPiifff")
+        self._invert = device.kernel("invert", "PPPPPiii")
+        self._peak = device.kernel("peak", "PPPPPPP")
+
+    def _arrays(self, config: TrackerConfig) -> dict[str, np.ndarray]:
+        rows, columns = dcf.dft_matrices(config)
+        inverse_rows, inverse_columns = dcf.inverse_matrices(config)
+        positive = rows[self.center :]
+        index = np.arange(config.patch_size)
+        step = np.float64(config.scale_step)
+        arrays = {
+            "matrix": rows.T.astype(np.complex64),  # (N, R)
+            "columns": columns.astype(np.complex64),  # (N, K)
+            "basis": np.stack([positive.real.T, -positive.imag.T], -1).astype(np.float32),  # (N, F, 2)
+            "window": dcf.hann(config.patch_size).astype(np.float32),
+            "table": np.exp(-2j * np.pi / config.patch_size * index).astype(np.complex64),
+            "inverse_rows": inverse_rows.T.astype(np.complex64),  # (R, N)
+            # pairs (re, -im): the real part of the product of a complex number with them
+            "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, N)
+            "yf": dcf.label_spectrum(config).T.astype(np.float32),  # (K, R)
+        }
+        for name, scales in (("search", config.scales), ("learn", config.learn_scales)):
+            exponents = np.asarray(scale_exponents(scales), np.float64)
+            arrays[f"{name}_factors"] = (1 + config.padding) * step**exponents
+            arrays[f"{name}_amplitudes"] = dcf.scale_amplitudes(config, scales).astype(np.float32)
+        for name, interval in (("locate", 0), ("update", config.update_interval)):
+            arrays[f"{name}_constants"] = np.frombuffer(
+                struct.pack(
+                    "@dddddddiiii",
+                    (1 + config.padding) / config.patch_size,
+                    config.scale_step,
+                    config.scale_penalty,
+                    MIN_SIDE,
+                    *SCALE_RANGE,
+                    config.interp_factor,
+                    config.scales,
+                    config.patch_size,
+                    round(PSR_REACH * config.sigma),
+                    interval,
+                ),
+                np.uint8,
+            )
+        return arrays
+
+    def crop(self, frame: int, targets: int, slots: int, patches: int, count: int, *, learn: bool) -> None:
+        """FRAME, states and count slots (int32) to patches (count * S, 3, N, N) float32."""
+        scales = self.config.learn_scales if learn else self.config.scales
+        n = self.config.patch_size
+        factors = self._constants["learn_factors" if learn else "search_factors"]
+        self._crop(
+            grid(ceil_div(n, 32), ceil_div(n, 8), count * scales),
+            (32, 8, 1),
+            *(frame, targets, slots, factors, patches, scales, n, *self.config.pixel_mean),
+        )
+
+    def transform(self, features: int, half: int, images: int) -> None:
+        """features (images, N, N) float32 to the K lowest horizontal frequencies half (images, K, N)."""
+        n, constants = self.config.patch_size, self._constants
+        if self.dft == "fft":
+            self._rows(
+                grid(n // 32, images),
+                (128, 1, 1),
+                *(features, constants["window"], constants["table"], half, self.band),
+            )
+        else:
+            shape = (
+                (grid(ceil_div(n, 32), ceil_div(self.band, 32), images), (128, 1, 1))
+                if self.dft == "dft"
+                else (grid(ceil_div(n, 64), self.band, images), (64, 1, 1))
+            )
+            self._rows(*shape, features, constants["columns"], half, n, self.band)
+
+    def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
+        """Eq. 18: half (count * S, C, K, N) and the filters of count slots to spectra (count * S, K, R)."""
+        config, constants = self.config, self._constants
+        n, images = config.patch_size, count * config.scales
+        filters = (num, den, slots, spectra, config.scales, config.channels)
+        if self.dft == "fft":
+            self._respond(
+                grid(self.band, images),
+                (256, 1, 1),
+                *(half, constants["window"], constants["table"], *filters),
+                *(self.rows, self.band, self.center, config.regularization),
+            )
+        elif self.dft == "dft":
+            self._respond(
+                grid(ceil_div(self._frequencies, 8), self.band, images),
+                (64, 1, 1),
+                *(half, constants["basis"], *filters, n),
+                *(self.rows, self.band, self._frequencies, config.regularization),
+            )
+        else:
+            self._respond(
+                grid(self.band, images),
+                (64, 1, 1),
+                *(half, constants["matrix"], *filters, n, self.rows, self.band, config.regularization),
+            )
+
+    def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
+        """spectra (images, K, R) to responses (images, N, N) float32 and their tiles (images, ceil(N / 8))."""
+        n, constants = self.config.patch_size, self._constants
+        self._invert(
+            grid(self.tiles, images),
+            (128, 1, 1),
+            *(spectra, constants["inverse_rows"], constants["inverse_columns"]),
+            *(responses, tiles, n, self.rows, self.band),
+        )
+
+    def peak(
+        self, responses: int, tiles: int, frame: int, slots: int, targets: int, results: int, count: int, *, update: bool
+    ) -> None:
+        """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
+
+        With update, the target's age and the rate it learns at are set, too.
+        """
+        search = self._constants["update_constants" if update else "locate_constants"]
+        self._peak(grid(count), (128, 1, 1), responses, tiles, frame, search, slots, targets, results)
+
+    def learn(
+        self, half: int, targets: int, slots: int, num: int, den: int, count: int, rate: float | None = None
+    ) -> None:
+        """Eq. 17 and 25: half (count * S, C, K, N) into the filters of count slots.
+
+        rate is the share of the new in the filter; None takes the one in each target's state.
+        """
+        config, constants = self.config, self._constants
+        share = -1.0 if rate is None else rate
+        label = (constants["yf"], constants["learn_amplitudes"], targets, slots, num, den)
+        sizes = (config.learn_scales, config.channels)
+        if self.dft == "fft":
+            self._learn(
+                grid(self.band, count),
+                (512, 1, 1),
+                *(half, constants["window"], constants["table"], *label),
+                *(*sizes, self.rows, self.band, self.center, share),
+            )
+        elif self.dft == "dft":
+            self._learn(
+                grid(ceil_div(self._frequencies, 8), self.band, count),
+                (64, 1, 1),
+                *(half, constants["basis"], *label),
+                *(*sizes, config.patch_size, self.rows, self.band, self._frequencies, share),
+            )
+        else:
+            self._learn(
+                grid(self.band, count),
+                (64, 1, 1),
+                *(half, constants["matrix"], *label),
+                *(*sizes, config.patch_size, self.rows, self.band, share),
+            )
+
+    def close(self) -> None:
+        """Give the constants' memory back."""
+        self._constants.close()

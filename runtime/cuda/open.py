@@ -1,0 +1,74 @@
+"""Open the CUDA backend: device, backbone, model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from spcnet.runtime import model
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda import available
+from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, OrtBackbone, open_ort_session
+from spcnet.runtime.cuda.backend import CudaBackend
+from spcnet.runtime.cuda.device import Device
+from spcnet.runtime.model import ModelError
+
+_log = logging.getLogger("spcnet")
+
+BACKBONES = ("auto", "kernels", "kernels-fp16", "onnxruntime")
+
+
+def open_cuda(
+    path: str,
+    *,
+    pixel_format: str = "bgr",
+    backbone: str = "auto",
+    gpu: int = 0,
+    stream: int | None = None,
+    graphs: bool = True,
+) -> CudaBackend:
+    """A model (zoo name, .onnx or .engine) on a GPU.
+
+    backbone, for .onnx: "kernels" (ours, FP32), "kernels-fp16" (ours, on tensor cores), "onnxruntime" (its CUDA
+    provider), or "auto": ours where they fit the network. gpu is the number of the GPU, stream the handle of a CUDA
+    stream to keep order with. Raises RuntimeError where no GPU can be used, ModelError, ValueError, MemoryError.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"backbone is {backbone!r}; give one of {', '.join(BACKBONES)}")
+    lacking = available.missing(gpu)
+    if lacking:
+        raise RuntimeError(f"backend 'cuda' cannot run: {lacking}")
+    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
+
+    device = PycudaDevice(gpu)
+    try:
+        with device.activate():
+            config, found = open_backbone(path, device, backbone, gpu)
+        _log.info("on %s: %s; kernels from %s", device.name, found.name, device.origin)
+        return CudaBackend(device, config, found, pixel_format, stream=stream, graphs=graphs)
+    except BaseException:
+        device.abandon()
+        raise
+
+
+def open_backbone(
+    path: str, device: Device, backbone: str, gpu: int = 0
+) -> tuple[TrackerConfig, DeviceBackbone]:
+    """The model's configuration, and its network on the device."""
+    if Path(path).suffix == ".engine":
+        from spcnet.runtime.cuda.engine import open_engine
+
+        return open_engine(Path(path), device)
+    found, _ = model.load(model.find(path))
+    if backbone == "onnxruntime":
+        session = open_ort_session(found.path, device.stream, gpu)
+        return found.config, OrtBackbone(session, found.config.channels, index=gpu)
+    from spcnet.runtime.cuda.weights import read_weights
+
+    try:
+        weights = read_weights(found.path)
+    except ModelError:
+        if backbone != "auto":
+            raise
+        return open_backbone(path, device, "onnxruntime", gpu)
+    return found.config, ConvBackbone(device, weights, half=backbone == "kernels-fp16")

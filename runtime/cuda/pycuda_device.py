@@ -1,0 +1,200 @@
+"""The device on pycuda: the primary context, one stream, one copy stream. All of pycuda is in here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pycuda.driver as cuda
+from numpy.typing import NDArray
+
+from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda.device import HostBuffer, Kernel
+from spcnet.runtime.cuda.driver import UNSUPPORTED, Driver, DriverError
+
+_log = logging.getLogger("spcnet")
+_NON_BLOCKING = 1  # stream flag: no hidden order with the default stream, which would break captures
+
+
+class PycudaDevice:
+    """See Device. The context is the primary one, which TensorRT, PyTorch and CuPy use, too."""
+
+    def __init__(self, index: int = 0) -> None:
+        cuda.init()
+        gpu = cuda.Device(index)
+        self.name = gpu.name()
+        self.compute_capability = gpu.compute_capability()
+        self.integrated = bool(gpu.get_attribute(cuda.device_attribute.INTEGRATED))
+        self.launches = 0
+        self._context = gpu.retain_primary_context()
+        self._thread = threading.get_ident()
+        self._driver = Driver()
+        self._allocations: dict[int, Any] = {}
+        self._host: dict[int, Any] = {}
+        self._module = self._stream = self._copies = None
+        self._events: list[Any] = []
+        self._functions: dict[str, Any] = {}
+        try:
+            with self.activate():
+                version = cuda.get_driver_version()
+                image = compiler.image(
+                    self.compute_capability, driver=(version // 1000, version % 1000 // 10)
+                )
+                self.origin = image.origin  # of the kernels
+                self._module = cuda.module_from_buffer(image.data)
+                self._stream, self._copies = cuda.Stream(_NON_BLOCKING), cuda.Stream(_NON_BLOCKING)
+                self._uploaded = cuda.Event(cuda.event_flags.DISABLE_TIMING)
+                self._events = [cuda.Event(cuda.event_flags.DISABLE_TIMING) for _ in range(2)]
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def stream(self) -> int:
+        return int(self._stream.handle) if self._stream is not None else 0
+
+    @contextlib.contextmanager
+    def activate(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            cuda.Context.pop()
+
+    def memory(self) -> tuple[int, int]:
+        free, total = cuda.mem_get_info()
+        return int(free), int(total)
+
+    def allocate(self, size: int) -> int:
+        try:
+            allocation = cuda.mem_alloc(size)
+        except cuda.MemoryError:
+            free, total = self.memory()
+            raise MemoryError(
+                f"{self.name} has {free / 1e6:.1f} of {total / 1e6:.1f} MB free, {size / 1e6:.1f} MB more are "
+                "needed; track fewer targets, close other programs, or use backend='cpu'"
+            ) from None
+        self._allocations[int(allocation)] = allocation
+        return int(allocation)
+
+    def free(self, address: int) -> None:
+        self._allocations.pop(address).free()
+
+    def allocate_host(self, size: int) -> HostBuffer:
+        flags = cuda.host_alloc_flags.DEVICEMAP | cuda.host_alloc_flags.PORTABLE
+        array = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+        address = int(array.base.get_device_pointer())
+        self._host[address] = array.base
+        return HostBuffer(array, address)
+
+    def free_host(self, buffer: HostBuffer) -> None:
+        self._host.pop(buffer.address).free()
+
+    def write(self, address: int, array: NDArray[Any]) -> None:
+        cuda.memcpy_htod_async(address, array, self._stream)
+        self.synchronize()
+
+    def read(self, address: int, array: NDArray[Any]) -> None:
+        cuda.memcpy_dtoh_async(array, address, self._stream)
+        self.synchronize()
+
+    def copy(self, to: int, source: int, size: int) -> None:
+        cuda.memcpy_dtod_async(to, source, size, self._stream)
+
+    def upload(self, address: int, buffer: HostBuffer, size: int) -> None:
+        cuda.memcpy_htod_async(address, buffer.array[:size], self._copies)
+        self._uploaded.record(self._copies)
+        self._stream.wait_for_event(self._uploaded)
+
+    def kernel(self, name: str, signature: str) -> Kernel:
+        if name not in self._functions:
+            self._functions[name] = self._module.get_function(name)
+            self._functions[name].prepare(signature)
+        function, stream = self._functions[name], self._stream
+
+        def enqueue(grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: float) -> None:
+            self.launches += 1
+            function.prepared_async_call(grid, block, stream, *arguments)
+
+        return enqueue
+
+    def capture(self, work: Callable[[], None]) -> PycudaGraph | None:
+        stream, before = self.stream, self.launches
+        try:
+            self._driver.begin_capture(stream)
+        except DriverError as error:
+            if error.status in UNSUPPORTED:
+                return None
+            raise
+        try:
+            work()
+        except BaseException:
+            with contextlib.suppress(DriverError):
+                self._driver.destroy(self._driver.end_capture(stream))
+            raise
+        finally:
+            launches, self.launches = self.launches - before, before
+        try:
+            graph = self._driver.end_capture(stream)
+            try:
+                executable = self._driver.instantiate(graph)
+            finally:
+                self._driver.destroy(graph)
+        except DriverError as error:  # something inside cannot be captured
+            _log.warning("%s", error)
+            return None
+        return PycudaGraph(self, self._driver, executable, stream, launches)
+
+    def mark(self, event: int) -> None:
+        self._events[event].record(self._stream)
+
+    def finish(self, event: int) -> None:
+        self._events[event].synchronize()
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def follow(self, stream: int) -> None:
+        self._driver.order(stream, self.stream)
+
+    def lead(self, stream: int) -> None:
+        self._driver.order(self.stream, stream)
+
+    def close(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close, and free what was not given back: for an opening that failed half-way."""
+        if self._context is None:
+            return
+        with self.activate():
+            for held in (*self._allocations.values(), *self._host.values()):
+                held.free()
+            self._allocations.clear()
+            self._host.clear()
+            self._functions.clear()
+            self._events.clear()
+            self._module = self._stream = self._copies = self._uploaded = None
+        self._context.detach()
+        self._context = None
+
+
+class PycudaGraph:
+    """A recorded graph, instantiated."""
+
+    def __init__(
+        self, device: PycudaDevice, driver: Driver, executable: int, stream: int, launches: int
+    ) -> None:
+        self._device, self._driver, self._executable = device, driver, executable
+        self._stream, self._launches = stream, launches
+
+    def launch(self) -> None:
+        self._device.launches += self._launches
+        self._driver.launch(self._executable, self._stream)
+
+    def close(self) -> None:
+        self._driver.destroy_executable(self._executable)

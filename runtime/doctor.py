@@ -1,0 +1,297 @@
+"""What this machine has and what spcnet lacks: `spcnet doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import platform
+import re
+import subprocess
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from spcnet.runtime.cuda.available import Driver
+
+Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
+
+OPENCV_PACKAGES = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+TENSORRT_PACKAGES = (
+    *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-lean", "tensorrt-dispatch"),
+    *("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
+)
+JETPACKS = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7"}  # L4T release -> JetPack
+
+
+class Finding(NamedTuple):
+    """One part of the machine: what was found, and what to do about it."""
+
+    part: str
+    state: Literal["ok", "missing", "note"]  # note: it works, but mind the advice
+    found: str
+    advice: str = ""
+
+
+def examine(root: Path = Path("/"), library: str | None = None) -> list[Finding]:
+    """Look at everything the runtime may use. Never raises for what is missing or broken.
+
+    root is where the system's files are, library the CUDA driver's (None: its usual name).
+    """
+    from spcnet.runtime.cuda.available import LIBCUDA, ask_driver
+
+    library = library or LIBCUDA
+    driver = ask_driver(library)
+    system = f"Python {platform.python_version()}, {platform.platform()}"
+    return [
+        Finding("platform", "ok", system),
+        *_packages(),
+        *_driver(driver, library),
+        _pycuda(driver),
+        *_kernels(driver),
+        _tensorrt(),
+        *_jetson(root),
+        *_governor(root),
+        _backend(library),
+    ]
+
+
+def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    """doctor."""
+    doctor = commands.add_parser("doctor", help="what this machine has, what is missing, and how to get it")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = examine()
+    if options.json:
+        print(json.dumps([finding._asdict() for finding in findings]))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "missing": "red", "note": "yellow"}
+    table = Table("part", "state", "found", box=None)
+    for part, state, found, advice in findings:
+        text = Text(found)
+        if advice:
+            text.append(f"\n→ {advice}", style="bold")
+        table.add_row(part, Text(state, style=colours[state]), text)
+    Console().print(table)
+    return 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _packages() -> list[Finding]:
+    import cv2
+    import numpy
+    import onnxruntime
+
+    findings = [Finding("NumPy", "ok", numpy.__version__)]
+    builds = [name for name in OPENCV_PACKAGES if _version(name)]
+    if len(builds) > 1:
+        advice = f"builds of OpenCV overwrite each other: pip uninstall {' '.join(builds)}, then install one"
+        findings.append(Finding("OpenCV", "note", f"{cv2.__version__}, from {' and '.join(builds)}", advice))
+    else:
+        findings.append(Finding("OpenCV", "ok", cv2.__version__))
+    providers = [
+        str(name).removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
+    ]
+    found = f"{onnxruntime.__version__}, providers {', '.join(providers)}"
+    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
+    if len(both) > 1:
+        advice = (
+            f"they overwrite each other: pip uninstall {' '.join(both)}, then pip install onnxruntime "
+            "(the CUDA backend does not need onnxruntime-gpu)"
+        )
+        findings.append(Finding("ONNX Runtime", "note", f"{found}; {' and '.join(both)} installed", advice))
+    elif {"CUDA", "Tensorrt"} & set(providers):
+        advice = "a provider that is listed need not work, it is listed without a GPU, too; spcnet uses CPU"
+        findings.append(Finding("ONNX Runtime", "note", found, advice))
+    else:
+        findings.append(Finding("ONNX Runtime", "ok", found))
+    return findings
+
+
+def _driver(driver: Driver | None, library: str) -> list[Finding]:
+    from spcnet.runtime.cuda.available import GRAPH_DRIVER, MIN_DRIVER
+
+    if driver is None:
+        advice = (
+            "install NVIDIA's driver (on a Jetson with JetPack; start a container with --gpus all or "
+            "--runtime nvidia); without it spcnet runs on the CPU"
+        )
+        return [Finding("NVIDIA driver", "missing", f"{library} cannot be loaded", advice)]
+    found = f"for CUDA {driver.version[0]}.{driver.version[1]}"
+    if driver.failure:
+        advice = "check it with nvidia-smi; after an update of the driver, reboot"
+        return [Finding("NVIDIA driver", "missing", f"{found}, does not start: {driver.failure}", advice)]
+    oldest = f"{MIN_DRIVER[0]}.{MIN_DRIVER[1]}"
+    if driver.version < MIN_DRIVER:
+        advice = f"update the driver (on a Jetson: JetPack): the oldest supported is for CUDA {oldest}"
+        return [Finding("NVIDIA driver", "missing", f"{found}, too old", advice)]
+    if driver.version < GRAPH_DRIVER:
+        advice = (
+            f"CUDA graphs are off: they need a driver for CUDA {GRAPH_DRIVER[0]}.{GRAPH_DRIVER[1]} or newer"
+        )
+        findings = [Finding("NVIDIA driver", "note", found, advice)]
+    else:
+        findings = [Finding("NVIDIA driver", "ok", found)]
+    if not driver.gpus:
+        advice = (
+            "check nvidia-smi and CUDA_VISIBLE_DEVICES; start a container with --gpus all or --runtime nvidia"
+        )
+        findings.append(Finding("GPU", "missing", "the driver shows none", advice))
+    for index, gpu in enumerate(driver.gpus):
+        found = f"{gpu.name}, compute capability {gpu.capability[0]}.{gpu.capability[1]}, "
+        found += "integrated, " if gpu.integrated else ""
+        free = _free_memory(index, library)
+        found += (f"{free >> 20} of " if free is not None else "") + f"{gpu.memory >> 20} MiB"
+        findings.append(Finding(f"GPU {index}", "ok", found + (" free" if free is not None else "")))
+    return findings
+
+
+def _free_memory(index: int, library: str) -> int | None:
+    """Bytes free on a GPU whose driver is started; None where it does not tell."""
+    from spcnet.runtime.cuda.available import open_driver
+
+    cuda = open_driver(library)
+    device, context, other = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    try:
+        if cuda is None or cuda.cuDeviceGet(ctypes.byref(device), index):
+            return None
+        if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device):
+            return None
+        try:
+            if cuda.cuCtxPushCurrent_v2(context):
+                return None
+            status = cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+            cuda.cuCtxPopCurrent_v2(ctypes.byref(other))
+            return None if status else free.value
+        finally:
+            cuda.cuDevicePrimaryCtxRelease(device)
+    except AttributeError:  # a call that this driver does not have
+        return None
+
+
+def _pycuda(driver: Driver | None) -> Finding:
+    found = _version("pycuda")
+    if found is None:
+        return Finding(
+            "pycuda", "missing", "not installed", "for the CUDA backend: pip install 'spcnet[cuda]'"
+        )
+    if driver is None or driver.failure:
+        advice = "it imports only with a driver"
+        return Finding("pycuda", "note", f"{found}, installed, but no driver that runs", advice)
+    try:
+        import pycuda.driver  # noqa: F401
+    except Exception as error:
+        advice = "build it again: pip install --force-reinstall --no-binary pycuda pycuda"
+        return Finding("pycuda", "missing", f"{found}, does not import: {error}", advice)
+    return Finding("pycuda", "ok", found)
+
+
+def _kernels(driver: Driver | None) -> list[Finding]:
+    from spcnet.runtime.cuda.compiler import CompileError, Image, cached, find_compilers, plan, source
+
+    compilers = find_compilers()
+    listed = "; ".join(f"{c} for {', '.join(map(str, c.targets))}" for c in compilers)
+    advice = "for the CUDA backend: pip install nvidia-cuda-nvrtc, or build elsewhere: spcnet build --kernels"
+    findings = [
+        Finding("kernel compiler", "ok", listed)
+        if compilers
+        else Finding("kernel compiler", "missing", "neither NVRTC nor nvcc", advice)
+    ]
+    for index, gpu in enumerate(driver.gpus if driver else ()):
+        part = f"kernels, GPU {index}"
+        try:
+            text = source()
+            planned = plan(text, gpu.capability, driver.version if driver else None)
+            if isinstance(planned, Image):
+                findings.append(Finding(part, "ok", planned.origin))
+            else:
+                image, (compiler, target) = cached(*planned, text), planned
+                found = image.origin if image else f"{compiler} compiles them for {target} at the first start"
+                findings.append(Finding(part, "ok", found))
+        except CompileError as error:
+            findings.append(Finding(part, "missing", "no code for it", str(error)))
+    return findings
+
+
+def _tensorrt() -> Finding:
+    # By the packages' records alone: without a driver, importing or starting TensorRT can end the process.
+    found = [f"{name} {number}" for name in TENSORRT_PACKAGES if (number := _version(name))]
+    if found:
+        return Finding("TensorRT", "ok", ", ".join(found))
+    advice = "on a Jetson it comes with JetPack: make the environment with --system-site-packages to see it"
+    return Finding("TensorRT", "note", "no Python package", advice)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def _jetson(root: Path) -> list[Finding]:
+    release = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", _read(root / "etc/nv_tegra_release"))
+    model = _read(root / "proc/device-tree/model")
+    if not release and not re.search("nvidia|jetson", model, re.IGNORECASE):
+        return []
+    if release:
+        found = f"L4T {release[1]}.{release[2]}"
+        found += f" (JetPack {JETPACKS[release[1]]})" if release[1] in JETPACKS else ""
+        findings = [Finding("Jetson", "ok", f"{model or 'unknown model'}, {found}")]
+    else:
+        advice = "the release is in /etc/nv_tegra_release of the host; a container may not show it"
+        findings = [Finding("Jetson", "note", f"{model}, unknown release", advice)]
+    try:
+        command = [str(root / "usr/sbin/nvpmodel"), "-q"]
+        answer = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        answer = ""
+    advice = "before you measure: sudo nvpmodel -m N with the fastest mode of /etc/nvpmodel.conf, sudo jetson_clocks"
+    mode = re.search(r"NV Power Mode:\s*(\S+)", answer)
+    if mode and mode[1].startswith("MAXN"):
+        findings.append(Finding("power mode", "ok", mode[1]))
+    else:
+        findings.append(Finding("power mode", "note", mode[1] if mode else "nvpmodel does not tell", advice))
+    return findings
+
+
+def _governor(root: Path) -> list[Finding]:
+    cores = root / "sys/devices/system/cpu"
+    governors = [_read(path) for path in sorted(cores.glob("cpu[0-9]*/cpufreq/scaling_governor"))]
+    if not governors:
+        return []
+    found = ", ".join(f"{name} on {count} cores" for name, count in Counter(governors).items())
+    if set(governors) == {"performance"}:
+        return [Finding("CPU governor", "ok", found)]
+    advice = "times vary with the clock; before you measure: sudo cpupower frequency-set -g performance"
+    return [Finding("CPU governor", "note", found, advice)]
+
+
+def _backend(library: str) -> Finding:
+    from spcnet.runtime.cuda.available import missing
+
+    lacking = missing(library=library)
+    if lacking is None:
+        return Finding("backend auto", "ok", "cuda: a driver, a GPU, pycuda and kernels for it are here")
+    return Finding("backend auto", "note", f"cpu: {lacking}")

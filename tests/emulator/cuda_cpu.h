@@ -1,0 +1,266 @@
+// CUDA C++ kernels as host C++: g++ -std=c++20 -O2 -fopenmp -shared -fPIC -x c++ -include cuda_cpu.h kernels.cu
+//
+// A block runs on one OS thread, its CUDA threads as fibers: a fiber runs CUDA threads one after another until
+// one of them waits at a barrier; only then is the next fiber needed. Blocks are spread over OS threads.
+// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, tensor-core mma.m16n8k8.
+// A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed runs the threads of
+// a block from the last to the first, so that a missing barrier which one order hides shows in the other.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <csetjmp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#define CUDA_CPU_SHIM 1
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __shared__ static thread_local
+#define __restrict__ __restrict
+#define __align__(n) __attribute__((aligned(n)))
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 { unsigned x = 1, y = 1, z = 1; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+namespace cpu {
+
+struct Barrier { unsigned count = 0, alive = 0, generation = 0; };
+
+struct Fiber {
+    jmp_buf here;
+    ucontext_t start;
+    char* stack = nullptr;
+    Barrier* wait = nullptr;
+    unsigned generation = 0, thread = 0;
+    bool busy = false, made = false;
+};
+
+struct Exchange { uint32_t words[4]; }; // what a lane shows its warp
+
+constexpr size_t STACK = 64 << 10;
+
+struct Block {
+    std::vector<Fiber> fibers;
+    std::vector<Barrier> warps;
+    // Two places a thread: who writes the next value may overtake who still reads the last one.
+    std::vector<Exchange> exchange[2];
+    std::vector<unsigned char> turn; // of each thread: the place it writes next
+    Barrier all;
+    jmp_buf scheduler;
+    unsigned current = 0, next = 0, threads = 0, left = 0;
+    bool reversed = false;
+    void (*kernel)(void*) = nullptr;
+    void* arguments = nullptr;
+    ~Block() { for (auto& fiber : fibers) free(fiber.stack); }
+};
+
+inline thread_local Block block;
+inline thread_local uint3 thread_index, block_index;
+inline thread_local dim3 block_size, grid_size;
+
+inline void set_thread(unsigned i) {
+    thread_index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
+}
+
+inline void leave(Barrier& barrier) {
+    if (--barrier.alive && barrier.count == barrier.alive) { barrier.count = 0; barrier.generation++; }
+}
+
+inline unsigned running() { return block.fibers[block.current].thread; }
+
+inline void fiber_main() {
+    for (;;) {
+        while (block.next < block.threads) {
+            unsigned turn = block.next++;
+            unsigned thread = block.reversed ? block.threads - 1 - turn : turn;
+            block.fibers[block.current].thread = thread;
+            set_thread(thread);
+            block.kernel(block.arguments);
+            leave(block.all);
+            leave(block.warps[running() / 32]);
+            block.left--;
+        }
+        Fiber& fiber = block.fibers[block.current];
+        fiber.busy = false;
+        if (!_setjmp(fiber.here)) _longjmp(block.scheduler, 1);
+    }
+}
+
+inline void arrive(Barrier& barrier) {
+    if (++barrier.count == barrier.alive) { barrier.count = 0; barrier.generation++; return; }
+    Fiber& fiber = block.fibers[block.current];
+    fiber.wait = &barrier;
+    fiber.generation = barrier.generation;
+    if (!_setjmp(fiber.here)) _longjmp(block.scheduler, 1);
+    set_thread(running());
+}
+
+inline void resume(Fiber& fiber) {
+    fiber.wait = nullptr;
+    fiber.busy = true;
+    if (_setjmp(block.scheduler)) return;
+    if (fiber.made) _longjmp(fiber.here, 1);
+    fiber.made = true;
+    fiber.stack = (char*)malloc(STACK);
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = fiber.stack;
+    fiber.start.uc_stack.ss_size = STACK;
+    fiber.start.uc_link = nullptr;
+    makecontext(&fiber.start, fiber_main, 0);
+    setcontext(&fiber.start);
+}
+
+inline void run_block() {
+    unsigned threads = block_size.x * block_size.y * block_size.z, warps = (threads + 31) / 32;
+    if (block.fibers.size() < threads) {
+        for (auto& fiber : block.fibers) free(fiber.stack);
+        block.fibers = std::vector<Fiber>(threads);
+    }
+    block.warps.assign(warps, Barrier{});
+    for (auto& place : block.exchange) place.assign(warps * 32, Exchange{});
+    block.turn.assign(warps * 32, 0);
+    block.all = Barrier{};
+    block.all.alive = block.threads = block.left = threads;
+    block.next = 0;
+    for (unsigned i = 0; i < warps; i++) block.warps[i].alive = std::min(32u, threads - 32 * i);
+    for (block.current = 0; block.next < threads; block.current++) resume(block.fibers[block.current]);
+    for (unsigned used = block.current; block.left;) {
+        bool progress = false;
+        for (block.current = 0; block.current < used; block.current++) {
+            Fiber& fiber = block.fibers[block.current];
+            if (fiber.busy && fiber.wait->generation != fiber.generation) { progress = true; resume(fiber); }
+        }
+        if (!progress) {
+            fprintf(stderr, "cuda_cpu: divergent barrier in block (%u,%u,%u)\n", block_index.x, block_index.y, block_index.z);
+            abort();
+        }
+    }
+}
+
+template <class... A, size_t... I> void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
+    kernel(*(std::remove_reference_t<A>*)arguments[I]...);
+}
+
+// config: grid x, y, z, block x, y, z, dynamic shared memory (not offered).
+template <class... A> void launch(void (*kernel)(A...), const unsigned* config, void** arguments) {
+    using Kernel = void (*)(A...);
+    struct Call { Kernel kernel; void** arguments; } what{kernel, arguments};
+    const char* order = getenv("CUDA_CPU_ORDER");
+    bool reversed = order && !strcmp(order, "reversed");
+    long blocks = (long)config[0] * config[1] * config[2];
+#pragma omp parallel for schedule(static)
+    for (long b = 0; b < blocks; b++) {
+        grid_size = {config[0], config[1], config[2]};
+        block_size = {config[3], config[4], config[5]};
+        block_index = {unsigned(b % config[0]), unsigned(b / config[0] % config[1]), unsigned(b / config[0] / config[1])};
+        block.reversed = reversed;
+        block.kernel = [](void* p) { Call* c = (Call*)p; call(c->kernel, c->arguments, std::index_sequence_for<A...>{}); };
+        block.arguments = &what;
+        run_block();
+    }
+}
+
+// buffer: the arguments laid out one after another, each aligned to its own size (CU_LAUNCH_PARAM_BUFFER_POINTER).
+template <class... A> void launch_packed(void (*kernel)(A...), const unsigned* config, void** arguments, void* buffer) {
+    void* pointers[sizeof...(A) + 1];
+    if (!arguments) {
+        char* base = (char*)buffer;
+        size_t i = 0, offset = 0;
+        ((offset = (offset + alignof(A) - 1) / alignof(A) * alignof(A), pointers[i++] = base + offset, offset += sizeof(A)), ...);
+        arguments = pointers;
+    }
+    launch(kernel, config, arguments);
+}
+
+inline unsigned lane() { return running() & 31; }
+
+// What the lanes of the warp show each other; it holds until the lane shows something twice more.
+inline const Exchange* show(const Exchange& mine) {
+    unsigned thread = running(), turn = block.turn[thread] ^= 1;
+    block.exchange[turn][thread] = mine;
+    arrive(block.warps[thread / 32]);
+    return block.exchange[turn].data() + thread / 32 * 32;
+}
+
+template <class T> T shuffle(T value, unsigned source) {
+    static_assert(sizeof(T) <= sizeof(Exchange));
+    Exchange mine{};
+    memcpy(&mine, &value, sizeof value);
+    memcpy(&value, &show(mine)[source], sizeof value);
+    return value;
+}
+
+inline float from_half(uint16_t bits) {
+    _Float16 half;
+    memcpy(&half, &bits, 2);
+    return (float)half;
+}
+
+} // namespace cpu
+
+#define threadIdx cpu::thread_index
+#define blockIdx cpu::block_index
+#define blockDim cpu::block_size
+#define gridDim cpu::grid_size
+static inline void __syncthreads() { cpu::arrive(cpu::block.all); }
+static inline void __syncwarp(unsigned = ~0u) { cpu::arrive(cpu::block.warps[cpu::running() / 32]); }
+template <class T> T __shfl_xor_sync(unsigned, T value, int mask) { return cpu::shuffle(value, cpu::lane() ^ mask); }
+template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
+    unsigned source = cpu::lane() + delta;
+    return cpu::shuffle(value, source < 32 ? source : cpu::lane());
+}
+template <class T> T atomicAdd(T* p, T value) { return std::atomic_ref<T>(*p).fetch_add(value); }
+static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }
+static inline unsigned __brev(unsigned x) {
+    unsigned reversed = 0;
+    for (int i = 0; i < 32; i++) reversed |= (x >> i & 1u) << (31 - i);
+    return reversed;
+}
+using std::max;
+using std::min;
+
+static inline uint16_t cpu_float_to_half(float x) {
+    _Float16 half = (_Float16)x;
+    uint16_t bits;
+    memcpy(&bits, &half, 2);
+    return bits;
+}
+
+// mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32, D = A B + D; fragments as the PTX ISA gives them.
+static inline void cpu_mma_16_8_8(float (&d)[4], const unsigned (&a)[2], unsigned b) {
+    unsigned lane = cpu::lane();
+    const cpu::Exchange* warp = cpu::show({{a[0], a[1], b, 0}});
+    for (int i = 0; i < 4; i++) {
+        unsigned row = lane / 4 + (i / 2) * 8, column = lane % 4 * 2 + i % 2;
+        for (unsigned k = 0; k < 8; k++) {
+            // A[row][k] lies in lane (row % 8) * 4 + k / 2, register row / 8; B[k][column] in lane column * 4 + k / 2.
+            uint32_t left = warp[row % 8 * 4 + k / 2].words[row / 8] >> k % 2 * 16;
+            uint32_t right = warp[column * 4 + k / 2].words[2] >> k % 2 * 16;
+            d[i] += cpu::from_half(left & 0xffff) * cpu::from_half(right & 0xffff);
+        }
+    }
+}
+
+#define CUDA_CPU_EXPORT(k) \
+    extern "C" void k##__cpu(const unsigned* config, void** arguments) { cpu::launch(k, config, arguments); } \
+    extern "C" void k##__cpu_packed(const unsigned* config, void** arguments, void* buffer) { \
+        cpu::launch_packed(k, config, arguments, buffer); \
+    }

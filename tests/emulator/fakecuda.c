@@ -1,0 +1,1228 @@
+// A fake libcuda.so.1 for machines without a GPU: real PyCUDA runs on it, device memory is malloc, and a kernel
+// launch calls the same .cu kernel built as host C++ (cuda_cpu.h) out of the library that $CUDA_CPU_LIB names.
+//
+//   gcc -O2 -shared -fPIC -pthread -Wl,-soname,libcuda.so.1 -o libcuda.so.1 fakecuda.c -ldl
+//
+// It is stricter than it is complete: missing contexts, freed pointers, copies past the end of an allocation, writes
+// past it by kernels, impossible launches and calls that a stream capture forbids fail as on a real driver.
+// Tests read fakecuda_count(), zero the event counters by fakecuda_reset() and choose the device by fakecuda_set().
+// It does not include cuda.h, whose macros rename the symbols differently in each CUDA version.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define API __attribute__((visibility("default")))
+#define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+typedef uint64_t DevicePtr;
+
+typedef enum {
+    SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209, INVALID_HANDLE = 400, ILLEGAL_STATE = 401,
+    NOT_FOUND = 500, NOT_READY = 600, CONTEXT_IS_DESTROYED = 709, HOST_MEMORY_ALREADY_REGISTERED = 712,
+    HOST_MEMORY_NOT_REGISTERED = 713, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901,
+    CAPTURE_IMPLICIT = 906, CAPTURE_WRONG_THREAD = 908,
+} Result;
+
+static const struct { Result code; const char *name, *text; } errors[] = {
+    {SUCCESS, "CUDA_SUCCESS", "no error"},
+    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
+    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
+    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {CONTEXT_IS_DESTROYED, "CUDA_ERROR_CONTEXT_IS_DESTROYED", "context is destroyed"},
+    {HOST_MEMORY_ALREADY_REGISTERED, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED",
+     "part or all of the requested memory range is already mapped"},
+    {HOST_MEMORY_NOT_REGISTERED, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED",
+     "pointer does not correspond to a registered memory region"},
+    {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+    {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+     "operation not permitted when stream is capturing"},
+    {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+     "operation failed due to a previous error during capture"},
+    {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+     "operation would make the legacy stream depend on a capturing blocking stream"},
+    {CAPTURE_WRONG_THREAD, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD",
+     "attempt to terminate a thread-local capture sequence from another thread"},
+};
+
+// ---------------------------------------------------------------------------------------------------------------
+// State. One mutex guards all of it and is never held while a kernel runs.
+
+typedef enum { DEVICE_MEMORY, HOST_MEMORY, REGISTERED_MEMORY, STREAM, EVENT, MODULE, FUNCTION, GRAPH, EXEC } Kind;
+
+// Every live thing the caller holds a handle of. A handle is good only while it stands in this list, so that freed
+// and foreign handles are refused rather than followed.
+typedef struct Object { struct Object *next; Kind kind; } Object;
+
+typedef struct { Object object; char *base, *start; size_t bytes; } Memory; // [base | guard | start, bytes | guard]
+
+typedef struct { Object object; void *library; } Module;
+typedef void (*Entry)(const unsigned *config, void **parameters, void *packed);
+typedef struct { Object object; Module *module; Entry entry; unsigned shared; } Function;
+
+typedef struct Node { // one operation of a stream
+    struct Node *next;
+    enum { KERNEL, COPY_UP, COPY_DOWN, COPY_DEVICE, SET } kind;
+    Function *function;
+    unsigned config[7]; // grid x y z, block x y z, dynamic shared bytes
+    char *arguments;    // the packed argument buffer, a copy
+    size_t argument_bytes;
+    char *to;
+    const char *from;
+    size_t count;    // bytes of a copy, elements of SET
+    unsigned value;  // of SET
+    unsigned width;  // of SET: bytes of an element
+} Node;
+
+typedef struct { Node *first, *last; size_t count; } Nodes;
+typedef struct { Object object; Nodes nodes; } Graph; // an EXEC is a graph with nodes of its own
+
+typedef struct {
+    Object object;
+    unsigned flags; // 1: does not synchronise with the legacy stream
+    enum { IDLE, CAPTURING, INVALIDATED } state;
+    enum { GLOBAL, THREAD_LOCAL, RELAXED } mode;
+    pthread_t thread;
+    Nodes captured;
+    Nodes pending; // with "lazy"
+} Stream;
+
+typedef struct { Object object; unsigned flags; int recorded; struct timespec time; } Event;
+
+typedef struct Context { struct Context *next; int alive; } Context;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lazy_mutex = PTHREAD_MUTEX_INITIALIZER; // taken before mutex; held while pending work runs
+static int initialized;
+static Object *objects;
+static Context primary, *created; // primary.alive counts its users
+static __thread Context *stack[32];
+static __thread unsigned depth;
+
+static struct {
+    long launches, graph_launches, syncs, bytes_up, bytes_down, allocations, overruns, bad_frees;
+} counted;
+static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy; } setting = {
+    .memory = 4l << 30, .driver_version = 13000, .devices = 1};
+
+static void *add(Kind kind, size_t size) {
+    Object *object = calloc(1, size);
+    if (!object) abort();
+    object->kind = kind;
+    object->next = objects;
+    objects = object;
+    return object;
+}
+
+static void *find(Kind kind, const void *handle) {
+    for (Object *object = objects; object; object = object->next)
+        if (object == handle && object->kind == kind) return object;
+    return NULL;
+}
+
+static void discard(void *handle) {
+    Object **link = &objects;
+    while (*link != handle) link = &(*link)->next;
+    *link = (*link)->next;
+    free(handle);
+}
+
+static long live(Kind kind) {
+    long count = 0;
+    for (Object *object = objects; object; object = object->next) count += object->kind == kind;
+    return count;
+}
+
+static Result leave(Result result) {
+    pthread_mutex_unlock(&mutex);
+    return result;
+}
+
+// Locks, and refuses as the driver does what needs cuInit (and a current context). Everything that has entered
+// returns through leave().
+static Result enter_without_context(void) {
+    pthread_mutex_lock(&mutex);
+    return initialized ? SUCCESS : leave(NOT_INITIALIZED);
+}
+
+static Result enter(void) {
+    Result result = enter_without_context();
+    if (result) return result;
+    if (!depth) return leave(INVALID_CONTEXT);
+    return stack[depth - 1]->alive ? SUCCESS : leave(CONTEXT_IS_DESTROYED);
+}
+
+#define RETURN_IF(call) do { Result failed_ = (call); if (failed_) return failed_; } while (0)
+#define ENTER() RETURN_IF(enter())
+#define ENTER_WITHOUT_CONTEXT() RETURN_IF(enter_without_context())
+#define TRY(call) do { Result tried_ = (call); if (tried_) return leave(tried_); } while (0)
+
+// ---------------------------------------------------------------------------------------------------------------
+// What a stream capture forbids.
+
+// Calls that wait for the device or may: illegal while any stream captures in GLOBAL mode, or while this thread
+// captures one in THREAD_LOCAL mode. They spoil the capture.
+static Result unsafe_call(void) {
+    Result result = SUCCESS;
+    for (Object *object = objects; object; object = object->next) {
+        Stream *stream = (Stream *)object;
+        if (object->kind != STREAM || stream->state == IDLE || stream->mode == RELAXED) continue;
+        if (stream->mode == THREAD_LOCAL && !pthread_equal(stream->thread, pthread_self())) continue;
+        stream->state = INVALIDATED;
+        result = CAPTURE_UNSUPPORTED;
+    }
+    return result;
+}
+
+// The legacy stream waits for all blocking streams, so it cannot be used while one of them captures, in any thread.
+static Result legacy_stream(void) {
+    Result result = SUCCESS;
+    for (Object *object = objects; object; object = object->next) {
+        Stream *stream = (Stream *)object;
+        if (object->kind != STREAM || stream->state == IDLE || stream->flags & 1) continue;
+        stream->state = INVALIDATED;
+        result = CAPTURE_IMPLICIT;
+    }
+    return result;
+}
+
+static Result synchronous_call(void) {
+    Result result = unsafe_call();
+    return result ? result : legacy_stream();
+}
+
+// 0, 1 and 2 are the driver's own streams: they come back as NULL.
+static Result find_stream(void *handle, Stream **stream) {
+    *stream = find(STREAM, handle);
+    return *stream || (uintptr_t)handle <= 2 ? SUCCESS : INVALID_HANDLE;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Operations on a stream: run at once, recorded by a capture, or with "lazy" kept back until somebody synchronises.
+
+static void append(Nodes *nodes, const Node *node) {
+    Node *copy = malloc(sizeof *copy);
+    char *arguments = malloc(node->argument_bytes + 1);
+    if (!copy || !arguments) abort();
+    *copy = *node;
+    copy->next = NULL;
+    copy->arguments = memcpy(arguments, node->arguments ? node->arguments : "", node->argument_bytes);
+    if (nodes->last) nodes->last->next = copy;
+    else nodes->first = copy;
+    nodes->last = copy;
+    nodes->count++;
+}
+
+static void clear(Nodes *nodes) {
+    for (Node *node = nodes->first, *next; node; node = next) {
+        next = node->next;
+        free(node->arguments);
+        free(node);
+    }
+    *nodes = (Nodes){0};
+}
+
+static void account(const Node *node) {
+    if (node->kind == KERNEL) counted.launches++;
+    if (node->kind == COPY_UP) counted.bytes_up += node->count;
+    if (node->kind == COPY_DOWN) counted.bytes_down += node->count;
+}
+
+static void run(const Node *node, void **parameters) { // without the mutex
+    if (node->kind == KERNEL) node->function->entry(node->config, parameters, node->arguments);
+    else if (node->kind != SET) memmove(node->to, node->from, node->count);
+    else
+        for (size_t i = 0; i < node->count; i++) memcpy(node->to + i * node->width, &node->value, node->width);
+}
+
+// Runs what "lazy" has kept back in one stream, or in all of them.
+static void flush(Stream *only) {
+    if (!setting.lazy) return;
+    pthread_mutex_lock(&lazy_mutex);
+    pthread_mutex_lock(&mutex);
+    Nodes due = {0};
+    for (Object *object = objects; object; object = object->next) {
+        Stream *stream = (Stream *)object;
+        if (object->kind != STREAM || (only && stream != only) || !stream->pending.first) continue;
+        if (due.last) due.last->next = stream->pending.first;
+        else due.first = stream->pending.first;
+        due.last = stream->pending.last;
+        stream->pending = (Nodes){0};
+    }
+    pthread_mutex_unlock(&mutex);
+    for (Node *node = due.first; node; node = node->next) run(node, NULL);
+    clear(&due);
+    pthread_mutex_unlock(&lazy_mutex);
+}
+
+static Memory *memory_at(const char *start, size_t bytes) {
+    for (Object *object = objects; object; object = object->next) {
+        Memory *memory = (Memory *)object;
+        if (object->kind > REGISTERED_MEMORY || start < memory->start) continue;
+        size_t offset = start - memory->start;
+        if (offset <= memory->bytes && bytes <= memory->bytes - offset) return memory;
+    }
+    return NULL;
+}
+
+static Result check_ranges(const Node *node) {
+    size_t bytes = node->kind == SET ? node->count * node->width : node->count;
+    int to_device = node->kind != COPY_DOWN, from_device = node->kind == COPY_DOWN || node->kind == COPY_DEVICE;
+    if (node->kind == KERNEL || !bytes) return SUCCESS;
+    if (to_device && !memory_at(node->to, bytes)) return INVALID_VALUE;
+    return !from_device || memory_at(node->from, bytes) ? SUCCESS : INVALID_VALUE;
+}
+
+// Host memory that is not page-locked is read or written before an asynchronous copy returns.
+static int pageable(const Node *node) {
+    return (node->kind == COPY_UP && !memory_at(node->from, node->count)) ||
+           (node->kind == COPY_DOWN && !memory_at(node->to, node->count));
+}
+
+// Entered by the caller; leaves. `parameters` are the addresses of a kernel's arguments where they are not packed.
+static Result enqueue(void *handle, const Node *node, void **parameters) {
+    Stream *stream;
+    TRY(find_stream(handle, &stream));
+    TRY(check_ranges(node));
+    if (!stream) TRY(legacy_stream());
+    if (stream && stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
+    if (stream && stream->state == CAPTURING) {
+        if (node->kind == KERNEL && setting.break_capture) {
+            setting.break_capture = 0;
+            stream->state = INVALIDATED;
+            return leave(CAPTURE_UNSUPPORTED);
+        }
+        if (parameters) return leave(NOT_SUPPORTED); // nobody says how many bytes each argument has
+        append(&stream->captured, node);
+        return leave(SUCCESS);
+    }
+    account(node);
+    if (stream && setting.lazy && !parameters && !pageable(node)) {
+        append(&stream->pending, node);
+        return leave(SUCCESS);
+    }
+    leave(SUCCESS);
+    flush(stream);
+    run(node, parameters);
+    return SUCCESS;
+}
+
+static Result synchronous(const Node *node) {
+    ENTER();
+    TRY(synchronous_call());
+    return enqueue(NULL, node, NULL);
+}
+
+static Result asynchronous(void *stream, const Node *node) {
+    ENTER();
+    return enqueue(stream, node, NULL);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// For tests.
+
+#define GUARD 64
+static const unsigned char PATTERN = 0xa5;
+
+static int damaged(const Memory *memory) {
+    if (memory->object.kind == REGISTERED_MEMORY) return 0;
+    for (int i = 0; i < GUARD; i++)
+        if ((unsigned char)memory->start[-1 - i] != PATTERN ||
+            (unsigned char)memory->start[memory->bytes + i] != PATTERN)
+            return 1;
+    return 0;
+}
+
+static long device_bytes(void) {
+    long bytes = 0;
+    for (Object *object = objects; object; object = object->next)
+        if (object->kind == DEVICE_MEMORY) bytes += ((Memory *)object)->bytes;
+    return bytes;
+}
+
+static long count_contexts(void) {
+    long count = primary.alive;
+    for (Context *context = created; context; context = context->next) count += context->alive;
+    return count;
+}
+
+static long count_overruns(void) {
+    long count = counted.overruns;
+    for (Object *object = objects; object; object = object->next)
+        if (object->kind <= HOST_MEMORY) count += damaged((Memory *)object);
+    return count;
+}
+
+// Live things: live_device, live_host (page-locked, allocated or registered), live_streams, live_events,
+// live_modules, live_graphs, live_contexts (uses of the primary one and created ones), device_bytes.
+// Ever: allocations, overruns (allocations with a damaged guard zone), bad_frees (frees of what is not there).
+// Since the last reset: launches, graph_launches, syncs, bytes_up, bytes_down. -1 for an unknown name.
+API long fakecuda_count(const char *what) {
+    pthread_mutex_lock(&mutex);
+    const struct { const char *name; long value; } counts[] = {
+        {"live_device", live(DEVICE_MEMORY)},
+        {"live_host", live(HOST_MEMORY) + live(REGISTERED_MEMORY)},
+        {"live_streams", live(STREAM)},
+        {"live_events", live(EVENT)},
+        {"live_modules", live(MODULE)},
+        {"live_graphs", live(GRAPH) + live(EXEC)},
+        {"live_contexts", count_contexts()},
+        {"device_bytes", device_bytes()},
+        {"allocations", counted.allocations},
+        {"overruns", count_overruns()},
+        {"bad_frees", counted.bad_frees},
+        {"launches", counted.launches},
+        {"graph_launches", counted.graph_launches},
+        {"syncs", counted.syncs},
+        {"bytes_up", counted.bytes_up},
+        {"bytes_down", counted.bytes_down},
+    };
+    pthread_mutex_unlock(&mutex);
+    for (size_t i = 0; i < LENGTH(counts); i++)
+        if (!strcmp(what, counts[i].name)) return counts[i].value;
+    return -1;
+}
+
+API void fakecuda_reset(void) {
+    pthread_mutex_lock(&mutex);
+    counted.launches = counted.graph_launches = counted.syncs = counted.bytes_up = counted.bytes_down = 0;
+    pthread_mutex_unlock(&mutex);
+}
+
+// memory: bytes of the device. integrated: 0 or 1. driver_version: 1000 major + 10 minor. devices: 0 or 1.
+// no_graphs: 1 refuses stream capture. break_capture: 1 lets the next launch spoil its capture.
+// lazy: 1 keeps work back until it is synchronised with, so that a missing synchronisation shows as stale data.
+// overruns, bad_frees: 0 forgets those a test made on purpose. Returns -1 for an unknown name, otherwise 0.
+API int fakecuda_set(const char *what, long value) {
+    const struct { const char *name; long *value; } settings[] = {
+        {"memory", &setting.memory},
+        {"integrated", &setting.integrated},
+        {"driver_version", &setting.driver_version},
+        {"devices", &setting.devices},
+        {"no_graphs", &setting.no_graphs},
+        {"break_capture", &setting.break_capture},
+        {"lazy", &setting.lazy},
+        {"overruns", &counted.overruns},
+        {"bad_frees", &counted.bad_frees},
+    };
+    flush(NULL); // nothing may stay kept back once lazy is 0
+    for (size_t i = 0; i < LENGTH(settings); i++) {
+        if (strcmp(what, settings[i].name)) continue;
+        pthread_mutex_lock(&mutex);
+        *settings[i].value = value;
+        pthread_mutex_unlock(&mutex);
+        return 0;
+    }
+    return -1;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Driver and device.
+
+API Result cuInit(unsigned flags) {
+    initialized = 1;
+    return flags ? INVALID_VALUE : SUCCESS;
+}
+
+API Result cuDriverGetVersion(int *version) {
+    *version = (int)setting.driver_version;
+    return SUCCESS;
+}
+
+API Result cuGetErrorString(Result error, const char **text) {
+    *text = "unknown error";
+    for (size_t i = 0; i < LENGTH(errors); i++)
+        if (errors[i].code == error) *text = errors[i].text;
+    return SUCCESS;
+}
+
+API Result cuGetErrorName(Result error, const char **name) {
+    *name = "CUDA_ERROR_UNKNOWN";
+    for (size_t i = 0; i < LENGTH(errors); i++)
+        if (errors[i].code == error) *name = errors[i].name;
+    return SUCCESS;
+}
+
+static Result check_device(int device) {
+    if (!initialized) return NOT_INITIALIZED;
+    return device >= 0 && device < setting.devices ? SUCCESS : INVALID_DEVICE;
+}
+
+API Result cuDeviceGetCount(int *count) {
+    if (!initialized) return NOT_INITIALIZED;
+    *count = (int)setting.devices;
+    return SUCCESS;
+}
+
+API Result cuDeviceGet(int *device, int ordinal) {
+    *device = ordinal;
+    return check_device(ordinal);
+}
+
+API Result cuDeviceGetName(char *name, int length, int device) {
+    snprintf(name, length, "fake device (CPU)");
+    return check_device(device);
+}
+
+API Result cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    *bytes = setting.memory;
+    return check_device(device);
+}
+
+API Result cuDeviceComputeCapability(int *major, int *minor, int device) {
+    *major = 8;
+    *minor = 7;
+    return check_device(device);
+}
+
+API Result cuDeviceGetPCIBusId(char *id, int length, int device) {
+    snprintf(id, length, "0000:00:00.0");
+    return check_device(device);
+}
+
+enum { MAX_THREADS = 1024, MAX_BLOCK_Z = 64, MAX_GRID_X = 2147483647, MAX_GRID_YZ = 65535 };
+enum { SHARED_BYTES = 48 << 10, SHARED_OPTIN_BYTES = 163 << 10 };
+
+API Result cuDeviceGetAttribute(int *value, int attribute, int device) { // those of an Orin
+    static const struct { int attribute, value; } values[] = {
+        {1, MAX_THREADS}, {2, MAX_THREADS}, {3, MAX_THREADS}, {4, MAX_BLOCK_Z}, {5, MAX_GRID_X}, {6, MAX_GRID_YZ},
+        {7, MAX_GRID_YZ}, {8, SHARED_BYTES}, {9, 65536}, {10, 32 /* warp */}, {12, 65536 /* registers */},
+        {13, 1300000 /* kHz */}, {14, 512}, {16, 16 /* multiprocessors */}, {19, 1 /* maps host memory */},
+        {31, 1 /* concurrent kernels */}, {38, 4 << 20 /* L2 */}, {39, 1536}, {40, 2 /* copy engines */},
+        {41, 1 /* unified addressing */}, {75, 8}, {76, 7}, {81, 164 << 10}, {82, 65536}, {97, SHARED_OPTIN_BYTES},
+    };
+    *value = attribute == 18 ? (int)setting.integrated : 0;
+    for (size_t i = 0; i < LENGTH(values); i++)
+        if (values[i].attribute == attribute) *value = values[i].value;
+    return check_device(device);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Contexts: a stack for each thread. Destroying a context frees nothing here, so that what was not freed before
+// stays visible in the live counts.
+
+static int known_context(const Context *context) {
+    if (context == &primary) return primary.alive;
+    for (Context *each = created; each; each = each->next)
+        if (each == context) return each->alive;
+    return 0;
+}
+
+static Result push_context(Context *context) {
+    if (!known_context(context)) return INVALID_CONTEXT;
+    if (depth == LENGTH(stack)) return INVALID_VALUE;
+    stack[depth++] = context;
+    return SUCCESS;
+}
+
+API Result cuDevicePrimaryCtxRetain(Context **context, int device) {
+    RETURN_IF(check_device(device));
+    ENTER_WITHOUT_CONTEXT();
+    primary.alive++;
+    *context = &primary;
+    return leave(SUCCESS);
+}
+
+API Result cuDevicePrimaryCtxRelease_v2(int device) {
+    RETURN_IF(check_device(device));
+    ENTER_WITHOUT_CONTEXT();
+    if (!primary.alive) return leave(INVALID_CONTEXT);
+    primary.alive--;
+    return leave(SUCCESS);
+}
+
+API Result cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+    *flags = 0;
+    *active = primary.alive > 0;
+    return check_device(device);
+}
+
+API Result cuCtxCreate_v2(Context **context, unsigned flags, int device) {
+    (void)flags;
+    RETURN_IF(check_device(device));
+    ENTER_WITHOUT_CONTEXT();
+    Context *made = calloc(1, sizeof *made); // never freed: other threads may keep it on their stacks
+    if (!made) abort();
+    made->alive = 1;
+    made->next = created;
+    created = made;
+    *context = made;
+    return leave(push_context(made));
+}
+
+API Result cuCtxCreate_v4(Context **context, void *parameters, unsigned flags, int device) {
+    (void)parameters;
+    return cuCtxCreate_v2(context, flags, device);
+}
+
+API Result cuCtxDestroy_v2(Context *context) {
+    ENTER_WITHOUT_CONTEXT();
+    if (context == &primary || !known_context(context)) return leave(INVALID_CONTEXT);
+    context->alive = 0;
+    if (depth && stack[depth - 1] == context) depth--;
+    return leave(SUCCESS);
+}
+
+API Result cuCtxAttach(Context **context, unsigned flags) {
+    (void)flags;
+    ENTER();
+    *context = stack[depth - 1];
+    (*context)->alive++;
+    return leave(SUCCESS);
+}
+
+API Result cuCtxDetach(Context *context) {
+    ENTER_WITHOUT_CONTEXT();
+    if (!known_context(context)) return leave(INVALID_CONTEXT);
+    context->alive--;
+    if (!context->alive && depth && stack[depth - 1] == context) depth--;
+    return leave(SUCCESS);
+}
+
+API Result cuCtxPushCurrent_v2(Context *context) {
+    ENTER_WITHOUT_CONTEXT();
+    return leave(push_context(context));
+}
+
+API Result cuCtxPopCurrent_v2(Context **context) {
+    ENTER_WITHOUT_CONTEXT();
+    if (!depth) return leave(INVALID_CONTEXT);
+    depth--;
+    if (context) *context = stack[depth];
+    return leave(SUCCESS);
+}
+
+API Result cuCtxGetCurrent(Context **context) {
+    ENTER_WITHOUT_CONTEXT();
+    *context = depth ? stack[depth - 1] : NULL;
+    return leave(SUCCESS);
+}
+
+API Result cuCtxSetCurrent(Context *context) {
+    ENTER_WITHOUT_CONTEXT();
+    if (context && !known_context(context)) return leave(INVALID_CONTEXT);
+    if (depth) depth--;
+    return leave(context ? push_context(context) : SUCCESS);
+}
+
+API Result cuCtxGetDevice(int *device) {
+    ENTER();
+    *device = 0;
+    return leave(SUCCESS);
+}
+
+API Result cuCtxGetApiVersion(Context *context, unsigned *version) {
+    (void)context;
+    *version = 3020;
+    return SUCCESS;
+}
+
+API Result cuCtxSynchronize(void) {
+    ENTER();
+    Result result = SUCCESS;
+    for (Object *object = objects; object; object = object->next) {
+        Stream *stream = (Stream *)object;
+        if (object->kind != STREAM || stream->state == IDLE) continue;
+        stream->state = INVALIDATED; // it would wait for the capturing stream, whatever the mode
+        result = CAPTURE_UNSUPPORTED;
+    }
+    TRY(result);
+    counted.syncs++;
+    leave(SUCCESS);
+    flush(NULL);
+    return SUCCESS;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Memory. New memory is all ones, which is NaN, so that reading before writing shows.
+
+static Result allocate(Kind kind, char **start, size_t bytes, size_t alignment) {
+    TRY(unsafe_call());
+    if (!bytes) return leave(INVALID_VALUE);
+    if (bytes > SIZE_MAX / 2) return leave(OUT_OF_MEMORY);
+    if (kind == DEVICE_MEMORY && (long)bytes > setting.memory - device_bytes()) return leave(OUT_OF_MEMORY);
+    size_t total = (alignment + bytes + GUARD + alignment - 1) / alignment * alignment;
+    char *base = aligned_alloc(alignment, total);
+    if (!base) return leave(OUT_OF_MEMORY);
+    Memory *memory = add(kind, sizeof *memory);
+    memory->base = base;
+    memory->start = *start = base + alignment;
+    memory->bytes = bytes;
+    memset(memory->start - GUARD, PATTERN, GUARD);
+    memset(memory->start, 0xff, bytes);
+    memset(memory->start + bytes, PATTERN, GUARD);
+    counted.allocations++;
+    return leave(SUCCESS);
+}
+
+static Memory *memory_of(Kind kind, const char *start) {
+    for (Object *object = objects; object; object = object->next)
+        if (object->kind == kind && ((Memory *)object)->start == start) return (Memory *)object;
+    return NULL;
+}
+
+static Result release(Kind kind, char *start) {
+    TRY(unsafe_call());
+    leave(SUCCESS);
+    flush(NULL); // freeing waits for the device
+    pthread_mutex_lock(&mutex);
+    Memory *memory = memory_of(kind, start);
+    if (!memory) {
+        counted.bad_frees++;
+        return leave(kind == REGISTERED_MEMORY ? HOST_MEMORY_NOT_REGISTERED : INVALID_VALUE);
+    }
+    counted.overruns += damaged(memory);
+    free(memory->base);
+    discard(memory);
+    return leave(SUCCESS);
+}
+
+API Result cuMemAlloc_v2(DevicePtr *pointer, size_t bytes) {
+    ENTER();
+    return allocate(DEVICE_MEMORY, (char **)pointer, bytes, 256);
+}
+
+API Result cuMemFree_v2(DevicePtr pointer) {
+    ENTER();
+    if (!pointer) return leave(SUCCESS);
+    return release(DEVICE_MEMORY, (char *)pointer);
+}
+
+API Result cuMemGetInfo_v2(size_t *available, size_t *total) {
+    ENTER();
+    *total = setting.memory;
+    *available = setting.memory - device_bytes();
+    return leave(SUCCESS);
+}
+
+API Result cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
+    ENTER();
+    if (flags & ~7u) return leave(INVALID_VALUE);
+    return allocate(HOST_MEMORY, (char **)pointer, bytes, 4096);
+}
+
+API Result cuMemAllocHost_v2(void **pointer, size_t bytes) {
+    return cuMemHostAlloc(pointer, bytes, 0);
+}
+
+API Result cuMemFreeHost(void *pointer) {
+    ENTER();
+    return release(HOST_MEMORY, pointer);
+}
+
+API Result cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    ENTER();
+    TRY(unsafe_call());
+    if (!pointer || !bytes) return leave(INVALID_VALUE);
+    if (memory_at(pointer, 1)) return leave(HOST_MEMORY_ALREADY_REGISTERED);
+    Memory *memory = add(REGISTERED_MEMORY, sizeof *memory); // base stays NULL: it is not ours to free
+    memory->start = pointer;
+    memory->bytes = bytes;
+    return leave(SUCCESS);
+}
+
+API Result cuMemHostUnregister(void *pointer) {
+    ENTER();
+    return release(REGISTERED_MEMORY, pointer);
+}
+
+API Result cuMemHostGetDevicePointer_v2(DevicePtr *device, void *pointer, unsigned flags) {
+    ENTER();
+    Memory *memory = memory_at(pointer, 1);
+    if (flags || !memory || memory->object.kind == DEVICE_MEMORY) return leave(INVALID_VALUE);
+    *device = (DevicePtr)pointer;
+    return leave(SUCCESS);
+}
+
+static Node copy(int kind, const void *to, const void *from, size_t bytes) {
+    return (Node){.kind = kind, .to = (char *)to, .from = from, .count = bytes};
+}
+
+static Node set(DevicePtr to, unsigned value, unsigned width, size_t count) {
+    return (Node){.kind = SET, .to = (char *)to, .value = value, .width = width, .count = count};
+}
+
+API Result cuMemcpyHtoD_v2(DevicePtr to, const void *from, size_t bytes) {
+    Node node = copy(COPY_UP, (void *)to, from, bytes);
+    return synchronous(&node);
+}
+
+API Result cuMemcpyDtoH_v2(void *to, DevicePtr from, size_t bytes) {
+    Node node = copy(COPY_DOWN, to, (void *)from, bytes);
+    return synchronous(&node);
+}
+
+API Result cuMemcpyDtoD_v2(DevicePtr to, DevicePtr from, size_t bytes) {
+    Node node = copy(COPY_DEVICE, (void *)to, (void *)from, bytes);
+    return synchronous(&node);
+}
+
+API Result cuMemcpyHtoDAsync_v2(DevicePtr to, const void *from, size_t bytes, void *stream) {
+    Node node = copy(COPY_UP, (void *)to, from, bytes);
+    return asynchronous(stream, &node);
+}
+
+API Result cuMemcpyDtoHAsync_v2(void *to, DevicePtr from, size_t bytes, void *stream) {
+    Node node = copy(COPY_DOWN, to, (void *)from, bytes);
+    return asynchronous(stream, &node);
+}
+
+API Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from, size_t bytes, void *stream) {
+    Node node = copy(COPY_DEVICE, (void *)to, (void *)from, bytes);
+    return asynchronous(stream, &node);
+}
+
+API Result cuMemsetD8_v2(DevicePtr to, unsigned char value, size_t count) {
+    Node node = set(to, value, 1, count);
+    return synchronous(&node);
+}
+
+API Result cuMemsetD16_v2(DevicePtr to, unsigned short value, size_t count) {
+    Node node = set(to, value, 2, count);
+    return synchronous(&node);
+}
+
+API Result cuMemsetD32_v2(DevicePtr to, unsigned value, size_t count) {
+    Node node = set(to, value, 4, count);
+    return synchronous(&node);
+}
+
+API Result cuMemsetD8Async(DevicePtr to, unsigned char value, size_t count, void *stream) {
+    Node node = set(to, value, 1, count);
+    return asynchronous(stream, &node);
+}
+
+API Result cuMemsetD16Async(DevicePtr to, unsigned short value, size_t count, void *stream) {
+    Node node = set(to, value, 2, count);
+    return asynchronous(stream, &node);
+}
+
+API Result cuMemsetD32Async(DevicePtr to, unsigned value, size_t count, void *stream) {
+    Node node = set(to, value, 4, count);
+    return asynchronous(stream, &node);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Streams and events.
+
+API Result cuStreamCreate(void **handle, unsigned flags) {
+    ENTER();
+    if (flags & ~1u) return leave(INVALID_VALUE);
+    Stream *stream = add(STREAM, sizeof *stream);
+    stream->flags = flags;
+    *handle = stream;
+    return leave(SUCCESS);
+}
+
+API Result cuStreamCreateWithPriority(void **handle, unsigned flags, int priority) {
+    (void)priority;
+    return cuStreamCreate(handle, flags);
+}
+
+API Result cuStreamDestroy_v2(void *handle) {
+    ENTER();
+    Stream *stream = find(STREAM, handle);
+    counted.bad_frees += !stream;
+    if (!stream) return leave(INVALID_HANDLE);
+    leave(SUCCESS);
+    flush(stream);
+    pthread_mutex_lock(&mutex);
+    clear(&stream->captured);
+    discard(stream);
+    return leave(SUCCESS);
+}
+
+// Waiting for a stream, or asking whether it is done, spoils its own capture in every mode.
+static Result wait_for_stream(void *handle, Stream **stream) {
+    Result result = find_stream(handle, stream);
+    if (result) return result;
+    if (*stream && (*stream)->state != IDLE) {
+        (*stream)->state = INVALIDATED;
+        return CAPTURE_UNSUPPORTED;
+    }
+    return *stream ? unsafe_call() : synchronous_call();
+}
+
+API Result cuStreamSynchronize(void *handle) {
+    ENTER();
+    Stream *stream;
+    TRY(wait_for_stream(handle, &stream));
+    counted.syncs++;
+    leave(SUCCESS);
+    flush(stream);
+    return SUCCESS;
+}
+
+API Result cuStreamQuery(void *handle) {
+    ENTER();
+    Stream *stream;
+    TRY(wait_for_stream(handle, &stream));
+    Result result = stream && stream->pending.first ? NOT_READY : SUCCESS;
+    leave(SUCCESS);
+    flush(stream); // done by the next query, so that polling ends
+    return result;
+}
+
+API Result cuEventCreate(void **handle, unsigned flags) {
+    ENTER();
+    Event *event = add(EVENT, sizeof *event);
+    event->flags = flags;
+    *handle = event;
+    return leave(SUCCESS);
+}
+
+API Result cuEventDestroy_v2(void *handle) {
+    ENTER();
+    Event *event = find(EVENT, handle);
+    counted.bad_frees += !event;
+    if (!event) return leave(INVALID_HANDLE);
+    discard(event);
+    return leave(SUCCESS);
+}
+
+API Result cuEventRecord(void *handle, void *stream_handle) {
+    ENTER();
+    Event *event = find(EVENT, handle);
+    if (!event) return leave(INVALID_HANDLE);
+    Stream *stream;
+    TRY(find_stream(stream_handle, &stream));
+    if (!stream) TRY(legacy_stream());
+    if (stream && stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
+    if (stream && stream->state == CAPTURING) return leave(SUCCESS); // a mark in the graph, without a time
+    event->recorded = 1;
+    clock_gettime(CLOCK_MONOTONIC, &event->time);
+    return leave(SUCCESS);
+}
+
+static Result wait_for_event(void *handle, int synchronize) {
+    ENTER();
+    if (!find(EVENT, handle)) return leave(INVALID_HANDLE);
+    TRY(unsafe_call());
+    counted.syncs += synchronize;
+    leave(SUCCESS);
+    flush(NULL); // an event does not know its stream here
+    return SUCCESS;
+}
+
+API Result cuEventSynchronize(void *handle) { return wait_for_event(handle, 1); }
+API Result cuEventQuery(void *handle) { return wait_for_event(handle, 0); }
+
+API Result cuStreamWaitEvent(void *stream_handle, void *handle, unsigned flags) {
+    (void)flags;
+    ENTER();
+    Stream *stream;
+    TRY(find_stream(stream_handle, &stream));
+    if (!find(EVENT, handle)) return leave(INVALID_HANDLE);
+    leave(SUCCESS);
+    flush(NULL); // keeps the order between streams
+    return SUCCESS;
+}
+
+API Result cuEventElapsedTime(float *milliseconds, void *first, void *second) {
+    ENTER();
+    Event *start = find(EVENT, first), *end = find(EVENT, second);
+    if (!start || !end || !start->recorded || !end->recorded) return leave(INVALID_HANDLE);
+    if ((start->flags | end->flags) & 2) return leave(INVALID_HANDLE); // made without timing
+    *milliseconds = (float)((end->time.tv_sec - start->time.tv_sec) * 1e3 +
+                            (end->time.tv_nsec - start->time.tv_nsec) * 1e-6);
+    return leave(SUCCESS);
+}
+
+API Result cuEventElapsedTime_v2(float *milliseconds, void *first, void *second) {
+    return cuEventElapsedTime(milliseconds, first, second);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Modules and kernels. The image is not looked at: the kernels are those of $CUDA_CPU_LIB.
+
+static Result load(void **handle) {
+    ENTER();
+    TRY(unsafe_call());
+    const char *path = getenv("CUDA_CPU_LIB");
+    if (!path) {
+        fprintf(stderr, "fakecuda: CUDA_CPU_LIB is not set; set it to the library of kernels built for the CPU\n");
+        return leave(NO_BINARY_FOR_GPU);
+    }
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        fprintf(stderr, "fakecuda: %s\n", dlerror());
+        return leave(INVALID_IMAGE);
+    }
+    Module *module = add(MODULE, sizeof *module);
+    module->library = library;
+    *handle = module;
+    return leave(SUCCESS);
+}
+
+API Result cuModuleLoad(void **module, const char *path) { return path ? load(module) : INVALID_VALUE; }
+API Result cuModuleLoadData(void **module, const void *image) { return image ? load(module) : INVALID_VALUE; }
+
+API Result cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
+    (void)count, (void)options, (void)values;
+    return cuModuleLoadData(module, image);
+}
+
+API Result cuModuleUnload(void *handle) {
+    ENTER();
+    Module *module = find(MODULE, handle);
+    counted.bad_frees += !module;
+    if (!module) return leave(INVALID_HANDLE);
+    leave(SUCCESS);
+    flush(NULL);
+    pthread_mutex_lock(&mutex);
+    for (Object *object = objects, *next; object; object = next) {
+        next = object->next;
+        if (object->kind == FUNCTION && ((Function *)object)->module == module) discard(object);
+    }
+    discard(module); // the library stays open: worker threads may still hold its thread-local storage
+    return leave(SUCCESS);
+}
+
+API Result cuModuleGetFunction(void **handle, void *module_handle, const char *name) {
+    ENTER();
+    Module *module = find(MODULE, module_handle);
+    if (!module) return leave(INVALID_HANDLE);
+    char symbol[256];
+    snprintf(symbol, sizeof symbol, "%s__cpu_packed", name);
+    void *entry = dlsym(module->library, symbol);
+    if (!entry) return leave(NOT_FOUND);
+    Function *function = add(FUNCTION, sizeof *function);
+    function->module = module;
+    function->entry = (Entry)entry;
+    function->shared = SHARED_BYTES;
+    *handle = function;
+    return leave(SUCCESS);
+}
+
+API Result cuFuncGetAttribute(int *value, int attribute, void *handle) {
+    ENTER();
+    Function *function = find(FUNCTION, handle);
+    if (!function) return leave(INVALID_HANDLE);
+    const int values[] = {MAX_THREADS, 0, 0, 0, 32 /* registers */, 87, 87, 0, (int)function->shared, -1};
+    if (attribute < 0) return leave(INVALID_VALUE);
+    *value = attribute < (int)LENGTH(values) ? values[attribute] : 0;
+    return leave(SUCCESS);
+}
+
+API Result cuFuncSetAttribute(void *handle, int attribute, int value) {
+    ENTER();
+    Function *function = find(FUNCTION, handle);
+    if (!function) return leave(INVALID_HANDLE);
+    if (attribute == 8 && (value < 0 || value > SHARED_OPTIN_BYTES)) return leave(INVALID_VALUE);
+    if (attribute == 8) function->shared = value;
+    return leave(SUCCESS);
+}
+
+API Result cuFuncSetBlockShape(void *handle, int x, int y, int z) { // PyCUDA calls it before each prepared launch
+    (void)x, (void)y, (void)z;
+    ENTER();
+    return leave(find(FUNCTION, handle) ? SUCCESS : INVALID_HANDLE);
+}
+
+API Result cuFuncSetSharedSize(void *handle, unsigned bytes) {
+    (void)bytes;
+    ENTER();
+    return leave(find(FUNCTION, handle) ? SUCCESS : INVALID_HANDLE);
+}
+
+API Result cuFuncSetCacheConfig(void *handle, int config) {
+    (void)config;
+    ENTER();
+    return leave(find(FUNCTION, handle) ? SUCCESS : INVALID_HANDLE);
+}
+
+static Result check_launch(const Node *node) {
+    const unsigned *grid = node->config, *block = node->config + 3;
+    for (int i = 0; i < 6; i++)
+        if (!node->config[i]) return INVALID_VALUE;
+    if (grid[0] > MAX_GRID_X || grid[1] > MAX_GRID_YZ || grid[2] > MAX_GRID_YZ) return INVALID_VALUE;
+    if (block[0] > MAX_THREADS || block[1] > MAX_THREADS || block[2] > MAX_BLOCK_Z) return INVALID_VALUE;
+    if (block[0] * block[1] * block[2] > MAX_THREADS) return INVALID_VALUE;
+    return node->config[6] > node->function->shared ? INVALID_VALUE : SUCCESS;
+}
+
+API Result cuLaunchKernel(void *handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                          unsigned block_y, unsigned block_z, unsigned shared, void *stream, void **parameters,
+                          void **extra) {
+    ENTER();
+    Node node = {.kind = KERNEL, .function = find(FUNCTION, handle),
+                 .config = {grid_x, grid_y, grid_z, block_x, block_y, block_z, shared}};
+    if (!node.function) return leave(INVALID_HANDLE);
+    TRY(check_launch(&node));
+    for (void **entry = extra; entry && *entry; entry += 2) { // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE
+        if (*entry == (void *)1) node.arguments = entry[1];
+        if (*entry == (void *)2) node.argument_bytes = *(size_t *)entry[1];
+    }
+    if (parameters && node.arguments) return leave(INVALID_VALUE);
+    return enqueue(stream, &node, parameters);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Graphs: a captured list of operations, run in order.
+
+API Result cuStreamBeginCapture_v2(void *handle, int mode) {
+    ENTER();
+    if (setting.no_graphs) return leave(NOT_SUPPORTED);
+    Stream *stream;
+    TRY(find_stream(handle, &stream));
+    if (!stream) return leave(CAPTURE_UNSUPPORTED);
+    if (mode < GLOBAL || mode > RELAXED) return leave(INVALID_VALUE);
+    if (stream->state != IDLE) return leave(ILLEGAL_STATE);
+    stream->state = CAPTURING;
+    stream->mode = mode;
+    stream->thread = pthread_self();
+    return leave(SUCCESS);
+}
+
+API Result cuStreamIsCapturing(void *handle, int *status) {
+    ENTER();
+    if (setting.no_graphs) return leave(NOT_SUPPORTED);
+    Stream *stream;
+    TRY(find_stream(handle, &stream));
+    *status = stream ? (int)stream->state : IDLE;
+    return leave(SUCCESS);
+}
+
+API Result cuStreamEndCapture(void *handle, void **graph_handle) {
+    ENTER();
+    *graph_handle = NULL;
+    if (setting.no_graphs) return leave(NOT_SUPPORTED);
+    Stream *stream = find(STREAM, handle);
+    if (!stream) return leave(INVALID_HANDLE);
+    if (stream->state == IDLE) return leave(ILLEGAL_STATE);
+    if (stream->mode != RELAXED && !pthread_equal(stream->thread, pthread_self())) {
+        stream->state = INVALIDATED;
+        return leave(CAPTURE_WRONG_THREAD);
+    }
+    Result result = stream->state == INVALIDATED ? CAPTURE_INVALIDATED : SUCCESS;
+    stream->state = IDLE;
+    if (result) {
+        clear(&stream->captured);
+        return leave(result);
+    }
+    Graph *graph = add(GRAPH, sizeof *graph);
+    graph->nodes = stream->captured;
+    stream->captured = (Nodes){0};
+    *graph_handle = graph;
+    return leave(SUCCESS);
+}
+
+API Result cuGraphGetNodes(void *handle, void **nodes, size_t *count) {
+    ENTER();
+    Graph *graph = find(GRAPH, handle);
+    if (!graph) return leave(INVALID_HANDLE);
+    size_t filled = 0;
+    for (Node *node = graph->nodes.first; nodes && node && filled < *count; node = node->next)
+        nodes[filled++] = node;
+    *count = nodes ? filled : graph->nodes.count;
+    return leave(SUCCESS);
+}
+
+API Result cuGraphInstantiateWithFlags(void **handle, void *graph_handle, unsigned long long flags) {
+    (void)flags;
+    ENTER();
+    Graph *graph = find(GRAPH, graph_handle);
+    if (!graph) return leave(INVALID_HANDLE);
+    Graph *exec = add(EXEC, sizeof *exec);
+    for (Node *node = graph->nodes.first; node; node = node->next) append(&exec->nodes, node);
+    *handle = exec;
+    return leave(SUCCESS);
+}
+
+API Result cuGraphInstantiate_v2(void **handle, void *graph, void **error_node, char *log, size_t log_bytes) {
+    if (error_node) *error_node = NULL;
+    if (log && log_bytes) *log = 0;
+    return cuGraphInstantiateWithFlags(handle, graph, 0);
+}
+
+static Result find_exec(void *handle, void *stream_handle, Graph **exec, Stream **stream) {
+    *exec = find(EXEC, handle);
+    if (!*exec) return INVALID_HANDLE;
+    Result result = find_stream(stream_handle, stream);
+    if (result) return result;
+    if (!*stream) return legacy_stream();
+    if ((*stream)->state == IDLE) return SUCCESS;
+    (*stream)->state = INVALIDATED; // a graph within a graph is not needed here
+    return CAPTURE_UNSUPPORTED;
+}
+
+API Result cuGraphUpload(void *handle, void *stream_handle) {
+    ENTER();
+    Graph *exec;
+    Stream *stream;
+    return leave(find_exec(handle, stream_handle, &exec, &stream));
+}
+
+API Result cuGraphLaunch(void *handle, void *stream_handle) {
+    ENTER();
+    Graph *exec;
+    Stream *stream;
+    TRY(find_exec(handle, stream_handle, &exec, &stream));
+    for (Node *node = exec->nodes.first; node; node = node->next) {
+        if (node->kind == KERNEL && !find(FUNCTION, node->function)) return leave(INVALID_HANDLE); // module unloaded
+        TRY(check_ranges(node)); // memory freed since the capture
+    }
+    counted.graph_launches++;
+    for (Node *node = exec->nodes.first; node; node = node->next) {
+        account(node);
+        if (stream && setting.lazy) append(&stream->pending, node);
+    }
+    leave(SUCCESS);
+    if (stream && setting.lazy) return SUCCESS;
+    for (Node *node = exec->nodes.first; node; node = node->next) run(node, NULL);
+    return SUCCESS;
+}
+
+static Result destroy_graph(Kind kind, void *handle) {
+    ENTER();
+    Graph *graph = find(kind, handle);
+    counted.bad_frees += !graph;
+    if (!graph) return leave(INVALID_HANDLE);
+    clear(&graph->nodes);
+    discard(graph);
+    return leave(SUCCESS);
+}
+
+API Result cuGraphDestroy(void *graph) { return destroy_graph(GRAPH, graph); }
+API Result cuGraphExecDestroy(void *exec) { return destroy_graph(EXEC, exec); }
+
+// ---------------------------------------------------------------------------------------------------------------
+// What PyCUDA links against and nothing here needs.
+
+#define REFUSED(name) API Result name(void) { return NOT_SUPPORTED; }
+REFUSED(cuArray3DCreate_v2) REFUSED(cuArray3DGetDescriptor_v2) REFUSED(cuArrayCreate_v2) REFUSED(cuArrayDestroy)
+REFUSED(cuArrayGetDescriptor_v2) REFUSED(cuCtxDisablePeerAccess) REFUSED(cuCtxEnablePeerAccess)
+REFUSED(cuCtxGetCacheConfig) REFUSED(cuCtxGetLimit) REFUSED(cuCtxGetSharedMemConfig) REFUSED(cuCtxSetCacheConfig)
+REFUSED(cuCtxSetLimit) REFUSED(cuCtxSetSharedMemConfig) REFUSED(cuDeviceCanAccessPeer)
+REFUSED(cuDeviceGetByPCIBusId) REFUSED(cuFuncSetSharedMemConfig) REFUSED(cuIpcCloseMemHandle)
+REFUSED(cuIpcGetEventHandle) REFUSED(cuIpcGetMemHandle) REFUSED(cuIpcOpenEventHandle)
+REFUSED(cuIpcOpenMemHandle_v2) REFUSED(cuLaunch) REFUSED(cuLaunchGrid) REFUSED(cuLaunchGridAsync)
+REFUSED(cuLinkAddData_v2) REFUSED(cuLinkAddFile_v2) REFUSED(cuLinkComplete) REFUSED(cuLinkCreate_v2)
+REFUSED(cuLinkDestroy) REFUSED(cuMemAllocManaged) REFUSED(cuMemAllocPitch_v2) REFUSED(cuMemGetAddressRange_v2)
+REFUSED(cuMemHostGetFlags) REFUSED(cuMemcpy2DAsync_v2) REFUSED(cuMemcpy2DUnaligned_v2) REFUSED(cuMemcpy2D_v2)
+REFUSED(cuMemcpy3DAsync_v2) REFUSED(cuMemcpy3DPeer) REFUSED(cuMemcpy3DPeerAsync) REFUSED(cuMemcpy3D_v2)
+REFUSED(cuMemcpyAtoA_v2) REFUSED(cuMemcpyAtoD_v2) REFUSED(cuMemcpyAtoH_v2) REFUSED(cuMemcpyDtoA_v2)
+REFUSED(cuMemcpyHtoA_v2) REFUSED(cuMemcpyPeer) REFUSED(cuMemcpyPeerAsync) REFUSED(cuMemsetD2D16Async)
+REFUSED(cuMemsetD2D16_v2) REFUSED(cuMemsetD2D32Async) REFUSED(cuMemsetD2D32_v2) REFUSED(cuMemsetD2D8Async)
+REFUSED(cuMemsetD2D8_v2) REFUSED(cuModuleGetGlobal_v2) REFUSED(cuModuleGetSurfRef) REFUSED(cuModuleGetTexRef)
+REFUSED(cuParamSetSize) REFUSED(cuParamSetTexRef) REFUSED(cuParamSetf) REFUSED(cuParamSeti) REFUSED(cuParamSetv)
+REFUSED(cuProfilerInitialize) REFUSED(cuProfilerStart) REFUSED(cuProfilerStop) REFUSED(cuStreamAttachMemAsync)
+REFUSED(cuSurfRefGetArray) REFUSED(cuSurfRefSetArray) REFUSED(cuTexRefCreate) REFUSED(cuTexRefDestroy)
+REFUSED(cuTexRefGetAddressMode) REFUSED(cuTexRefGetAddress_v2) REFUSED(cuTexRefGetArray)
+REFUSED(cuTexRefGetFilterMode) REFUSED(cuTexRefGetFlags) REFUSED(cuTexRefGetFormat) REFUSED(cuTexRefSetAddress2D_v3)
+REFUSED(cuTexRefSetAddressMode) REFUSED(cuTexRefSetAddress_v2) REFUSED(cuTexRefSetArray)
+REFUSED(cuTexRefSetFilterMode) REFUSED(cuTexRefSetFlags) REFUSED(cuTexRefSetFormat)

@@ -1,0 +1,217 @@
+"""The doctor here, on a pretended Jetson, and with pretended drivers (a libcuda of a few lines of C)."""
+
+import json
+import shutil
+import subprocess
+import time
+
+import pytest
+from needs import needs
+
+from spcnet.runtime import doctor
+from spcnet.runtime.cli import main
+from spcnet.runtime.cuda import available, compiler
+
+ABSENT = "libspcnet-has-no-such-driver.so.1"
+DRIVER = """
+#include <string.h>
+int cuDriverGetVersion(int* v) { *v = VERSION; return 0; }
+int cuInit(unsigned flags) { return INIT; }
+int cuGetErrorString(int status, const char** text) { *text = "system not yet initialized"; return 0; }
+int cuDeviceGetCount(int* count) { *count = GPUS; return 0; }
+int cuDeviceGet(int* device, int index) { *device = index; return 0; }
+int cuDeviceGetName(char* name, int length, int device) { strncpy(name, "Orin", length); return 0; }
+int cuDeviceTotalMem_v2(size_t* bytes, int device) { *bytes = 8ul << 30; return 0; }
+int cuDeviceGetAttribute(int* value, int which, int device) {
+    *value = which == 18 ? 1 : which == 75 ? 8 : which == 76 ? 7 : -1;
+    return 0;
+}
+#ifdef CONTEXT
+int cuDevicePrimaryCtxRetain(void** context, int device) { *context = 0; return CONTEXT; }
+int cuDevicePrimaryCtxRelease(int device) { return 0; }
+int cuCtxPushCurrent_v2(void* context) { return 0; }
+int cuCtxPopCurrent_v2(void** context) { return 0; }
+int cuMemGetInfo_v2(size_t* free, size_t* total) { *free = 5ul << 30; *total = 8ul << 30; return 0; }
+#endif
+"""
+
+
+@pytest.fixture
+def pretend(tmp_path, monkeypatch):
+    """Make a driver; returns the path of its library."""
+    gcc = shutil.which("gcc") or shutil.which("cc")
+    needs(gcc, "a C compiler")
+    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+
+    def make(version=13000, init=0, gpus=1, source=DRIVER, **defines):
+        (tmp_path / "driver.c").write_text(source)
+        values = {"VERSION": version, "INIT": init, "GPUS": gpus, **defines}
+        library = tmp_path / f"libcuda-{'-'.join(map(str, values.values()))}.so.1"
+        command = [gcc, "-shared", "-fPIC", "-o", library, tmp_path / "driver.c"]
+        subprocess.run([*command, *(f"-D{k}={v}" for k, v in values.items())], check=True)
+        return str(library)
+
+    return make
+
+
+@pytest.fixture
+def with_pycuda(monkeypatch):
+    monkeypatch.setattr(available, "find_spec", lambda name: name)
+
+
+def parts(findings):
+    return {finding.part: finding for finding in findings}
+
+
+def test_it_speaks_of_this_machine_and_never_fails():
+    found = parts(doctor.examine())
+    wanted = {"platform", "NumPy", "OpenCV", "ONNX Runtime", "NVIDIA driver", "pycuda", "kernel compiler"}
+    assert wanted | {"TensorRT", "backend auto"} <= set(found)
+    assert all(f.found and f.state in {"ok", "missing", "note"} for f in found.values())
+    assert all(f.advice for f in found.values() if f.state == "missing")
+
+
+def test_the_verb_prints_a_table_or_json(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"part", "state", "found", "advice"} == set(found[0])
+    assert main(["doctor"]) == 0
+    table = capsys.readouterr().out
+    assert all(finding["part"] in table for finding in found)
+
+
+def test_without_a_driver(tmp_path):
+    found = parts(doctor.examine(tmp_path, ABSENT))
+    assert found["NVIDIA driver"].state == "missing" and ABSENT in found["NVIDIA driver"].found
+    assert found["backend auto"].found.startswith("cpu: there is no NVIDIA driver")
+    assert "Jetson" not in found and "CPU governor" not in found and "GPU 0" not in found
+    start = time.perf_counter()
+    assert "install it" in (available.missing(library=ABSENT) or "")
+    assert time.perf_counter() - start < 0.05
+
+
+def test_pycuda_without_a_driver_is_a_note(tmp_path, monkeypatch):
+    versions = {"pycuda": "2026.1", "tensorrt": "10.3.0"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    found = parts(doctor.examine(tmp_path, ABSENT))
+    assert (
+        found["pycuda"].state == "note"
+        and found["pycuda"].found == "2026.1, installed, but no driver that runs"
+    )
+    assert found["TensorRT"] == ("TensorRT", "ok", "tensorrt 10.3.0", "")
+
+
+def test_packages_that_clash_are_named(tmp_path, monkeypatch):
+    names = {"onnxruntime", "onnxruntime-gpu", "opencv-python", "opencv-contrib-python-headless"}
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.0" if name in names else None)
+    found = parts(doctor.examine(tmp_path, ABSENT))
+    assert "pip uninstall onnxruntime onnxruntime-gpu" in found["ONNX Runtime"].advice
+    assert "pip uninstall opencv-python opencv-contrib-python-headless" in found["OpenCV"].advice
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    found = parts(doctor.examine(tmp_path, ABSENT))
+    assert found["ONNX Runtime"].state == "note" and "need not work" in found["ONNX Runtime"].advice
+
+
+def test_a_driver_that_is_too_old(pretend, tmp_path, with_pycuda):
+    library = pretend(version=10010)
+    found = parts(doctor.examine(tmp_path, library))
+    assert found["NVIDIA driver"][1:3] == ("missing", "for CUDA 10.1, too old")
+    assert "CUDA 10.2" in found["NVIDIA driver"].advice
+    assert "too old: it runs CUDA 10.1, needed is 10.2" in found["backend auto"].found
+
+
+def test_a_driver_without_graphs(pretend, tmp_path):
+    found = parts(doctor.examine(tmp_path, pretend(version=11020)))["NVIDIA driver"]
+    assert found.state == "note" and "CUDA graphs are off" in found.advice
+
+
+def test_a_driver_that_does_not_start(pretend, tmp_path, with_pycuda):
+    library = pretend(init=802)
+    found = parts(doctor.examine(tmp_path, library))["NVIDIA driver"]
+    assert found.state == "missing" and "error 802: system not yet initialized" in found.found
+    assert "does not start (error 802" in (available.missing(library=library) or "")
+
+
+def test_a_library_that_is_no_driver(pretend, with_pycuda):
+    library = pretend(source="int cuInit(unsigned flags) { return 0; }")
+    assert "is no driver" in (available.missing(library=library) or "")
+
+
+@pytest.mark.parametrize("init", [0, 100])  # CUDA_ERROR_NO_DEVICE
+def test_a_driver_without_gpus(pretend, tmp_path, with_pycuda, init):
+    library = pretend(init=init, gpus=0)
+    assert parts(doctor.examine(tmp_path, library))["GPU"].state == "missing"
+    assert "shows 0 GPUs, needed is number 0" in (available.missing(library=library) or "")
+
+
+def test_a_gpu(pretend, tmp_path, with_pycuda, monkeypatch):
+    library = pretend(CONTEXT=0)
+    monkeypatch.setattr(compiler, "_compilers", lambda: iter([]))
+    found = parts(doctor.examine(tmp_path, library))
+    assert found["GPU 0"].found == "Orin, compute capability 8.7, integrated, 5120 of 8192 MiB free"
+    assert found["kernel compiler"].state == found["kernels, GPU 0"].state == "missing"
+    assert "no compiler makes sm_87 code" in (available.missing(library=library) or "")
+    assert "shows 1 GPUs, needed is number 3" in (available.missing(3, library) or "")
+    able = compiler.Nvrtc("NVRTC", "13.0", (75, 87), "")
+    monkeypatch.setattr(compiler, "_compilers", lambda: iter([able]))
+    found = parts(doctor.examine(tmp_path, library))
+    assert found["kernels, GPU 0"].found == "NVRTC 13.0 compiles them for sm_87 at the first start"
+    assert found["backend auto"].state == "ok" and found["backend auto"].found.startswith("cuda: ")
+    assert available.missing(library=library) is None
+
+
+@pytest.mark.parametrize("defines", [{}, {"CONTEXT": 2}])  # an old driver; CUDA_ERROR_OUT_OF_MEMORY
+def test_free_memory_that_cannot_be_asked_is_left_out(pretend, tmp_path, defines):
+    found = parts(doctor.examine(tmp_path, pretend(**defines)))
+    assert found["GPU 0"].found == "Orin, compute capability 8.7, integrated, 8192 MiB"
+
+
+def test_a_gpu_without_pycuda(pretend, monkeypatch):
+    monkeypatch.setattr(available, "find_spec", lambda name: None)
+    assert available.missing(library=pretend()) == (
+        "the package pycuda is not installed; pip install 'spcnet[cuda]'"
+    )
+
+
+@pytest.fixture
+def jetson(tmp_path):
+    """The files of a Jetson Orin Nano."""
+    files = {
+        "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
+        "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+        "usr/sbin/nvpmodel": "#!/bin/sh\necho 'NV Power Mode: 15W'\necho 0\n",
+        **{f"sys/devices/system/cpu/cpu{i}/cpufreq/scaling_governor": "schedutil\n" for i in range(6)},
+    }
+    for name, text in files.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "root/usr/sbin/nvpmodel").chmod(0o755)
+    return tmp_path / "root"
+
+
+def test_a_jetson(jetson):
+    found = parts(doctor.examine(jetson, ABSENT))
+    assert found["Jetson"].found == "NVIDIA Jetson Orin Nano Developer Kit, L4T 36.4.3 (JetPack 6)"
+    assert found["power mode"][1:3] == ("note", "15W") and "nvpmodel -m" in found["power mode"].advice
+    assert found["CPU governor"][1:3] == ("note", "schedutil on 6 cores")
+
+
+def test_a_jetson_at_full_power(jetson):
+    (jetson / "usr/sbin/nvpmodel").write_text("#!/bin/sh\necho 'NV Power Mode: MAXN_SUPER'\necho 2\n")
+    for path in jetson.glob("sys/devices/system/cpu/*/cpufreq/scaling_governor"):
+        path.write_text("performance\n")
+    found = parts(doctor.examine(jetson, ABSENT))
+    assert found["power mode"].state == found["CPU governor"].state == "ok"
+
+
+def test_a_jetson_seen_from_a_container(jetson):
+    (jetson / "etc/nv_tegra_release").unlink()
+    (jetson / "usr/sbin/nvpmodel").unlink()
+    found = parts(doctor.examine(jetson, ABSENT))
+    assert found["Jetson"].state == "note" and "unknown release" in found["Jetson"].found
+    assert found["power mode"].found == "nvpmodel does not tell"
+    (jetson / "proc/device-tree/model").write_text("Raspberry Pi 5 Model B\0")
+    assert "Jetson" not in parts(doctor.examine(jetson, ABSENT))
