@@ -191,6 +191,8 @@ def _free_memory(index: int, library: str) -> int | None:
 
 
 def _pycuda(driver: Driver | None) -> Finding:
+    from spcnet.runtime.cuda.available import import_pycuda
+
     found = _version("pycuda")
     if found is None:
         return Finding(
@@ -199,11 +201,9 @@ def _pycuda(driver: Driver | None) -> Finding:
     if driver is None or driver.failure:
         advice = "it imports only with a driver"
         return Finding("pycuda", "note", f"{found}, installed, but no driver that runs", advice)
-    try:
-        import pycuda.driver  # noqa: F401
-    except Exception as error:
+    if reason := import_pycuda():
         advice = "build it again: pip install --force-reinstall --no-binary pycuda pycuda"
-        return Finding("pycuda", "missing", f"{found}, does not import: {error}", advice)
+        return Finding("pycuda", "missing", f"{found}, does not import: {reason}", advice)
     return Finding("pycuda", "ok", found)
 
 

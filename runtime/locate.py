@@ -26,8 +26,9 @@ class Peak(NamedTuple):
 def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
     """The peak of responses (S, N, N) float32, jointly over scale and position.
 
-    Each axis is refined by the parabola through the maximum and its neighbours: positions wrap around,
-    the first and the last scale have no outer neighbour and stay.
+    Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around; the
+    first and the last scale take the parabola of the scale next to them, as far as they themselves, so that
+    the refined scale is continuous where two scales are equally good.
     """
     scales, n = responses.shape[0], responses.shape[-1]
     exponents = np.asarray(scale_exponents(scales))
@@ -38,8 +39,7 @@ def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
     top = float(response[row, column])
     d_row = _parabola(float(response[row - 1, column]), top, float(response[(row + 1) % n, column]))
     d_column = _parabola(float(response[row, column - 1]), top, float(response[row, (column + 1) % n]))
-    inner = 0 < s < scales - 1
-    d_scale = _parabola(float(maxima[s - 1]), float(maxima[s]), float(maxima[s + 1])) if inner else 0.0
+    d_scale = _scale_offset(maxima, s) if scales > 1 else 0.0
     return Peak(
         scale=float(exponents[s]) + d_scale,
         row=_signed(row, n) + d_row,
@@ -47,6 +47,19 @@ def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
         score=top,
         psr=_peak_to_sidelobe(response, row, column, config.sigma),
     )
+
+
+def _scale_offset(maxima: NDArray[np.float64], s: int) -> float:
+    """How far the refined scale lies from the best one, s, within -0.5 ... 0.5 and the scales searched."""
+    last = len(maxima) - 1
+    middle = min(max(s, 1), last - 1)
+    before, top, after = (float(value) for value in maxima[middle - 1 : middle + 2])
+    if s == middle:
+        return _parabola(before, top, after)
+    if 2 * top - before - after <= 0:
+        return 0.0  # no peak beside the last scale: it is the best guess
+    inward = middle - s  # 1 at the first scale, -1 at the last
+    return inward * min(max(1 + inward * _parabola(before, top, after), 0.0), 0.5)
 
 
 def _signed(index: int, n: int) -> int:

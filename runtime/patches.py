@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,39 +17,73 @@ def cut(
     state: State,
     config: TrackerConfig,
     scale: float,
-    out: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
-    """One patch around the target, resampled to N x N.
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """One patch around the target, resampled to N x N: (N, N, 3) float32 grey levels, written to out if given.
 
     frame is (H, W, 3) uint8 BGR; the patch covers (1 + padding) x scale times the target's width and
-    height. Bilinear, rounded to grey levels; outside the frame the border pixel repeats. Returns
-    (N, N, 3) uint8, written to out when it is given.
+    height. Bilinear; outside the frame the border pixel repeats. The result is not rounded: a target that
+    moves by 1e-5 pixel would flip some of its grey levels, and the estimate of the scale, which rests on small
+    differences, would carry that from frame to frame and tell two processors' boxes apart within ten frames.
     """
+    x = _samples(state.cx, state.w, config, scale)
+    y = _samples(state.cy, state.h, config, scale)
+    left, right = _span(x, frame.shape[1])
+    top, bottom = _span(y, frame.shape[0])
+    region = frame[top:bottom, left:right]
     n = config.patch_size
-    step_x = state.w * (1 + config.padding) * scale / n
-    step_y = state.h * (1 + config.padding) * scale / n
-    # Patch pixel j samples the frame at cx + (j - (N-1)/2) * step.
-    to_frame = np.array(
-        [
-            [step_x, 0.0, state.cx - (n - 1) / 2 * step_x],
-            [0.0, step_y, state.cy - (n - 1) / 2 * step_y],
-        ]
+    if region.shape[0] * region.shape[1] > _LARGEST_REGION * n * n:
+        return _cut_sparsely(frame, x, y, out)
+    columns, rows = np.empty((2, n, n), np.float32)
+    columns[:] = x - left  # exact: both are float32, the whole number is near
+    rows[:] = (y - top)[:, None]
+    # Unlike warpAffine, whose coordinates depend on the width of the processor's vectors, remap takes them as
+    # given, so that the CUDA kernel cuts the same patch to the bit.
+    patch = cv2.remap(
+        region.astype(np.float32), columns, rows, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE
     )
-    patch = cv2.warpAffine(
-        frame,
-        to_frame,
-        (n, n),
-        dst=out,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(patch, np.uint8)
+    return np.asarray(patch, np.float32)
+
+
+_LARGEST_REGION = 16  # pixels of the frame a pixel of the patch: beyond, only the pixels that count are converted
+
+
+def _samples(center: float, side: float, config: TrackerConfig, scale: float) -> NDArray[np.float32]:
+    """Frame coordinates (N,) of the patch's pixels along one axis: pixel j at center + (j - (N-1)/2) * step."""
+    n = config.patch_size
+    step = side * ((1 + config.padding) * scale) / n
+    return ((center - 0.5 * (n - 1) * step) + np.arange(n) * step).astype(np.float32)
+
+
+def _span(samples: NDArray[np.float32], size: int) -> tuple[int, int]:
+    """The pixels of an axis of the frame that the samples lie between; at least one."""
+    first = min(max(math.floor(samples[0]), 0), size - 1)
+    return first, max(min(math.floor(samples[-1]) + 2, size), first + 1)
+
+
+def _cut_sparsely(
+    frame: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """cut, from the four neighbours of each sample alone."""
+    left, top = np.floor(x), np.floor(y)
+
+    def neighbours(down: int, right: int) -> NDArray[np.float32]:
+        columns, rows = np.empty((2, len(y), len(x)), np.float32)
+        columns[:] = np.clip(left + right, 0, frame.shape[1] - 1)
+        rows[:] = np.clip(top + down, 0, frame.shape[0] - 1)[:, None]
+        return cv2.remap(frame, columns, rows, cv2.INTER_NEAREST).astype(np.float32)
+
+    u, v = (x - left)[None, :, None], (y - top)[:, None, None]
+    upper, lower = neighbours(0, 0), neighbours(1, 0)
+    upper += u * (neighbours(0, 1) - upper)
+    lower += u * (neighbours(1, 1) - lower)
+    return np.add(upper, v * (lower - upper), out=out)
 
 
 def normalize(
-    patches: NDArray[np.uint8], config: TrackerConfig, out: NDArray[np.float32] | None = None
+    patches: NDArray[np.float32], config: TrackerConfig, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """(..., N, N, 3) uint8 to the network's input (..., 3, N, N) float32: grey levels minus pixel_mean."""
+    """(..., N, N, 3) grey levels to the network's input (..., 3, N, N) float32: grey levels minus pixel_mean."""
     mean = np.asarray(config.pixel_mean, np.float32)[:, None, None]
     return np.subtract(np.moveaxis(patches, -1, -3), mean, out=out, dtype=np.float32)
 
@@ -63,7 +99,7 @@ def pyramid(
     n = config.patch_size
     if out is None:
         out = np.empty((scales, 3, n, n), np.float32)
-    grey = np.empty((n, n, 3), np.uint8)
+    grey = np.empty((n, n, 3), np.float32)
     for patch, s in zip(out, scale_exponents(scales), strict=True):
         normalize(cut(frame, state, config, config.scale_step**s, grey), config, patch)
     return out

@@ -1,7 +1,7 @@
 """The one table of tolerances: what is compared -> (absolute, relative), with its reason."""
 
-# Bilinear sampling in OpenCV rounds to grey levels: half a level, and float32 weights on top.
-PATCH = 0.51
+# Grey levels of a bilinear sample: its float32 coordinate is off by 2**-17 below 128 px, times 255 levels a pixel.
+PATCH = 4e-3
 # float32 against float64 over sums of up to 125 x 125 terms, relative to the largest value.
 SPECTRUM = 2e-6
 # The band leaves out what is below BAND_FLOOR of the label's spectrum; the filter undoes some of it.

@@ -23,6 +23,7 @@ from spcnet.runtime.geometry import State, scale_exponents
 from spcnet.training.tracks import Track, read_got10k, read_stills
 
 Image = NDArray[np.uint8]
+Pyramid = NDArray[np.float32]  # (S, N, N, 3) grey levels
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,13 @@ class Pairs(Dataset[Sample]):
         cells = self.tracker.patch_size / (1 + self.tracker.padding) / factor
         return state, np.array([scale, row * cells, column * cells])
 
-    def _cut(self, image: Image, state: State, scales: int) -> Image:
+    def _cut(self, image: Image, state: State, scales: int) -> Pyramid:
         step = self.tracker.scale_step
         return np.stack([patches.cut(image, state, self.tracker, step**s) for s in scale_exponents(scales)])
 
     def _augment(
-        self, template: Image, search: Image, shift: NDArray[np.float64], rng: np.random.Generator
-    ) -> tuple[Image, Image, NDArray[np.float64]]:
+        self, template: Pyramid, search: Pyramid, shift: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[Pyramid, Pyramid, NDArray[np.float64]]:
         data = self.data
         if rng.random() < data.flip:
             template, search = template[:, :, ::-1], search[:, :, ::-1]
@@ -171,22 +172,20 @@ def _read(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _grey(pyramid: Image) -> Image:
+def _grey(pyramid: Pyramid) -> Pyramid:
     flat = np.ascontiguousarray(pyramid).reshape(-1, pyramid.shape[2], 3)
     grey = cv2.cvtColor(cv2.cvtColor(flat, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    return np.asarray(grey, np.uint8).reshape(pyramid.shape)
+    return np.asarray(grey, np.float32).reshape(pyramid.shape)
 
 
-def _jitter(pyramid: Image, strength: float, rng: np.random.Generator) -> Image:
+def _jitter(pyramid: Pyramid, strength: float, rng: np.random.Generator) -> Pyramid:
     """Gain and offset, mostly common to the channels, as exposure and white balance change them."""
     gain = 1 + strength * (rng.normal() + 0.3 * rng.normal(size=3))
     offset = 64 * strength * (rng.normal() + 0.3 * rng.normal(size=3))
-    table = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
-    flat = np.ascontiguousarray(pyramid).reshape(-1, pyramid.shape[2], 3)
-    return np.asarray(cv2.LUT(flat, table[None]), np.uint8).reshape(pyramid.shape)
+    return np.clip(pyramid * gain.astype(np.float32) + offset.astype(np.float32), 0, 255)
 
 
-def _motion_blur(pyramid: Image, rng: np.random.Generator) -> Image:
+def _motion_blur(pyramid: Pyramid, rng: np.random.Generator) -> Pyramid:
     length = int(rng.integers(3, 12))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, np.pi)

@@ -100,6 +100,15 @@ def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KER
     return None
 
 
+def import_pycuda() -> str:
+    """Why pycuda.driver does not import; empty when it does. Only where there is a driver."""
+    try:
+        import pycuda.driver  # noqa: F401
+    except Exception as error:  # also kinds of the loader's own
+        return str(error)
+    return ""
+
+
 def _ask_gpu(cuda: ctypes.CDLL, index: int) -> Gpu:
     device, memory = ctypes.c_int(), ctypes.c_size_t()
     name = ctypes.create_string_buffer(256)

@@ -229,6 +229,9 @@ template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
 }
 template <class T> T atomicAdd(T* p, T value) { return std::atomic_ref<T>(*p).fetch_add(value); }
 static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }
+static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+static inline double __dmul_rn(double a, double b) { volatile double product = a * b; return product; }
+static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline unsigned __brev(unsigned x) {
     unsigned reversed = 0;
     for (int i = 0; i < 32; i++) reversed |= (x >> i & 1u) << (31 - i);

@@ -37,12 +37,23 @@ def test_a_shifted_bump_is_found_between_the_samples(n, scale, row, column):
     assert peak.score <= 0.8 * 1.0001
 
 
-def test_the_outer_scales_are_not_refined():
+def test_an_outer_scale_is_refined_inwards_only():
     config = TrackerConfig(patch_size=33)
     assert find_peak(bumps(config, 1.3, 0, 0), config).scale == 1.0
     assert find_peak(bumps(config, -1.3, 0, 0), config).scale == -1.0
+    # Of a Gaussian the parabola sees too much beyond the last three samples' middle, up to the last scale.
+    assert 0.6 < find_peak(bumps(config, 0.6, 0, 0), config).scale < 0.8
+    assert -0.8 < find_peak(bumps(config, -0.6, 0, 0), config).scale < -0.6
     one = TrackerConfig(patch_size=33, scales=1)
     assert find_peak(bumps(one, 0, 0, 0), one).scale == 0.0
+
+
+@given(st.floats(-2.5, 2.5), st.sampled_from([3, 5]))
+def test_the_scale_is_continuous(scale, scales):
+    """Also where two scales are equally good: a rounding error must not decide over half a step."""
+    config = TrackerConfig(patch_size=17, scales=scales)
+    below, above = (find_peak(bumps(config, s, 0, 0), config).scale for s in (scale - 1e-4, scale + 1e-4))
+    assert abs(above - below) < 0.01
 
 
 def test_the_penalty_decides_close_calls():

@@ -40,6 +40,16 @@ def test_a_patch_is_the_bilinear_sample_of_its_definition(rng, n, state):
     np.testing.assert_allclose(cut(frame, state, config, 1.02), expected, rtol=0, atol=tolerances.PATCH)
 
 
+@pytest.mark.parametrize("state", [State(410.3, 300.1, 250.0, 220.0), State(20.0, 590.0, 700.0, 500.0)])
+def test_a_patch_of_a_large_target_is_the_same_sample(rng, state):
+    frame = rng.integers(0, 256, (600, 800, 3), np.uint8)
+    config = TrackerConfig(patch_size=64)
+    expected = bilinear(frame, state, config, 1.0)
+    found = cut(frame, state, config, 1.0, np.empty((64, 64, 3), np.float32))
+    # coordinates up to 1000 px, rounded to float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=16 * tolerances.PATCH)
+
+
 def test_frames_of_one_pixel_row_or_column_are_cut(rng):
     for shape in ((1, 1, 3), (1, 40, 3), (40, 1, 3)):
         frame = rng.integers(0, 256, shape, np.uint8)
@@ -56,14 +66,14 @@ def test_the_pyramid_is_the_normalised_patches_smallest_first(rng):
     out = np.full((3, 3, 33, 33), np.nan, np.float32)
     assert pyramid(frame, state, config, 3, out) is out
     for patch, scale in zip(out, (1 / 1.02, 1, 1.02), strict=True):
-        grey = cut(frame, state, config, scale).astype(np.float32) - np.float32(config.pixel_mean)
+        grey = cut(frame, state, config, scale) - np.float32(config.pixel_mean)
         np.testing.assert_array_equal(patch, grey.transpose(2, 0, 1))
     np.testing.assert_array_equal(pyramid(frame, state, config, 3), out)
 
 
 def test_normalize_takes_any_number_of_leading_axes(rng):
     config = TrackerConfig(patch_size=8)
-    patches = rng.integers(0, 256, (2, 3, 8, 8, 3), np.uint8)
+    patches = rng.uniform(0, 255, (2, 3, 8, 8, 3)).astype(np.float32)
     out = normalize(patches, config)
     assert out.shape == (2, 3, 3, 8, 8) and out.dtype == np.float32
     np.testing.assert_array_equal(out[1, 2, 0], patches[1, 2, :, :, 0] - np.float32(104))

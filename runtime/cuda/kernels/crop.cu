@@ -1,5 +1,4 @@
-// Frame to the patch pyramid of all targets: bilinear, rounded to grey levels, the border pixel repeats, minus
-// the pixel mean: what runtime/patches.py does. One thread a pixel; the frame is read through the L2 cache, the
+// Frame to the patch pyramid of all targets: bilinear, the border pixel repeats, minus the pixel mean: what runtime/patches.py does, to the bit. One thread a pixel; the frame is read through the L2 cache, the
 // patches are written coalesced.
 #include "common.cuh"
 
@@ -28,29 +27,25 @@ __device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
 extern "C" __global__ void crop(
     const Frame* frame_pointer, const Target* targets, const int* slots, const double* factors, float* patches,
     int scales, int size, float mean_b, float mean_g, float mean_r) {
-    __shared__ int origin[2];
-    __shared__ float fraction[2], step[2];
+    __shared__ double first[2], step[2];
     int patch = blockIdx.z;
     if (threadIdx.x == 0 && threadIdx.y < 2) { // axis 0: x, 1: y
         const Target& target = targets[slots[patch / scales]];
         double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.cy : target.cx;
-        double cell = side * factors[patch % scales] / size;
-        double first = center - 0.5 * (size - 1) * cell;
-        // Whole and fractional part apart: float32 would lose the fraction far from the frame's origin.
-        origin[threadIdx.y] = (int)floor(first);
-        fraction[threadIdx.y] = (float)(first - floor(first));
-        step[threadIdx.y] = (float)cell;
+        double cell = __dmul_rn(side, factors[patch % scales]) / size;
+        first[threadIdx.y] = __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell));
+        step[threadIdx.y] = cell;
     }
     __syncthreads();
     int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
     if (column >= size || row >= size) return;
     const Frame frame = *frame_pointer;
-    float x = fraction[0] + column * step[0], y = fraction[1] + row * step[1];
+    // float64 and no contraction, as on the host, so that the patches are the same to the bit.
+    float x = (float)__dadd_rn(first[0], __dmul_rn(column, step[0]));
+    float y = (float)__dadd_rn(first[1], __dmul_rn(row, step[1]));
     float left = floorf(x), top = floorf(y);
-    int x0 = min(max(origin[0] + (int)left, 0), frame.width - 1);
-    int x1 = min(max(origin[0] + (int)left + 1, 0), frame.width - 1);
-    int y0 = min(max(origin[1] + (int)top, 0), frame.height - 1);
-    int y1 = min(max(origin[1] + (int)top + 1, 0), frame.height - 1);
+    int x0 = min(max((int)left, 0), frame.width - 1), x1 = min(max((int)left + 1, 0), frame.width - 1);
+    int y0 = min(max((int)top, 0), frame.height - 1), y1 = min(max((int)top + 1, 0), frame.height - 1);
     float corner[4][3];
     fetch(frame, x0, y0, corner[0]);
     fetch(frame, x1, y0, corner[1]);
@@ -59,8 +54,8 @@ extern "C" __global__ void crop(
     float mean[3] = {mean_b, mean_g, mean_r};
     float* out = patches + ((size_t)patch * 3 * size + row) * size + column;
     for (int c = 0; c < 3; c++) {
-        float upper = corner[0][c] + (x - left) * (corner[1][c] - corner[0][c]);
-        float lower = corner[2][c] + (x - left) * (corner[3][c] - corner[2][c]);
-        out[(size_t)c * size * size] = rintf(upper + (y - top) * (lower - upper)) - mean[c];
+        float upper = __fmaf_rn(x - left, corner[1][c] - corner[0][c], corner[0][c]);
+        float lower = __fmaf_rn(x - left, corner[3][c] - corner[2][c], corner[2][c]);
+        out[(size_t)c * size * size] = __fmaf_rn(y - top, lower - upper, upper) - mean[c];
     }
 }

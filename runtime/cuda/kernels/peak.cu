@@ -100,11 +100,16 @@ extern "C" __global__ void __launch_bounds__(128) peak(
         response[row * size + (column + size - 1) % size], top.best, response[row * size + (column + 1) % size]);
     int middle = (scales - 1) / 2, exponent = chosen - middle;
     double d_scale = 0;
-    if (chosen > 0 && chosen < scales - 1) {
+    if (scales > 1) { // the first and the last scale take the parabola of the scale next to them
+        int center = min(max(chosen, 1), scales - 2), inward = center - chosen;
         double value[3];
         for (int i = -1; i <= 1; i++)
-            value[i + 1] = best[chosen + i].best * pow(search.scale_penalty, fabs((double)(exponent + i)));
-        d_scale = parabola(value[0], value[1], value[2]);
+            value[i + 1] = best[center + i].best * pow(search.scale_penalty, fabs((double)(center - middle + i)));
+        double offset = parabola(value[0], value[1], value[2]);
+        if (!inward)
+            d_scale = offset;
+        else if (2 * value[1] - value[0] - value[2] > 0)
+            d_scale = inward * clamped(1 + inward * offset, 0.0, 0.5);
     }
 
     Target& target = targets[slots[blockIdx.x]];
