@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ def cases() -> list[Case]:
     return [Case(*values) for values in itertools.product(SIZES, SCALES, CHANNELS, TARGETS)]
 
 
+@final
 class Memory:
     """Device memory for the arrays of one check, given back at the end."""
 
@@ -242,7 +243,7 @@ def _learn(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Genera
     num = _complex(rng, 4, case.channels, launcher.band, launcher.rows)
     den = rng.uniform(50, 100, (4, launcher.band, launcher.rows)).astype(np.float32)
     targets = _targets(rng)
-    targets["rate"] = np.float32([0.0, 0.25, 0.5, 1.0])  # slot 0 does not learn, slot 3 starts anew
+    targets["rate"] = [0.0, 0.25, 0.5, 1.0]  # slot 0 does not learn, slot 3 starts anew
     num[3], den[3] = np.nan, np.nan  # what a new slot holds
     xf = _columns(launcher, half)
     amplitudes = dcf.scale_amplitudes(config, case.scales)
@@ -302,9 +303,7 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
         peak = locate.find_peak(responses[i], config)
         cx, cy, w, h, first_w, first_h, *_ = (float(v) for v in targets[slot])
         first = State(cx, cy, first_w, first_h)
-        state = move(
-            State(cx, cy, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config
-        )
+        state = move(State(cx, cy, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
         expected[i] = (*state, peak.score, peak.psr)
     addresses = memory.put(responses), memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
@@ -316,7 +315,8 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     if not all((states[name][slots] == found[name]).all() for name in ("cx", "cy", "w", "h")):
         return float("nan")
     names = MEASUREMENT.names or ()
-    return float(np.max([np.abs(found[n] - expected[n]) / np.maximum(np.abs(expected[n]), 1) for n in names]))
+    errors = [np.abs(found[n] - expected[n]) / np.maximum(np.abs(expected[n]), 1) for n in names]
+    return float(np.max(errors))
 
 
 def _crop(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:

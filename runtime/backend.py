@@ -24,7 +24,6 @@ from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
 
-
 _log = logging.getLogger("spcnet")
 
 PENDING = 2  # updates that may be submitted and not yet collected

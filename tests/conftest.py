@@ -14,6 +14,7 @@ from spcnet.runtime import TrackerConfig
 from spcnet.training import checkpoint
 from spcnet.training.network import Backbone
 
+KERNEL_ERRORS = pytest.StashKey[list]()
 TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
 
 
@@ -53,3 +54,27 @@ def tiny_checkpoint(make_checkpoint):
 def tiny_model(tiny_checkpoint, tmp_path_factory):
     """The path of a model with an untrained backbone: enough to track the synthetic target."""
     return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "tiny.onnx").path
+
+
+@pytest.fixture(scope="session")
+def kernel_errors(request):
+    """Errors of the CUDA kernels, for the table at the end of the run."""
+    return request.config.stash.setdefault(KERNEL_ERRORS, [])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    errors = config.stash.get(KERNEL_ERRORS, [])
+    if not errors:
+        return
+    worst: dict[tuple[str, int], float] = {}
+    for error in errors:
+        key = error.kernel, error.case.size
+        worst[key] = max(worst.get(key, 0.0), error.error)
+    sizes = sorted({size for _, size in worst})
+    write = terminalreporter.write_line
+    terminalreporter.section("CUDA kernels against float64 NumPy: largest error over S, C and T")
+    write(f"{'kernel':18} {'tolerance':>9} " + " ".join(f"{f'N={size}':>8}" for size in sizes))
+    for kernel in dict.fromkeys(error.kernel for error in errors):
+        tolerance = next(e.tolerance for e in errors if e.kernel == kernel)
+        values = (f"{worst[kernel, n]:8.1e}" if (kernel, n) in worst else " " * 8 for n in sizes)
+        write(f"{kernel:18} {tolerance:9.1e} " + " ".join(values))

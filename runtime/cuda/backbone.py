@@ -7,7 +7,7 @@ on the device's memory; a TensorRT engine is in engine.py.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -67,12 +67,14 @@ class ConvBackbone:
         self.name = "our kernels, " + ("FP16" if half else "FP32")
         self._device, self._half, self._channels, self._alpha = device, half, channels, weights.alpha
         self._padded = 8 * ceil_div(channels, 8)
-        arrays = {"bias1": weights.biases[0], "bias2": weights.biases[1]}
+        arrays: dict[str, NDArray[Any]] = {"bias1": weights.biases[0], "bias2": weights.biases[1]}
         for index, weight in enumerate(weights.weights, 1):
             arrays[f"weight{index}"] = self._tapped(weight)
         if half:
             taps = np.zeros((9, self._padded, self._padded), np.float16)
-            taps[:, :channels, :channels] = weights.weights[1].reshape(channels, channels, 9).transpose(2, 0, 1)
+            taps[:, :channels, :channels] = (
+                weights.weights[1].reshape(channels, channels, 9).transpose(2, 0, 1)
+            )
             arrays["taps"] = taps
         self._constants = Arrays(device, arrays)
         self._conv = device.kernel("conv", "PPPPPiiif")
@@ -138,7 +140,9 @@ class OrtBackbone:
     capturable = False  # ONNX Runtime may allocate and synchronise inside
     max_images = 4096
 
-    def __init__(self, session: ort.InferenceSession, channels: int, memory: str = "cuda", index: int = 0) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, channels: int, memory: str = "cuda", index: int = 0
+    ) -> None:
         self.name = f"ONNX Runtime, {session.get_providers()[0]}"
         self._session, self._channels, self._memory, self._index = session, channels, memory, index
         self._binding = session.io_binding()
@@ -164,11 +168,16 @@ def open_ort_session(path: Path, stream: int, index: int = 0) -> ort.InferenceSe
     """The model on the CUDA execution provider and on this stream. Raises RuntimeError where it is not used."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    cuda = ("CUDAExecutionProvider", {"device_id": str(index), "user_compute_stream": str(stream), "use_tf32": "0"})
+    cuda = (
+        "CUDAExecutionProvider",
+        {"device_id": str(index), "user_compute_stream": str(stream), "use_tf32": "0"},
+    )
     advice = "pip install onnxruntime-gpu instead of onnxruntime, or use backbone='kernels'"
     if cuda[0] not in ort.get_available_providers():
         raise RuntimeError(f"this ONNX Runtime {ort.__version__} has no {cuda[0]}; {advice}")
     session = ort.InferenceSession(str(path), options, providers=[cuda])
     if session.get_providers()[0] != cuda[0]:  # listed, but its libraries do not load
-        raise RuntimeError(f"ONNX Runtime fell back to {session.get_providers()[0]}: {cuda[0]} does not load; {advice}")
+        raise RuntimeError(
+            f"ONNX Runtime fell back to {session.get_providers()[0]}: {cuda[0]} does not load; {advice}"
+        )
     return session

@@ -21,9 +21,9 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.device import Device, Graph, HostBuffer
-from spcnet.runtime.cuda.frames import DeviceFrame, Picture, Upload
+from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, TILE_BYTES, Launcher
-from spcnet.runtime.frame import check_format
+from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
 
 _log = logging.getLogger("spcnet")
@@ -51,6 +51,7 @@ class CudaBackend:
         stream: int | None = None,
         graphs: bool = True,
     ) -> None:
+        self._closed = True  # until all of it stands
         self.config = config
         self.timings: dict[str, float] = {}
         self._device, self._backbone = device, backbone
@@ -72,12 +73,12 @@ class CudaBackend:
         self._pending: deque[tuple[int, int]] = deque()  # place and number of targets
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
-        self._closed = False
         with device.activate():
             self._launcher = Launcher(device, config)
             self._upload = Upload(device)
             self._slots = _SlotMemory(device, self._launcher)
             self._work = _WorkMemory(device, self._launcher)
+        self._closed = False
 
     def accept(self, frame: Any) -> tuple[Picture | DeviceFrame, tuple[int, int]]:
         checked = frames.accept(frame, self._pixel_format, self._device.stream)
@@ -132,6 +133,10 @@ class CudaBackend:
             for part in (self._work, self._slots, self._upload, self._launcher, self._backbone):
                 part.close()
         self._device.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # a tracker that was dropped without close()
+            self.close()
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[None]:
@@ -226,9 +231,7 @@ class CudaBackend:
         launcher.transform(work.features, work.half, images * self.config.channels)
         launcher.respond(work.half, memory.num, memory.den, slots, work.spectra, count)
         launcher.invert(work.spectra, work.responses, work.tiles, images)
-        launcher.peak(
-            work.responses, work.tiles, frame, slots, memory.targets, results, count, update=update
-        )
+        launcher.peak(work.responses, work.tiles, frame, slots, memory.targets, results, count, update=update)
 
     def _learn(self, frame: int, slots: int, count: int, rate: float | None) -> None:
         work, memory, launcher = self._work, self._slots, self._launcher

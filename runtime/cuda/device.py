@@ -6,6 +6,7 @@ runs the same kernels on the host. An address is a plain integer. Nothing here i
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
@@ -42,8 +43,11 @@ class Device(Protocol):
     name: str
     compute_capability: tuple[int, int]
     integrated: bool  # the GPU shares the host's memory
-    stream: int  # handle of the stream
     launches: int  # kernels enqueued so far, by themselves or in graphs
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream."""
 
     def activate(self) -> AbstractContextManager[None]:
         """Make the device current in the calling thread."""
@@ -79,7 +83,7 @@ class Device(Protocol):
         """A kernel by name; signature has a letter an argument: P address, i int32, f float32."""
 
     def capture(self, work: Callable[[], None]) -> Graph | None:
-        """Record what work enqueues; None, with a warning, where the driver cannot."""
+        """Record what work enqueues; None, with a warning, where the driver or something inside cannot."""
 
     def mark(self, event: int) -> None:
         """Note the present end of the stream as event 0 or 1."""
@@ -135,6 +139,4 @@ def grid(*sizes: int) -> tuple[int, int, int]:
 
 def pack(signature: str, arguments: Sequence[float]) -> bytes:
     """Arguments as a kernel reads them: each aligned to its own size."""
-    import struct
-
     return struct.pack("@" + signature, *arguments)

@@ -64,7 +64,9 @@ def _device_frame(
 ) -> DeviceFrame:
     layout, height, width = check_shape(shape, pixel_format)
     if layout.pixel == 0:
-        raise ValueError(f"frame has shape {shape} on the device; give (H, W, 3) or (H, W, 4) there, not grey")
+        raise ValueError(
+            f"frame has shape {shape} on the device; give (H, W, 3) or (H, W, 4) there, not grey"
+        )
     inner = (layout.pixel, 1) if len(shape) == 3 else (1,)
     pitch = shape[1] * layout.pixel
     if strides is not None:
@@ -128,7 +130,9 @@ class Upload:
 
     def _grow(self, place: int, size: int) -> None:
         if self._size[place]:
-            _log.info("a frame of %d bytes is larger than the %d reserved: reserved anew", size, self._size[place])
+            _log.info(
+                "a frame of %d bytes is larger than the %d reserved: reserved anew", size, self._size[place]
+            )
         staging = self._device.allocate_host(size)
         try:
             memory = 0 if self._device.integrated else self._device.allocate(size)

@@ -8,8 +8,10 @@ den (slots, K, R) float32. A target's state is a row of STATE (slots,), its meas
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
@@ -35,7 +37,9 @@ class Launcher:
     def __init__(self, device: Device, config: TrackerConfig, dft: str | None = None) -> None:
         n = config.patch_size
         if n > MAX_SIZE:
-            raise ValueError(f"patch_size is {n}; the CUDA kernels take at most {MAX_SIZE}: use backend='cpu'")
+            raise ValueError(
+                f"patch_size is {n}; the CUDA kernels take at most {MAX_SIZE}: use backend='cpu'"
+            )
         self.dft = dft or ("fft" if n in FFT_SIZES else "dft")
         if self.dft == "fft" and n not in FFT_SIZES:
             raise ValueError(f"patch_size is {n}; the FFT kernels take {FFT_SIZES}: use 'dft'")
@@ -60,13 +64,13 @@ class Launcher:
         self._invert = device.kernel("invert", "PPPPPiii")
         self._peak = device.kernel("peak", "PPPPPPP")
 
-    def _arrays(self, config: TrackerConfig) -> dict[str, np.ndarray]:
+    def _arrays(self, config: TrackerConfig) -> dict[str, NDArray[Any]]:
         rows, columns = dcf.dft_matrices(config)
         inverse_rows, inverse_columns = dcf.inverse_matrices(config)
         positive = rows[self.center :]
         index = np.arange(config.patch_size)
         step = np.float64(config.scale_step)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "matrix": rows.T.astype(np.complex64),  # (N, R)
             "columns": columns.astype(np.complex64),  # (N, K)
             "basis": np.stack([positive.real.T, -positive.imag.T], -1).astype(np.float32),  # (N, F, 2)
@@ -165,7 +169,16 @@ class Launcher:
         )
 
     def peak(
-        self, responses: int, tiles: int, frame: int, slots: int, targets: int, results: int, count: int, *, update: bool
+        self,
+        responses: int,
+        tiles: int,
+        frame: int,
+        slots: int,
+        targets: int,
+        results: int,
+        count: int,
+        *,
+        update: bool,
     ) -> None:
         """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
 

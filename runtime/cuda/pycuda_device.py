@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +20,12 @@ _log = logging.getLogger("spcnet")
 _NON_BLOCKING = 1  # stream flag: no hidden order with the default stream, which would break captures
 
 
+@functools.cache
+def _primary_context(index: int) -> Any:
+    """One object a GPU, kept for the life of the process: pycuda ties what it frees to the very object."""
+    return cuda.Device(index).retain_primary_context()
+
+
 class PycudaDevice:
     """See Device. The context is the primary one, which TensorRT, PyTorch and CuPy use, too."""
 
@@ -30,12 +36,14 @@ class PycudaDevice:
         self.compute_capability = gpu.compute_capability()
         self.integrated = bool(gpu.get_attribute(cuda.device_attribute.INTEGRATED))
         self.launches = 0
-        self._context = gpu.retain_primary_context()
-        self._thread = threading.get_ident()
+        self._context = _primary_context(index)
         self._driver = Driver()
         self._allocations: dict[int, Any] = {}
         self._host: dict[int, Any] = {}
-        self._module = self._stream = self._copies = None
+        self._module: Any = None
+        self._stream: Any = None
+        self._copies: Any = None
+        self._uploaded: Any = None
         self._events: list[Any] = []
         self._functions: dict[str, Any] = {}
         try:
@@ -130,22 +138,23 @@ class PycudaDevice:
             if error.status in UNSUPPORTED:
                 return None
             raise
+        refused: Exception | None = None
         try:
             work()
-        except BaseException:
-            with contextlib.suppress(DriverError):
-                self._driver.destroy(self._driver.end_capture(stream))
-            raise
+        except (cuda.Error, RuntimeError) as error:  # something inside cannot be recorded
+            refused = error
         finally:
             launches, self.launches = self.launches - before, before
         try:
             graph = self._driver.end_capture(stream)
             try:
+                if refused:
+                    raise refused
                 executable = self._driver.instantiate(graph)
             finally:
                 self._driver.destroy(graph)
-        except DriverError as error:  # something inside cannot be captured
-            _log.warning("%s", error)
+        except (cuda.Error, RuntimeError) as error:
+            _log.warning("%s", refused or error)
             return None
         return PycudaGraph(self, self._driver, executable, stream, launches)
 
@@ -169,9 +178,7 @@ class PycudaDevice:
 
     def abandon(self) -> None:
         """Close, and free what was not given back: for an opening that failed half-way."""
-        if self._context is None:
-            return
-        with self.activate():
+        with self.activate():  # pycuda frees streams, events and modules when they are dropped
             for held in (*self._allocations.values(), *self._host.values()):
                 held.free()
             self._allocations.clear()
@@ -179,8 +186,6 @@ class PycudaDevice:
             self._functions.clear()
             self._events.clear()
             self._module = self._stream = self._copies = self._uploaded = None
-        self._context.detach()
-        self._context = None
 
 
 class PycudaGraph:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import logging
 import os
 import re
 import subprocess
@@ -37,7 +38,7 @@ def library(source: str | None = None) -> Path:
     for macro, kernel in re.findall(
         r"#define (\w+)\(N\) \\\n.*?void __launch_bounds__\(\d+\) (\w+)_##N", text
     ):
-        names += [f"{kernel}_{n}" for n in re.findall(rf"^{macro}\((\d+)\)", text, re.M)]
+        names += [f"{kernel}_{n}" for n in re.findall(rf"^{macro}\((\d+)\)", text, re.MULTILINE)]
     text += "\n" + "".join(f"CUDA_CPU_EXPORT({name})\n" for name in names if not name.endswith("_"))
     shim = HERE / "cuda_cpu.h"
     key = hashlib.sha256((text + shim.read_text() + " ".join(FLAGS)).encode()).hexdigest()[:16]
@@ -165,6 +166,9 @@ class HostDevice:
         try:
             work()
             return HostGraph(self._recording)
+        except RuntimeError as error:
+            logging.getLogger("spcnet").warning("%s", error)
+            return None
         finally:
             self._recording = None
 

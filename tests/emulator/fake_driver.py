@@ -1,0 +1,50 @@
+"""The fake driver: real pycuda in this process, its kernels run on the host."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from emulator.host_device import library
+from needs import needs
+
+HERE = Path(__file__).parent
+
+
+@cache
+def start() -> ctypes.CDLL:
+    """Load the fake driver in place of libcuda, before pycuda is imported; once a process.
+
+    glibc satisfies pycuda's need of libcuda.so.1 by the library of that name which is loaded already.
+    """
+    needs(importlib.util.find_spec("pycuda"), "pycuda: python tests/emulator/pycuda_wheel.py --install")
+    needs(not Path("/proc/driver/nvidia/version").exists(), "a machine without an NVIDIA driver")
+    source = (HERE / "fakecuda.c").read_bytes()
+    folder = Path(tempfile.gettempdir()) / f"spcnet-driver-{hashlib.sha256(source).hexdigest()[:16]}"
+    path = folder / "libcuda.so.1"
+    if not path.exists():
+        folder.mkdir(exist_ok=True)
+        aside = folder / f"{os.getpid()}.so"
+        command = ["gcc", "-O2", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1", "-o", str(aside)]
+        subprocess.run([*command, str(HERE / "fakecuda.c"), "-ldl"], check=True)
+        os.replace(aside, path)
+    os.environ["CUDA_CPU_LIB"] = str(library())
+    fake = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    fake.fakecuda_count.restype = ctypes.c_long
+    return fake
+
+
+def count(what: str) -> int:
+    """A counter of the fake driver; see fakecuda.c."""
+    return int(start().fakecuda_count(what.encode()))
+
+
+def put(what: str, value: int) -> None:
+    """A setting of the fake driver; see fakecuda.c."""
+    assert start().fakecuda_set(what.encode(), ctypes.c_long(value)) == 0

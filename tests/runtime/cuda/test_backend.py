@@ -1,0 +1,392 @@
+"""The CUDA pipeline on the emulated device: the same boxes as the CPU runtime, and its promises, counted."""
+
+import logging
+import threading
+from itertools import islice
+
+import numpy as np
+import pytest
+from emulator.host_device import HostDevice
+
+from spcnet.benchmarks.metrics import iou
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import MultiTracker, Tracker, model
+from spcnet.runtime.cuda.backbone import OrtBackbone
+from spcnet.runtime.cuda.backend import BATCH, CudaBackend
+from spcnet.runtime.cuda.launch import MEASUREMENT
+from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.video import open_video
+
+
+class Opened:
+    """Trackers on emulated devices that must end without a leak."""
+
+    def __init__(self):
+        self.trackers = []
+
+    def __call__(self, path, kind=Tracker, backbone="kernels", device=None, **options):
+        device = device or HostDevice()
+        if backbone == "onnxruntime":  # its CPU provider: here the device's memory is the host's
+            found, session = model.load(model.find(path))
+            config, network = found.config, OrtBackbone(session, found.config.channels, "cpu")
+        else:
+            config, network = open_backbone(str(path), device, backbone)
+        tracker = kind(CudaBackend(device, config, network, **options))
+        self.trackers.append((tracker, device))
+        return tracker, device
+
+
+@pytest.fixture
+def on_device():
+    opened = Opened()
+    yield opened
+    for tracker, device in opened.trackers:
+        tracker.close()
+        assert device.live == 0
+
+
+def overlap(a, b):
+    return float(iou(np.array([a]), np.array([b]))[0])
+
+
+def test_the_demo_clip_is_tracked_as_on_the_cpu(on_device):
+    tracker, _ = on_device("c32-125", backbone="onnxruntime")
+    reference = Tracker.load("c32-125", backend="cpu")
+    with open_video(str(DEMO_VIDEO)) as video:
+        for index, frame in enumerate(islice(video, 60)):
+            if index == 0:
+                tracker.init(frame, DEMO_BOX)
+                reference.init(frame, DEMO_BOX)
+                continue
+            found, expected = tracker.update(frame), reference.update(frame)
+            assert overlap(found.box, expected.box) > 0.99, index
+            assert found.score == pytest.approx(expected.score, abs=1e-3)
+            assert found.psr == pytest.approx(expected.psr, rel=1e-2)
+
+
+@pytest.mark.parametrize(("backbone", "tolerance"), [("kernels", 0.99), ("kernels-fp16", 0.97)])
+def test_our_own_backbone_gives_the_cpu_boxes(on_device, tiny_model, video, backbone, tolerance):
+    frames, boxes = video
+    tracker, _ = on_device(tiny_model, backbone=backbone)
+    reference = Tracker.load(tiny_model, backend="cpu")
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    for frame in frames[1:]:
+        assert overlap(tracker.update(frame).box, reference.update(frame).box) > tolerance
+
+
+def test_graphs_and_plain_launches_are_the_same_to_the_bit(on_device, tiny_model, video):
+    frames, boxes = video
+    (first, recording), (second, plain) = (on_device(tiny_model, graphs=g) for g in (True, False))
+    for each in (first, second):
+        each.init(frames[0], boxes[0])
+    for frame in frames[1:]:
+        assert first.update(frame) == second.update(frame)
+    assert recording.captures == 2 and plain.captures == 0  # one graph for each place of a frame
+    assert recording.launches == plain.launches
+
+
+def test_a_frame_is_12_launches_one_synchronisation_and_48_bytes(on_device, tiny_model, video):
+    frames, boxes = video
+    tracker, device = on_device(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    tracker.update(frames[1])
+    tracker.update(frames[2])
+    before = device.launches, device.syncs, device.bytes_up, device.allocations
+    tracker.update(frames[3])
+    assert device.launches - before[0] == 12  # 8 without the backbone's
+    assert device.syncs - before[1] == 1
+    assert device.bytes_up - before[2] == frames[3].nbytes  # the frame and nothing else
+    assert device.allocations == before[3]
+    assert MEASUREMENT.itemsize == 48  # the results of a target, in mapped memory
+
+
+def test_several_targets_are_tracked_as_if_alone(on_device, tiny_model, video):
+    frames, boxes = video
+    starts = [boxes[0], boxes[0] + [4, 3, -6, -4], boxes[0] + [-3, 2, 8, 2]]
+    together, device = on_device(tiny_model, MultiTracker)
+    alone = [on_device(tiny_model)[0] for _ in starts]
+    ids = [together.add(frames[0], box) for box in starts]
+    for tracker, box in zip(alone, starts, strict=True):
+        tracker.init(frames[0], box)
+    for index, frame in enumerate(frames[1:8]):
+        if index == 3:
+            together.remove(ids[1])
+            del ids[1], alone[1]
+        if index == 5:
+            ids.append(together.add(frame, starts[1]))
+            alone.append(on_device(tiny_model)[0])
+            alone[-1].init(frame, starts[1])
+        found = together.update(frame)
+        assert [found[i] for i in ids] == [tracker.update(frame) for tracker in alone]
+    assert device.live > 0
+
+
+def test_more_targets_than_a_batch_and_than_slots(on_device, tiny_model, video):
+    frames, boxes = video
+    tracker, device = on_device(tiny_model, MultiTracker)
+    alone, _ = on_device(tiny_model)
+    alone.init(frames[0], boxes[0])
+    for _ in range(BATCH + 2):
+        tracker.add(frames[0], boxes[0])
+    for frame in frames[1:4]:
+        expected = alone.update(frame)
+        before = device.launches
+        found = tracker.update(frame)
+        assert len(found) == BATCH + 2 and all(result == expected for result in found.values())
+        assert device.launches - before == 24  # two batches
+
+
+def test_localize_and_learn_are_update_in_two_halves(on_device, tiny_model, video):
+    frames, boxes = video
+    whole, halves = (on_device(tiny_model)[0] for _ in range(2))
+    for each in (whole, halves):
+        each.init(frames[0], boxes[0])
+    for frame in frames[1:6]:
+        found = halves.localize(frame)
+        halves.learn(frame)
+        assert whole.update(frame) == found
+
+
+def test_learning_on_every_third_frame(on_device, tiny_checkpoint, video, tmp_path):
+    frames, boxes = video
+    path = export_onnx(tiny_checkpoint, tmp_path / "third.onnx", {"update_interval": 3}).path
+    tracker, device = on_device(path)
+    reference = Tracker.load(path, backend="cpu")
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    launches = []
+    for frame in frames[1:10]:
+        before = device.launches
+        assert overlap(tracker.update(frame).box, reference.update(frame).box) > 0.99
+        launches.append(device.launches - before)
+    assert launches == [7, 7, 12] * 3  # a frame that does not learn does not crop for it either
+
+
+def test_submitted_frames_give_the_results_of_update(on_device, tiny_model, video):
+    frames, boxes = video
+    (ahead, _), (reference, _) = on_device(tiny_model), on_device(tiny_model)
+    for each in (ahead, reference):
+        each.init(frames[0], boxes[0])
+    expected = [reference.update(frame) for frame in frames[1:]]
+    found = []
+    ahead.submit(frames[1])
+    for frame in frames[2:]:
+        ahead.submit(frame)
+        found.append(ahead.result())
+    found.append(ahead.result())
+    assert found == expected
+    ahead.submit(frames[1])
+    ahead.submit(frames[2])
+    with pytest.raises(RuntimeError, match=r"2 updates are under way; take a result\(\)"):
+        ahead.submit(frames[3])
+    with pytest.raises(RuntimeError, match=r"2 updates are under way; take their result\(\) first"):
+        ahead.update(frames[3])
+    ahead.result()
+    ahead.result()
+    with pytest.raises(RuntimeError, match="no update is under way"):
+        ahead.result()
+
+
+class OnDevice:
+    """A frame in device memory, here that of the host, with padded rows."""
+
+    def __init__(self, frame, padding=7):
+        height, width = frame.shape[:2]
+        self.memory = np.full((height, width * 3 + padding), 99, np.uint8)
+        self.memory[:, : width * 3] = frame.reshape(height, -1)
+        self.view = np.lib.stride_tricks.as_strided(
+            self.memory, frame.shape, (width * 3 + padding, 3, 1), writeable=False
+        )
+
+
+class Interface(OnDevice):
+    @property
+    def __cuda_array_interface__(self):
+        return {
+            "shape": self.view.shape,
+            "strides": self.view.strides,
+            "typestr": "|u1",
+            "data": (self.memory.ctypes.data, True),
+            "version": 3,
+            "stream": None,
+        }
+
+
+class DLPack(OnDevice):
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, stream=None):
+        writeable = np.lib.stride_tricks.as_strided(self.memory, self.view.shape, self.view.strides)
+        return writeable.__dlpack__()
+
+
+@pytest.mark.parametrize("kind", [Interface, DLPack])
+def test_frames_in_device_memory_are_used_without_a_copy(on_device, tiny_model, video, kind):
+    frames, boxes = video
+    (tracker, device), (reference, _) = on_device(tiny_model), on_device(tiny_model)
+    tracker.init(kind(frames[0]), boxes[0])
+    reference.init(frames[0], boxes[0])
+    for frame in frames[1:6]:
+        before = device.bytes_up
+        assert tracker.update(kind(frame)) == reference.update(frame)
+        assert device.bytes_up - before <= 48  # where the frame lies
+
+
+def test_foreign_frames_are_refused(on_device, tiny_model, video):
+    frames, boxes = video
+    tracker, _ = on_device(tiny_model)
+    tracker.init(frames[0], boxes[0])
+
+    class Wrong(Interface):
+        change = ()
+
+        @property
+        def __cuda_array_interface__(self):
+            return {**super().__cuda_array_interface__, **dict(self.change)}
+
+    for change, error, text in (
+        ({"typestr": "<f4"}, TypeError, "frame has type <f4 on the device; give uint8"),
+        ({"strides": (960, 6, 2)}, ValueError, "frame has strides"),
+        ({"shape": (240, 320)}, ValueError, "not grey"),
+        ({"shape": (240, 320, 2)}, ValueError, "frame has shape"),
+        ({"shape": (120, 320, 3)}, ValueError, "the first one was 320 x 240"),
+    ):
+        wrong = Wrong(frames[1])
+        wrong.change = change
+        with pytest.raises(error, match=text):
+            tracker.update(wrong)
+    with pytest.raises(TypeError, match="frame is a str; give a NumPy array"):
+        tracker.update("frame.jpg")
+    with pytest.raises(TypeError, match="frame has dtype float32"):
+        tracker.update(frames[1].astype(np.float32))
+    reference = Tracker.load(tiny_model, backend="cpu")
+    reference.init(frames[0], boxes[0])
+    assert overlap(tracker.update(frames[1]).box, reference.update(frames[1]).box) > 0.99
+
+
+def test_an_integrated_gpu_reads_the_hosts_memory(on_device, tiny_model, video):
+    frames, boxes = video
+    tracker, device = on_device(tiny_model, device=HostDevice(integrated=True))
+    reference, _ = on_device(tiny_model)
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    before = device.bytes_up
+    for frame in frames[1:4]:
+        assert tracker.update(frame) == reference.update(frame)
+    assert device.bytes_up - before <= 2 * 48  # no frame was copied
+
+
+def test_without_graphs_it_says_so_and_launches_plainly(on_device, tiny_model, video, caplog):
+    frames, boxes = video
+    tracker, _ = on_device(tiny_model, device=HostDevice(graphs=False))
+    reference, _ = on_device(tiny_model)
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    with caplog.at_level(logging.WARNING, "spcnet"):
+        for frame in frames[1:6]:
+            assert tracker.update(frame) == reference.update(frame)
+    assert [r.message for r in caplog.records] == [
+        "this driver cannot record CUDA graphs: plain launches instead"
+    ]
+
+
+def test_a_larger_frame_is_given_room_once(on_device, tiny_model, video, caplog):
+    frames, boxes = video
+    tracker, device = on_device(tiny_model)
+    small = np.ascontiguousarray(frames[0][:200, :280])
+    tracker.init(small, boxes[0])
+    with caplog.at_level(logging.INFO, "spcnet"):
+        tracker.init(frames[0], boxes[0])
+        tracker.update(frames[1])
+        tracker.update(frames[2])
+        allocations = device.allocations
+        tracker.update(frames[3])
+    said = [r.message for r in caplog.records]
+    assert said == ["a frame of 230400 bytes is larger than the 168000 reserved: reserved anew"]
+    assert device.allocations == allocations
+
+
+def test_out_of_memory_is_said_and_leaves_the_targets(on_device, tiny_model, video):
+    frames, boxes = video
+    device = HostDevice()
+    tracker, _ = on_device(tiny_model, MultiTracker, device=device)
+    reference, _ = on_device(tiny_model)
+    reference.init(frames[0], boxes[0])
+    target = tracker.add(frames[0], boxes[0])
+    tracker.update(frames[1])
+    reference.update(frames[1])
+    device.total = device.total - device.memory()[0] + 1000
+    live = device.live
+    with pytest.raises(MemoryError, match="bytes of device memory are needed, 1000 are free"):
+        for _ in range(BATCH):
+            tracker.add(frames[1], boxes[0])
+            tracker.update(frames[1])
+    device.total = 4 << 30
+    assert device.live >= live
+    assert target in tracker.update(frames[2])
+
+
+def test_only_one_thread_at_a_time(on_device, tiny_model, video):
+    frames, boxes = video
+    tracker, _ = on_device(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    backend = tracker._targets._backend
+    raised = []
+
+    def other():
+        try:
+            tracker.update(frames[1])
+        except RuntimeError as error:
+            raised.append(str(error))
+
+    with backend._use():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert raised == ["the tracker is in use by another thread; use it from one thread at a time"]
+    thread = threading.Thread(target=other)  # one after another is fine
+    thread.start()
+    thread.join()
+    assert len(raised) == 1
+    tracker.update(frames[2])
+
+
+def test_a_closed_tracker_says_so(tiny_model, video, on_device):
+    frames, boxes = video
+    tracker, device = on_device(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    tracker.close()
+    assert device.live == 0
+    with pytest.raises(RuntimeError, match="the tracker is closed; load it again"):
+        tracker.init(frames[0], boxes[0])
+    tracker.close()  # again is fine
+
+
+def test_a_tracker_that_is_dropped_gives_its_memory_back(tiny_model, video):
+    device = HostDevice()
+    config, network = open_backbone(str(tiny_model), device, "kernels")
+    tracker = Tracker(CudaBackend(device, config, network))
+    tracker.init(video[0][0], video[1][0])
+    del tracker, network
+    assert device.live == 0
+
+
+def test_a_network_that_the_kernels_do_not_know_is_refused(tmp_path, tiny_model):
+    import onnx
+
+    from spcnet.runtime.cuda.weights import read_weights
+
+    graph = onnx.load(tiny_model)
+    for attribute in graph.graph.node[0].attribute:
+        if attribute.name == "strides":
+            attribute.ints[:] = [2, 2]
+    onnx.save(graph, tmp_path / "strided.onnx")
+    with pytest.raises(model.ModelError, match=r"our kernels compute two 3x3 convolutions.*strides"):
+        read_weights(tmp_path / "strided.onnx")
+    del graph.graph.node[-1]
+    onnx.save(graph, tmp_path / "cut.onnx")
+    with pytest.raises(model.ModelError, match="its operators are"):
+        read_weights(tmp_path / "cut.onnx")

@@ -1,0 +1,106 @@
+"""The kernel table: the CUDA kernels, built as host C++, against float64 NumPy. The worst errors are printed at the end."""
+
+import numpy as np
+import pytest
+from emulator.host_device import HostDevice
+
+from spcnet.benchmarks import kernels
+from spcnet.runtime import TrackerConfig
+from spcnet.runtime.cuda.launch import Launcher
+
+
+@pytest.fixture
+def device():
+    device = HostDevice()
+    yield device
+    device.close()  # asserts that all memory was given back
+
+
+@pytest.mark.parametrize("size", kernels.SIZES)
+def test_every_kernel_is_within_its_tolerance(device, size, kernel_errors):
+    for case in kernels.cases():
+        if case.size == size:
+            errors = kernels.check(device, case)
+            kernel_errors.extend(errors)
+            assert all(error.passed for error in errors), [e for e in errors if not e.passed]
+    launched = set(device.launched)
+    fast = {"transform": "rows", "respond": "respond", "learn": "learn"}.values()
+    suffix = f"fft_{size}" if size in (32, 64, 128) else "dft"
+    assert {f"{name}_{suffix}" for name in fast} <= launched
+    assert {"crop", "invert", "peak", "rows_plain", "respond_plain", "learn_plain"} <= launched
+
+
+@pytest.mark.parametrize("channels", kernels.CHANNELS)
+@pytest.mark.parametrize("size", [32, 63, 125])
+def test_the_backbone_kernels_are_within_their_tolerance(device, size, channels, kernel_errors):
+    errors = kernels.check_backbone(device, size, channels, 2)
+    kernel_errors.extend(errors)
+    assert all(error.passed for error in errors), errors
+
+
+@pytest.mark.parametrize("size", [32, 33, 64])
+def test_no_barrier_is_missing(device, size, monkeypatch):
+    """Threads run one after another between barriers: forwards or backwards, the result must be the same."""
+    monkeypatch.setenv("CUDA_CPU_ORDER", "reversed")
+    errors = kernels.check(device, kernels.Case(size, 3, 8, 3))
+    errors += kernels.check_backbone(device, size, 33, 1)
+    assert all(error.passed for error in errors), [e for e in errors if not e.passed]
+
+
+@pytest.mark.parametrize("size", [8, 9, 200, 256])
+@pytest.mark.parametrize("factor", [0.03, 0.2])
+def test_other_sizes_and_bands(device, size, factor, monkeypatch):
+    """The band reaches from a few frequencies to all of them, for even and odd N up to the largest."""
+    monkeypatch.setattr(
+        kernels,
+        "config_of",
+        lambda case: TrackerConfig(
+            patch_size=case.size,
+            channels=case.channels,
+            scales=case.scales,
+            learn_scales=case.scales,
+            output_sigma_factor=factor,
+            update_interval=2,
+        ),
+    )
+    errors = kernels.check(device, kernels.Case(size, 3, 5, 2))
+    assert all(error.passed for error in errors), [e for e in errors if not e.passed]
+
+
+def test_a_size_without_kernels_is_refused(device):
+    with pytest.raises(ValueError, match="patch_size is 257; the CUDA kernels take at most 256"):
+        Launcher(device, TrackerConfig(patch_size=257))
+    with pytest.raises(ValueError, match="patch_size is 125; the FFT kernels take"):
+        Launcher(device, TrackerConfig(patch_size=125), "fft")
+
+
+@pytest.mark.parametrize("pixel", ["bgr", "rgb", "bgra", "rgba", "nv12"])
+def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
+    from spcnet.runtime import patches
+    from spcnet.runtime.cuda import frames
+    from spcnet.runtime.cuda.launch import STATE
+    from spcnet.runtime.frame import FORMATS, as_bgr
+    from spcnet.runtime.geometry import State
+
+    height, width = 94, 130
+    layout = FORMATS[pixel]
+    shape = (height * 3 // 2, width) if pixel == "nv12" else (height, width, layout.pixel)
+    frame = rng.integers(0, 256, shape, np.uint8)
+    config = TrackerConfig(patch_size=33)
+    state = State(60.3, 41.2, 30.0, 22.0)
+    launcher = Launcher(device, config)
+    upload = frames.Upload(device)
+    with kernels.Memory(device) as memory:
+        upload.put(frames.accept(frame, pixel, 0), 0, 0)
+        target = memory.put(np.array([(*state, state.w, state.h, 0, 0)], STATE))
+        out = memory.space(3 * 3 * 33 * 33 * 4)
+        launcher.crop(upload.record(0), target, memory.put(np.zeros(1, np.int32)), out, 1, learn=False)
+        found = memory.get(out, (3, 3, 33, 33), np.float32)
+    upload.close()
+    launcher.close()
+    expected = patches.pyramid(as_bgr(frame, pixel), state, config, 3)
+    if pixel == "nv12":  # OpenCV converts with its own integer constants: a grey level, rarely
+        assert np.abs(found - expected).max() <= 1.001
+        assert (np.abs(found - expected) > 0.01).mean() < 0.02
+    else:
+        np.testing.assert_array_equal(found, expected)

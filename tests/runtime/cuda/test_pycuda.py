@@ -1,0 +1,230 @@
+"""Real pycuda on the fake driver: contexts, streams, memory, graphs and every launch as on a GPU."""
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+from emulator import fake_driver
+from emulator.host_device import HostDevice
+
+from spcnet.benchmarks import kernels
+from spcnet.runtime import MultiTracker, Tracker
+from spcnet.runtime.cuda import available, compiler
+from spcnet.runtime.cuda.backend import CudaBackend
+from spcnet.runtime.cuda.open import open_backbone
+
+LIVE = ("live_device", "live_host", "live_streams", "live_events", "live_graphs", "live_modules")
+DEFAULTS = {"memory": 4 << 30, "integrated": 0, "driver_version": 13000, "devices": 1, "no_graphs": 0, "lazy": 0}
+
+
+@pytest.fixture
+def driver(tmp_path_factory, monkeypatch):
+    """The fake driver, as new; at the end nothing may be left, nothing freed twice, no end overrun."""
+    fake = fake_driver.start()
+    fake.fakecuda_reset()
+    for what, value in DEFAULTS.items():
+        fake_driver.put(what, value)
+    before = {what: fake_driver.count(what) for what in LIVE}
+    # The fake driver runs the host's build of the kernels, whatever image it is given.
+    monkeypatch.setattr(compiler, "image", lambda *a, **k: compiler.Image(b"image", "the host's build"))
+    monkeypatch.setattr(compiler, "plan", lambda *a, **k: compiler.Image(b"image", "the host's build"))
+    yield fake
+    for what, value in DEFAULTS.items():
+        fake_driver.put(what, value)
+    assert {what: fake_driver.count(what) for what in LIVE} == before
+    assert fake_driver.count("bad_frees") == fake_driver.count("overruns") == 0
+
+
+@pytest.fixture
+def reference(tiny_model, video):
+    """What the emulated device gives for the synthetic video."""
+    frames, boxes = video
+    device = HostDevice()
+    tracker = Tracker(CudaBackend(device, *open_backbone(str(tiny_model), device, "kernels")))
+    tracker.init(frames[0], boxes[0])
+    results = [tracker.update(frame) for frame in frames[1:8]]
+    tracker.close()
+    return results
+
+
+@pytest.mark.parametrize("lazy", [0, 1])
+@pytest.mark.parametrize("graphs", [True, False])
+def test_a_tracker_on_pycuda(driver, tiny_model, video, reference, graphs, lazy):
+    """lazy: the stream's work waits until something synchronises, so that a missing wait shows."""
+    fake_driver.put("lazy", lazy)
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model, backend="cuda", graphs=graphs)
+    tracker.init(frames[0], boxes[0])
+    for index, (frame, expected) in enumerate(zip(frames[1:8], reference, strict=True)):
+        driver.fakecuda_reset()
+        assert tracker.update(frame) == expected
+        if index > 3:  # warmed up, recorded
+            assert fake_driver.count("launches") == 12
+            assert fake_driver.count("graph_launches") == (1 if graphs else 0)
+            assert fake_driver.count("syncs") == 1
+            assert fake_driver.count("bytes_up") == frame.nbytes
+            assert fake_driver.count("bytes_down") == 0  # the results are written to mapped memory
+    tracker.close()
+
+
+def test_frames_ahead_on_pycuda(driver, tiny_model, video, reference):
+    fake_driver.put("lazy", 1)
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker.init(frames[0], boxes[0])
+    found = []
+    tracker.submit(frames[1])
+    for frame in frames[2:8]:
+        tracker.submit(frame.copy())
+        found.append(tracker.result())
+    found.append(tracker.result())
+    assert found == reference
+    tracker.close()
+
+
+@pytest.mark.parametrize("size", [33, 64])
+def test_the_kernel_table_on_pycuda(driver, size):
+    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
+
+    device = PycudaDevice()
+    with device.activate():
+        errors = kernels.check(device, kernels.Case(size, 3, 4, 2))
+        errors += kernels.check_backbone(device, size, 8, 2)
+    device.close()
+    assert all(error.passed for error in errors), errors
+
+
+def test_auto_takes_the_gpu_and_says_why(driver, tiny_model, video, caplog):
+    with caplog.at_level(logging.INFO, "spcnet"):
+        tracker = Tracker.load(tiny_model)
+    assert caplog.records[0].message == "backend cuda: a GPU can be used"
+    assert caplog.records[1].message.startswith("on fake device (CPU): our kernels, FP32; kernels from")
+    tracker.init(video[0][0], video[1][0])
+    tracker.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "text"),
+    [
+        ("devices", 0, "shows 0 GPUs, needed is number 0"),
+        ("driver_version", 10000, "the NVIDIA driver is too old: it runs CUDA 10.0, needed is 10.2"),
+    ],
+)
+def test_what_is_missing_is_said(driver, tiny_model, caplog, setting, value, text):
+    fake_driver.put(setting, value)
+    assert text in (available.missing() or "")
+    with pytest.raises(RuntimeError, match="backend 'cuda' cannot run: ") as raised:
+        Tracker.load(tiny_model, backend="cuda")
+    assert text in str(raised.value)
+    with caplog.at_level(logging.INFO, "spcnet"):
+        Tracker.load(tiny_model, backend="auto")
+    assert caplog.records[0].message.startswith("backend cpu: ") and text in caplog.records[0].message
+
+
+def test_a_driver_without_graphs(driver, tiny_model, video, reference, caplog):
+    fake_driver.put("no_graphs", 1)
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker.init(frames[0], boxes[0])
+    assert [tracker.update(frame) for frame in frames[1:8]] == reference
+    assert "this driver cannot record CUDA graphs: plain launches instead" in caplog.text
+    tracker.close()
+
+
+def test_a_capture_that_breaks_falls_back(driver, tiny_model, video, reference, caplog):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker.init(frames[0], boxes[0])
+    found = [tracker.update(frame) for frame in frames[1:3]]
+    fake_driver.put("break_capture", 1)
+    found += [tracker.update(frame) for frame in frames[3:8]]
+    fake_driver.put("break_capture", 0)
+    assert found == reference
+    assert "plain launches instead" in caplog.text
+    tracker.close()
+
+
+def test_out_of_memory(driver, tiny_model, video, reference):
+    frames, boxes = video
+    fake_driver.put("memory", 1 << 20)
+    with pytest.raises(MemoryError, match=r"fake device \(CPU\) has .* MB free, .* MB more are needed"):
+        tracker = Tracker.load(tiny_model, backend="cuda")
+        tracker.init(frames[0], boxes[0])
+    fake_driver.put("memory", 4 << 30)
+    del tracker
+    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker.init(frames[0], boxes[0])
+    assert [tracker.update(frame) for frame in frames[1:8]] == reference
+    tracker.close()
+
+
+def test_another_thread_may_use_and_close_it(driver, tiny_model, video, reference):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker.init(frames[0], boxes[0])
+    found = [tracker.update(frames[1])]
+
+    def work():
+        found.extend(tracker.update(frame) for frame in frames[2:8])
+        tracker.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == reference
+
+
+def test_two_trackers_and_a_dropped_one(driver, tiny_model, video, reference):
+    frames, boxes = video
+    first, second, dropped = (MultiTracker.load(tiny_model, backend="cuda") for _ in range(3))
+    for tracker in (first, second, dropped):
+        tracker.add(frames[0], boxes[0])
+    dropped.update(frames[1])
+    del dropped, tracker
+    for frame, expected in zip(frames[1:8], reference, strict=True):
+        assert first.update(frame)[0] == second.update(frame)[0] == expected
+    first.close()
+    second.close()
+
+
+def test_order_with_a_foreign_stream(driver, tiny_model, video, reference):
+    """A frame that a foreign stream copies to the device is waited for, without a synchronisation."""
+    import pycuda.driver as cuda
+
+    from spcnet.runtime.cuda.pycuda_device import _primary_context
+
+    fake_driver.put("lazy", 1)
+    frames, boxes = video
+    context = _primary_context(0)
+    context.push()
+    stream = cuda.Stream(1)
+    staging = cuda.pagelocked_empty(frames[0].shape, np.uint8)
+    memory = cuda.mem_alloc(frames[0].nbytes)
+
+    class Foreign:
+        __cuda_array_interface__ = {  # noqa: RUF012
+            "shape": frames[0].shape,
+            "strides": None,
+            "typestr": "|u1",
+            "data": (int(memory), True),
+            "version": 3,
+            "stream": stream.handle,
+        }
+
+    tracker = Tracker.load(tiny_model, backend="cuda", stream=stream.handle)
+    found = []
+    for index, frame in enumerate(frames[:8]):
+        stream.synchronize()
+        staging[:] = frame
+        cuda.memcpy_htod_async(memory, staging, stream)
+        if index:
+            found.append(tracker.update(Foreign()))
+        else:
+            tracker.init(Foreign(), boxes[0])
+    tracker.close()
+    memory.free()
+    staging.base.free()
+    del stream
+    cuda.Context.pop()
+    assert found == reference
