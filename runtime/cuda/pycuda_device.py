@@ -138,23 +138,22 @@ class PycudaDevice:
             if error.status in UNSUPPORTED:
                 return None
             raise
-        refused: Exception | None = None
+        refused, executable = "", 0
         try:
             work()
         except (cuda.Error, RuntimeError) as error:  # something inside cannot be recorded
-            refused = error
+            refused = str(error)  # not the error itself, which would keep what it met alive
         finally:
             launches, self.launches = self.launches - before, before
         try:
             graph = self._driver.end_capture(stream)
-            try:
-                if refused:
-                    raise refused
+            if not refused:
                 executable = self._driver.instantiate(graph)
-            finally:
-                self._driver.destroy(graph)
-        except (cuda.Error, RuntimeError) as error:
-            _log.warning("%s", refused or error)
+            self._driver.destroy(graph)
+        except DriverError as error:
+            refused = refused or str(error)
+        if refused:
+            _log.warning("%s", refused)
             return None
         return PycudaGraph(self, self._driver, executable, stream, launches)
 

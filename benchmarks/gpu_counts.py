@@ -1,0 +1,160 @@
+"""What the kernels have to do at least: bytes over the memory bus and floating point operations, by counting.
+
+Pure functions of the configuration. Every input is read once and every output written once; constants of a few
+kilobytes (matrices, window, weights, label) stay in the cache and are not counted. An addition, a multiplication,
+a division and a root are one operation each, so a complex product is 6, a complex multiply-add 8, a real number
+times a complex one added up 4. dft is the kernels' way of transforming: "fft", "dft" or "plain" (see
+spcnet/runtime/cuda/launch.py). Letters: T targets, S scales, C channels, N patch size, R x K band, F vertical
+frequencies that are not negative.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from spcnet.runtime import dcf
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda.device import ceil_div
+from spcnet.runtime.cuda.launch import FFT_SIZES, MEASUREMENT, STATE, TILE_BYTES
+from spcnet.runtime.locate import PSR_REACH
+
+FLOAT, COMPLEX, HALF = 4, 8, 2  # bytes
+
+
+class Work(NamedTuple):
+    """What a kernel, or several, must do."""
+
+    bytes: int
+    flops: int
+
+
+def total(*parts: Work) -> Work:
+    """All of them, one after the other."""
+    return Work(sum(p.bytes for p in parts), sum(p.flops for p in parts))
+
+
+def band(config: TrackerConfig) -> tuple[int, int, int]:
+    """R, K and F."""
+    vertical, horizontal = dcf.frequencies(config)
+    return len(vertical), len(horizontal), int((vertical >= 0).sum())
+
+
+def ways(config: TrackerConfig) -> tuple[str, ...]:
+    """The transforms there are for this patch size, the one in use first."""
+    return ("fft", "dft", "plain") if config.patch_size in FFT_SIZES else ("dft", "plain")
+
+
+def crop(config: TrackerConfig, targets: int) -> Work:
+    """A sample is 3 bytes of the frame, where a pixel of the patch is one of the frame, and 3 floats.
+
+    A channel of it is three interpolations of a difference, a product and a sum, and the mean's subtraction.
+    """
+    samples = targets * config.scales * config.patch_size**2
+    return Work(samples * 3 * (1 + FLOAT), samples * 3 * 10)
+
+
+def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) -> Work:
+    """The first (3 to C channels) or the second layer (C to C, and the normalisation); half: FP16 in between.
+
+    Taps outside of the image are not counted: along each axis 3 N - 2 of 3 N are inside. An output of the
+    normalisation is a square, 4 sums of squares, product and sum, two roots and their product, a division.
+    """
+    n, inputs = config.patch_size, 3 if layer == 1 else config.channels
+    middle = HALF * 8 * ceil_div(config.channels, 8) if half else FLOAT * config.channels  # bytes a pixel
+    read, written = (3 * FLOAT, middle) if layer == 1 else (middle, config.channels * FLOAT)
+    flops = 2 * (3 * n - 2) ** 2 * inputs * config.channels
+    if layer == 2:
+        flops += 11 * n**2 * config.channels
+    return Work(images * n**2 * (read + written), images * flops)
+
+
+def rows(config: TrackerConfig, images: int, dft: str) -> Work:
+    """images N x N features to K x N; the FFT takes two rows as one complex one, 5 N log2 N operations."""
+    n, (_, k, _) = config.patch_size, band(config)
+    flops = n**2 + n // 2 * _fft(n) + 4 * k * n if dft == "fft" else 4 * n**2 * k
+    return Work(images * n * (n * FLOAT + k * COMPLEX), images * flops)
+
+
+def respond(config: TrackerConfig, targets: int, dft: str) -> Work:
+    """T S C K columns of N to R, times the filter, summed over the channels; a division at each output."""
+    n, c, (r, k, _) = config.patch_size, config.channels, band(config)
+    images = targets * config.scales
+    filters = targets * k * r * (c * COMPLEX + FLOAT)
+    moved = images * k * (c * n + r) * COMPLEX + filters
+    return Work(moved, images * k * (c * (_column(config, dft) + 8 * r) + 4 * r))
+
+
+def invert(config: TrackerConfig, images: int) -> Work:
+    """K x R to N x N by two products, and the maximum and two sums of each tile of 8 rows."""
+    n, (r, k, _) = config.patch_size, band(config)
+    moved = k * r * COMPLEX + n**2 * FLOAT + ceil_div(n, 8) * TILE_BYTES
+    return Work(images * moved, images * (8 * n * k * r + 4 * n**2 * k + 4 * n**2))
+
+
+def peak(config: TrackerConfig, targets: int) -> Work:
+    """The tiles, the square around the peak, the state before and after, the measurement."""
+    tiles, side = config.scales * ceil_div(config.patch_size, 8), 2 * round(PSR_REACH * config.sigma) + 1
+    square = side**2 if side < config.patch_size else 0
+    moved = tiles * TILE_BYTES + square * FLOAT + 2 * STATE.itemsize + MEASUREMENT.itemsize
+    return Work(targets * moved, targets * 3 * (tiles + square))
+
+
+def learn(config: TrackerConfig, targets: int, dft: str) -> Work:
+    """T S C K columns of N to R, their label-weighted sum and power, and the filter read, moved and written."""
+    n, c, (r, k, _) = config.patch_size, config.channels, band(config)
+    columns = targets * config.learn_scales * c * k
+    moved = columns * n * COMPLEX + 2 * targets * k * r * (c * COMPLEX + FLOAT)
+    flops = columns * (_column(config, dft) + 8 * r) + targets * k * r * (8 * c + 3)
+    return Work(moved, flops)
+
+
+def kernels(config: TrackerConfig, targets: int) -> dict[str, Work]:
+    """Every kernel of a frame of so many targets, in all its ways; conv as in one of the frame's two passes."""
+    images = targets * config.scales
+    found = {
+        "crop": crop(config, targets),
+        "conv, layer 1": conv(config, images, 1),
+        "conv, layer 2": conv(config, images, 2),
+        "conv, layer 1, to FP16": conv(config, images, 1, half=True),
+        "conv_half, layer 2": conv(config, images, 2, half=True),
+        "invert": invert(config, images),
+        "peak": peak(config, targets),
+    }
+    for dft in ways(config):
+        found[f"rows ({dft})"] = rows(config, images * config.channels, dft)
+        found[f"respond ({dft})"] = respond(config, targets, dft)
+        found[f"learn ({dft})"] = learn(config, targets, dft)
+    return found
+
+
+def solve(config: TrackerConfig, targets: int) -> Work:
+    """A whole frame but the backbone. Needs scales equal to learn_scales."""
+    found, dft = kernels(config, targets), ways(config)[0]
+    twice = total(found["crop"], found[f"rows ({dft})"])
+    once = (found[name] for name in (f"respond ({dft})", "invert", "peak", f"learn ({dft})"))
+    return total(twice, twice, *once)
+
+
+def backbone(config: TrackerConfig, targets: int, *, half: bool = False) -> Work:
+    """Both passes of a frame through both layers. Needs scales equal to learn_scales."""
+    once = [conv(config, targets * config.scales, layer, half=half) for layer in (1, 2)]
+    return total(*once, *once)
+
+
+def floor(work: Work, bandwidth: float, peak_flops: float | None) -> float:
+    """The least seconds: bytes at this many a second, or operations at this many where that is known."""
+    return max(work.bytes / bandwidth, work.flops / peak_flops if peak_flops else 0.0)
+
+
+def _fft(n: int) -> int:
+    """Operations of a complex FFT of n points, n a power of two."""
+    return 5 * n * int(math.log2(n))
+
+
+def _column(config: TrackerConfig, dft: str) -> int:
+    """Operations of the DFT of one windowed complex column at the R frequencies of the band."""
+    n, (r, _, f) = config.patch_size, band(config)
+    if dft == "fft":
+        return 2 * n + _fft(n)
+    return 8 * n * f + 4 * f if dft == "dft" else 8 * n * r
