@@ -15,6 +15,7 @@ from spcnet.training import checkpoint
 from spcnet.training.network import Backbone
 
 KERNEL_ERRORS = pytest.StashKey[list]()
+KERNEL_RESOURCES = pytest.StashKey[dict]()
 TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
 
 
@@ -62,19 +63,37 @@ def kernel_errors(request):
     return request.config.stash.setdefault(KERNEL_ERRORS, [])
 
 
+@pytest.fixture(scope="session")
+def kernel_resources(request):
+    """Target -> kernel -> what ptxas says, for the table at the end of the run."""
+    return request.config.stash.setdefault(KERNEL_RESOURCES, {})
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    errors = config.stash.get(KERNEL_ERRORS, [])
-    if not errors:
-        return
+    if errors := config.stash.get(KERNEL_ERRORS, []):
+        _print_errors(terminalreporter, errors)
+    if resources := config.stash.get(KERNEL_RESOURCES, {}):
+        _print_resources(terminalreporter, resources)
+
+
+def _print_errors(reporter, errors):
     worst: dict[tuple[str, int], float] = {}
     for error in errors:
         key = error.kernel, error.case.size
         worst[key] = max(worst.get(key, 0.0), error.error)
     sizes = sorted({size for _, size in worst})
-    write = terminalreporter.write_line
-    terminalreporter.section("CUDA kernels against float64 NumPy: largest error over S, C and T")
-    write(f"{'kernel':18} {'tolerance':>9} " + " ".join(f"{f'N={size}':>8}" for size in sizes))
+    reporter.section("CUDA kernels against float64 NumPy: largest error over S, C and T")
+    reporter.write_line(f"{'kernel':18} {'tolerance':>9} " + " ".join(f"{f'N={size}':>8}" for size in sizes))
     for kernel in dict.fromkeys(error.kernel for error in errors):
         tolerance = next(e.tolerance for e in errors if e.kernel == kernel)
         values = (f"{worst[kernel, n]:8.1e}" if (kernel, n) in worst else " " * 8 for n in sizes)
-        write(f"{kernel:18} {tolerance:9.1e} " + " ".join(values))
+        reporter.write_line(f"{kernel:18} {tolerance:9.1e} " + " ".join(values))
+
+
+def _print_resources(reporter, resources):
+    reporter.section("CUDA kernels by ptxas: registers / bytes of shared memory / bytes spilled")
+    reporter.write_line(f"{'kernel':16}" + "".join(f"{f'sm_{target}':>14}" for target in resources))
+    for kernel in next(iter(resources.values())):
+        used = [resources[target][kernel] for target in resources]
+        cells = (f"{u.registers}/{u.shared}/{u.spill_stores + u.spill_loads}" for u in used)
+        reporter.write_line(f"{kernel:16}" + "".join(f"{cell:>14}" for cell in cells))

@@ -201,7 +201,7 @@ class Launcher:
         if self.dft == "fft":
             self._learn(
                 grid(self.band, count),
-                (512, 1, 1),
+                (256, 1, 1),
                 *(half, constants["window"], constants["table"], *label),
                 *(*sizes, self.rows, self.band, self.center, share),
             )

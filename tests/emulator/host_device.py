@@ -34,9 +34,9 @@ FLAGS = ("-std=c++20", "-O2", "-march=native", "-fopenmp", "-shared", "-fPIC", "
 def library(source: str | None = None) -> Path:
     """The kernels (or another source) as a shared library; built once, kept in the temporary folder."""
     text = compiler.source() if source is None else source
-    names = re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\(\d+\))?\s+(\w+)\(', text)
+    names = re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', text)
     for macro, kernel in re.findall(
-        r"#define (\w+)\(N\) \\\n.*?void __launch_bounds__\(\d+\) (\w+)_##N", text
+        r"#define (\w+)\(N\) \\\n.*?void __launch_bounds__\([^)]*\) (\w+)_##N", text
     ):
         names += [f"{kernel}_{n}" for n in re.findall(rf"^{macro}\((\d+)\)", text, re.MULTILINE)]
     text += "\n" + "".join(f"CUDA_CPU_EXPORT({name})\n" for name in names if not name.endswith("_"))

@@ -114,13 +114,13 @@ extern "C" __global__ void __launch_bounds__(64) learn_dft(
     energy = blend(energy, power, rate);
 }
 
-// grid (K, T), block 512: a warp every 16th channel
+// grid (K, T), block 256: a warp every 8th channel
 template <int N>
 __device__ inline void learn_fft(
     const float2* half, const float* window, const float2* table, const float* yf, const float* amplitudes,
     const Target* targets, const int* slots, float2* num, float* den, int scales, int channels, int rows, int band,
     int center, float share) {
-    __shared__ float powers[16][N];
+    __shared__ float powers[8][N];
     int k = blockIdx.x, slot = slots[blockIdx.y];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     float rate = rate_of(targets[slot], share);
@@ -129,7 +129,7 @@ __device__ inline void learn_fft(
     float w[N / 32], power[N / 32] = {};
 #pragma unroll
     for (int j = 0; j < N / 32; j++) w[j] = window[lane + 32 * j];
-    for (int c = warp; c < channels; c += 16) {
+    for (int c = warp; c < channels; c += 8) {
         float2 sum[N / 32] = {};
         for (int s = 0; s < scales; s++) {
             size_t image = (size_t)blockIdx.y * scales + s;
@@ -163,16 +163,16 @@ __device__ inline void learn_fft(
         if (r >= 0) powers[warp][r] = power[q];
     }
     __syncthreads();
-    for (int r = threadIdx.x; r < rows; r += 512) {
+    for (int r = threadIdx.x; r < rows; r += 256) {
         float total = 0.0f;
-        for (int i = 0; i < 16; i++) total += powers[i][r];
+        for (int i = 0; i < 8; i++) total += powers[i][r];
         float& energy = den[((size_t)slot * band + k) * rows + r];
         energy = blend(energy, total, rate);
     }
 }
 
 #define LEARN_FFT(N) \
-    extern "C" __global__ void __launch_bounds__(512) learn_fft_##N( \
+    extern "C" __global__ void __launch_bounds__(256, 2) learn_fft_##N( \
         const float2* half, const float* window, const float2* table, const float* yf, const float* amplitudes, \
         const Target* targets, const int* slots, float2* num, float* den, int scales, int channels, int rows, \
         int band, int center, float share) { \

@@ -113,7 +113,7 @@ __device__ inline void respond_fft(
 }
 
 #define RESPOND_FFT(N) \
-    extern "C" __global__ void __launch_bounds__(256) respond_fft_##N( \
+    extern "C" __global__ void __launch_bounds__(256, 2) respond_fft_##N( \
         const float2* half, const float* window, const float2* table, const float2* num, const float* den, \
         const int* slots, float2* gf, int scales, int channels, int rows, int band, int center, \
         float regularization) { \

@@ -15,7 +15,14 @@ from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.open import open_backbone
 
 LIVE = ("live_device", "live_host", "live_streams", "live_events", "live_graphs", "live_modules")
-DEFAULTS = {"memory": 4 << 30, "integrated": 0, "driver_version": 13000, "devices": 1, "no_graphs": 0, "lazy": 0}
+DEFAULTS = {
+    "memory": 4 << 30,
+    "integrated": 0,
+    "driver_version": 13000,
+    "devices": 1,
+    "no_graphs": 0,
+    "lazy": 0,
+}
 
 
 @pytest.fixture

@@ -1,0 +1,311 @@
+"""A TensorRT plan as the backbone on the device: TensorRT 10 and 11, and TensorRT-RTX.
+
+TensorRT cannot be asked whether a plan fits, and loading one that does not can end the process. So the build leaves
+a record beside the plan, <name>.engine.json, and everything is compared before TensorRT is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib
+import json
+import logging
+import platform
+import re
+import sys
+from collections import deque
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda.device import ALIGNMENT, Device
+from spcnet.runtime.model import INPUT, OUTPUT, ModelError
+
+_log = logging.getLogger("spcnet")
+
+FORMAT = "spcnet-engine-1"
+REBUILD = "build it again on this machine: spcnet build MODEL.onnx"
+PLATFORM = f"{sys.platform}-{platform.machine()}"
+MAGICS = (b"ftrt", b"vtrt")  # of TensorRT; of TensorRT-RTX (seen in 1.4 and 1.7)
+_FIELDS = {  # what a field's JSON must match
+    "flavour": '"(tensorrt|tensorrt_rtx)"',
+    "version": r'"\d{1,5}(\.\d{1,5}){2,3}"',
+    "compute_capability": r'\["\d{1,2}\.\d"(, "\d{1,2}\.\d")*\]',
+    "gpu": '"[^\\\\]*"',
+    "platform": r'"[a-z0-9]+-\w+"',
+    "precision": '"(fp32|fp16|int8)"',
+    "max_patches": r"[1-9]\d{0,3}",
+    "plan_sha256": '"[0-9a-f]{64}"',
+    "onnx_sha256": '"[0-9a-f]{64}"',
+    "host_code": "true|false",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineRecord:
+    """What was built, with what, for what. Raises ValueError, naming the field, when a value is no good."""
+
+    flavour: str  # the package
+    version: str  # of the package, 10.3.0.30; the last number may be left out
+    compute_capability: tuple[str, ...]  # 8.7; TensorRT-RTX builds for several
+    gpu: str  # its name; empty when the plan was built ahead of time
+    platform: str  # linux-aarch64
+    precision: str
+    max_patches: int  # at once
+    plan_sha256: str
+    onnx_sha256: str
+    host_code: bool  # version-compatible: it holds code for the CPU, and runs in later versions, too
+    config: TrackerConfig
+
+    def __post_init__(self) -> None:
+        for name, pattern in _FIELDS.items():
+            found = json.dumps(getattr(self, name))
+            if not re.fullmatch(pattern, found, re.ASCII):
+                raise ValueError(f"{name} is {found:.99}, needed is {pattern}")
+
+    def to_json(self) -> str:
+        """The record as the text of a sidecar."""
+        values = {**dataclasses.asdict(self), "config": json.loads(self.config.to_json())}
+        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> EngineRecord:
+        """Read what to_json wrote. Raises ValueError on anything else."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"is cut off, or no JSON ({error})") from None
+        found = values.pop("format", None) if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise ValueError(f"has format {found!r:.99}, needed is {FORMAT!r}: spcnet build did not write it")
+        names = {*_FIELDS, "config"}
+        try:
+            if names ^ values.keys():
+                raise ValueError(f"key {min(names ^ values.keys())!r:.99} is missing or unknown")
+            config, capability = values["config"], values["compute_capability"]
+            if not isinstance(config, dict) or not isinstance(capability, list):
+                raise ValueError("config is no object, or compute_capability no list")
+            values |= {"config": TrackerConfig.from_dict(config), "compute_capability": tuple(capability)}
+            return cls(**values)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"was edited: {error}") from None
+
+
+def open_engine(
+    path: Path, device: Device, *, allow_host_code: bool = False
+) -> tuple[TrackerConfig, EngineBackbone]:
+    """The configuration of an engine, and its network on the device, whose context is current.
+
+    A version-compatible plan runs code of its own on the CPU: allow_host_code takes it, if you trust its source.
+    Raises FileNotFoundError, or ModelError when the plan was changed, is not for this machine or does not load.
+    """
+    sidecar = path.with_name(f"{path.name}.json")
+    if not path.is_file():
+        raise FileNotFoundError(f"no engine {path}; give its path, or build one: spcnet build MODEL.onnx")
+    if not sidecar.is_file():
+        raise ModelError(f"{path} lacks {sidecar.name}, which says what it was built for; {REBUILD}")
+    try:
+        record = EngineRecord.from_json(sidecar.read_text("utf-8", "replace"))
+    except ValueError as error:
+        raise ModelError(f"{sidecar} {error}; {REBUILD}") from None
+    plan = path.read_bytes()
+    if len(plan) < 28 or plan[:4] not in MAGICS:
+        raise ModelError(f"{path} is no TensorRT plan: it begins with {plan[:4]!r}; {REBUILD}")
+    _refuse(path, _compare(record, plan, device))
+    if record.host_code and not allow_host_code:
+        raise ModelError(
+            f"{path} is version-compatible: loading it runs code that it holds; pass allow_host_code=True if you "
+            f"trust its source, else {REBUILD}"
+        )
+    try:
+        trt = importlib.import_module(record.flavour)
+    except Exception as error:  # also kinds of the loader's own
+        raise ModelError(f"{path} needs {record.flavour}, which does not import: {error}") from None
+    _refuse(path, [_package(record, {str(trt.__version__)})])
+    return record.config, EngineBackbone(path, device, record, plan, trt)
+
+
+Row = tuple[str, str, str, bool]  # thing, expected, found, whether it will do
+
+
+def _compare(record: EngineRecord, plan: bytes, device: Device) -> list[Row]:
+    sha256, capability = hashlib.sha256(plan).hexdigest(), "{}.{}".format(*device.compute_capability)
+    # As TensorRT's samples read it: in serialization version 0, a byte for each number of the version.
+    told = list(plan[24:28]) if plan[4:8] == bytes(4) else []
+    same = all((a - int(b)) % 256 == 0 for a, b in zip(told, record.version.split("."), strict=False))
+    installed = set()
+    for suffix in ("", "-cu11", "-cu12", "-cu13"):  # JetPack's package has none
+        with contextlib.suppress(PackageNotFoundError):
+            installed.add(version(record.flavour.replace("_", "-") + suffix))
+    capabilities = record.compute_capability
+    return [
+        ("SHA-256 of the plan", record.plan_sha256, sha256, sha256 == record.plan_sha256),
+        ("version in the plan", record.version, ".".join(map(str, told)), same),
+        _package(record, installed),
+        ("compute capability", " or ".join(capabilities), capability, capability in capabilities),
+        ("platform", record.platform, PLATFORM, record.platform == PLATFORM),
+    ]
+
+
+def _package(record: EngineRecord, found: set[str]) -> Row:
+    """The installed versions; where no package tells, the module is asked once it is imported."""
+    needed = f"{record.flavour} {record.version}{' or later' if record.host_code else ''}"
+    if not found:
+        return "package", needed, "not installed", find_spec(record.flavour) is not None
+    pairs = [_common(one, record.version) for one in found]
+    fits = all(a == b or (record.host_code and a > b) for a, b in pairs)
+    return "package", needed, " and ".join(sorted(found)), fits
+
+
+def _common(one: str, other: str) -> tuple[list[int], list[int]]:
+    """Two versions as numbers, as far as both go: the fourth is not always told."""
+    a, b = ([int(number) for number in re.findall("[0-9]+", text)[:4]] for text in (one, other))
+    return a[: len(b)], b[: len(a)]
+
+
+def _refuse(path: Path, rows: list[Row]) -> None:
+    table = [("", "expected", "found"), *(row[:3] for row in rows if not row[3])]
+    if len(table) > 1:
+        width = max(len(expected) for _, expected, _ in table)
+        lines = "\n".join(f"  {thing:<19}  {expected:<{width}}  {found}" for thing, expected, found in table)
+        raise ModelError(f"{path} does not fit this machine, or was changed:\n{lines}\n{REBUILD}")
+
+
+class EngineBackbone:
+    """A loaded plan. One execution context for each number of patches, on shared scratch memory: a context's shape
+    is set once, and a CUDA graph that was recorded from it stays right when other numbers come between."""
+
+    def __init__(self, path: Path, device: Device, record: EngineRecord, plan: bytes, trt: Any) -> None:
+        self.name = f"{record.flavour} {record.version}, {record.precision.upper()}"
+        self.max_images = record.max_patches
+        self._path, self._device, self._record, self._trt = path, device, record, trt
+        self._errors, logger = _logger(trt)
+        self._errors.clear()
+        self._contexts: dict[int, tuple[Any, dict[str, int]]] = {}  # and the addresses they know
+        self._engine: Any = None
+        self._runtime: Any = None
+        self._memory = 0
+        try:
+            self._runtime = trt.Runtime(logger)
+            if record.host_code:
+                self._runtime.engine_host_code_allowed = True
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+            if self._engine is None:
+                raise ModelError(f"{path} does not load ({self._reason()}); {REBUILD}")
+            self._check()
+            self._scratch = max(int(self._engine.device_memory_size_v2), 1)
+            self._memory = device.allocate(self._scratch)
+            context, _ = self._context(min(record.config.scales, record.config.learn_scales))
+            ask = getattr(context, "is_stream_capturable", None)  # TensorRT-RTX has it
+            self.capturable = ask is None or bool(ask(device.stream))
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        config, engine = self._record.config, self._engine
+        n, few = config.patch_size, min(config.scales, config.learn_scales)
+        needed = [
+            f"{INPUT} INPUT FLOAT LINEAR {(3, n, n)}",
+            f"{OUTPUT} OUTPUT FLOAT LINEAR {(config.channels, n, n)}",
+        ]
+        found = []
+        for tensor in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+            kinds = (
+                engine.get_tensor_mode(tensor),
+                engine.get_tensor_dtype(tensor),
+                engine.get_tensor_format(tensor),
+            )
+            shape = tuple(engine.get_tensor_shape(tensor))[1:]
+            found.append(f"{tensor} {' '.join(kind.name for kind in kinds)} {shape}")
+        if sorted(found) != sorted(needed):
+            raise ModelError(f"{self._path} has the tensors {found}, needed are {needed}; {REBUILD}")
+        least, _, most = (next(iter(shape)) for shape in engine.get_tensor_profile_shape(INPUT, 0))
+        if least > few or most < self.max_images:
+            raise ModelError(
+                f"{self._path} takes {least} to {most} patches, needed are {few} to {self.max_images}; {REBUILD}"
+            )
+
+    def _context(self, images: int) -> tuple[Any, dict[str, int]]:
+        if images not in self._contexts:
+            if not 1 <= images <= self.max_images:
+                raise ValueError(
+                    f"{images} patches at once, but {self._path} takes 1 to {self.max_images}; track fewer targets, "
+                    "or build it for more: spcnet build MODEL.onnx"
+                )
+            options: Any = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            if self._record.flavour == "tensorrt_rtx":
+                # By default the kernels of a shape are compiled in the background: a graph would keep the stopgap.
+                strategy, options = options, self._engine.create_runtime_config()
+                options.set_execution_context_allocation_strategy(strategy)
+                eager = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
+                options.dynamic_shapes_kernel_specialization_strategy = eager
+            context = self._engine.create_execution_context(options)
+            self._demand(context is not None, "create_execution_context")
+            context.set_device_memory(self._memory, self._scratch)
+            n = self._record.config.patch_size
+            self._demand(context.set_input_shape(INPUT, (images, 3, n, n)), "set_input_shape")
+            self._contexts[images] = context, {}
+        return self._contexts[images]
+
+    def reserve(self, images: int, size: int) -> None:
+        """Prepare for so many patches. Raises ValueError when the engine does not take them."""
+        if size != self._record.config.patch_size:
+            raise ValueError(
+                f"patches of {size} pixels, but {self._path} takes {self._record.config.patch_size}"
+            )
+        self._context(images)
+
+    def enqueue(self, patches: int, features: int, images: int) -> None:
+        """See DeviceBackbone. Raises RuntimeError when TensorRT refuses."""
+        context, addresses = self._context(images)
+        for name, address in ((INPUT, patches), (OUTPUT, features)):
+            if addresses.get(name) != address:
+                if address % ALIGNMENT:
+                    raise ValueError(f"{name} is at address {address}, needed is a multiple of {ALIGNMENT}")
+                self._demand(context.set_tensor_address(name, address), "set_tensor_address")
+                addresses[name] = address
+        self._demand(context.execute_async_v3(self._device.stream), "execute_async_v3")
+
+    def _demand(self, done: bool, call: str) -> None:
+        if not done:
+            raise RuntimeError(f"{self._path}: {call} failed ({self._reason()}); {REBUILD}")
+
+    def _reason(self) -> str:
+        reason = "; ".join(self._errors) or "it gives no reason"
+        self._errors.clear()
+        return reason
+
+    def close(self) -> None:
+        """Destroy the contexts, the engine and the runtime, in this order; the logger stays."""
+        self._contexts.clear()
+        self._engine = None
+        self._runtime = None
+        if self._memory:
+            self._device.free(self._memory)
+            self._memory = 0
+
+
+@functools.cache
+def _logger(trt: Any) -> tuple[deque[str], Any]:
+    """The latest errors, and the logger that tells them: one for the process, as TensorRT uses the first for all."""
+    errors: deque[str] = deque(maxlen=3)
+    severity = trt.ILogger.Severity
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, level: Any, message: str) -> None:
+            if level in (severity.ERROR, severity.INTERNAL_ERROR):
+                errors.append(message)
+                _log.error("%s", message)
+            elif level == severity.WARNING:
+                _log.warning("%s", message)
+
+    return errors, Logger()
