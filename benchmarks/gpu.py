@@ -8,7 +8,6 @@ and 2 when no GPU can be used.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import math
 import os
 import re
@@ -55,11 +54,6 @@ class Subject(NamedTuple):
     effort: Effort = Effort()
 
 
-def label(config: TrackerConfig) -> str:
-    """A configuration in a few letters."""
-    return f"N={config.patch_size} C={config.channels} S={config.scales}"
-
-
 def run(
     subject: Subject,
     parts: Sequence[str] = PARTS,
@@ -82,24 +76,26 @@ def run(
             if "kernels" in parts:
                 record["kernels"] = []
                 for config in subject.configs:
-                    say(f"kernels, {label(config)}")
+                    say(f"kernels, {gpu_counts.label(config)}")
                     rows = gpu_timing.kernel_times(device, timer, config, subject.batches, effort)
                     record["kernels"] += [_with_floor(row, config, record) for row in rows]
             if "compare" in parts:
                 record["compare"] = {"absent": dict(subject.absent), "solve": [], "localize": []}
                 for config in subject.configs if subject.libraries else ():
-                    say(f"compare the solve, {label(config)}")
+                    say(f"compare the solve, {gpu_counts.label(config)}")
                     rows = gpu_timing.compare_solve(
                         device, subject.libraries, config, subject.batches, effort
                     )
-                    record["compare"]["solve"] += [{"config": label(config), **row} for row in rows]
+                    record["compare"]["solve"] += [
+                        {"config": gpu_counts.label(config), **row} for row in rows
+                    ]
         if "compare" in parts:
             few = [count for count in subject.targets if count <= 64]
             for library in (each for each in subject.libraries if each.torch):
                 say(f"compare localize with {library.name}")
                 config = subject.configs[0]
                 rows = gpu_timing.compare_localize(subject.open, library, config, few, effort)
-                record["compare"]["localize"] += [{"config": label(config), **row} for row in rows]
+                record["compare"]["localize"] += [{"config": gpu_counts.label(config), **row} for row in rows]
         for part in ("frames", "solve"):
             if part in parts:
                 record[part] = list(_frames(subject, part, say))
@@ -140,13 +136,13 @@ def _with_floor(row: dict[str, Any], config: TrackerConfig, record: Mapping[str,
     rate = record["rates"].get("half" if row["kernel"].startswith("conv_half") else "fp32")
     floor = gpu_counts.floor(work, record["floors"]["copy_bandwidth"], rate)
     share = floor / row["median"] if row["median"] else None
-    return {"config": label(config), **row, **work._asdict(), "floor": floor, "share": share}
+    return {"config": gpu_counts.label(config), **row, **work._asdict(), "floor": floor, "share": share}
 
 
 def _frames(subject: Subject, part: str, say: Callable[[str], None]) -> Iterable[dict[str, Any]]:
     for name, config, open_one in subject.backbones:
-        about = {"config": label(config), "backbone": name}
-        say(f"{part}, {label(config)}, {name}")
+        about = {"config": gpu_counts.label(config), "backbone": name}
+        say(f"{part}, {gpu_counts.label(config)}, {name}")
         try:
             if part == "solve":
                 if name == "kernels":
@@ -166,150 +162,132 @@ def _frames(subject: Subject, part: str, say: Callable[[str], None]) -> Iterable
             yield {**about, "absent": str(error)}
 
 
-def failures(record: Mapping[str, Any]) -> list[str]:
-    """What did not come out as it must, a sentence each."""
-    found = [
-        f"kernel {row['kernel']} at N={row['size']} has an error of {row['error']}; at most {row['tolerance']} is allowed"
-        for row in record.get("checks", [])
-        if not row["passed"]
+def open_gpu() -> tuple[Device, gpu_timing.Timer]:
+    """The first GPU, on pycuda, and its events."""
+    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
+
+    device = PycudaDevice()
+    return device, gpu_timing.CudaTimer(device)
+
+
+def subject_of(quick: bool) -> Subject:
+    """Everything that is here: the published setting, N = 128 for the FFT kernels, and the libraries installed."""
+    published = TrackerConfig()
+    square = replace(published, patch_size=128)
+
+    def random_network(half: bool, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
+        weights = gpu_timing.random_weights(square.channels)
+        return square, ConvBackbone(device, weights, half=half)
+
+    names = ("kernels", "kernels-fp16", "onnxruntime")
+    backbones: list[tuple[str, TrackerConfig, OpenBackbone]] = [
+        (name, published, partial(_zoo, name)) for name in names
     ]
-    for kind in ("solve", "localize"):
-        for row in record.get("compare", {}).get(kind, []):
-            for name, error in row["errors"].items():
-                if not error <= gpu_timing.AGREEMENT:
-                    found.append(
-                        f"{kind} of {row['targets']} targets differs from {name} by {error:.1e} of the largest "
-                        f"response; at most {gpu_timing.AGREEMENT} is allowed"
-                    )
-    for tool, verdict in record.get("sanitizer", {}).items():
-        if verdict["passed"] is False:
-            found.append(f"compute-sanitizer's {tool} says: {verdict['said']}")
+    backbones += [(names[half], square, partial(random_network, bool(half))) for half in (0, 1)]
+    libraries, absent = [], {}
+    for name, find in (
+        ("torch", partial(gpu_timing.torch_library, "cuda:0")),
+        ("CuPy", gpu_timing.cupy_library),
+    ):
+        try:
+            libraries.append(find())
+        except ImportError:
+            absent[name] = "not installed"
+        except Exception as error:  # installed and not usable: CuPy raises kinds of its own
+            absent[name] = " ".join(str(error).split())
+    found = Subject(open_gpu, (published, square), tuple(backbones), tuple(libraries), absent)
+    if not quick:
+        return found
+    few = (1, 16)
+    return found._replace(cases=QUICK_CASES, batches=few, targets=few, effort=gpu_timing.QUICK)
+
+
+def _zoo(name: str, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
+    return open_backbone(MODEL, device, name)
+
+
+def sanitize() -> dict[str, Any]:
+    """compute-sanitizer's verdicts on the quick checks, by tool; passed is None where it did not run."""
+    roots = [os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH")] + ["/usr/local/cuda"]
+    places = [f"{root}/{folder}" for root in roots if root for folder in ("bin", "compute-sanitizer")]
+    program = shutil.which("compute-sanitizer") or shutil.which(
+        "compute-sanitizer", path=os.pathsep.join(places)
+    )
+    if program is None:
+        return {"compute-sanitizer": {"passed": None, "said": "not found on PATH or in a CUDA toolkit"}}
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "spcnet.benchmarks.gpu", "--quick", "--only", "checks", "-o", folder]
+        for tool in ("memcheck", "racecheck"):
+            try:
+                done = subprocess.run(
+                    [program, "--tool", tool, "--error-exitcode", "99", *command],
+                    capture_output=True,
+                    text=True,
+                    timeout=300,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                found[tool] = {"passed": None, "said": "not done after 300 s"}
+                continue
+            lines = re.findall(r"=+ (.*(?:SUMMARY|Error:).*)", done.stdout)
+            said = lines[-1] if lines else f"exit status {done.returncode}"
+            found[tool] = {"passed": done.returncode == 0, "said": said}
     return found
 
 
-def markdown(record: Mapping[str, Any]) -> str:
-    """The record for people to read; times in microseconds."""
-    parts = [f"# {record['gpu']['name']}\n\n`{record['command']}`, {record['seconds']:.0f} s\n"]
-    about = {**record["gpu"], **record["machine"], **record.get("rates", {})}
-    parts.append(report.table(("machine", ""), [(k, _text(v)) for k, v in about.items()]))
-    parts += [f"**Failed:** {sentence}.\n" for sentence in failures(record)]
-    if "sanitizer" in record:
-        rows = [(tool, verdict["said"]) for tool, verdict in record["sanitizer"].items()]
-        parts.append(report.table(("compute-sanitizer", "verdict"), rows))
-    if "floors" in record:
-        parts.append("## Floors of the machine\n")
-        parts.append(report.table(("", "measured"), [(k, _text(v, k)) for k, v in record["floors"].items()]))
-    if "kernels" in record:
-        parts.append(
-            "## Kernels, µs on the device\n\nThe floor is the larger of bytes over the copy bandwidth and operations "
-            "over the rate above; a share over 1 means that the data stayed in a cache.\n"
-        )
-        header = ("kernel", "targets", "median", "p10", "p90", "kB", "Mflop", "floor", "share")
-        for config, rows in _by(record["kernels"], "config"):
-            parts.append(f"{config}\n")
-            parts.append(
-                report.table(
-                    header,
-                    [
-                        (
-                            *(r["kernel"], str(r["targets"]), *(_us(r[k]) for k in ("median", "p10", "p90"))),
-                            *(f"{r['bytes'] / 1e3:.0f}", f"{r['flops'] / 1e6:.1f}", _us(r["floor"])),
-                            "" if r["share"] is None else f"{r['share']:.2f}",
-                        )
-                        for r in rows
-                    ],
-                )
-            )
-    if "frames" in record:
-        parts.append(
-            "## Whole frames, µs\n\nwall: what the caller of update waits, from a frame of 1280x720 in host or device "
-            "memory; device: from the upload's beginning to the last kernel's end; pipelined: a frame, when the next "
-            "is submitted before one is collected. Bytes are those of a frame, without memory that is only mapped.\n"
-        )
-        header = (
-            "backbone",
-            "graph",
-            "frame",
-            "targets",
-            "wall",
-            "p90",
-            "p99",
-            "device",
-            "pipelined",
-            "a target",
-        )
-        header += ("enqueue", "launches", "waits", "bytes up", "down")
-        for config, rows in _by(record["frames"], "config"):
-            parts += [f"{config}\n", report.table(header, [_frame_row(r) for r in rows if "wall" in r])]
-            parts += [f"{row['backbone']}: {row['absent']}\n" for row in rows if "absent" in row]
-    if "solve" in record:
-        parts.append(
-            "## A frame on the device alone, µs\n\nThe launches of one update, replayed as one graph: all of them, the "
-            "backbone's, and the solve, which is all but the backbone's; the sum of the solve's launches, each timed "
-            "by itself.\n"
-        )
-        names = list(dict.fromkeys(kernel for row in record["solve"] for kernel in row.get("by_kernel", {})))
-        header = ("", "targets", "frame", "backbone", "solve", "a target", "sum", *names)
-        rows = [row for row in record["solve"] if "solve" in row]
-        parts.append(report.table(header, [_solve_row(r, names) for r in rows]))
-    for kind in ("solve", "localize"):
-        if rows := record.get("compare", {}).get(kind, []):
-            parts.append(f"## {kind} beside other libraries, µs of wall time, all taking turns\n")
-            names = list(dict.fromkeys(name for row in rows for name in row["times"]))
-            header = ("", "targets", "largest difference", *names)
-            cells = [
-                (
-                    *(r["config"], str(r["targets"]), f"{max(r['errors'].values()):.1e}"),
-                    *(_us(r["times"][name]["median"]) if name in r["times"] else "" for name in names),
-                )
-                for r in rows
-            ]
-            parts.append(report.table(header, cells))
-    parts += [f"{name}: {why}\n" for name, why in record.get("compare", {}).get("absent", {}).items()]
-    if "checks" in record:
-        parts.append("## Largest errors of the kernels against NumPy\n")
-        header = ("kernel", "N", "cases", "error", "tolerance", "")
-        rows = record["checks"]
-        parts.append(report.table(header, [_check_row(row) for row in rows]))
-    return "\n".join(parts)
-
-
-def _by(rows: Sequence[dict[str, Any]], key: str) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    for value in dict.fromkeys(row[key] for row in rows):
-        yield value, [row for row in rows if row[key] == value]
-
-
-def _us(seconds: float | None) -> str:
-    return "" if seconds is None else f"{1e6 * seconds:.1f}"
-
-
-def _text(value: Any, name: str = "") -> str:
-    if isinstance(value, Mapping) and "median" in value:
-        return f"{_us(value['median'])} µs (p10 {_us(value['p10'])}, p90 {_us(value['p90'])})"
-    if name.endswith("bandwidth"):
-        return f"{value / 1e9:.2f} GB/s"
-    if name == "event_resolution":
-        return "none seen" if value is None else f"{_us(value)} µs"
-    return f"{value:.4g}" if isinstance(value, float) else "absent" if value is None else str(value)
-
-
-def _frame_row(r: Mapping[str, Any]) -> tuple[str, ...]:
-    wall = (_us(r["wall"][k]) for k in ("median", "p90", "p99"))
-    rest = (r["device"]["median"], r["pipelined"], r["per_target"], r["stages"].get("enqueue"))
-    counts = (str(r[k]) for k in ("launches", "synchronisations", "bytes_up", "bytes_down"))
-    graph = "yes" if r["graph"] else "no"
-    return (r["backbone"], graph, r["frame"], str(r["targets"]), *wall, *map(_us, rest), *counts)
-
-
-def _solve_row(r: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    solve = r["solve"]["median"]
-    times = (r["frame"]["median"], r["backbone"]["median"], solve, solve / r["targets"], r["solve_sum"])
-    return (r["config"], str(r["targets"]), *map(_us, times), *(_us(r["by_kernel"].get(n)) for n in names))
-
-
-def _check_row(r: Mapping[str, Any]) -> tuple[str, ...]:
-    error = "NaN" if r["error"] is None else f"{r['error']:.1e}"
-    return (
-        *(r["kernel"], str(r["size"]), str(r["cases"]), error, f"{r['tolerance']:.0e}"),
-        "" if r["passed"] else "FAILED",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m spcnet.benchmarks.gpu", description=__doc__.split(":")[0]
     )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("benchmarks/results"),
+        help="folder to write to (default: %(default)s)",
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
+    parser.add_argument("--only", action="append", choices=PARTS, help="only this part; repeat for several")
+    parser.add_argument(
+        "--sanitize", action="store_true", help="run the quick checks under compute-sanitizer, too"
+    )
+    options = parser.parse_args(arguments)
+    if lacking := available.missing():
+        print(lacking, file=sys.stderr)
+        return 2
+    flags = [flag for flag in ("quick", "sanitize") if getattr(options, flag)]
+    words = [*(f"--{flag}" for flag in flags), *(f"--only {part}" for part in options.only or ())]
+    start = time.perf_counter()
+    subject = subject_of(options.quick)
+    gpu = gpu_timing.gpu_facts()
+    say = partial(print, file=sys.stderr, flush=True)
+    measured = run(subject, options.only or PARTS, gpu_timing.peak_rates, say)
+    record = {
+        "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
+        "machine": report.machine(),
+        "gpu": {**gpu, **gpu_timing.clocks("after")},
+        "seconds": 0.0,
+        **measured,
+    }
+    if options.sanitize:
+        say("compute-sanitizer")
+        record["sanitizer"] = sanitize()
+    record["seconds"] = time.perf_counter() - start
+    return finish(record, options.out)
+
+
+def finish(record: Mapping[str, Any], folder: Path) -> int:
+    """Write the record under the GPU's name and print it; returns the exit status."""
+    text = gpu_counts.markdown(record)
+    slug = re.sub(r"[^a-z0-9]+", "-", str(record["gpu"]["name"]).lower()).strip("-")
+    report.write(folder, f"gpu-{slug}", record, text)
+    print(text)
+    for sentence in gpu_counts.failures(record):
+        print(sentence, file=sys.stderr)
+    return 1 if gpu_counts.failures(record) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

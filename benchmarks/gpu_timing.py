@@ -7,10 +7,13 @@ host's launches do not limit them; wall times are what a caller of the backend w
 
 from __future__ import annotations
 
+import ctypes
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -20,14 +23,14 @@ from spcnet.benchmarks.gpu_counts import ways
 from spcnet.benchmarks.kernels import Memory, distance
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda import compiler
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
-from spcnet.runtime.cuda.device import Device, Graph, HostBuffer, Kernel
+from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 from spcnet.runtime.cuda.launch import FRAME, MEASUREMENT, STATE, TILE_BYTES, Launcher
 from spcnet.runtime.geometry import State
 
 HEIGHT, WIDTH = 720, 1280  # of the frames
-AGREEMENT = 1e-3  # largest difference of two responses that count as the same, over the largest response
 
 Work = Callable[[], object]
 
@@ -226,7 +229,8 @@ def wall_times(work: Work, effort: Effort, warm: int = 8) -> list[float]:
     """Seconds that the caller waits, each time."""
     for _ in range(warm):
         work()
-    found, deadline = [], time.perf_counter() + effort.seconds
+    found: list[float] = []
+    deadline = time.perf_counter() + effort.seconds
     while len(found) < effort.frames or time.perf_counter() < deadline:
         start = time.perf_counter()
         work()
@@ -339,17 +343,26 @@ extern "C" __global__ void peak_half(float* out, int rounds) {
 """
 
 
-def peak_rates(device: Any, timer: Timer, processors: int, effort: Effort) -> dict[str, float]:
-    """Operations a second of a PycudaDevice in loops of nothing else: FP32 multiply-adds, and FP16 on tensor cores.
+def peak_rates(device: Device, timer: Timer, effort: Effort = QUICK) -> dict[str, Any]:
+    """Operations a second, FP32 multiply-adds and FP16 on tensor cores: measured, else (FP32) by the clock.
 
-    The device must be active. Raises RuntimeError (CompileError) without a compiler, pycuda's errors.
+    The device is a PycudaDevice, and active.
     """
-    import tempfile
-    from pathlib import Path
-
     import pycuda.driver as cuda
 
-    from spcnet.runtime.cuda import compiler
+    gpu, names = cuda.Context.get_device(), cuda.device_attribute
+    processors = int(gpu.get_attribute(names.MULTIPROCESSOR_COUNT))
+    try:
+        return {**_measured_rates(device, timer, processors, effort), "rates": "measured"}
+    except (cuda.Error, RuntimeError) as error:  # no compiler here, or one that refuses
+        lanes = 64 if device.compute_capability[0] == 7 or device.compute_capability == (8, 0) else 128
+        nominal = 2e3 * lanes * processors * int(gpu.get_attribute(names.CLOCK_RATE))
+        return {"fp32": nominal, "rates": f"FP32 nominal, FP16 absent: {' '.join(str(error).split())}"}
+
+
+def _measured_rates(device: Any, timer: Timer, processors: int, effort: Effort) -> dict[str, float]:
+    """Loops of nothing else. Raises RuntimeError (CompileError) without a compiler, pycuda's errors."""
+    import pycuda.driver as cuda
 
     version = cuda.get_driver_version()
     with tempfile.TemporaryDirectory() as folder:
@@ -371,6 +384,64 @@ def peak_rates(device: Any, timer: Timer, processors: int, effort: Effort) -> di
             grid, block = (blocks, 1, 1), (32 * warps, 1, 1)
             run = partial(function.prepared_async_call, grid, block, device._stream, out, rounds)
             found[name] = blocks * warps * rounds * each / max(measure(timer, run, 1, effort).median, 1e-9)
+    return found
+
+
+def gpu_facts(index: int = 0) -> dict[str, Any]:
+    """What the driver says of a GPU, and NVML's clocks, before anything runs."""
+    import pycuda
+    import pycuda.driver as cuda
+
+    cuda.init()
+    gpu, names, version = cuda.Device(index), cuda.device_attribute, cuda.get_driver_version()
+    attributes = {
+        "SMs": names.MULTIPROCESSOR_COUNT,
+        "clock, kHz": names.CLOCK_RATE,
+        "memory clock, kHz": names.MEMORY_CLOCK_RATE,
+        "memory bus, bits": names.GLOBAL_MEMORY_BUS_WIDTH,
+        "L2 cache, bytes": names.L2_CACHE_SIZE,
+    }
+    return {
+        "name": gpu.name(),
+        "compute capability": ".".join(map(str, gpu.compute_capability())),
+        **{name: int(gpu.get_attribute(attribute)) for name, attribute in attributes.items()},
+        "memory, bytes": int(gpu.total_memory()),
+        "integrated": bool(gpu.get_attribute(names.INTEGRATED)),
+        "CUDA of the driver": f"{version // 1000}.{version % 1000 // 10}",
+        "CUDA of pycuda": ".".join(map(str, cuda.get_version())),
+        "pycuda": pycuda.VERSION_TEXT,
+        "compilers": ", ".join(map(str, compiler.find_compilers())) or None,
+        **clocks("before", index),
+    }
+
+
+def clocks(when: str, index: int = 0) -> dict[str, Any]:
+    """NVML's word on driver, clocks (MHz), temperature and power; what it cannot say is absent."""
+    import pycuda.driver as cuda
+
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        handle, version = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+        place = cuda.Device(index).pci_bus_id().encode()
+        if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByPciBusId_v2(place, ctypes.byref(handle)):
+            raise OSError("NVML does not know the GPU")
+    except OSError:  # as on a Jetson
+        return {f"NVML {when}": None}
+
+    def number(function: str, *arguments: int) -> int | None:
+        value = ctypes.c_uint()
+        failed = getattr(nvml, function)(handle, *arguments, ctypes.byref(value))
+        return None if failed else value.value
+
+    found: dict[str, Any] = {
+        f"SM clock {when}, MHz": number("nvmlDeviceGetClockInfo", 1),
+        f"memory clock {when}, MHz": number("nvmlDeviceGetClockInfo", 2),
+        f"temperature {when}, C": number("nvmlDeviceGetTemperature", 0),
+        f"power {when}, mW": number("nvmlDeviceGetPowerUsage"),
+    }
+    if nvml.nvmlSystemGetDriverVersion(version, len(version)) == 0:
+        found = {"driver": version.value.decode(errors="replace"), **found}
+    nvml.nvmlShutdown()
     return found
 
 
@@ -462,7 +533,7 @@ def kernel_times(
     device: Device, timer: Timer, config: TrackerConfig, targets: Sequence[int], effort: Effort
 ) -> list[dict[str, Any]]:
     """Every kernel at so many targets, on what the kernels before it computed; the device must be active."""
-    found = []
+    found: list[dict[str, Any]] = []
     watched = Watched(device, keep=True)
     weights, images = random_weights(config.channels), max(targets) * config.scales
     halves = (False, True) if device.compute_capability >= (7, 5) else (False,)
@@ -495,8 +566,10 @@ def kernel_times(
                     found.append({"kernel": name, "targets": count, **taken._asdict()})
     finally:
         device.synchronize()
-        for part in (*own.values(), *launchers.values()):
-            part.close()
+        for backbone in own.values():
+            backbone.close()
+        for launcher in launchers.values():
+            launcher.close()
     return found
 
 
@@ -657,6 +730,7 @@ def solve_times(
                 for each in solve:
                     taken = device_time(cast(Device, watched), timer, each.enqueue, effort).median
                     by_kernel[each.kernel] = by_kernel.get(each.kernel, 0.0) + taken
+            row["solve_per_target"] = row["solve"]["median"] / count
             found.append({**row, "by_kernel": by_kernel, "solve_sum": sum(by_kernel.values())})
     return found
 

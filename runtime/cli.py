@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         if extra is None:
             raise
         return _refuse(f"{options.command} needs the package {error.name}; pip install 'spcnet[{extra}]'")
-    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return _refuse("interrupted")
@@ -93,7 +93,10 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=None, help="name in the zoo, or an .onnx file")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the backbone (default: 1)")
+    parser.add_argument(
+        "--backend", default="auto", choices=("auto", "cpu", "cuda"), help="where to run (default: auto)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -142,7 +145,7 @@ def _run(
     from spcnet.runtime.tracker import MultiTracker
     from spcnet.runtime.video import open_video
 
-    tracker = MultiTracker.load(options.model or DEFAULT_MODEL, threads=options.threads)
+    tracker = MultiTracker.load(options.model or DEFAULT_MODEL, backend=options.backend, threads=options.threads)
     columns = (TextColumn("track"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with open_video(source) as video, Progress(*columns, console=Console(stderr=True)) as progress:
 

@@ -16,6 +16,7 @@ import logging
 import platform
 import re
 import sys
+import traceback
 from collections import deque
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -183,6 +184,7 @@ class EngineBackbone:
     def __init__(self, path: Path, device: Device, record: EngineRecord, plan: bytes, trt: Any) -> None:
         self.name = f"{record.flavour} {record.version}, {record.precision.upper()}"
         self.max_images = record.max_patches
+        self._few = min(record.config.scales, record.config.learn_scales)  # patches of one target
         self._path, self._device, self._record, self._trt = path, device, record, trt
         self._errors, logger = _logger(trt)
         self._errors.clear()
@@ -200,29 +202,29 @@ class EngineBackbone:
             self._check()
             self._scratch = max(int(self._engine.device_memory_size_v2), 1)
             self._memory = device.allocate(self._scratch)
-            context, _ = self._context(min(record.config.scales, record.config.learn_scales))
-            ask = getattr(context, "is_stream_capturable", None)  # TensorRT-RTX has it
-            self.capturable = ask is None or bool(ask(device.stream))
-        except BaseException:
+            self.capturable = self._ask_capturable()
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they may hold a context, which must go first
             self.close()
             raise
 
+    def _ask_capturable(self) -> bool:
+        context, _ = self._context(self._few)
+        ask = getattr(context, "is_stream_capturable", None)  # only TensorRT-RTX tells
+        return ask is None or bool(ask(self._device.stream))
+
     def _check(self) -> None:
         config, engine = self._record.config, self._engine
-        n, few = config.patch_size, min(config.scales, config.learn_scales)
+        n, few = config.patch_size, self._few
         needed = [
             f"{INPUT} INPUT FLOAT LINEAR {(3, n, n)}",
             f"{OUTPUT} OUTPUT FLOAT LINEAR {(config.channels, n, n)}",
         ]
         found = []
         for tensor in map(engine.get_tensor_name, range(engine.num_io_tensors)):
-            kinds = (
-                engine.get_tensor_mode(tensor),
-                engine.get_tensor_dtype(tensor),
-                engine.get_tensor_format(tensor),
-            )
-            shape = tuple(engine.get_tensor_shape(tensor))[1:]
-            found.append(f"{tensor} {' '.join(kind.name for kind in kinds)} {shape}")
+            asked = engine.get_tensor_mode, engine.get_tensor_dtype, engine.get_tensor_format
+            kinds = " ".join(ask(tensor).name for ask in asked)
+            found.append(f"{tensor} {kinds} {tuple(engine.get_tensor_shape(tensor))[1:]}")
         if sorted(found) != sorted(needed):
             raise ModelError(f"{self._path} has the tensors {found}, needed are {needed}; {REBUILD}")
         least, _, most = (next(iter(shape)) for shape in engine.get_tensor_profile_shape(INPUT, 0))
@@ -257,7 +259,7 @@ class EngineBackbone:
         """Prepare for so many patches. Raises ValueError when the engine does not take them."""
         if size != self._record.config.patch_size:
             raise ValueError(
-                f"patches of {size} pixels, but {self._path} takes {self._record.config.patch_size}"
+                f"patches have {size} pixels; {self._path} takes {self._record.config.patch_size}"
             )
         self._context(images)
 

@@ -1,0 +1,300 @@
+"""The GPU benchmark: counts by hand, every part on the emulated device, and what it refuses."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from emulator.host_device import HostDevice
+
+from spcnet.benchmarks import gpu, gpu_counts, gpu_timing, kernels
+from spcnet.benchmarks.gpu_counts import Work
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import TrackerConfig, model
+from spcnet.runtime.cuda.backbone import ConvBackbone, OrtBackbone
+
+TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
+FAST = gpu_timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
+
+
+def test_counts_by_hand():
+    images = 6  # of 2 targets at 3 scales; 33**2 = 1089 pixels each
+    assert gpu_counts.band(TINY) == (33, 17, 17)
+    assert gpu_counts.kernels(TINY, 2) == {
+        "crop": Work(6 * 1089 * 15, 6 * 1089 * 30),
+        # 97 = 3 * 33 - 2 taps along an axis; 3 x 4 and 4 x 4 kernels; 11 for the normalisation
+        "conv, layer 1": Work(6 * 1089 * (12 + 16), images * 2 * 9409 * 12),
+        "conv, layer 2": Work(6 * 1089 * (16 + 16), images * (2 * 9409 * 16 + 11 * 1089 * 4)),
+        # FP16 in between, 4 channels padded to 8
+        "conv, layer 1, to FP16": Work(6 * 1089 * (12 + 16), images * 2 * 9409 * 12),
+        "conv_half, layer 2": Work(6 * 1089 * (16 + 16), images * (2 * 9409 * 16 + 11 * 1089 * 4)),
+        "rows (dft)": Work(24 * 33 * (33 * 4 + 17 * 8), 24 * 33 * 33 * 17 * 4),
+        "rows (plain)": Work(24 * 33 * (33 * 4 + 17 * 8), 24 * 33 * 33 * 17 * 4),
+        # 408 columns of 33; 561 = 33 * 17 frequencies
+        "respond (dft)": Work(
+            408 * 33 * 8 + 2 * 561 * (4 * 8 + 4) + 6 * 561 * 8,
+            408 * (8 * 33 * 17 + 4 * 17 + 8 * 33) + 6 * 561 * 4,
+        ),
+        "respond (plain)": Work(
+            408 * 33 * 8 + 2 * 561 * (4 * 8 + 4) + 6 * 561 * 8,
+            408 * (8 * 33 * 33 + 8 * 33) + 6 * 561 * 4,
+        ),
+        "invert": Work(6 * (561 * 8 + 1089 * 4 + 5 * 16), 6 * (8 * 33 * 561 + 4 * 1089 * 17 + 4 * 1089)),
+        # PSR leaves out a square of 2 * round(3.3) + 1 = 7 pixels a side
+        "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 64 + 48), 2 * 3 * (15 + 49)),
+        "learn (dft)": Work(
+            408 * 33 * 8 + 2 * 2 * 561 * (4 * 8 + 4),
+            408 * (8 * 33 * 17 + 4 * 17 + 8 * 33) + 2 * 561 * (8 * 4 + 3),
+        ),
+        "learn (plain)": Work(
+            408 * 33 * 8 + 2 * 2 * 561 * (4 * 8 + 4),
+            408 * (8 * 33 * 33 + 8 * 33) + 2 * 561 * (8 * 4 + 3),
+        ),
+    }
+
+
+def test_counts_of_the_fft():
+    config = TrackerConfig(patch_size=32, channels=4)
+    _, k, _ = gpu_counts.band(config)
+    # 16 transforms of 5 * 32 * 5 operations for two rows each; the window; the halves of K frequencies of 32 rows
+    assert gpu_counts.rows(config, 1, "fft").flops == 16 * 800 + 1024 + 4 * k * 32
+    assert gpu_counts.ways(config) == ("fft", "dft", "plain")
+
+
+def test_a_floor_is_the_larger_of_two_times():
+    assert gpu_counts.floor(Work(100, 100), 50, 200) == 2
+    assert gpu_counts.floor(Work(100, 100), 200, 50) == 2
+    assert gpu_counts.floor(Work(100, 100), 200, None) == 0.5
+
+
+@pytest.fixture
+def devices():
+    """Opens emulated devices, and says at the end whether each was given back whole."""
+    made = []
+
+    def make():
+        made.append(HostDevice())
+        return made[-1], gpu_timing.WallTimer(made[-1])
+
+    yield make
+    assert made
+    assert all(not device.live for device in made)
+
+
+@pytest.fixture
+def subject(devices, make_checkpoint, tmp_path):
+    path = export_onnx(make_checkpoint(TINY), tmp_path / "tiny.onnx").path
+
+    def own(half):
+        weights = gpu_timing.random_weights(TINY.channels)
+        return lambda device: (TINY, ConvBackbone(device, weights, half=half))
+
+    def absent(device):
+        raise RuntimeError("no CUDA provider")
+
+    backbones = (
+        ("kernels", TINY, own(False)),
+        ("kernels-fp16", TINY, own(True)),
+        ("onnxruntime", TINY, lambda device: (TINY, OrtBackbone(model.load(path)[1], TINY.channels, "cpu"))),
+        ("engine", TINY, absent),
+    )
+    return gpu.Subject(
+        devices,
+        (TINY,),
+        backbones,
+        (gpu_timing.torch_library("cpu"),),
+        {"CuPy": "not installed"},
+        cases=(kernels.Case(33, 3, 4, 1), kernels.Case(32, 1, 4, 2)),
+        batches=(1, 2),
+        targets=(1, 3),
+        copied=1 << 16,
+        effort=FAST,
+    )
+
+
+def record_of(measured):
+    about = {"command": "python -m spcnet.benchmarks.gpu", "seconds": 1.0, "machine": {"cores": 2}}
+    return {**about, "gpu": {"name": "Emulated (device) X1", "power": None}, **measured}
+
+
+def finite(value):
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def test_every_part_and_the_report(subject, tmp_path, capsys):
+    said = []
+    rates = {"fp32": 1e12, "half": 2e12, "rates": "measured"}
+    measured = gpu.run(subject, rates=lambda device, timer: rates, say=said.append)
+    assert gpu.finish(record_of(measured), tmp_path) == 0
+    assert said[0] == "checks"
+
+    record = json.loads((tmp_path / "gpu-emulated-device-x1.json").read_text())
+    assert finite(record)
+    assert all(row["passed"] and row["error"] <= row["tolerance"] for row in record["checks"])
+    assert {(row["kernel"], row["size"]) for row in record["checks"]} >= {
+        *(("conv", 33), ("conv_half", 32), ("respond (fft)", 32), ("learn (dft)", 33), ("crop", 32))
+    }
+    names = gpu_counts.kernels(TINY, 1)
+    assert [row["kernel"] for row in record["kernels"]] == 2 * [*_order(names)]
+    for row in record["kernels"]:
+        assert row["floor"] > 0
+        assert row["p10"] <= row["median"] <= row["p90"]
+    floors = record["floors"]
+    assert min(floors[f"{name}_bandwidth"] for name in ("copy", "upload", "download")) > 0
+    assert floors["clock"] == "wall clock"
+    assert floors["graph_launch"]["median"] >= 0
+
+    frames = {(r["backbone"], r.get("graph"), r.get("frame"), r.get("targets")): r for r in record["frames"]}
+    assert len(frames) == 2 * (2 * 2 * 2) + 2 * 2 + 1  # ONNX Runtime's cannot be recorded
+    assert {key[0] for key in frames if key[1] is None} == {"engine"}
+    for graph in (True, False):
+        host, device = (frames["kernels", graph, kind, 3] for kind in ("host", "device"))
+        assert host["launches"] == device["launches"] == 12
+        assert host["bytes_up"] == 1280 * 720 * 3
+        assert host["synchronisations"] == device["synchronisations"] == 1
+        assert device["bytes_up"] < 100  # at most the record of where the frame lies
+        assert host["bytes_down"] == 3 * 48
+        assert host["wall"]["median"] <= host["wall"]["p99"]
+    assert frames["onnxruntime", False, "host", 1]["launches"] == 8
+
+    (one, three) = record["solve"]
+    assert (one["targets"], three["targets"]) == (1, 3)
+    assert (one["launches"], one["solve_launches"]) == (12, 8)
+    assert set(one["by_kernel"]) == {"crop", "rows_dft", "respond_dft", "invert", "peak", "learn_dft"}
+    for kind in ("solve", "localize"):
+        for row in record["compare"][kind]:
+            assert max(row["errors"].values()) < gpu_counts.AGREEMENT
+            assert len(row["times"]) == (3 if kind == "solve" else 2)
+
+    text = (tmp_path / "gpu-emulated-device-x1.md").read_text()
+    assert capsys.readouterr().out.strip() == text.strip()
+    for expected in (
+        *("# Emulated (device) X1", "## Floors", "## Kernels", "## Whole frames", "## A frame on the device"),
+        *("## solve beside", "## localize beside", "## Largest errors", "CuPy: not installed"),
+        *("engine: no CUDA provider", "| power | absent |", "| learn (dft) | 2 |"),
+    ):
+        assert expected in text
+
+
+def _order(names):
+    """The order of the kernel table: as the frame runs them."""
+    convolutions = [name for name in names if name.startswith("conv")]
+    first = ["crop", *convolutions, "rows (dft)", "learn (dft)", "respond (dft)", "invert", "peak"]
+    return [*first, "rows (plain)", "learn (plain)", "respond (plain)"]
+
+
+def test_a_part_alone(devices, subject, tmp_path):
+    measured = gpu.run(subject, ["checks"])
+    assert set(measured) == {"checks"}
+    assert gpu.finish(record_of(measured), tmp_path) == 0
+
+
+def test_a_kernel_out_of_tolerance_fails_the_run(subject, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(kernels.TOLERANCES, "invert", 1e-12)
+    assert gpu.finish(record_of(gpu.run(subject, ["checks"])), tmp_path) == 1
+    assert "kernel invert at N=32 has an error of" in capsys.readouterr().err
+    assert "FAILED" in (tmp_path / "gpu-emulated-device-x1.md").read_text().upper()
+
+
+def test_a_nan_fails_and_is_null_in_the_record():
+    case = kernels.Case(32, 1, 4, 1)
+    (row,) = gpu.worst([kernels.Error("peak", case, math.nan), kernels.Error("peak", case, 0.0)])
+    assert row["error"] is None
+    assert not row["passed"]
+    assert row["cases"] == 2
+
+
+def test_libraries_that_disagree_fail_the_run():
+    row = {"targets": 2, "errors": {"torch": math.nan}, "times": {}}
+    (sentence,) = gpu_counts.failures({"compare": {"solve": [row]}})
+    assert sentence.startswith("solve of 2 targets differs from torch by nan")
+
+
+def test_a_sanitizer_that_complains_fails_the_run():
+    verdicts = {
+        "memcheck": {"passed": False, "said": "ERROR SUMMARY: 3 errors"},
+        "racecheck": {"passed": None},
+    }
+    (sentence,) = gpu_counts.failures({"sanitizer": verdicts})
+    assert sentence == "compute-sanitizer's memcheck says: ERROR SUMMARY: 3 errors"
+
+
+@pytest.mark.parametrize(
+    ("script", "passed", "said"),
+    [
+        ('echo "========= ERROR SUMMARY: 0 errors"', True, "ERROR SUMMARY: 0 errors"),
+        ('echo "========= Error: no device"; exit 99', False, "Error: no device"),
+        ("exit 1", False, "exit status 1"),
+    ],
+)
+def test_the_sanitizer_is_run_and_read(tmp_path, monkeypatch, script, passed, said):
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert gpu.sanitize() == {name: {"passed": passed, "said": said} for name in ("memcheck", "racecheck")}
+
+
+def test_no_sanitizer_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu.shutil, "which", lambda *args, **kwargs: None)
+    (verdict,) = gpu.sanitize().values()
+    assert verdict["passed"] is None
+    assert verdict["said"].startswith("not found")
+
+
+def test_no_gpu_is_one_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(gpu.available, "missing", lambda: "there is no NVIDIA driver; install it")
+    assert gpu.main(["-o", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "there is no NVIDIA driver; install it\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_clock_that_stands_still():
+    class Still:
+        clock = "stopped"
+
+        def start(self):
+            pass
+
+        def stop(self):
+            pass
+
+        def seconds(self):
+            return 0.0
+
+        def close(self):
+            pass
+
+    calls = []
+    found = gpu_timing.measure(Still(), lambda: calls.append(1), 4, FAST._replace(span=1e-3, warm=0.2))
+    assert found.median == 0.0
+    assert found.pieces % 4 == 0
+    assert len(calls) < 1_000_000
+
+
+def test_without_graphs_there_is_no_graph_time():
+    device = HostDevice(graphs=False)
+    floors = gpu_timing.floors(device, gpu_timing.WallTimer(device), FAST, 1 << 12)
+    assert floors["graph_launch"] is None
+    assert floors["launch_in_graph"]["median"] > 0
+    assert device.live == 0
+
+
+def test_full_ffts_in_numpy_are_the_filter(rng):
+    """The compared maths against the runtime's filter, which shares nothing with it but the label."""
+    from spcnet.runtime.dcf import CorrelationFilter
+
+    library = gpu_timing.Library("NumPy", np.fft, lambda a: a, lambda a: a, lambda: None)
+    features = rng.gamma(0.5, 20, (1, 3, 4, 33, 33)).astype(np.float32)
+    full = gpu_timing.FullFilter(library, TINY, features)
+    full.solve()
+    ours = CorrelationFilter(TINY)
+    num, den = ours.learn(ours.transform(features[0]))
+    expected = ours.respond(num, den, ours.transform(features[0]))
+    assert kernels.distance(full.response[0], expected) < 1e-5
+    assert full.peak[0] == expected.argmax()
