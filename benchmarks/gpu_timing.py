@@ -23,7 +23,7 @@ from spcnet.benchmarks.gpu_counts import ways
 from spcnet.benchmarks.kernels import Memory, distance
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
@@ -225,9 +225,9 @@ def device_time(device: Device, timer: Timer, work: Work, effort: Effort) -> Spr
         graph.close()
 
 
-def wall_times(work: Work, effort: Effort, warm: int = 8) -> list[float]:
-    """Seconds that the caller waits, each time."""
-    for _ in range(warm):
+def wall_times(work: Work, effort: Effort) -> list[float]:
+    """Seconds that the caller waits, each time, after a warm-up in which graphs are recorded."""
+    for _ in range(min(8, 2 * effort.frames)):
         work()
     found: list[float] = []
     deadline = time.perf_counter() + effort.seconds
@@ -368,7 +368,7 @@ def _measured_rates(device: Any, timer: Timer, processors: int, effort: Effort) 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "probe.cu").write_text(PROBE)
         driver = (version // 1000, version % 1000 // 10)
-        image = compiler.image(device.compute_capability, Path(folder), driver)
+        image = images.find(device.compute_capability, Path(folder), driver)
     module = cuda.module_from_buffer(image.data)
     blocks, warps, rounds = 8 * processors, 8, 512
     depth = 16 if device.compute_capability >= (8, 0) else 8
@@ -678,7 +678,7 @@ def _frames(
             timer.stop()
             backend.collect()
             spans.append(timer.seconds())
-    ahead = min(len(wall), 4 * effort.frames)
+    ahead = len(wall)
     start = time.perf_counter()
     backend.submit(accepted(), slots)
     for _ in range(ahead - 1):

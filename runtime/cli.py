@@ -96,7 +96,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", default="auto", choices=("auto", "cpu", "cuda"), help="where to run (default: auto)"
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -145,7 +147,9 @@ def _run(
     from spcnet.runtime.tracker import MultiTracker
     from spcnet.runtime.video import open_video
 
-    tracker = MultiTracker.load(options.model or DEFAULT_MODEL, backend=options.backend, threads=options.threads)
+    tracker = MultiTracker.load(
+        options.model or DEFAULT_MODEL, backend=options.backend, threads=options.threads
+    )
     columns = (TextColumn("track"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with open_video(source) as video, Progress(*columns, console=Console(stderr=True)) as progress:
 

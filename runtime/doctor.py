@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from spcnet.runtime.cli import Commands
     from spcnet.runtime.cuda.available import Driver
-
-Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
 
 OPENCV_PACKAGES = (
     "opencv-python",
@@ -208,7 +207,8 @@ def _pycuda(driver: Driver | None) -> Finding:
 
 
 def _kernels(driver: Driver | None) -> list[Finding]:
-    from spcnet.runtime.cuda.compiler import CompileError, Image, cached, find_compilers, plan, source
+    from spcnet.runtime.cuda.compiler import CompileError, find_compilers, source
+    from spcnet.runtime.cuda.images import Image, cached, plan
 
     compilers = find_compilers()
     listed = "; ".join(f"{c} for {', '.join(map(str, c.targets))}" for c in compilers)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda import compiler, images
 
 LIBCUDA = "libcuda.so.1"
 MIN_DRIVER = (10, 2)  # CUDA version of the oldest driver that is supported
@@ -94,7 +94,7 @@ def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KER
     if find_spec("pycuda") is None:
         return "the package pycuda is not installed; pip install 'spcnet[cuda]'"
     try:
-        compiler.plan(compiler.source(folder), driver.gpus[device].capability, driver.version)
+        images.plan(compiler.source(folder), driver.gpus[device].capability, driver.version)
     except compiler.CompileError as error:
         return str(error)
     return None

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
+from spcnet.runtime.cli import Commands
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -38,18 +38,20 @@ def _build(options: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from spcnet.runtime.cuda.compiler import build_fatbin, default_targets
+    from spcnet.runtime.cuda.images import build_fatbin, default_targets
 
     targets = options.target or default_targets()
     columns = (TextColumn("build"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("build", total=len(set(targets)) + 1)  # and one PTX
-        path, images = build_fatbin(targets, options.output, on_built=lambda built: progress.advance(task))
+        path, built_images = build_fatbin(
+            targets, options.output, on_built=lambda built: progress.advance(task)
+        )
     if options.json:
-        print(json.dumps({"path": str(path), "images": [built._asdict() for built in images]}))
+        print(json.dumps({"path": str(path), "images": [built._asdict() for built in built_images]}))
         return 0
     table = Table("target", "compiler", "bytes", "seconds", box=None)
-    for built in images:
+    for built in built_images:
         table.add_row(built.target, built.compiler, str(built.bytes), f"{built.seconds:.1f}")
     Console().print(table)
     print(f"wrote {path}, {path.stat().st_size} bytes")

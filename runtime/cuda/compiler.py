@@ -1,4 +1,4 @@
-"""Kernels to images: one source, two compilers (NVRTC, nvcc), a cache on disk, a precompiled file to ship.
+"""The kernels' source as one text, and its compilers: NVRTC and nvcc.
 
 A driver runs cubins made by a CUDA of its own major version or an earlier one, and PTX made by a CUDA that is
 no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is known.
@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import itertools
-import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = ("-std=c++17", "-lineinfo")  # device code is optimised fully (-O3) unless told otherwise
-DEFAULT_TARGETS = (75, 86, 87, 89, 90, 110, 120)
-OLD_TARGETS = (53, 72)  # Jetson Nano, Xavier: CUDA 12 is the last that compiles for them
 NVRTC_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2")  # 11.2 is the name in all later 11s
 TOOLKIT = Path("/usr/local/cuda")
 
@@ -40,23 +34,6 @@ Version = tuple[int, int]  # of CUDA: major, minor
 
 class CompileError(RuntimeError):
     """The kernels cannot be compiled, and why."""
-
-
-class Image(NamedTuple):
-    """What cuModuleLoadData takes: a cubin, a fatbin, or PTX that ends in a zero byte."""
-
-    data: bytes
-    origin: str  # where it came from, in words
-
-
-class Built(NamedTuple):
-    """One image inside a fatbin."""
-
-    target: str  # "sm_87" is a cubin, "compute_75" PTX
-    compiler: str
-    cuda: Version
-    bytes: int
-    seconds: float
 
 
 class Resources(NamedTuple):
@@ -109,8 +86,8 @@ class Compiler(ABC):
 
     def supports(self, target: str, driver: Version | None = None) -> bool:
         """Whether it makes code for the target that a driver of this CUDA version runs."""
-        kind, number = _parse(target)
-        return number in self.targets and _runs(kind, self.cuda, driver)
+        kind, number = parse_target(target)
+        return number in self.targets and runs(kind, self.cuda, driver)
 
     @abstractmethod
     def compile(self, source: str, target: str) -> bytes:
@@ -131,7 +108,7 @@ class Nvrtc(Compiler):
         """See Compiler."""
         library = ctypes.CDLL(self.path)
         program = ctypes.c_void_p()
-        kind = "CUBIN" if _parse(target)[0] == "sm" else "PTX"
+        kind = "CUBIN" if parse_target(target)[0] == "sm" else "PTX"
 
         def read(what: str) -> bytes:
             size = ctypes.c_size_t()
@@ -166,13 +143,13 @@ class Nvcc(Compiler):
 
     def run(self, source: str, target: str, *options: str) -> tuple[bytes, str]:
         """The image, and what nvcc printed."""
-        cubin = _parse(target)[0] == "sm"
+        cubin = parse_target(target)[0] == "sm"
         with tempfile.TemporaryDirectory() as folder:
             file, out = Path(folder, "kernels.cu"), Path(folder, "kernels.out")
             file.write_text(source, encoding="utf-8")
             kind = "-cubin" if cubin else "-ptx"
             command = [self.path, *OPTIONS, *options, f"-arch={target}", kind, "-o", str(out), str(file)]
-            status, log = _run(command)
+            status, log = run(command)
             if status or not out.is_file():
                 raise self._refuse(target, log or f"exit status {status}")
             return out.read_bytes() + (b"" if cubin else b"\0"), log
@@ -180,17 +157,17 @@ class Nvcc(Compiler):
 
 def find_compilers() -> list[Compiler]:
     """All compilers that are usable here, in the order of preference: NVRTC before nvcc, newer before older."""
-    return list(_compilers())
+    return list(usable())
 
 
 def compiler_for(target: str, driver: Version | None = None) -> Compiler:
     """The first compiler that supports the target. Raises CompileError: what was looked for, what to install."""
-    for compiler in _compilers():
+    for compiler in usable():
         if compiler.supports(target, driver):
             return compiler
-    found = [f"{c} for {', '.join(map(str, c.targets))}" for c in _compilers()]
+    found = [f"{c} for {', '.join(map(str, c.targets))}" for c in usable()]
     needed = f" that a driver of CUDA {driver[0]}.{driver[1]} runs" if driver else ""
-    major = min(driver[0] if driver else 13, 12 if _parse(target)[1] < 75 else 13)
+    major = min(driver[0] if driver else 13, 12 if parse_target(target)[1] < 75 else 13)
     raise CompileError(
         f"no compiler makes {target} code{needed}: looked for NVRTC (pip packages, CUDA toolkit, library path) and "
         f"nvcc (CUDA_HOME, CUDA_PATH, PATH, {TOOLKIT}), found {'; '.join(found) or 'none'}; "
@@ -198,144 +175,9 @@ def compiler_for(target: str, driver: Version | None = None) -> Compiler:
     )
 
 
-def default_targets() -> tuple[int, ...]:
-    """The targets of a precompiled file: DEFAULT_TARGETS, and OLD_TARGETS where a compiler for them is found."""
-    known = {target for compiler in _compilers() for target in compiler.targets}
-    return (*(t for t in OLD_TARGETS if t in known), *DEFAULT_TARGETS)
-
-
-def cache_folder() -> Path:
-    """$SPCNET_CACHE, or spcnet in $XDG_CACHE_HOME or ~/.cache. Raises OSError where there is no home."""
-    if folder := os.environ.get("SPCNET_CACHE"):
-        return Path(folder)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spcnet"
-    except RuntimeError:
-        raise OSError("there is no home folder to cache in; set SPCNET_CACHE") from None
-
-
-def image(capability: tuple[int, int], folder: Path = KERNELS, driver: Version | None = None) -> Image:
-    """The kernels for a GPU of this compute capability, and a driver of this CUDA version.
-
-    From the precompiled file or the cache, else compiled. Raises CompileError.
-    """
-    text = source(folder)
-    found = plan(text, capability, driver)
-    return found if isinstance(found, Image) else cached(*found, text) or _compile(*found, text)
-
-
-def plan(
-    text: str, capability: tuple[int, int], driver: Version | None = None
-) -> Image | tuple[Compiler, str]:
-    """The precompiled image of a source, else who compiles it and for which target. Raises CompileError."""
-    number = 10 * capability[0] + capability[1]
-    if found := precompiled(text, number, "sm", driver):
-        return found
-    for compiler in _compilers():
-        if compiler.supports(f"sm_{number}", driver):
-            return compiler, f"sm_{number}"
-    if found := precompiled(text, number, "compute", driver):  # the GPU is newer than the compilers: PTX
-        return found
-    able = ((t, c) for c in _compilers() for t in c.targets if c.supports(f"compute_{t}", driver))
-    if lower := [(target, compiler) for target, compiler in able if target < number]:
-        target, compiler = max(lower, key=lambda pair: pair[0])
-        return compiler, f"compute_{target}"
-    return compiler_for(f"sm_{number}", driver), ""  # raises
-
-
-def cached(compiler: Compiler, target: str, text: str) -> Image | None:
-    """What this compiler made of this source before, if it is in the cache and whole."""
-    name = _cache_name(compiler, text, target)
-    try:
-        stored = (cache_folder() / name).read_bytes()
-    except OSError:  # not there; or not readable, which writing will tell
-        return None
-    data, digest = stored[:-32], stored[-32:]
-    return Image(data, f"cache {name}") if hashlib.sha256(data).digest() == digest else None
-
-
-def fatbin_name(text: str) -> str:
-    """The file name of the precompiled kernels of this source; other sources have other names."""
-    return f"spcnet-kernels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.fatbin"
-
-
-def precompiled(text: str, number: int, kind: str, driver: Version | None = None) -> Image | None:
-    """The fatbin of this source in the cache folder, if it has code for the target number (87 is 8.7).
-
-    kind is "sm" for a cubin of exactly this target, "compute" for PTX of it or of a lower one.
-    """
-    try:
-        path = cache_folder() / fatbin_name(text)
-        record = json.loads(_sidecar(path).read_text())
-        for built in (Built(*fields) for fields in record["images"]):
-            found, has = _parse(built.target)
-            fits = has == number if kind == "sm" else has <= number
-            if found == kind and fits and _runs(kind, tuple(built.cuda), driver):
-                data = path.read_bytes()
-                if hashlib.sha256(data).hexdigest() != record["sha256"]:
-                    raise ValueError(f"{path} was altered")
-                return Image(data, f"fatbin {path.name}, {built.target} by {built.compiler}")
-    except OSError:
-        pass  # there is none
-    except (ValueError, KeyError, TypeError) as error:
-        _warn(f"the precompiled kernels are not used ({error}); build them again: spcnet build --kernels")
-    return None
-
-
-def build_fatbin(
-    targets: Sequence[int],
-    path: Path | None = None,
-    folder: Path = KERNELS,
-    on_built: Callable[[Built], None] = lambda built: None,
-) -> tuple[Path, list[Built]]:
-    """Compile the kernels for all targets into one file, with a sidecar .json that says what is inside.
-
-    path is by default where image() looks for it. Returns it, and what was built. Raises CompileError, OSError.
-    """
-    if not targets:
-        raise ValueError("no targets to build for; give compute capabilities, such as 87")
-    text = source(folder)
-    fatbinary = next(_tools("fatbinary"), None)
-    if fatbinary is None:
-        raise CompileError(
-            "no fatbinary, the tool that joins the images, in CUDA_HOME, CUDA_PATH, PATH, "
-            f"{TOOLKIT} or the pip packages; pip install nvidia-cuda-nvcc, or install the CUDA toolkit"
-        )
-    # One PTX is enough: the driver makes code from it for every GPU above it that has no cubin here, newer
-    # than all of them or in between. PTX of the newest target would leave out those in between, and needs a
-    # newer driver. The kernels use nothing that only newer targets have. Below 7.5 compilers are leaving.
-    names = [f"sm_{t}" for t in sorted(set(targets))]
-    names.append(f"compute_{min((t for t in targets if t >= 75), default=min(targets))}")
-    path = path or cache_folder() / fatbin_name(text)
-    images = []
-    with tempfile.TemporaryDirectory() as temporary:
-        # not compressed: older drivers do not know the newest compression
-        arguments = [fatbinary, "-64", "-compress=false", f"--create={temporary}/out"]
-        for target in names:
-            able = [c for c in _compilers() if c.supports(target)] or [compiler_for(target)]  # or raises
-            compiler = min(able, key=lambda c: c.cuda)  # the oldest: its code runs with the most drivers
-            start = time.perf_counter()
-            data = compiler.compile(text, target)
-            seconds = time.perf_counter() - start
-            Path(temporary, target).write_bytes(data)
-            kind, number = _parse(target)
-            kind = "elf" if kind == "sm" else "ptx"
-            arguments.append(f"--image3=kind={kind},sm={number},file={temporary}/{target}")
-            images.append(Built(target, str(compiler), compiler.cuda, len(data), seconds))
-            on_built(images[-1])
-        status, log = _run(arguments)
-        if status:
-            raise CompileError(f"{fatbinary} cannot join the images: {log.strip()[:500]}")
-        data = Path(temporary, "out").read_bytes()
-    record = {"sha256": hashlib.sha256(data).hexdigest(), "images": images}
-    _write(path, data)
-    _write(_sidecar(path), (json.dumps(record, indent=1) + "\n").encode())
-    return path, images
-
-
 def report(target: str, folder: Path = KERNELS) -> dict[str, Resources]:
     """Kernel -> the resources it takes on the target ("sm_87"). Needs nvcc; raises CompileError."""
-    nvcc = next((c for c in _compilers() if isinstance(c, Nvcc) and c.supports(target)), None)
+    nvcc = next((c for c in usable() if isinstance(c, Nvcc) and c.supports(target)), None)
     if nvcc is None:
         raise CompileError(
             f"no nvcc for {target}, which reports the kernels' resources; install the CUDA toolkit"
@@ -363,14 +205,14 @@ def parse_report(log: str) -> dict[str, Resources]:
     return kernels
 
 
-def _parse(target: str) -> tuple[str, int]:
+def parse_target(target: str) -> tuple[str, int]:
     match = re.fullmatch(r"(sm|compute)_(\d+)", target)
     if not match:
         raise ValueError(f"target is {target!r}; give sm_87 for a cubin, compute_87 for PTX")
     return match[1], int(match[2])
 
 
-def _run(command: list[str]) -> tuple[int, str]:
+def run(command: list[str]) -> tuple[int, str]:
     """The exit status, and what it printed."""
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
@@ -379,57 +221,17 @@ def _run(command: list[str]) -> tuple[int, str]:
     return done.returncode, done.stderr + done.stdout
 
 
-def _runs(kind: str, made_by: tuple[int, ...], driver: Version | None) -> bool:
+def runs(kind: str, made_by: tuple[int, ...], driver: Version | None) -> bool:
     if driver is None:
         return True
     return made_by[0] <= driver[0] if kind == "sm" else made_by <= driver
 
 
-def _cache_name(compiler: Compiler, text: str, target: str) -> str:
-    facts = "\0".join((text, *OPTIONS, target, compiler.name, compiler.version))
-    suffix = "cubin" if target.startswith("sm") else "ptx"
-    return f"kernels-{hashlib.sha256(facts.encode()).hexdigest()[:16]}-{target}.{suffix}"
-
-
-def _compile(compiler: Compiler, target: str, text: str) -> Image:
-    start = time.perf_counter()
-    data = compiler.compile(text, target)
-    seconds = time.perf_counter() - start
-    try:  # the hash stands behind, so that other tools can read the file
-        _write(cache_folder() / _cache_name(compiler, text, target), data + hashlib.sha256(data).digest())
-    except OSError as error:
-        reason = error.strerror or error  # without the random name of the file aside
-        _warn(
-            f"the compiled kernels cannot be kept and are compiled at each start ({reason}); set SPCNET_CACHE"
-        )
-    return Image(data, f"{target} compiled by {compiler} in {seconds:.1f} s")
-
-
-def _write(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    finally:
-        if aside.exists():
-            aside.unlink()
-
-
-@functools.cache
-def _warn(text: str) -> None:  # each warning once
-    _log.warning("%s", text)
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def _compilers() -> Iterator[Compiler]:
+def usable() -> Iterator[Compiler]:
     seen: set[tuple[str, str]] = set()
     libraries = (_open_nvrtc(path) for path in _nvrtc_paths())
-    tools = (_probe_nvcc(path) for path in _tools("nvcc"))
-    for found in itertools.chain(libraries, tools):  # lazily: opening one takes up to 0.1 s
+    drivers = (_probe_nvcc(path) for path in tools("nvcc"))
+    for found in itertools.chain(libraries, drivers):  # lazily: opening one takes up to 0.1 s
         if found and (found.name, found.version) not in seen:
             seen.add((found.name, found.version))
             yield found
@@ -444,7 +246,7 @@ def _nvrtc_paths() -> Iterator[str]:
         yield name  # the library path
 
 
-def _tools(name: str) -> Iterator[str]:
+def tools(name: str) -> Iterator[str]:
     toolkits = [os.environ[n] for n in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(n)]
     packages = [str(p) for entry in sys.path for p in sorted(Path(entry, "nvidia").glob("*/bin"))]
     for folder in (*(f"{t}/bin" for t in toolkits), os.environ.get("PATH", ""), f"{TOOLKIT}/bin", *packages):
@@ -468,7 +270,7 @@ def _open_nvrtc(path: str) -> Nvrtc | None:
 
 @functools.cache
 def _probe_nvcc(path: str) -> Nvcc | None:
-    version, listed = (_run([path, option])[1] for option in ("--version", "--list-gpu-code"))
+    version, listed = (run([path, option])[1] for option in ("--version", "--list-gpu-code"))
     match = re.search(r"\bV(\d+\.\d+(?:\.\d+)?)", version)
     targets = sorted({int(number) for number in re.findall(r"\bsm_(\d+)\b", listed)})
     return Nvcc("nvcc", match[1], tuple(targets), path) if match and targets else None

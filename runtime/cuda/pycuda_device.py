@@ -12,7 +12,7 @@ import numpy as np
 import pycuda.driver as cuda
 from numpy.typing import NDArray
 
-from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda import images
 from spcnet.runtime.cuda.device import HostBuffer, Kernel
 from spcnet.runtime.cuda.driver import UNSUPPORTED, Driver, DriverError
 
@@ -49,9 +49,7 @@ class PycudaDevice:
         try:
             with self.activate():
                 version = cuda.get_driver_version()
-                image = compiler.image(
-                    self.compute_capability, driver=(version // 1000, version % 1000 // 10)
-                )
+                image = images.find(self.compute_capability, driver=(version // 1000, version % 1000 // 10))
                 self.origin = image.origin  # of the kernels
                 self._module = cuda.module_from_buffer(image.data)
                 self._stream, self._copies = cuda.Stream(_NON_BLOCKING), cuda.Stream(_NON_BLOCKING)

@@ -148,14 +148,14 @@ def test_a_driver_without_gpus(pretend, tmp_path, with_pycuda, init):
 
 def test_a_gpu(pretend, tmp_path, with_pycuda, monkeypatch):
     library = pretend(CONTEXT=0)
-    monkeypatch.setattr(compiler, "_compilers", lambda: iter([]))
+    monkeypatch.setattr(compiler, "usable", lambda: iter([]))
     found = parts(doctor.examine(tmp_path, library))
     assert found["GPU 0"].found == "Orin, compute capability 8.7, integrated, 5120 of 8192 MiB free"
     assert found["kernel compiler"].state == found["kernels, GPU 0"].state == "missing"
     assert "no compiler makes sm_87 code" in (available.missing(library=library) or "")
     assert "shows 1 GPUs, needed is number 3" in (available.missing(3, library) or "")
     able = compiler.Nvrtc("NVRTC", "13.0", (75, 87), "")
-    monkeypatch.setattr(compiler, "_compilers", lambda: iter([able]))
+    monkeypatch.setattr(compiler, "usable", lambda: iter([able]))
     found = parts(doctor.examine(tmp_path, library))
     assert found["kernels, GPU 0"].found == "NVRTC 13.0 compiles them for sm_87 at the first start"
     assert found["backend auto"].state == "ok" and found["backend auto"].found.startswith("cuda: ")

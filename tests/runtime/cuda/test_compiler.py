@@ -9,7 +9,7 @@ import threading
 import pytest
 from needs import needs
 
-from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.compiler import CompileError, Compiler
 
 COMMON = "#pragma once\n__device__ inline float square(float x) { return x * x; }\n"
@@ -59,7 +59,7 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
-    compiler._warn.cache_clear()
+    images._warn.cache_clear()
     return tmp_path / "cache"
 
 
@@ -69,7 +69,7 @@ def pretend(monkeypatch):
 
     def install(*versions_and_targets):
         found = [Pretended("NVRTC", version, targets, "") for version, targets in versions_and_targets]
-        monkeypatch.setattr(compiler, "_compilers", lambda: iter(found))
+        monkeypatch.setattr(compiler, "usable", lambda: iter(found))
         return found
 
     return install
@@ -154,9 +154,9 @@ def test_without_a_compiler_there_is_one_sentence(folder, monkeypatch, tmp_path)
     monkeypatch.setattr("sys.path", [])
     assert compiler.find_compilers() == []
     with pytest.raises(CompileError, match=r"found none; pip install -U nvidia-cuda-nvrtc, or install"):
-        compiler.image((8, 7), folder)
+        images.find((8, 7), folder)
     with pytest.raises(CompileError, match=r"no fatbinary, .*pip install nvidia-cuda-nvcc"):
-        compiler.build_fatbin([87], folder=folder)
+        images.build_fatbin([87], folder=folder)
 
 
 def test_the_driver_decides_whose_code_it_gets(pretend):
@@ -172,15 +172,15 @@ def test_the_driver_decides_whose_code_it_gets(pretend):
 
 def test_a_gpu_newer_than_the_compilers_gets_ptx(pretend, folder):
     new, old = pretend(("13.1", (75, 120)), ("12.9", (75, 90)))
-    assert compiler.image((13, 0), folder).origin.startswith("compute_120 compiled by NVRTC 13.1 in ")
-    assert compiler.image((13, 0), folder, (13, 0)).origin.startswith("compute_90 compiled by NVRTC 12.9 in ")
+    assert images.find((13, 0), folder).origin.startswith("compute_120 compiled by NVRTC 13.1 in ")
+    assert images.find((13, 0), folder, (13, 0)).origin.startswith("compute_90 compiled by NVRTC 12.9 in ")
     assert (new.calls, old.calls) == (["compute_120"], ["compute_90"])
 
 
 def test_the_cache_spares_the_compiler(pretend, folder, cache):
     (found,) = pretend(("13.0", (75, 87)))
-    first = compiler.image((8, 7), folder)
-    again = compiler.image((8, 7), folder)
+    first = images.find((8, 7), folder)
+    again = images.find((8, 7), folder)
     assert found.calls == ["sm_87"] and first.data == again.data
     assert first.origin == "sm_87 compiled by NVRTC 13.0 in 0.0 s" and again.origin.startswith(
         "cache kernels-"
@@ -190,23 +190,23 @@ def test_the_cache_spares_the_compiler(pretend, folder, cache):
 
 def test_other_sources_targets_and_compilers_have_other_files(pretend, folder, cache):
     pretend(("13.0", (75, 87)))
-    compiler.image((8, 7), folder)
-    compiler.image((7, 5), folder)
+    images.find((8, 7), folder)
+    images.find((7, 5), folder)
     (folder / "crop.cu").write_text(CROP + "\n")
-    compiler.image((8, 7), folder)
+    images.find((8, 7), folder)
     pretend(("13.1", (75, 87)))
-    compiler.image((8, 7), folder)
+    images.find((8, 7), folder)
     assert len(list(cache.iterdir())) == 4
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: b"", lambda d: d[:5] + b"?" + d[6:]])
 def test_a_damaged_cache_file_is_made_again(pretend, folder, cache, damage):
     (found,) = pretend(("13.0", (75, 87)))
-    whole = compiler.image((8, 7), folder).data
+    whole = images.find((8, 7), folder).data
     (path,) = cache.iterdir()
     path.write_bytes(damage(path.read_bytes()))
-    assert compiler.image((8, 7), folder).data == whole and len(found.calls) == 2
-    assert compiler.image((8, 7), folder).origin.startswith("cache")
+    assert images.find((8, 7), folder).data == whole and len(found.calls) == 2
+    assert images.find((8, 7), folder).origin.startswith("cache")
 
 
 def test_a_cache_that_cannot_be_written_warns_once(pretend, folder, tmp_path, monkeypatch, caplog):
@@ -215,46 +215,46 @@ def test_a_cache_that_cannot_be_written_warns_once(pretend, folder, tmp_path, mo
     monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "file" / "cache"))
     with caplog.at_level(logging.WARNING, "spcnet"):
         for _ in range(2):
-            assert compiler.image((8, 7), folder).origin.startswith("sm_87 compiled")
+            assert images.find((8, 7), folder).origin.startswith("sm_87 compiled")
     assert len(found.calls) == 2 and len(caplog.records) == 1
     assert "cannot be kept" in caplog.text and "set SPCNET_CACHE" in caplog.text
 
 
 def test_many_at_once_leave_one_whole_file(pretend, folder, cache):
     pretend(("13.0", (75, 87)))
-    images = []
+    made = []
     threads = [
-        threading.Thread(target=lambda: images.append(compiler.image((8, 7), folder).data)) for _ in range(8)
+        threading.Thread(target=lambda: made.append(images.find((8, 7), folder).data)) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(images)) == 1 and len(images) == 8 and len(list(cache.iterdir())) == 1
+    assert len(set(made)) == 1 and len(made) == 8 and len(list(cache.iterdir())) == 1
 
 
 def test_the_cache_folder(monkeypatch, tmp_path):
-    assert compiler.cache_folder() == tmp_path / "cache"
+    assert images.cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("SPCNET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert str(compiler.cache_folder()) == "/xdg/spcnet"
+    assert str(images.cache_folder()) == "/xdg/spcnet"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert str(compiler.cache_folder()) == "/home/me/.cache/spcnet"
+    assert str(images.cache_folder()) == "/home/me/.cache/spcnet"
 
 
 def test_a_fatbin_holds_its_targets_and_ptx_and_is_preferred(folder, cache):
     any_compiler()
-    needs(next(compiler._tools("fatbinary"), None), "fatbinary, of the CUDA toolkit")
+    needs(next(compiler.tools("fatbinary"), None), "fatbinary, of the CUDA toolkit")
     seen = []
-    path, images = compiler.build_fatbin([87, 75, 87], folder=folder, on_built=seen.append)
-    assert [built.target for built in images] == ["sm_75", "sm_87", "compute_75"] and seen == images
+    path, listed = images.build_fatbin([87, 75, 87], folder=folder, on_built=seen.append)
+    assert [built.target for built in listed] == ["sm_75", "sm_87", "compute_75"] and seen == listed
     data = path.read_bytes()
     assert path.parent == cache and data.count(b"\x7fELF") == 2 and data.count(b"\n.target sm_75") == 1
-    assert 0.9 < len(data) / sum(built.bytes for built in images) < 1.2
-    image = compiler.image((8, 7), folder)
+    assert 0.9 < len(data) / sum(built.bytes for built in listed) < 1.2
+    image = images.find((8, 7), folder)
     assert image.data == data and image.origin.startswith(f"fatbin {path.name}, sm_87 by ")
-    assert compiler.image((8, 0), folder).data.startswith(b"\x7fELF")  # its own cubin is better than the PTX
+    assert images.find((8, 0), folder).data.startswith(b"\x7fELF")  # its own cubin is better than the PTX
     assert {p.name for p in cache.glob("*.fatbin*")} == {path.name, f"{path.name}.json"}
 
 
@@ -263,26 +263,26 @@ def fatbin(pretend, folder, cache):
     """A file as build_fatbin writes it, for sm_87 and compute_75, with a text inside; and no compiler."""
     pretend()
     cache.mkdir()
-    path = cache / compiler.fatbin_name(compiler.source(folder))
+    path = cache / images.fatbin_name(compiler.source(folder))
     path.write_bytes(b"precompiled")
     digest = hashlib.sha256(b"precompiled").hexdigest()
-    images = [["sm_87", "NVRTC 12.9", [12, 9], 5, 0.1], ["compute_75", "NVRTC 12.9", [12, 9], 5, 0.1]]
-    path.with_name(f"{path.name}.json").write_text(json.dumps({"sha256": digest, "images": images}))
+    listed = [["sm_87", "NVRTC 12.9", [12, 9], 5, 0.1], ["compute_75", "NVRTC 12.9", [12, 9], 5, 0.1]]
+    path.with_name(f"{path.name}.json").write_text(json.dumps({"sha256": digest, "images": listed}))
     return path
 
 
 def test_a_fatbin_serves_where_there_is_no_compiler(fatbin, folder):
-    assert "sm_87 by NVRTC 12.9" in compiler.image((8, 7), folder, (12, 2)).origin
-    assert "compute_75 by NVRTC 12.9" in compiler.image((12, 1), folder, (13, 0)).origin
+    assert "sm_87 by NVRTC 12.9" in images.find((8, 7), folder, (12, 2)).origin
+    assert "compute_75 by NVRTC 12.9" in images.find((12, 1), folder, (13, 0)).origin
     for capability, driver in (((12, 1), (12, 8)), ((8, 7), (11, 4)), ((7, 2), (13, 0))):
         with pytest.raises(CompileError, match="found none"):
-            compiler.image(capability, folder, driver)
+            images.find(capability, folder, driver)
 
 
 def test_a_fatbin_of_other_sources_is_not_used(fatbin, folder):
     (folder / "crop.cu").write_text(CROP + "\n")
     with pytest.raises(CompileError, match="found none"):
-        compiler.image((8, 7), folder)
+        images.find((8, 7), folder)
 
 
 @pytest.mark.parametrize(("suffix", "content"), [("", "altered"), (".json", "{"), (".json", '{"images": 5}')])
@@ -290,20 +290,20 @@ def test_an_altered_fatbin_is_not_used(fatbin, folder, pretend, caplog, suffix, 
     pretend(("13.0", (75, 87)))
     fatbin.with_name(fatbin.name + suffix).write_text(content)
     with caplog.at_level(logging.WARNING, "spcnet"):
-        assert compiler.image((8, 7), folder).origin.startswith("sm_87 compiled")
+        assert images.find((8, 7), folder).origin.startswith("sm_87 compiled")
     assert "the precompiled kernels are not used" in caplog.text
 
 
 def test_a_fatbin_is_made_by_the_oldest_compilers(pretend, folder, monkeypatch):
     new, old = pretend(("13.1", (75, 110)), ("12.9", (53, 72, 75)))
-    monkeypatch.setattr(compiler, "_tools", lambda name: iter(["true"]))
-    monkeypatch.setattr(compiler, "_run", lambda command: (1, "joined nothing"))
+    monkeypatch.setattr(compiler, "tools", lambda name: iter(["true"]))
+    monkeypatch.setattr(compiler, "run", lambda command: (1, "joined nothing"))
     with pytest.raises(CompileError, match="true cannot join the images: joined nothing"):
-        compiler.build_fatbin([53, 75, 110], folder=folder)
+        images.build_fatbin([53, 75, 110], folder=folder)
     assert (new.calls, old.calls) == (["sm_110"], ["sm_53", "sm_75", "compute_75"])
-    assert compiler.default_targets() == (53, 72, *compiler.DEFAULT_TARGETS)
+    assert images.default_targets() == (53, 72, *images.DEFAULT_TARGETS)
     with pytest.raises(ValueError, match="no targets"):
-        compiler.build_fatbin([], folder=folder)
+        images.build_fatbin([], folder=folder)
 
 
 def test_the_report_has_the_resources_of_each_kernel(folder):

@@ -4,7 +4,7 @@ import pytest
 from needs import needs
 
 from spcnet.runtime.cli import main
-from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda import compiler, images
 
 
 @pytest.fixture(autouse=True)
@@ -12,9 +12,7 @@ def cache(tmp_path, monkeypatch):
     """A cache of its own, and one tiny kernel instead of the real ones."""
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels" / "fill.cu").write_text('extern "C" __global__ void fill(float* x) { *x = 1.f; }\n')
-    monkeypatch.setattr(
-        compiler.build_fatbin, "__defaults__", (None, tmp_path / "kernels", lambda built: None)
-    )
+    monkeypatch.setattr(images.build_fatbin, "__defaults__", (None, tmp_path / "kernels", lambda built: None))
     monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     return tmp_path / "cache"
@@ -22,7 +20,7 @@ def cache(tmp_path, monkeypatch):
 
 def tools():
     needs(compiler.find_compilers(), "a compiler of CUDA kernels (NVRTC or nvcc)")
-    needs(next(compiler._tools("fatbinary"), None), "fatbinary, of the CUDA toolkit")
+    needs(next(compiler.tools("fatbinary"), None), "fatbinary, of the CUDA toolkit")
 
 
 def test_build_prints_a_line_per_target_and_the_path(cache, capsys):

@@ -10,7 +10,7 @@ from emulator.host_device import HostDevice
 
 from spcnet.benchmarks import kernels
 from spcnet.runtime import MultiTracker, Tracker
-from spcnet.runtime.cuda import available, compiler
+from spcnet.runtime.cuda import available, images
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.open import open_backbone
 
@@ -34,8 +34,8 @@ def driver(tmp_path_factory, monkeypatch):
         fake_driver.put(what, value)
     before = {what: fake_driver.count(what) for what in LIVE}
     # The fake driver runs the host's build of the kernels, whatever image it is given.
-    monkeypatch.setattr(compiler, "image", lambda *a, **k: compiler.Image(b"image", "the host's build"))
-    monkeypatch.setattr(compiler, "plan", lambda *a, **k: compiler.Image(b"image", "the host's build"))
+    monkeypatch.setattr(images, "find", lambda *a, **k: images.Image(b"image", "the host's build"))
+    monkeypatch.setattr(images, "plan", lambda *a, **k: images.Image(b"image", "the host's build"))
     yield fake
     for what, value in DEFAULTS.items():
         fake_driver.put(what, value)

@@ -5,7 +5,7 @@ import re
 import pytest
 from needs import needs
 
-from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda import compiler, images
 
 THREADS = {  # of a block, as launch.py and backbone.py launch them
     "crop": 256, "conv": 256, "conv_half": 128, "conv_plain": 256, "lrn_plain": 256, "rows_plain": 64,
@@ -16,7 +16,7 @@ SHARED = 48 << 10  # bytes a block may have on every target without asking
 REGISTERS = 64 << 10  # of a multiprocessor, of every target
 
 
-@pytest.mark.parametrize("number", compiler.DEFAULT_TARGETS)
+@pytest.mark.parametrize("number", images.DEFAULT_TARGETS)
 def test_every_kernel_fits(number, kernel_resources):
     found = [c for c in compiler.find_compilers() if c.name == "nvcc" and f"{number}" in map(str, c.targets)]
     needs(found, f"an nvcc that knows sm_{number}")

@@ -1,0 +1,221 @@
+"""Images of the kernels: the precompiled file to ship, the cache on disk, else compiled now.
+
+A driver runs cubins made by a CUDA of its own major version or an earlier one, and PTX made by a CUDA that is
+no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is known.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda.compiler import KERNELS, OPTIONS, CompileError, Compiler, Version, source
+
+DEFAULT_TARGETS = (75, 86, 87, 89, 90, 110, 120)
+OLD_TARGETS = (53, 72)  # Jetson Nano, Xavier: CUDA 12 is the last that compiles for them
+
+_log = logging.getLogger("spcnet")
+
+
+class Image(NamedTuple):
+    """What cuModuleLoadData takes: a cubin, a fatbin, or PTX that ends in a zero byte."""
+
+    data: bytes
+    origin: str  # where it came from, in words
+
+
+class Built(NamedTuple):
+    """One image inside a fatbin."""
+
+    target: str  # "sm_87" is a cubin, "compute_75" PTX
+    compiler: str
+    cuda: Version
+    bytes: int
+    seconds: float
+
+
+def default_targets() -> tuple[int, ...]:
+    """The targets of a precompiled file: DEFAULT_TARGETS, and OLD_TARGETS where a compiler for them is found."""
+    known = {target for maker in compiler.usable() for target in maker.targets}
+    return (*(t for t in OLD_TARGETS if t in known), *DEFAULT_TARGETS)
+
+
+def cache_folder() -> Path:
+    """$SPCNET_CACHE, or spcnet in $XDG_CACHE_HOME or ~/.cache. Raises OSError where there is no home."""
+    if folder := os.environ.get("SPCNET_CACHE"):
+        return Path(folder)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spcnet"
+    except RuntimeError:
+        raise OSError("there is no home folder to cache in; set SPCNET_CACHE") from None
+
+
+def find(capability: tuple[int, int], folder: Path = KERNELS, driver: Version | None = None) -> Image:
+    """The kernels for a GPU of this compute capability, and a driver of this CUDA version.
+
+    From the precompiled file or the cache, else compiled. Raises CompileError.
+    """
+    text = source(folder)
+    found = plan(text, capability, driver)
+    return found if isinstance(found, Image) else cached(*found, text) or _compile(*found, text)
+
+
+def plan(
+    text: str, capability: tuple[int, int], driver: Version | None = None
+) -> Image | tuple[Compiler, str]:
+    """The precompiled image of a source, else who compiles it and for which target. Raises CompileError."""
+    number = 10 * capability[0] + capability[1]
+    if found := precompiled(text, number, "sm", driver):
+        return found
+    for maker in compiler.usable():
+        if maker.supports(f"sm_{number}", driver):
+            return maker, f"sm_{number}"
+    if found := precompiled(text, number, "compute", driver):  # the GPU is newer than the compilers: PTX
+        return found
+    able = ((t, c) for c in compiler.usable() for t in c.targets if c.supports(f"compute_{t}", driver))
+    if lower := [(target, maker) for target, maker in able if target < number]:
+        target, maker = max(lower, key=lambda pair: pair[0])
+        return maker, f"compute_{target}"
+    return compiler.compiler_for(f"sm_{number}", driver), ""  # raises
+
+
+def cached(maker: Compiler, target: str, text: str) -> Image | None:
+    """What this compiler made of this source before, if it is in the cache and whole."""
+    name = _cache_name(maker, text, target)
+    try:
+        stored = (cache_folder() / name).read_bytes()
+    except OSError:  # not there; or not readable, which writing will tell
+        return None
+    data, digest = stored[:-32], stored[-32:]
+    return Image(data, f"cache {name}") if hashlib.sha256(data).digest() == digest else None
+
+
+def fatbin_name(text: str) -> str:
+    """The file name of the precompiled kernels of this source; other sources have other names."""
+    return f"spcnet-kernels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.fatbin"
+
+
+def precompiled(text: str, number: int, kind: str, driver: Version | None = None) -> Image | None:
+    """The fatbin of this source in the cache folder, if it has code for the target number (87 is 8.7).
+
+    kind is "sm" for a cubin of exactly this target, "compute" for PTX of it or of a lower one.
+    """
+    try:
+        path = cache_folder() / fatbin_name(text)
+        record = json.loads(_sidecar(path).read_text())
+        for built in (Built(*fields) for fields in record["images"]):
+            found, has = compiler.parse_target(built.target)
+            fits = has == number if kind == "sm" else has <= number
+            if found == kind and fits and compiler.runs(kind, tuple(built.cuda), driver):
+                data = path.read_bytes()
+                if hashlib.sha256(data).hexdigest() != record["sha256"]:
+                    raise ValueError(f"{path} was altered")
+                return Image(data, f"fatbin {path.name}, {built.target} by {built.compiler}")
+    except OSError:
+        pass  # there is none
+    except (ValueError, KeyError, TypeError) as error:
+        _warn(f"the precompiled kernels are not used ({error}); build them again: spcnet build --kernels")
+    return None
+
+
+def build_fatbin(
+    targets: Sequence[int],
+    path: Path | None = None,
+    folder: Path = KERNELS,
+    on_built: Callable[[Built], None] = lambda built: None,
+) -> tuple[Path, list[Built]]:
+    """Compile the kernels for all targets into one file, with a sidecar .json that says what is inside.
+
+    path is by default where image() looks for it. Returns it, and what was built. Raises CompileError, OSError.
+    """
+    if not targets:
+        raise ValueError("no targets to build for; give compute capabilities, such as 87")
+    text = source(folder)
+    fatbinary = next(compiler.tools("fatbinary"), None)
+    if fatbinary is None:
+        raise CompileError(
+            "no fatbinary, the tool that joins the images, in CUDA_HOME, CUDA_PATH, PATH, "
+            f"{compiler.TOOLKIT} or the pip packages; pip install nvidia-cuda-nvcc, or install the CUDA toolkit"
+        )
+    # One PTX is enough: the driver makes code from it for every GPU above it that has no cubin here, newer
+    # than all of them or in between. PTX of the newest target would leave out those in between, and needs a
+    # newer driver. The kernels use nothing that only newer targets have. Below 7.5 compilers are leaving.
+    names = [f"sm_{t}" for t in sorted(set(targets))]
+    names.append(f"compute_{min((t for t in targets if t >= 75), default=min(targets))}")
+    path = path or cache_folder() / fatbin_name(text)
+    images = []
+    with tempfile.TemporaryDirectory() as temporary:
+        # not compressed: older drivers do not know the newest compression
+        arguments = [fatbinary, "-64", "-compress=false", f"--create={temporary}/out"]
+        for target in names:
+            able = [c for c in compiler.usable() if c.supports(target)] or [
+                compiler.compiler_for(target)
+            ]  # or raises
+            maker = min(able, key=lambda c: c.cuda)  # the oldest: its code runs with the most drivers
+            start = time.perf_counter()
+            data = maker.compile(text, target)
+            seconds = time.perf_counter() - start
+            Path(temporary, target).write_bytes(data)
+            kind, number = compiler.parse_target(target)
+            kind = "elf" if kind == "sm" else "ptx"
+            arguments.append(f"--image3=kind={kind},sm={number},file={temporary}/{target}")
+            images.append(Built(target, str(maker), maker.cuda, len(data), seconds))
+            on_built(images[-1])
+        status, log = compiler.run(arguments)
+        if status:
+            raise CompileError(f"{fatbinary} cannot join the images: {log.strip()[:500]}")
+        data = Path(temporary, "out").read_bytes()
+    record = {"sha256": hashlib.sha256(data).hexdigest(), "images": images}
+    _write(path, data)
+    _write(_sidecar(path), (json.dumps(record, indent=1) + "\n").encode())
+    return path, images
+
+
+def _cache_name(maker: Compiler, text: str, target: str) -> str:
+    facts = "\0".join((text, *OPTIONS, target, maker.name, maker.version))
+    suffix = "cubin" if target.startswith("sm") else "ptx"
+    return f"kernels-{hashlib.sha256(facts.encode()).hexdigest()[:16]}-{target}.{suffix}"
+
+
+def _compile(maker: Compiler, target: str, text: str) -> Image:
+    start = time.perf_counter()
+    data = maker.compile(text, target)
+    seconds = time.perf_counter() - start
+    try:  # the hash stands behind, so that other tools can read the file
+        _write(cache_folder() / _cache_name(maker, text, target), data + hashlib.sha256(data).digest())
+    except OSError as error:
+        reason = error.strerror or error  # without the random name of the file aside
+        _warn(
+            f"the compiled kernels cannot be kept and are compiled at each start ({reason}); set SPCNET_CACHE"
+        )
+    return Image(data, f"{target} compiled by {maker} in {seconds:.1f} s")
+
+
+def _write(path: Path, data: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        os.replace(aside, path)
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
+@functools.cache
+def _warn(text: str) -> None:  # each warning once
+    _log.warning("%s", text)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
