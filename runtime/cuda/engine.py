@@ -7,15 +7,11 @@ a record beside the plan, <name>.engine.json, and everything is compared before 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import importlib
-import json
 import logging
-import platform
 import re
-import sys
 import traceback
 from collections import deque
 from importlib.metadata import PackageNotFoundError, version
@@ -25,76 +21,12 @@ from typing import Any
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ALIGNMENT, Device
+from spcnet.runtime.cuda.engine_record import PLATFORM, REBUILD, EngineRecord
 from spcnet.runtime.model import INPUT, OUTPUT, ModelError
 
 _log = logging.getLogger("spcnet")
 
-FORMAT = "spcnet-engine-1"
-REBUILD = "build it again on this machine: spcnet build MODEL.onnx"
-PLATFORM = f"{sys.platform}-{platform.machine()}"
 MAGICS = (b"ftrt", b"vtrt")  # of TensorRT; of TensorRT-RTX (seen in 1.4 and 1.7)
-_FIELDS = {  # what a field's JSON must match
-    "flavour": '"(tensorrt|tensorrt_rtx)"',
-    "version": r'"\d{1,5}(\.\d{1,5}){2,3}"',
-    "compute_capability": r'\["\d{1,2}\.\d"(, "\d{1,2}\.\d")*\]',
-    "gpu": '"[^\\\\]*"',
-    "platform": r'"[a-z0-9]+-\w+"',
-    "precision": '"(fp32|fp16|int8)"',
-    "max_patches": r"[1-9]\d{0,3}",
-    "plan_sha256": '"[0-9a-f]{64}"',
-    "onnx_sha256": '"[0-9a-f]{64}"',
-    "host_code": "true|false",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineRecord:
-    """What was built, with what, for what. Raises ValueError, naming the field, when a value is no good."""
-
-    flavour: str  # the package
-    version: str  # of the package, 10.3.0.30; the last number may be left out
-    compute_capability: tuple[str, ...]  # 8.7; TensorRT-RTX builds for several
-    gpu: str  # its name; empty when the plan was built ahead of time
-    platform: str  # linux-aarch64
-    precision: str
-    max_patches: int  # at once
-    plan_sha256: str
-    onnx_sha256: str
-    host_code: bool  # version-compatible: it holds code for the CPU, and runs in later versions, too
-    config: TrackerConfig
-
-    def __post_init__(self) -> None:
-        for name, pattern in _FIELDS.items():
-            found = json.dumps(getattr(self, name))
-            if not re.fullmatch(pattern, found, re.ASCII):
-                raise ValueError(f"{name} is {found:.99}, needed is {pattern}")
-
-    def to_json(self) -> str:
-        """The record as the text of a sidecar."""
-        values = {**dataclasses.asdict(self), "config": json.loads(self.config.to_json())}
-        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> EngineRecord:
-        """Read what to_json wrote. Raises ValueError on anything else."""
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"is cut off, or no JSON ({error})") from None
-        found = values.pop("format", None) if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"has format {found!r:.99}, needed is {FORMAT!r}: spcnet build did not write it")
-        names = {*_FIELDS, "config"}
-        try:
-            if names ^ values.keys():
-                raise ValueError(f"key {min(names ^ values.keys())!r:.99} is missing or unknown")
-            config, capability = values["config"], values["compute_capability"]
-            if not isinstance(config, dict) or not isinstance(capability, list):
-                raise ValueError("config is no object, or compute_capability no list")
-            values |= {"config": TrackerConfig.from_dict(config), "compute_capability": tuple(capability)}
-            return cls(**values)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"was edited: {error}") from None
 
 
 def open_engine(

@@ -26,12 +26,15 @@ def open_cuda(
     gpu: int = 0,
     stream: int | None = None,
     graphs: bool = True,
+    allow_host_code: bool = False,
 ) -> CudaBackend:
     """A model (zoo name, .onnx or .engine) on a GPU.
 
     backbone, for .onnx: "kernels" (ours, FP32), "kernels-fp16" (ours, on tensor cores), "onnxruntime" (its CUDA
     provider), or "auto": ours where they fit the network. gpu is the number of the GPU, stream the handle of a CUDA
-    stream to keep order with. Raises RuntimeError where no GPU can be used, ModelError, ValueError, MemoryError.
+    stream to keep order with; graphs=False launches every kernel by itself; allow_host_code=True loads a
+    version-compatible engine, which runs code of its own. Raises RuntimeError where no GPU can be used, ModelError,
+    ValueError, MemoryError.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"backbone is {backbone!r}; give one of {', '.join(BACKBONES)}")
@@ -43,7 +46,7 @@ def open_cuda(
     device = PycudaDevice(gpu)
     try:
         with device.activate():
-            config, found = open_backbone(path, device, backbone, gpu)
+            config, found = open_backbone(path, device, backbone, gpu, allow_host_code=allow_host_code)
         _log.info("on %s: %s; kernels from %s", device.name, found.name, device.origin)
         return CudaBackend(device, config, found, pixel_format, stream=stream, graphs=graphs)
     except BaseException:
@@ -52,13 +55,13 @@ def open_cuda(
 
 
 def open_backbone(
-    path: str, device: Device, backbone: str, gpu: int = 0
+    path: str, device: Device, backbone: str, gpu: int = 0, *, allow_host_code: bool = False
 ) -> tuple[TrackerConfig, DeviceBackbone]:
     """The model's configuration, and its network on the device."""
     if Path(path).suffix == ".engine":
         from spcnet.runtime.cuda.engine import open_engine
 
-        return open_engine(Path(path), device)
+        return open_engine(Path(path), device, allow_host_code=allow_host_code)
     found, _ = model.load(model.find(path))
     if backbone == "onnxruntime":
         session = open_ort_session(found.path, device.stream, gpu)

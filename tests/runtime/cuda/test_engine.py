@@ -25,7 +25,8 @@ from spcnet.benchmarks.metrics import iou
 from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import engine
 from spcnet.runtime.cuda.backend import CudaBackend
-from spcnet.runtime.cuda.engine import PLATFORM, EngineBackbone, EngineRecord, open_engine
+from spcnet.runtime.cuda.engine import EngineBackbone, open_engine
+from spcnet.runtime.cuda.engine_record import PLATFORM, EngineRecord
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.model import ModelError
