@@ -208,3 +208,39 @@ def test_the_update_interval_skips_learning(tiny_checkpoint, video, tmp_path):
         if index % 3 == 0:
             by_hand.learn(frame)
     assert tracker.localize(frames[10]) == by_hand.localize(frames[10])
+
+
+def test_submitted_frames_give_the_results_of_update(tiny_model, video):
+    frames, boxes = video
+    ahead, reference = Tracker.load(tiny_model), Tracker.load(tiny_model)
+    for tracker in (ahead, reference):
+        tracker.init(frames[0], boxes[0])
+    ahead.submit(frames[1])
+    ahead.submit(frames[2])
+    with pytest.raises(RuntimeError, match=r"2 updates are under way; take a result\(\)"):
+        ahead.submit(frames[3])
+    with pytest.raises(RuntimeError, match=r"take their result\(\) first"):
+        ahead.init(frames[0], boxes[0])
+    assert [ahead.result(), ahead.result()] == [reference.update(frame) for frame in frames[1:3]]
+    with pytest.raises(RuntimeError, match="no update is under way"):
+        ahead.result()
+
+
+def test_the_pixel_format_is_the_callers(tiny_model, video):
+    frames, boxes = video
+    bgr, rgb = Tracker.load(tiny_model), Tracker.load(tiny_model, pixel_format="rgb")
+    bgr.init(frames[0], boxes[0])
+    rgb.init(frames[0][..., ::-1], boxes[0])
+    assert bgr.update(frames[1]) == rgb.update(frames[1][..., ::-1])
+    with pytest.raises(ValueError, match="pixel_format is 'yuv'"):
+        Tracker.load(tiny_model, pixel_format="yuv")
+
+
+def test_the_backend_is_chosen_by_name(tiny_model, caplog):
+    with pytest.raises(ValueError, match="backend is 'tpu'; give 'auto', 'cpu' or 'cuda'"):
+        Tracker.load(tiny_model, backend="tpu")
+    with pytest.raises(ValueError, match="graphs given, but the backend is cpu"):
+        Tracker.load(tiny_model, backend="cpu", graphs=False)
+    with caplog.at_level("INFO", "spcnet"):
+        Tracker.load(tiny_model, backend="cpu")
+    assert [record.message for record in caplog.records] == ["backend cpu: as asked"]

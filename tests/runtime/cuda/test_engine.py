@@ -9,6 +9,7 @@ import enum
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import sys
@@ -20,6 +21,7 @@ import pytest
 from emulator.host_device import HostDevice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from needs import needs
 
 from spcnet.benchmarks.metrics import iou
 from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
@@ -708,7 +710,9 @@ def test_tensorrt_rtx_is_asked_whether_it_can_be_recorded(build, device, install
 
 @pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt_rtx"])
 def test_the_double_has_no_name_that_the_package_lacks(flavour):
-    trt = pytest.importorskip(flavour)
+    if flavour == "tensorrt_rtx":
+        needs(importlib.util.find_spec(flavour), "tensorrt-rtx-cu13")
+    trt = pytest.importorskip(flavour, reason="TensorRT's libraries are not on the package index")
     rtx_only = {"RecordedConfig", "create_runtime_config", "DynamicShapesKernelSpecializationStrategy"}
     for mine, theirs in (
         (RecordedRuntime, trt.Runtime),
