@@ -19,6 +19,11 @@ KERNEL_RESOURCES = pytest.StashKey[dict]()
 TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
 
 
+def pytest_collection_modifyitems(items):
+    """Tests on the fake driver come last: once it is loaded, this process has an NVIDIA driver for good."""
+    items.sort(key=lambda item: "driver" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
