@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,10 +60,13 @@ def run(
     parts: Sequence[str] = PARTS,
     rates: Callable[[Device, gpu_timing.Timer], dict[str, Any]] = lambda device, timer: {},
     say: Callable[[str], None] = lambda text: None,
+    record: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The measurements, part by part; rates gives operations a second by precision, and how they are known."""
-    record: dict[str, Any] = {}
-    effort = subject.effort
+    """Fill the record (a new one if none is given) with the measurements, part by part.
+
+    rates gives operations a second by precision, and how they are known.
+    """
+    record = {} if record is None else record
     device, timer = subject.open()
     try:
         with device.activate():
@@ -71,38 +75,46 @@ def run(
                 record["checks"] = worst(_errors(device, subject.cases))
             if set(parts) - {"checks"}:
                 say("floors")
-                record["floors"] = gpu_timing.floors(device, timer, effort, subject.copied)
+                record["floors"] = gpu_timing.floors(device, timer, subject.effort, subject.copied)
                 record["rates"] = rates(device, timer)
             if "kernels" in parts:
                 record["kernels"] = []
                 for config in subject.configs:
                     say(f"kernels, {gpu_counts.label(config)}")
-                    rows = gpu_timing.kernel_times(device, timer, config, subject.batches, effort)
+                    rows = gpu_timing.kernel_times(device, timer, config, subject.batches, subject.effort)
                     record["kernels"] += [_with_floor(row, config, record) for row in rows]
-            if "compare" in parts:
-                record["compare"] = {"absent": dict(subject.absent), "solve": [], "localize": []}
-                for config in subject.configs if subject.libraries else ():
-                    say(f"compare the solve, {gpu_counts.label(config)}")
-                    rows = gpu_timing.compare_solve(
-                        device, subject.libraries, config, subject.batches, effort
-                    )
-                    record["compare"]["solve"] += [
-                        {"config": gpu_counts.label(config), **row} for row in rows
-                    ]
-        if "compare" in parts:
-            few = [count for count in subject.targets if count <= 64]
-            for library in (each for each in subject.libraries if each.torch):
-                say(f"compare localize with {library.name}")
-                config = subject.configs[0]
-                rows = gpu_timing.compare_localize(subject.open, library, config, few, effort)
-                record["compare"]["localize"] += [{"config": gpu_counts.label(config), **row} for row in rows]
         for part in ("frames", "solve"):
             if part in parts:
-                record[part] = list(_frames(subject, part, say))
+                record[part] = []
+                for row in _frames(subject, part, say):
+                    record[part].append(row)
+        if "compare" in parts:
+            record["compare"] = {"absent": dict(subject.absent), "solve": [], "localize": []}
+            for library in subject.libraries:
+                try:
+                    _compare(subject, device, library, record["compare"], say)
+                except Exception as error:  # libraries raise kinds of their own, for want of parts or memory
+                    record["compare"]["absent"][library.name] = " ".join(str(error).split())
     finally:
         timer.close()
         device.close()
     return record
+
+
+def _compare(
+    subject: Subject, device: Device, library: Library, found: dict[str, Any], say: Callable[[str], None]
+) -> None:
+    for config in subject.configs:
+        about = {"config": gpu_counts.label(config)}
+        say(f"solve beside {library.name}, {about['config']}")
+        with device.activate():
+            for row in gpu_timing.compare_solve(device, library, config, subject.batches, subject.effort):
+                found["solve"].append({**about, **row})
+        if library.torch:
+            say(f"localize beside {library.name}, {about['config']}")
+            few = [count for count in subject.targets if count <= 64]
+            for row in gpu_timing.compare_localize(subject.open, library, config, few, subject.effort):
+                found["localize"].append({**about, **row})
 
 
 def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Error]:
@@ -170,7 +182,7 @@ def open_gpu() -> tuple[Device, gpu_timing.Timer]:
     return device, gpu_timing.CudaTimer(device)
 
 
-def subject_of(quick: bool) -> Subject:
+def subject_of(quick: bool, compare: bool = True) -> Subject:
     """Everything that is here: the published setting, N = 128 for the FFT kernels, and the libraries installed."""
     published = TrackerConfig()
     square = replace(published, patch_size=128)
@@ -184,18 +196,8 @@ def subject_of(quick: bool) -> Subject:
         (name, published, partial(_zoo, name)) for name in names
     ]
     backbones += [(names[half], square, partial(random_network, bool(half))) for half in (0, 1)]
-    libraries, absent = [], {}
-    for name, find in (
-        ("torch", partial(gpu_timing.torch_library, "cuda:0")),
-        ("CuPy", gpu_timing.cupy_library),
-    ):
-        try:
-            libraries.append(find())
-        except ImportError:
-            absent[name] = "not installed"
-        except Exception as error:  # installed and not usable: CuPy raises kinds of its own
-            absent[name] = " ".join(str(error).split())
-    found = Subject(open_gpu, (published, square), tuple(backbones), tuple(libraries), absent)
+    libraries, absent = gpu_timing.libraries() if compare else ((), {})
+    found = Subject(open_gpu, (published, square), tuple(backbones), libraries, absent)
     if not quick:
         return found
     few = (1, 16)
@@ -215,7 +217,7 @@ def sanitize() -> dict[str, Any]:
     )
     if program is None:
         return {"compute-sanitizer": {"passed": None, "said": "not found on PATH or in a CUDA toolkit"}}
-    found = {}
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "spcnet.benchmarks.gpu", "--quick", "--only", "checks", "-o", folder]
         for tool in ("memcheck", "racecheck"):
@@ -260,21 +262,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = [flag for flag in ("quick", "sanitize") if getattr(options, flag)]
     words = [*(f"--{flag}" for flag in flags), *(f"--only {part}" for part in options.only or ())]
     start = time.perf_counter()
-    subject = subject_of(options.quick)
-    gpu = gpu_timing.gpu_facts()
-    say = partial(print, file=sys.stderr, flush=True)
-    measured = run(subject, options.only or PARTS, gpu_timing.peak_rates, say)
-    record = {
-        "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
-        "machine": report.machine(),
-        "gpu": {**gpu, **gpu_timing.clocks("after")},
-        "seconds": 0.0,
-        **measured,
-    }
+    parts, say = options.only or PARTS, partial(print, file=sys.stderr, flush=True)
+    gpu, measured = gpu_timing.gpu_facts(), dict[str, Any]()
+    try:
+        run(subject_of(options.quick, "compare" in parts), parts, gpu_timing.peak_rates, say, measured)
+    except Exception as error:  # what was measured until then is written
+        traceback.print_exc()
+        measured["broken"] = " ".join(f"{type(error).__name__}: {error}".split())
     if options.sanitize:
         say("compute-sanitizer")
-        record["sanitizer"] = sanitize()
-    record["seconds"] = time.perf_counter() - start
+        measured["sanitizer"] = sanitize()
+    record = {
+        "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
+        "seconds": time.perf_counter() - start,
+        "machine": report.machine(),
+        "gpu": {**gpu, **gpu_timing.clocks("after")},
+        **measured,
+    }
     return finish(record, options.out)
 
 

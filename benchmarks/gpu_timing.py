@@ -793,6 +793,24 @@ def cupy_library() -> Library:
     return Library(f"CuPy {cupy.__version__}", cupy.fft, cupy.asarray, cupy.asnumpy, wait)
 
 
+def libraries() -> tuple[tuple[Library, ...], dict[str, str]]:
+    """Those that can be used on the GPU here, and why not the others."""
+    found: list[Library] = []
+    absent: dict[str, str] = {}
+    finders: dict[str, Callable[[], Library]] = {
+        "torch": partial(torch_library, "cuda:0"),
+        "CuPy": cupy_library,
+    }
+    for name, find in finders.items():
+        try:
+            found.append(find())
+        except ImportError:
+            absent[name] = "not installed"
+        except Exception as error:  # installed and not usable: CuPy raises kinds of its own
+            absent[name] = " ".join(str(error).split())
+    return tuple(found), absent
+
+
 class FullFilter:
     """The filter by full FFTs (eq. 17, 18, 25) in an array library: what our kernels compute in the label's band."""
 
@@ -858,22 +876,16 @@ def alternate(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, 
 
 
 def compare_solve(
-    device: Device,
-    libraries: Sequence[Library],
-    config: TrackerConfig,
-    targets: Sequence[int],
-    effort: Effort,
-) -> list[dict[str, Any]]:
-    """From features to peak and learnt filter: our kernels as one graph, and full FFTs elsewhere.
+    device: Device, library: Library, config: TrackerConfig, targets: Sequence[int], effort: Effort
+) -> Iterator[dict[str, Any]]:
+    """From features to peak and learnt filter: our kernels, and full FFTs in a library; both as one graph, too.
 
     The features are the same, the responses must agree, all take turns. The device must be active.
     """
-    found = []
     for count in targets:
         launcher, n = Launcher(device, config), config.patch_size
         shape = (count, config.scales, config.channels, n, n)
         features = np.random.default_rng(3).gamma(0.5, 20, shape).astype(np.float32)
-        full = [FullFilter(library, config, library.put(features)) for library in libraries]
         graph = None
         try:
             with Memory(device) as memory:
@@ -887,30 +899,28 @@ def compare_solve(
                     for step in steps:
                         step()
 
-                contenders: dict[str, Contender] = {"our kernels, launched": (ours, device.synchronize)}
-                errors: dict[str, float] = {}
+                theirs, error = FullFilter(library, config, library.put(features)), 0.0
                 for _ in range(2):  # the second response is that of a filter that has learnt
                     ours()
+                    theirs.solve()
                     response = memory.get(b.responses, (count, config.scales, n, n), np.float32)
-                    for each in full:
-                        each.solve()
-                        error = distance(each._library.get(each.response), response)
-                        errors[each._library.name] = max(errors.get(each._library.name, 0.0), error)
+                    error = float(np.maximum(error, distance(library.get(theirs.response), response)))
+                contenders: dict[str, Contender] = {
+                    "our kernels, launched": (ours, device.synchronize),
+                    library.name: (theirs.solve, library.wait),
+                }
                 graph = device.capture(ours)
                 if graph is not None:
                     contenders["our kernels, one graph"] = (graph.launch, device.synchronize)
-                for library, each in zip(libraries, full, strict=True):
-                    contenders[library.name] = (each.solve, library.wait)
-                    if library.capture:
-                        contenders[f"{library.name}, one graph"] = (library.capture(each.solve), library.wait)
+                if library.capture:
+                    contenders[f"{library.name}, one graph"] = (library.capture(theirs.solve), library.wait)
                 times = alternate(contenders, effort)
-                device.synchronize()
-                found.append({"targets": count, "errors": errors, "times": times})
+                yield {"targets": count, "library": library.name, "error": error, "times": times}
         finally:
+            device.synchronize()
             if graph is not None:
                 graph.close()
             launcher.close()
-    return found
 
 
 class TorchLocalize:
@@ -957,13 +967,14 @@ class TorchLocalize:
 
 def compare_localize(
     open_device: Opener, library: Library, config: TrackerConfig, targets: Sequence[int], effort: Effort
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """From a host frame to where the targets are: localize of the backend, and torch in eager mode, FP32 both.
 
-    Ours also refines the peak, computes PSR and moves the states. The scores must agree; both take turns.
+    Ours also refines the peak, computes PSR and moves the states. The scores on a frame that has moved against
+    the one learnt from must agree; both take turns.
     """
-    found = []
     weights, frame = random_weights(config.channels), random_frames(1)[0]
+    moved = np.roll(frame, (2, 3), (0, 1))
 
     def own(device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
         return config, ConvBackbone(device, weights)
@@ -973,17 +984,16 @@ def compare_localize(
             states = random_states(config, count)
             slots = [backend.add(backend.accept(frame)[0], state) for state in states]
             theirs = TorchLocalize(library, config, weights, states, frame)
-            theirs(frame)
-            ours = [m.score for m in backend.localize(backend.accept(frame)[0], slots)]
+            theirs(moved)
+            ours = [m.score for m in backend.localize(backend.accept(moved)[0], slots)]
             error = distance(theirs.scores, np.array(ours))
 
             def localize(backend: CudaBackend = backend, slots: Sequence[int] = tuple(slots)) -> None:
-                backend.localize(backend.accept(frame)[0], slots)
+                backend.localize(backend.accept(moved)[0], slots)
 
             contenders: dict[str, Contender] = {
                 "localize": (localize, lambda: None),  # has waited
-                f"{library.name}, eager": (partial(theirs, frame), library.wait),
+                f"{library.name}, eager": (partial(theirs, moved), library.wait),
             }
             times = alternate(contenders, effort)
-            found.append({"targets": count, "errors": {library.name: error}, "times": times})
-    return found
+            yield {"targets": count, "library": library.name, "error": error, "times": times}

@@ -170,7 +170,7 @@ def test_every_part_and_the_report(subject, tmp_path, capsys):
     assert set(one["by_kernel"]) == {"crop", "rows_dft", "respond_dft", "invert", "peak", "learn_dft"}
     for kind in ("solve", "localize"):
         for row in record["compare"][kind]:
-            assert max(row["errors"].values()) < gpu_counts.AGREEMENT
+            assert row["error"] < gpu_counts.AGREEMENT
             assert len(row["times"]) == (3 if kind == "solve" else 2)
 
     text = (tmp_path / "gpu-emulated-device-x1.md").read_text()
@@ -212,9 +212,33 @@ def test_a_nan_fails_and_is_null_in_the_record():
 
 
 def test_libraries_that_disagree_fail_the_run():
-    row = {"targets": 2, "errors": {"torch": math.nan}, "times": {}}
+    row = {"targets": 2, "library": "torch", "error": math.nan, "times": {}}
     (sentence,) = gpu_counts.failures({"compare": {"solve": [row]}})
     assert sentence.startswith("solve of 2 targets differs from torch by nan")
+
+
+def test_a_library_that_fails_is_absent(subject, tmp_path):
+    def refuse(array):
+        raise ValueError("no\nFFT")
+
+    (torch,) = subject.libraries
+    measured = gpu.run(subject._replace(libraries=(torch._replace(put=refuse),)), ["compare"])
+    assert measured["compare"]["absent"] == {"CuPy": "not installed", torch.name: "no FFT"}
+    assert gpu.finish(record_of(measured), tmp_path) == 0
+
+
+def test_a_run_that_breaks_off_keeps_what_it_has(subject, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu.available, "missing", lambda: None)
+    monkeypatch.setattr(gpu, "subject_of", lambda quick, compare: subject._replace(configs=(None,)))
+    monkeypatch.setattr(gpu_timing, "gpu_facts", lambda: {"name": "X2"})
+    monkeypatch.setattr(gpu_timing, "clocks", lambda when: {})
+    monkeypatch.setattr(gpu_timing, "peak_rates", lambda device, timer: {})
+    arguments = ["--only", "checks", "--only", "kernels", "--quick", "-o", str(tmp_path)]
+    assert gpu.main(arguments) == 1
+    record = json.loads((tmp_path / "gpu-x2.json").read_text())
+    assert record["command"] == "python -m spcnet.benchmarks.gpu --quick --only checks --only kernels"
+    assert record["checks"]
+    assert "the run broke off: AttributeError" in capsys.readouterr().err
 
 
 def test_a_sanitizer_that_complains_fails_the_run():
