@@ -24,8 +24,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spcnet.benchmarks import gpu_counts, gpu_timing, kernels, report
-from spcnet.benchmarks.gpu_timing import Effort, Library, OpenBackbone, Opener
+from spcnet.benchmarks import (
+    gpu_card,
+    gpu_compare,
+    gpu_counts,
+    gpu_pipeline,
+    gpu_report,
+    gpu_timing,
+    kernels,
+    report,
+)
+from spcnet.benchmarks.gpu_compare import Library
+from spcnet.benchmarks.gpu_pipeline import OpenBackbone
+from spcnet.benchmarks.gpu_timing import Effort, Opener
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone
@@ -81,7 +92,7 @@ def run(
                 record["kernels"] = []
                 for config in subject.configs:
                     say(f"kernels, {gpu_counts.label(config)}")
-                    rows = gpu_timing.kernel_times(device, timer, config, subject.batches, subject.effort)
+                    rows = gpu_pipeline.kernel_times(device, timer, config, subject.batches, subject.effort)
                     record["kernels"] += [_with_floor(row, config, record) for row in rows]
         for part in ("frames", "solve"):
             if part in parts:
@@ -108,12 +119,12 @@ def _compare(
         about = {"config": gpu_counts.label(config)}
         say(f"solve beside {library.name}, {about['config']}")
         with device.activate():
-            for row in gpu_timing.compare_solve(device, library, config, subject.batches, subject.effort):
+            for row in gpu_compare.compare_solve(device, library, config, subject.batches, subject.effort):
                 found["solve"].append({**about, **row})
         if library.torch:
             say(f"localize beside {library.name}, {about['config']}")
             few = [count for count in subject.targets if count <= 64]
-            for row in gpu_timing.compare_localize(subject.open, library, config, few, subject.effort):
+            for row in gpu_compare.compare_localize(subject.open, library, config, few, subject.effort):
                 found["localize"].append({**about, **row})
 
 
@@ -158,11 +169,11 @@ def _frames(subject: Subject, part: str, say: Callable[[str], None]) -> Iterable
         try:
             if part == "solve":
                 if name == "kernels":
-                    rows = gpu_timing.solve_times(subject.open, open_one, subject.targets, subject.effort)
+                    rows = gpu_pipeline.solve_times(subject.open, open_one, subject.targets, subject.effort)
                     yield from ({**about, **row} for row in rows)
                 continue
             for graphs in (True, False):
-                rows = gpu_timing.frame_times(
+                rows = gpu_pipeline.frame_times(
                     subject.open, open_one, subject.targets, subject.effort, graphs=graphs
                 )
                 yield from ({**about, **row} for row in rows)
@@ -188,7 +199,7 @@ def subject_of(quick: bool, compare: bool = True) -> Subject:
     square = replace(published, patch_size=128)
 
     def random_network(half: bool, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-        weights = gpu_timing.random_weights(square.channels)
+        weights = gpu_pipeline.random_weights(square.channels)
         return square, ConvBackbone(device, weights, half=half)
 
     names = ("kernels", "kernels-fp16", "onnxruntime")
@@ -196,7 +207,7 @@ def subject_of(quick: bool, compare: bool = True) -> Subject:
         (name, published, partial(_zoo, name)) for name in names
     ]
     backbones += [(names[half], square, partial(random_network, bool(half))) for half in (0, 1)]
-    libraries, absent = gpu_timing.libraries() if compare else ((), {})
+    libraries, absent = gpu_compare.libraries() if compare else ((), {})
     found = Subject(open_gpu, (published, square), tuple(backbones), libraries, absent)
     if not quick:
         return found
@@ -263,9 +274,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [*(f"--{flag}" for flag in flags), *(f"--only {part}" for part in options.only or ())]
     start = time.perf_counter()
     parts, say = options.only or PARTS, partial(print, file=sys.stderr, flush=True)
-    gpu, measured = gpu_timing.gpu_facts(), dict[str, Any]()
+    gpu, measured = gpu_card.gpu_facts(), dict[str, Any]()
     try:
-        run(subject_of(options.quick, "compare" in parts), parts, gpu_timing.peak_rates, say, measured)
+        run(subject_of(options.quick, "compare" in parts), parts, gpu_card.peak_rates, say, measured)
     except Exception as error:  # what was measured until then is written
         traceback.print_exc()
         measured["broken"] = " ".join(f"{type(error).__name__}: {error}".split())
@@ -276,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
         "seconds": time.perf_counter() - start,
         "machine": report.machine(),
-        "gpu": {**gpu, **gpu_timing.clocks("after")},
+        "gpu": {**gpu, **gpu_card.clocks("after")},
         **measured,
     }
     return finish(record, options.out)
@@ -284,13 +295,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def finish(record: Mapping[str, Any], folder: Path) -> int:
     """Write the record under the GPU's name and print it; returns the exit status."""
-    text = gpu_counts.markdown(record)
+    text = gpu_report.markdown(record)
     slug = re.sub(r"[^a-z0-9]+", "-", str(record["gpu"]["name"]).lower()).strip("-")
     report.write(folder, f"gpu-{slug}", record, text)
     print(text)
-    for sentence in gpu_counts.failures(record):
+    for sentence in gpu_report.failures(record):
         print(sentence, file=sys.stderr)
-    return 1 if gpu_counts.failures(record) else 0
+    return 1 if gpu_report.failures(record) else 0
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class PycudaDevice:
         self._allocations: dict[int, Any] = {}
         self._host: dict[int, Any] = {}
         self._module: Any = None
-        self._stream: Any = None
+        self.pycuda_stream: Any = None  # for pycuda's own calls, such as the events of the benchmarks
         self._copies: Any = None
         self._uploaded: Any = None
         self._events: list[Any] = []
@@ -52,7 +52,7 @@ class PycudaDevice:
                 image = images.find(self.compute_capability, driver=(version // 1000, version % 1000 // 10))
                 self.origin = image.origin  # of the kernels
                 self._module = cuda.module_from_buffer(image.data)
-                self._stream, self._copies = cuda.Stream(_NON_BLOCKING), cuda.Stream(_NON_BLOCKING)
+                self.pycuda_stream, self._copies = cuda.Stream(_NON_BLOCKING), cuda.Stream(_NON_BLOCKING)
                 self._uploaded = cuda.Event(cuda.event_flags.DISABLE_TIMING)
                 self._events = [cuda.Event(cuda.event_flags.DISABLE_TIMING) for _ in range(2)]
         except BaseException:
@@ -61,7 +61,7 @@ class PycudaDevice:
 
     @property
     def stream(self) -> int:
-        return int(self._stream.handle) if self._stream is not None else 0
+        return int(self.pycuda_stream.handle) if self.pycuda_stream is not None else 0
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[None]:
@@ -101,26 +101,26 @@ class PycudaDevice:
         self._host.pop(buffer.address).free()
 
     def write(self, address: int, array: NDArray[Any]) -> None:
-        cuda.memcpy_htod_async(address, array, self._stream)
+        cuda.memcpy_htod_async(address, array, self.pycuda_stream)
         self.synchronize()
 
     def read(self, address: int, array: NDArray[Any]) -> None:
-        cuda.memcpy_dtoh_async(array, address, self._stream)
+        cuda.memcpy_dtoh_async(array, address, self.pycuda_stream)
         self.synchronize()
 
     def copy(self, to: int, source: int, size: int) -> None:
-        cuda.memcpy_dtod_async(to, source, size, self._stream)
+        cuda.memcpy_dtod_async(to, source, size, self.pycuda_stream)
 
     def upload(self, address: int, buffer: HostBuffer, size: int) -> None:
         cuda.memcpy_htod_async(address, buffer.array[:size], self._copies)
         self._uploaded.record(self._copies)
-        self._stream.wait_for_event(self._uploaded)
+        self.pycuda_stream.wait_for_event(self._uploaded)
 
     def kernel(self, name: str, signature: str) -> Kernel:
         if name not in self._functions:
             self._functions[name] = self._module.get_function(name)
             self._functions[name].prepare(signature)
-        function, stream = self._functions[name], self._stream
+        function, stream = self._functions[name], self.pycuda_stream
 
         def enqueue(grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: float) -> None:
             self.launches += 1
@@ -156,13 +156,13 @@ class PycudaDevice:
         return PycudaGraph(self, self._driver, executable, stream, launches)
 
     def mark(self, event: int) -> None:
-        self._events[event].record(self._stream)
+        self._events[event].record(self.pycuda_stream)
 
     def finish(self, event: int) -> None:
         self._events[event].synchronize()
 
     def synchronize(self) -> None:
-        self._stream.synchronize()
+        self.pycuda_stream.synchronize()
 
     def follow(self, stream: int) -> None:
         self._driver.order(stream, self.stream)
@@ -182,7 +182,7 @@ class PycudaDevice:
             self._host.clear()
             self._functions.clear()
             self._events.clear()
-            self._module = self._stream = self._copies = self._uploaded = None
+            self._module = self.pycuda_stream = self._copies = self._uploaded = None
 
 
 class PycudaGraph:

@@ -8,7 +8,16 @@ import pytest
 from emulator.host_device import HostDevice
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks import gpu, gpu_counts, gpu_timing, kernels
+from spcnet.benchmarks import (
+    gpu,
+    gpu_card,
+    gpu_compare,
+    gpu_counts,
+    gpu_pipeline,
+    gpu_report,
+    gpu_timing,
+    kernels,
+)
 from spcnet.benchmarks.gpu_counts import Work
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig, model
@@ -93,7 +102,7 @@ def small_model(make_checkpoint, tmp_path_factory):
 @pytest.fixture
 def subject(devices, small_model):
     def own(device):
-        return SMALL, ConvBackbone(device, gpu_timing.random_weights(SMALL.channels))
+        return SMALL, ConvBackbone(device, gpu_pipeline.random_weights(SMALL.channels))
 
     def onnxruntime(device):
         return SMALL, OrtBackbone(model.load(small_model)[1], SMALL.channels, "cpu")
@@ -105,7 +114,7 @@ def subject(devices, small_model):
         devices,
         (SMALL,),
         (("kernels", SMALL, own), ("onnxruntime", SMALL, onnxruntime), ("engine", SMALL, absent)),
-        (gpu_timing.torch_library("cpu"),),
+        (gpu_compare.torch_library("cpu"),),
         {"CuPy": "not installed"},
         cases=(kernels.Case(33, 1, 4, 1), kernels.Case(32, 1, 4, 2)),
         batches=(1, 2),
@@ -170,7 +179,7 @@ def test_every_part_and_the_report(subject, tmp_path, capsys):
     assert set(one["by_kernel"]) == {"crop", "rows_dft", "respond_dft", "invert", "peak", "learn_dft"}
     for kind in ("solve", "localize"):
         for row in record["compare"][kind]:
-            assert row["error"] < gpu_counts.AGREEMENT
+            assert row["error"] < gpu_report.AGREEMENT
             assert len(row["times"]) == (3 if kind == "solve" else 2)
 
     text = (tmp_path / "gpu-emulated-device-x1.md").read_text()
@@ -213,7 +222,7 @@ def test_a_nan_fails_and_is_null_in_the_record():
 
 def test_libraries_that_disagree_fail_the_run():
     row = {"targets": 2, "library": "torch", "error": math.nan, "times": {}}
-    (sentence,) = gpu_counts.failures({"compare": {"solve": [row]}})
+    (sentence,) = gpu_report.failures({"compare": {"solve": [row]}})
     assert sentence.startswith("solve of 2 targets differs from torch by nan")
 
 
@@ -230,9 +239,9 @@ def test_a_library_that_fails_is_absent(subject, tmp_path):
 def test_a_run_that_breaks_off_keeps_what_it_has(subject, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu.available, "missing", lambda: None)
     monkeypatch.setattr(gpu, "subject_of", lambda quick, compare: subject._replace(configs=(None,)))
-    monkeypatch.setattr(gpu_timing, "gpu_facts", lambda: {"name": "X2"})
-    monkeypatch.setattr(gpu_timing, "clocks", lambda when: {})
-    monkeypatch.setattr(gpu_timing, "peak_rates", lambda device, timer: {})
+    monkeypatch.setattr(gpu_card, "gpu_facts", lambda: {"name": "X2"})
+    monkeypatch.setattr(gpu_card, "clocks", lambda when: {})
+    monkeypatch.setattr(gpu_card, "peak_rates", lambda device, timer: {})
     arguments = ["--only", "checks", "--only", "kernels", "--quick", "-o", str(tmp_path)]
     assert gpu.main(arguments) == 1
     record = json.loads((tmp_path / "gpu-x2.json").read_text())
@@ -246,7 +255,7 @@ def test_a_sanitizer_that_complains_fails_the_run():
         "memcheck": {"passed": False, "said": "ERROR SUMMARY: 3 errors"},
         "racecheck": {"passed": None},
     }
-    (sentence,) = gpu_counts.failures({"sanitizer": verdicts})
+    (sentence,) = gpu_report.failures({"sanitizer": verdicts})
     assert sentence == "compute-sanitizer's memcheck says: ERROR SUMMARY: 3 errors"
 
 
@@ -316,9 +325,9 @@ def test_full_ffts_in_numpy_are_the_filter(rng):
     """The compared maths against the runtime's filter, which shares nothing with it but the label."""
     from spcnet.runtime.dcf import CorrelationFilter
 
-    library = gpu_timing.Library("NumPy", np.fft, lambda a: a, lambda a: a, lambda: None)
+    library = gpu_compare.Library("NumPy", np.fft, lambda a: a, lambda a: a, lambda: None)
     features = rng.gamma(0.5, 20, (1, 3, 4, 33, 33)).astype(np.float32)
-    full = gpu_timing.FullFilter(library, TINY, features)
+    full = gpu_compare.FullFilter(library, TINY, features)
     full.solve()
     ours = CorrelationFilter(TINY)
     num, den = ours.learn(ours.transform(features[0]))
