@@ -1,4 +1,4 @@
-"""The same maths in other libraries beside ours: the filter by full FFTs, and localize in torch, all taking turns."""
+"""The same maths in other libraries, taking turns with ours: the filter by full FFTs, localize in torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tracker under the GPU benchmark's clock: every kernel alone, whole frames, and the solve, on made-up input."""
+"""The tracker on the GPU benchmark's clock, on made-up input: kernels alone, whole frames, the solve."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """How the GPU benchmark reads time: timers, spans, their percentiles, and the floors of the machine.
-
 All functions take the device and a timer, so they run on the emulated device of the tests as well. Device times
 are taken over many launches between two events, recorded as a CUDA graph where the device can, so that the
 host's launches do not limit them; wall times are what a caller of the backend waits. All results are in seconds.

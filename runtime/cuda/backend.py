@@ -29,6 +29,7 @@ from spcnet.runtime.geometry import State
 _log = logging.getLogger("spcnet")
 
 BATCH = 32  # targets at once: enough to fill a large GPU, and no more memory than that takes
+MAX_GRAPHS = 64  # kept; a graph is for one number of targets
 ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
 
 
@@ -86,6 +87,7 @@ class CudaBackend:
 
     def add(self, frame: Picture | DeviceFrame, state: State) -> int:
         with self._use():
+            self._settled()
             slot = next(i for i in range(len(self._ages) + 1) if i not in self._ages)
             self._reserve(slot + 1, 1)
             row = np.array([(*state, state.w, state.h, 0, 0)], STATE)
@@ -151,15 +153,17 @@ class CudaBackend:
         finally:
             self._lock.release()
 
+    def _settled(self) -> None:
+        if self._pending:
+            raise RuntimeError(f"{len(self._pending)} updates are under way; collect them first")
+
     def _check(self, slots: Sequence[int]) -> None:
         for slot in slots:
             if slot not in self._ages:
                 raise KeyError(f"slot {slot} holds no target")
 
     def _run(self, work: str, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
-        """Begin and finish. Raises RuntimeError while updates are under way."""
-        if self._pending:
-            raise RuntimeError(f"{len(self._pending)} updates are under way; collect them first")
+        self._settled()
         if work != ADD:
             self._check(slots)
         self._begin(work, frame, slots)
@@ -201,6 +205,9 @@ class CudaBackend:
             self._graphs[key].launch()
             return
         if self._graphs_on and key in self._warm and key[0] != ADD:
+            if len(self._graphs) == MAX_GRAPHS:
+                self._device.synchronize()
+                self._forget_graphs()
             graph = self._device.capture(lambda: self._launch(*key))
             if graph is not None:
                 self._graphs[key] = graph

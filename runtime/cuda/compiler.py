@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 KERNELS = Path(__file__).parent / "kernels"
-OPTIONS = ("-std=c++17", "-lineinfo")  # device code is optimised fully (-O3) unless told otherwise
+OPTIONS = ("-std=c++17",)  # device code is optimised fully (-O3) unless told otherwise
 NVRTC_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2")  # 11.2 is the name in all later 11s
 TOOLKIT = Path("/usr/local/cuda")
 

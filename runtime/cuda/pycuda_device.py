@@ -68,6 +68,10 @@ class PycudaDevice:
         self._context.push()
         try:
             yield
+        except cuda.Error as error:
+            raise RuntimeError(
+                f"the GPU {self.name} failed: {error}; load the tracker again, and look at spcnet doctor if it stays so"
+            ) from None
         finally:
             cuda.Context.pop()
 

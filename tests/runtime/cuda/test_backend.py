@@ -138,6 +138,24 @@ def test_more_targets_than_a_batch_and_than_slots(on_device, tiny_model, video):
         assert device.launches - before == 24  # two batches
 
 
+def test_recorded_graphs_are_bounded(on_device, tiny_model, video, monkeypatch):
+    from spcnet.runtime.cuda import backend
+
+    monkeypatch.setattr(backend, "MAX_GRAPHS", 3)
+    frames, boxes = video
+    tracker, device = on_device(tiny_model, MultiTracker)
+    alone, _ = on_device(tiny_model)
+    alone.init(frames[0], boxes[0])
+    first = tracker.add(frames[0], boxes[0])
+    for index, frame in enumerate(frames[1:13]):
+        if index % 4 == 0:
+            extra = tracker.add(frame, boxes[0])
+        if index % 4 == 2:
+            tracker.remove(extra)
+        assert tracker.update(frame)[first] == alone.update(frame)
+        assert len(tracker._backend._graphs) <= 3
+
+
 def test_localize_and_learn_are_update_in_two_halves(on_device, tiny_model, video):
     frames, boxes = video
     whole, halves = (on_device(tiny_model)[0] for _ in range(2))

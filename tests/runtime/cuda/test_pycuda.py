@@ -166,6 +166,16 @@ def test_out_of_memory(driver, tiny_model, video, reference):
     tracker.close()
 
 
+def test_a_failing_gpu_is_named(driver):
+    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
+
+    device = PycudaDevice()
+    with pytest.raises(RuntimeError, match=r"the GPU fake device \(CPU\) failed: .*; load the tracker again"):
+        with device.activate():
+            device.copy(0, 64, 64)
+    device.close()
+
+
 def test_another_thread_may_use_and_close_it(driver, tiny_model, video, reference):
     frames, boxes = video
     tracker = Tracker.load(tiny_model, backend="cuda")
