@@ -143,7 +143,7 @@ def test_recorded_graphs_are_bounded(on_device, tiny_model, video, monkeypatch):
 
     monkeypatch.setattr(backend, "MAX_GRAPHS", 3)
     frames, boxes = video
-    tracker, device = on_device(tiny_model, MultiTracker)
+    tracker, _ = on_device(tiny_model, MultiTracker)
     alone, _ = on_device(tiny_model)
     alone.init(frames[0], boxes[0])
     first = tracker.add(frames[0], boxes[0])

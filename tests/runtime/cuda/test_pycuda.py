@@ -170,9 +170,9 @@ def test_a_failing_gpu_is_named(driver):
     from spcnet.runtime.cuda.pycuda_device import PycudaDevice
 
     device = PycudaDevice()
-    with pytest.raises(RuntimeError, match=r"the GPU fake device \(CPU\) failed: .*; load the tracker again"):
-        with device.activate():
-            device.copy(0, 64, 64)
+    said = r"the GPU fake device \(CPU\) failed: .*; load the tracker again"
+    with pytest.raises(RuntimeError, match=said), device.activate():
+        device.copy(0, 64, 64)
     device.close()
 
 
