@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from spcnet.runtime import dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
-from spcnet.runtime.cuda.device import Device
+from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.cuda.launch import FFT_SIZES, FRAME, MEASUREMENT, STATE, Launcher
 from spcnet.runtime.geometry import State, move
 
@@ -29,7 +30,7 @@ TOLERANCES = {  # kernel -> largest error, with the reason
     "crop": 1e-4,  # of 255 levels: a float32 coordinate is off by 2**-16 px, in noise of 255 levels a pixel
     "transform": 1e-6,  # float32 sums of up to 169 terms
     "respond": 2e-6,  # the same, over up to 33 channels, by a denominator
-    "invert": 2e-6,  # float32 sums of 47 x 24 terms
+    "invert": 4e-6,  # float32 sums of 47 x 24 terms, by the reference one after another
     "peak": 1e-6,  # float64 from the same float32 responses; PSR from float32 sums of tiles
     "learn": 2e-6,  # as respond
     "conv": 2e-6,  # float32 sums of up to 9 x 33 terms
@@ -137,7 +138,10 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Error]:
             launcher.close()
     launcher = Launcher(device, config)
     try:
-        for name, function in (("crop", _crop), ("invert", _invert), ("peak", _peak)):
+        steps = [("crop", _crop), ("invert", _invert), ("peak", _peak)]
+        if case.channels <= 8:
+            steps.append(("invert (plain)", partial(_invert_plain, device)))
+        for name, function in steps:
             with Memory(device) as memory:
                 errors.append(Error(name, case, function(memory, launcher, case, rng)))
     finally:
@@ -159,7 +163,7 @@ def check_backbone(device: Device, size: int, channels: int, images: int, seed: 
     )
     x = rng.uniform(-128, 128, (images, 3, size, size)).astype(np.float32)
     expected = backbone(x, weights)
-    errors = []
+    errors = [Error("conv (plain)", case, distance(_backbone_plain(device, x, weights), expected))]
     for name, half in (("conv", False), ("conv_half", True)):
         own = ConvBackbone(device, weights, half=half)
         try:
@@ -172,6 +176,26 @@ def check_backbone(device: Device, size: int, channels: int, images: int, seed: 
             own.close()
         errors.append(Error(name, case, distance(found, expected)))
     return errors
+
+
+def _backbone_plain(device: Device, x: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
+    """The reference kernels, one after another."""
+    images, _, n, _ = x.shape
+    conv, lrn = device.kernel("conv_plain", "PPPPiii"), device.kernel("lrn_plain", "PPiif")
+    with Memory(device) as memory:
+        planes, channels = memory.put(x), 3
+        for weight, bias in zip(weights.weights, weights.biases, strict=True):
+            out = memory.space(images * len(bias) * n * n * 4)
+            tiles = grid(ceil_div(n, 32), ceil_div(n, 8), images * len(bias))
+            conv(
+                tiles,
+                (32, 8, 1),
+                *(planes, memory.put(weight), memory.put(bias), out, channels, len(bias), n),
+            )
+            planes, channels = out, len(bias)
+        out = memory.space(images * channels * n * n * 4)
+        lrn(grid(ceil_div(n * n, 256), images), (256, 1, 1), planes, out, channels, n, weights.alpha)
+        return memory.get(out, (images, channels, n, n), np.float32)
 
 
 def backbone(x: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
@@ -280,6 +304,23 @@ def _invert(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Gener
         return float("nan")
     sums = parts["square"].astype(np.float64).sum(1)
     return max(distance(found, expected), distance(sums, (expected**2).sum((1, 2))))
+
+
+def _invert_plain(
+    device: Device, memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator
+) -> float:
+    n, images = case.size, case.targets * case.scales
+    spectra = _complex(rng, images, launcher.band, launcher.rows)
+    rows, columns = dcf.inverse_matrices(launcher.config)
+    expected = np.einsum("nr,ikr,km->inm", rows, spectra.astype(np.complex128), columns, optimize=True).real
+    responses = memory.space(expected.size * 4)
+    device.kernel("invert_plain", "PPPPiii")(
+        grid(ceil_div(n, 32), ceil_div(n, 8), images),
+        (32, 8, 1),
+        *(memory.put(spectra), memory.put(rows.T.astype(np.complex64))),
+        *(memory.put(columns.conj().astype(np.complex64)), responses, n, launcher.rows, launcher.band),
+    )
+    return distance(memory.get(responses, expected.shape, np.float32), expected)
 
 
 TILE = np.dtype([("best", np.float32), ("index", np.int32), ("sum", np.float32), ("square", np.float32)])
