@@ -12,7 +12,7 @@ extern "C" __global__ void invert_plain(
     int band) {
     int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
     if (column >= size || row >= size) return;
-    float sum = 0.0f;
+    double sum = 0; // of up to 256 x 129 terms, one after another
     for (int k = 0; k < band; k++) {
         float2 wave = inverse_columns[k * size + column];
         for (int r = 0; r < rows; r++) {
@@ -20,7 +20,7 @@ extern "C" __global__ void invert_plain(
             sum += p.x * wave.x + p.y * wave.y;
         }
     }
-    responses[((size_t)blockIdx.z * size + row) * size + column] = sum;
+    responses[((size_t)blockIdx.z * size + row) * size + column] = (float)sum;
 }
 
 // The higher value; of equal ones the lower index, as NumPy's argmax.
