@@ -242,5 +242,9 @@ def open_backend(
         return open_cuda(path, pixel_format=pixel_format, **cuda)
     if cuda:
         raise ValueError(f"{', '.join(cuda)} given, but the backend is cpu ({reason}); only cuda takes them")
+    if path.endswith(".engine"):
+        raise ValueError(
+            f"{path} is a TensorRT engine, which needs a GPU ({reason}); give the .onnx it was built from"
+        )
     found, session = model.load(model.find(path), threads)
     return CpuBackend(found.config, OnnxBackbone(session), pixel_format)

@@ -103,3 +103,12 @@ def test_ctrl_c_keeps_what_was_tracked(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["boxes.csv", "boxes.jsonl", "tracked.mp4"]
     capture = cv2.VideoCapture(str(tmp_path / "tracked.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(rows) - 1
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_said(monkeypatch, capsys, tmp_path):
+    from spcnet.runtime.cuda import available
+
+    monkeypatch.setattr(available, "missing", lambda *a: "there is no NVIDIA driver")
+    assert main(["demo", str(tmp_path / "demo"), "--backend", "cuda"]) == 2
+    assert capsys.readouterr().err == "spcnet: backend 'cuda' cannot run: there is no NVIDIA driver\n"
+    assert not (tmp_path / "demo").exists()

@@ -241,6 +241,8 @@ def test_the_backend_is_chosen_by_name(tiny_model, caplog):
         Tracker.load(tiny_model, backend="tpu")
     with pytest.raises(ValueError, match="graphs given, but the backend is cpu"):
         Tracker.load(tiny_model, backend="cpu", graphs=False)
+    with pytest.raises(ValueError, match=r"a.engine is a TensorRT engine, which needs a GPU \(as asked\)"):
+        Tracker.load("a.engine", backend="cpu")
     with caplog.at_level("INFO", "spcnet"):
         Tracker.load(tiny_model, backend="cpu")
     assert [record.message for record in caplog.records] == ["backend cpu: as asked"]
