@@ -52,7 +52,6 @@ def torch_library(place: str) -> Library:
         raise RuntimeError(f"torch {torch.__version__} has no CUDA here; install a build for this driver")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
-    torch.set_grad_enabled(False)
 
     def capture(work: Work) -> Work:
         side = torch.cuda.Stream()

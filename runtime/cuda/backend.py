@@ -20,9 +20,10 @@ from spcnet.runtime.backend import PENDING, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
-from spcnet.runtime.cuda.device import Device, Graph, HostBuffer
+from spcnet.runtime.cuda.device import Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
-from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, TILE_BYTES, Launcher
+from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, Launcher
+from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
 
@@ -77,8 +78,8 @@ class CudaBackend:
         with device.activate():
             self._launcher = Launcher(device, config)
             self._upload = Upload(device)
-            self._slots = _SlotMemory(device, self._launcher)
-            self._work = _WorkMemory(device, self._launcher)
+            self._slots = SlotMemory(device, self._launcher)
+            self._work = WorkMemory(device, self._launcher)
         self._closed = False
 
     def accept(self, frame: Any) -> tuple[Picture | DeviceFrame, tuple[int, int]]:
@@ -269,90 +270,3 @@ class CudaBackend:
             graph.close()
         self._graphs.clear()
         self._warm.clear()
-
-
-class _SlotMemory:
-    """What stays from frame to frame: states, filters, the list of slots at work, and the results."""
-
-    def __init__(self, device: Device, launcher: Launcher) -> None:
-        config = launcher.config
-        self._device = device
-        self._den = launcher.band * launcher.rows * 4
-        self._num = config.channels * launcher.band * launcher.rows * 8
-        self.capacity = self.targets = self.num = self.den = self.list = 0
-        self.results = HostBuffer(np.empty(0, np.uint8), 0)
-        self.grow(8)
-
-    def grow(self, capacity: int) -> None:
-        """Room for more slots; what they hold moves along. Results that wait are lost."""
-        sizes = (STATE.itemsize, self._num, self._den, 4)
-        results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
-        try:
-            new = allocate_all(self._device, [size * capacity for size in sizes])
-        except MemoryError:
-            self._device.free_host(results)
-            raise
-        for old, address, size in zip((self.targets, self.num, self.den), new, sizes[:3], strict=False):
-            if old:
-                self._device.copy(address, old, size * self.capacity)
-        self._device.synchronize()
-        self.close()
-        self.targets, self.num, self.den, self.list = new
-        self.results, self.capacity = results, capacity
-
-    def close(self) -> None:
-        if self.capacity:
-            for address in (self.targets, self.num, self.den, self.list):
-                self._device.free(address)
-            self._device.free_host(self.results)
-        self.capacity = 0
-
-
-class _WorkMemory:
-    """What is written and read within a frame, for batch targets."""
-
-    def __init__(self, device: Device, launcher: Launcher) -> None:
-        config, n = launcher.config, launcher.config.patch_size
-        self._device, self._images = device, max(config.scales, config.learn_scales)
-        self._sizes = (  # bytes an image
-            3 * n * n * 4,
-            config.channels * n * n * 4,
-            config.channels * launcher.band * n * 8,
-            launcher.band * launcher.rows * 8,
-            n * n * 4,
-            launcher.tiles * TILE_BYTES,
-        )
-        self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
-
-    def grow(self, batch: int) -> None:
-        """Room for more targets; what was there is lost."""
-        new = allocate_all(self._device, [size * batch * self._images for size in self._sizes])
-        self.close()
-        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles = new
-        self.batch = batch
-
-    def close(self) -> None:
-        if self.batch:
-            for address in (
-                self.patches,
-                self.features,
-                self.half,
-                self.spectra,
-                self.responses,
-                self.tiles,
-            ):
-                self._device.free(address)
-        self.batch = 0
-
-
-def allocate_all(device: Device, sizes: Sequence[int]) -> list[int]:
-    """Device memory of these sizes, all or none. Raises MemoryError."""
-    addresses: list[int] = []
-    try:
-        for size in sizes:
-            addresses.append(device.allocate(size))
-    except MemoryError:
-        for address in addresses:
-            device.free(address)
-        raise
-    return addresses

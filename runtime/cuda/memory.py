@@ -1,0 +1,98 @@
+"""The device memory of a tracker: what stays from frame to frame, and what is written and read within one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spcnet.runtime.backend import PENDING
+from spcnet.runtime.cuda.device import Device, HostBuffer
+from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, TILE_BYTES, Launcher
+
+
+class SlotMemory:
+    """What stays from frame to frame: states, filters, the list of slots at work, and the results."""
+
+    def __init__(self, device: Device, launcher: Launcher) -> None:
+        config = launcher.config
+        self._device = device
+        self._den = launcher.band * launcher.rows * 4
+        self._num = config.channels * launcher.band * launcher.rows * 8
+        self.capacity = self.targets = self.num = self.den = self.list = 0
+        self.results = HostBuffer(np.empty(0, np.uint8), 0)
+        self.grow(8)
+
+    def grow(self, capacity: int) -> None:
+        """Room for more slots; what they hold moves along. Results that wait are lost."""
+        sizes = (STATE.itemsize, self._num, self._den, 4)
+        results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
+        try:
+            new = allocate_all(self._device, [size * capacity for size in sizes])
+        except MemoryError:
+            self._device.free_host(results)
+            raise
+        for old, address, size in zip((self.targets, self.num, self.den), new, sizes[:3], strict=False):
+            if old:
+                self._device.copy(address, old, size * self.capacity)
+        self._device.synchronize()
+        self.close()
+        self.targets, self.num, self.den, self.list = new
+        self.results, self.capacity = results, capacity
+
+    def close(self) -> None:
+        if self.capacity:
+            for address in (self.targets, self.num, self.den, self.list):
+                self._device.free(address)
+            self._device.free_host(self.results)
+        self.capacity = 0
+
+
+class WorkMemory:
+    """What is written and read within a frame, for batch targets."""
+
+    def __init__(self, device: Device, launcher: Launcher) -> None:
+        config, n = launcher.config, launcher.config.patch_size
+        self._device, self._images = device, max(config.scales, config.learn_scales)
+        self._sizes = (  # bytes an image
+            3 * n * n * 4,
+            config.channels * n * n * 4,
+            config.channels * launcher.band * n * 8,
+            launcher.band * launcher.rows * 8,
+            n * n * 4,
+            launcher.tiles * TILE_BYTES,
+        )
+        self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
+
+    def grow(self, batch: int) -> None:
+        """Room for more targets; what was there is lost."""
+        new = allocate_all(self._device, [size * batch * self._images for size in self._sizes])
+        self.close()
+        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles = new
+        self.batch = batch
+
+    def close(self) -> None:
+        if self.batch:
+            for address in (
+                self.patches,
+                self.features,
+                self.half,
+                self.spectra,
+                self.responses,
+                self.tiles,
+            ):
+                self._device.free(address)
+        self.batch = 0
+
+
+def allocate_all(device: Device, sizes: Sequence[int]) -> list[int]:
+    """Device memory of these sizes, all or none. Raises MemoryError."""
+    addresses: list[int] = []
+    try:
+        for size in sizes:
+            addresses.append(device.allocate(size))
+    except MemoryError:
+        for address in addresses:
+            device.free(address)
+        raise
+    return addresses
