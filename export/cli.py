@@ -26,6 +26,11 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export.add_argument(
         "--scores", type=Path, metavar="ACCURACY.json", help="benchmark report to keep in the model"
     )
+    export.add_argument(
+        "--graphs",
+        action="store_true",
+        help="also write FILE.localize.onnx and FILE.learn.onnx: the whole method, for any ONNX runtime",
+    )
     export.set_defaults(run=_export)
 
 
@@ -68,4 +73,9 @@ def _export(options: argparse.Namespace) -> int:
         f"{verdict} to the checkpoint on {parity.patches} patches of video: relative error "
         f"{parity.relative:.1e} (allowed {TOLERANCE:.0e}), absolute {parity.max_abs:.1e}"
     )
+    if options.graphs and parity.passed:
+        from spcnet.export.graphs import export_graphs
+
+        for path in export_graphs(options.out).values():
+            print(f"{path}: {path.stat().st_size} bytes")
     return 0 if parity.passed else 1

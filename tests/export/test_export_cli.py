@@ -45,3 +45,9 @@ def test_scores_of_another_model_are_refused(tiny_checkpoint, tmp_path, capsys):
     arguments = ["export", str(tiny_checkpoint), "-o", str(tmp_path / "yours.onnx")]
     assert main([*arguments, "--scores", str(tmp_path / "accuracy.json")]) == 2
     assert "has no scores of yours; it has mine" in capsys.readouterr().err
+
+
+def test_the_graphs_are_written_beside_the_model(tiny_checkpoint, tmp_path, capsys):
+    assert main(["export", str(tiny_checkpoint), "-o", str(tmp_path / "m.onnx"), "--graphs"]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "m.localize.onnx", "m.learn.onnx"}
+    assert "m.localize.onnx: " in capsys.readouterr().out

@@ -1,0 +1,127 @@
+"""The portable graphs against the runtime's filter, and in ONNX Runtime alone, without spcnet."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import tolerances
+from needs import needs
+
+from spcnet.export.graphs import export_graphs
+from spcnet.export.onnx import export_onnx
+from spcnet.export.parity import real_patches
+from spcnet.runtime import TrackerConfig, model
+from spcnet.runtime.dcf import CorrelationFilter
+from spcnet.runtime.features import OnnxBackbone
+
+CONFIGS = [
+    TrackerConfig(patch_size=49, channels=4),
+    TrackerConfig(patch_size=32, channels=5, scales=5, learn_scales=1),
+    TrackerConfig(patch_size=33, channels=3, scales=1, learn_scales=3, output_sigma_factor=0.03),
+]
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda config: f"N{config.patch_size}")
+def exported(request, make_checkpoint, tmp_path):
+    path = export_onnx(make_checkpoint(request.param), tmp_path / "tiny.onnx").path
+    return path, export_graphs(path), request.param
+
+
+def run(path, **inputs):
+    return ort.InferenceSession(path).run(None, inputs)
+
+
+def pyramids(config, scales, targets=2):
+    """Patches of the demo clip (targets, scales, 3, N, N)."""
+    found = real_patches(config, frames=targets * max(1, -(-scales // config.scales)))
+    return found[: targets * scales].reshape(targets, scales, *found.shape[1:])
+
+
+def test_the_graphs_are_the_runtimes_filter(exported):
+    path, graphs, config = exported
+    found, session = model.load(path)
+    dcf_filter, backbone = CorrelationFilter(config), OnnxBackbone(session)
+    train, search = pyramids(config, config.learn_scales), pyramids(config, config.scales)
+    num, den = run(graphs["learn"], pyramids=train)
+    (responses,) = run(graphs["localize"], pyramids=search, num=num, den=den)
+    n, c = config.patch_size, config.channels
+    assert num.shape == (2, 2, c, *dcf_filter.shape) and den.shape == (2, *dcf_filter.shape)
+    assert responses.shape == (2, config.scales, n, n)
+    for target in range(2):
+        features = np.empty((config.learn_scales, c, n, n), np.float32)
+        backbone(np.ascontiguousarray(train[target]), features)
+        expected_num, expected_den = dcf_filter.learn(dcf_filter.transform(features))
+        scale = np.abs(expected_num).max()
+        np.testing.assert_allclose(num[target, 0] / scale, expected_num.real / scale, atol=tolerances.FILTER)
+        np.testing.assert_allclose(num[target, 1] / scale, expected_num.imag / scale, atol=tolerances.FILTER)
+        np.testing.assert_allclose(den[target] / den.max(), expected_den / den.max(), atol=tolerances.FILTER)
+        features = np.empty((config.scales, c, n, n), np.float32)
+        backbone(np.ascontiguousarray(search[target]), features)
+        expected = dcf_filter.respond(expected_num, expected_den, dcf_filter.transform(features))
+        np.testing.assert_allclose(responses[target], expected, atol=tolerances.RESPONSE)
+    assert found.config == config
+
+
+def test_the_graphs_say_where_they_come_from(exported):
+    path, graphs, config = exported
+    for kind, graph in graphs.items():
+        onnx.checker.check_model(onnx.load(graph), full_check=True)
+        meta = {p.key: p.value for p in onnx.load(graph).metadata_props}
+        assert meta["spcnet.format"] == f"spcnet-{kind}-1"
+        assert TrackerConfig.from_json(meta["spcnet.config"]) == config
+        assert meta["spcnet.model_sha256"] == model.load(path)[0].sha256
+        assert graph.parent == path.parent and not list(path.parent.glob("*.tmp"))
+        assert {node.op_type for node in onnx.load(graph).graph.node} <= {
+            *("Add", "Concat", "Conv", "Div", "MatMul", "Mul", "ReduceSum", "Relu", "Reshape", "Split"),
+            *("Sqrt", "Sub", "Unsqueeze"),
+        }
+
+
+WITHOUT_SPCNET = """
+import sys
+import numpy as np
+import onnxruntime as ort
+
+learn, localize = (ort.InferenceSession(path) for path in sys.argv[1:])
+pyramids = np.random.default_rng(0).uniform(-120, 120, (1, 3, 3, 49, 49)).astype(np.float32)
+num, den = learn.run(None, {"pyramids": pyramids})
+responses, = localize.run(None, {"pyramids": pyramids, "num": num, "den": den})
+scale, row, column = np.unravel_index(responses[0].argmax(), responses[0].shape)
+assert "spcnet" not in sys.modules
+print(scale, row, column)
+"""
+
+
+def test_onnx_runtime_alone_runs_the_method(make_checkpoint, tmp_path):
+    graphs = export_graphs(export_onnx(make_checkpoint(CONFIGS[0]), tmp_path / "tiny.onnx").path)
+    command = [sys.executable, "-c", WITHOUT_SPCNET, str(graphs["learn"]), str(graphs["localize"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0", "0"]  # the learnt patch is found where it is
+
+
+@pytest.mark.parametrize("kind", ["localize", "learn"])
+def test_tensorrt_rtx_builds_them(make_checkpoint, tmp_path, kind):
+    needs(importlib.util.find_spec("tensorrt_rtx"), "tensorrt-rtx-cu13")
+    import tensorrt_rtx as trt
+
+    graphs = export_graphs(export_onnx(make_checkpoint(CONFIGS[0]), tmp_path / "tiny.onnx").path)
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
+    assert parser.parse_from_file(str(graphs[kind])), [
+        parser.get_error(i).desc() for i in range(parser.num_errors)
+    ]
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        shape = network.get_input(index).shape[1:]
+        profile.set_shape(network.get_input(index).name, (1, *shape), (1, *shape), (4, *shape))
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    assert plan is not None and plan.nbytes > 10_000
