@@ -27,6 +27,12 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "--scores", type=Path, metavar="ACCURACY.json", help="benchmark report to keep in the model"
     )
     export.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("fp32", "fp16"),
+        help="of the convolutions, inside the graph (default: fp32)",
+    )
+    export.add_argument(
         "--graphs",
         action="store_true",
         help="also write FILE.localize.onnx and FILE.learn.onnx: the whole method, for any ONNX runtime",
@@ -62,16 +68,16 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
 
 def _export(options: argparse.Namespace) -> int:
     from spcnet.export.onnx import export_onnx
-    from spcnet.export.parity import TOLERANCE, check_parity
+    from spcnet.export.parity import check_parity
 
     scores = _scores(options.scores, options.out.stem) if options.scores else {}
-    model = export_onnx(options.checkpoint, options.out, dict(options.set), scores)
+    model = export_onnx(options.checkpoint, options.out, dict(options.set), scores, options.precision)
     parity = check_parity(options.checkpoint, options.out)
     verdict = "equal" if parity.passed else "NOT equal"
     print(
         f"{model.path}: {model.path.stat().st_size} bytes, SHA-256 {model.sha256[:16]}…\n"
         f"{verdict} to the checkpoint on {parity.patches} patches of video: relative error "
-        f"{parity.relative:.1e} (allowed {TOLERANCE:.0e}), absolute {parity.max_abs:.1e}"
+        f"{parity.relative:.1e} (allowed {parity.tolerance:.0e}), absolute {parity.max_abs:.1e}"
     )
     if options.graphs and parity.passed:
         from spcnet.export.graphs import export_graphs

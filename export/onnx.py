@@ -18,6 +18,7 @@ import onnx.checker
 import torch
 
 import spcnet.runtime.model as runtime_model
+from spcnet.export.precision import to_fp16
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
@@ -25,6 +26,7 @@ from spcnet.training.network import Backbone
 
 OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
 IR_VERSION = 8
+PRECISIONS = ("fp32", "fp16")
 
 # What a filter learnt elsewhere may change after training without touching the network.
 FIXED_BY_TRAINING = ("patch_size", "channels", "pixel_mean")
@@ -51,11 +53,12 @@ def export_onnx(
     target: Path,
     overrides: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
+    precision: str = "fp32",
 ) -> Model:
     """Write the model of a checkpoint and return what the runtime reads back from it.
 
     overrides changes fields of the tracker config that do not belong to the network; scores is kept in the
-    provenance. The file is written aside, checked by onnx.checker and by the runtime, and renamed: a
+    provenance; precision is "fp32" or "fp16" (of the convolutions: see export/precision.py). The file is written aside, checked by onnx.checker and by the runtime, and renamed: a
     failed export leaves nothing at target. Raises FileNotFoundError, ValueError.
     """
     backbone, config, meta = load_backbone(source)
@@ -66,7 +69,11 @@ def export_onnx(
                 f"{key} belongs to the trained network and cannot be changed at export; train anew"
             )
     config = TrackerConfig.from_dict({**json.loads(config.to_json()), **overrides})
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
     graph = to_onnx(backbone, config)
+    if precision == "fp16":
+        graph = to_fp16(graph)
     weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
     training = json.loads(json.dumps(meta["config"]))
     for key in ("tracks", "stills"):  # where they lay on that machine is nobody's business
@@ -76,6 +83,7 @@ def export_onnx(
         "checkpoint": {key: meta[key] for key in ("step", "seconds", "validation", "torch")},
         "training": training,
         "overrides": overrides,
+        "precision": precision,
         "parameters": sum(array.size for array in weights.values()),
         "scores": dict(scores or {}),
         "onnx": onnx.__version__,
