@@ -1,7 +1,7 @@
 """The whole method as two portable ONNX graphs, for devices without our runtimes: localize and learn.
 
-localize: patches (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, N, N): eq. 18.
-learn: patches (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq. 17; eq. 25 is a blend of the two.
+localize: pyramids (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, N, N): eq. 18.
+learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq. 17; eq. 25 is a blend of the two.
 
 All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with constant
 matrices, window folded in, because the DFT operator is slow, inaccurate or missing nearly everywhere. They use
