@@ -101,7 +101,7 @@ class Device(Protocol):
         """A foreign stream waits for what is enqueued here now."""
 
     def close(self) -> None:
-        """Release the stream and the context. Memory, host memory and graphs were given back before."""
+        """Release the stream, the kernels and what was not given back; graphs were closed before."""
 
 
 class Arrays:

@@ -50,7 +50,7 @@ def open_cuda(
         _log.info("on %s: %s; kernels from %s", device.name, found.name, device.origin)
         return CudaBackend(device, config, found, pixel_format, stream=stream, graphs=graphs)
     except BaseException:
-        device.abandon()
+        device.close()
         raise
 
 

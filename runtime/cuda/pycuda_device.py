@@ -56,7 +56,7 @@ class PycudaDevice:
                 self._uploaded = cuda.Event(cuda.event_flags.DISABLE_TIMING)
                 self._events = [cuda.Event(cuda.event_flags.DISABLE_TIMING) for _ in range(2)]
         except BaseException:
-            self.abandon()
+            self.close()
             raise
 
     @property
@@ -175,10 +175,6 @@ class PycudaDevice:
         self._driver.order(self.stream, stream)
 
     def close(self) -> None:
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Close, and free what was not given back: for an opening that failed half-way."""
         with self.activate():  # pycuda frees streams, events and modules when they are dropped
             for held in (*self._allocations.values(), *self._host.values()):
                 held.free()

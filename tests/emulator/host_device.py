@@ -31,9 +31,9 @@ FLAGS = ("-std=c++20", "-O2", "-march=native", "-fopenmp", "-shared", "-fPIC", "
 
 
 @cache
-def library(source: str | None = None) -> Path:
-    """The kernels (or another source) as a shared library; built once, kept in the temporary folder."""
-    text = compiler.source() if source is None else source
+def library() -> Path:
+    """The kernels as a shared library; built once, kept in the temporary folder."""
+    text = compiler.source()
     names = re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', text)
     for macro, kernel in re.findall(
         r"#define (\w+)\(N\) \\\n.*?void __launch_bounds__\([^)]*\) (\w+)_##N", text

@@ -9,7 +9,7 @@
 //              shuffles, and only the K wanted frequencies leave: 5 times fewer operations at N = 128, K = 24.
 #include "fft.cuh"
 
-// grid (ceil(N / 64), K, images), block 64. columns (N, K) complex: dft.py's columns.
+// grid (ceil(N / 64), K, images), block 64. columns (N, K) complex: dcf.dft_matrices.
 extern "C" __global__ void rows_plain(const float* features, const float2* columns, float2* half, int size, int band) {
     int row = blockIdx.x * blockDim.x + threadIdx.x, k = blockIdx.y;
     if (row >= size) return;
