@@ -190,7 +190,7 @@ def _free_memory(index: int, library: str) -> int | None:
 
 
 def _pycuda(driver: Driver | None) -> Finding:
-    from spcnet.runtime.cuda.available import import_pycuda
+    from spcnet.runtime.cuda.available import REBUILD_PYCUDA, import_pycuda
 
     found = _version("pycuda")
     if found is None:
@@ -201,8 +201,7 @@ def _pycuda(driver: Driver | None) -> Finding:
         advice = "it imports only with a driver"
         return Finding("pycuda", "note", f"{found}, installed, but no driver that runs", advice)
     if reason := import_pycuda():
-        advice = "build it again: pip install --force-reinstall --no-binary pycuda pycuda"
-        return Finding("pycuda", "missing", f"{found}, does not import: {reason}", advice)
+        return Finding("pycuda", "missing", f"{found}, does not import: {reason}", REBUILD_PYCUDA)
     return Finding("pycuda", "ok", found)
 
 

@@ -45,9 +45,8 @@ def cut(
     return np.asarray(patch, np.float32)
 
 
-_LARGEST_REGION = (
-    16  # pixels of the frame a pixel of the patch: beyond, only the pixels that count are converted
-)
+# Pixels of the frame a pixel of the patch; beyond, only those that count are converted.
+_LARGEST_REGION = 16
 
 
 def _samples(center: float, side: float, config: TrackerConfig, scale: float) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from spcnet.runtime.cuda import compiler, images
 LIBCUDA = "libcuda.so.1"
 MIN_DRIVER = (10, 2)  # CUDA version of the oldest driver that is supported
 GRAPH_DRIVER = (11, 4)  # of the oldest with the CUDA graphs that the backend records
+REBUILD_PYCUDA = "build it again: pip install --force-reinstall --no-binary pycuda pycuda"
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 _INTEGRATED, _MAJOR, _MINOR = 18, 75, 76  # CU_DEVICE_ATTRIBUTE_*
 
@@ -97,6 +98,8 @@ def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KER
         images.plan(compiler.source(folder), driver.gpus[device].capability, driver.version)
     except compiler.CompileError as error:
         return str(error)
+    if reason := import_pycuda():  # last: it takes the longest
+        return f"the package pycuda does not import ({reason}); {REBUILD_PYCUDA}"
     return None
 
 

@@ -57,6 +57,7 @@ def pretend(tmp_path, monkeypatch):
 @pytest.fixture
 def with_pycuda(monkeypatch):
     monkeypatch.setattr(available, "find_spec", lambda name: name)
+    monkeypatch.setattr(available, "import_pycuda", lambda: "")
 
 
 def parts(findings):
@@ -172,6 +173,16 @@ def test_a_gpu_without_pycuda(pretend, monkeypatch):
     monkeypatch.setattr(available, "find_spec", lambda name: None)
     assert available.missing(library=pretend()) == (
         "the package pycuda is not installed; pip install 'spcnet[cuda]'"
+    )
+
+
+def test_a_pycuda_that_does_not_import(pretend, with_pycuda, monkeypatch):
+    """Built for another CUDA, say: "auto" must say so and take the CPU, not fail."""
+    monkeypatch.setattr(available.images, "plan", lambda *a: None)
+    monkeypatch.setattr(available, "import_pycuda", lambda: "undefined symbol: cuFoo")
+    assert available.missing(library=pretend()) == (
+        "the package pycuda does not import (undefined symbol: cuFoo); build it again: "
+        "pip install --force-reinstall --no-binary pycuda pycuda"
     )
 
 
