@@ -15,8 +15,8 @@ import numpy as np
 from spcnet.benchmarks.metrics import Score
 
 
-def machine() -> dict[str, Any]:
-    """What a measurement depends on: processor, cores, operating system, versions."""
+def machine(*packages: str) -> dict[str, Any]:
+    """What a measurement depends on: processor, cores, operating system, versions; packages adds some."""
     model = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
     except OSError:
         pass
     versions = {}
-    for name in ("spcnet", "numpy", "onnxruntime", "opencv-contrib-python-headless"):
+    for name in ("spcnet", "numpy", "onnxruntime", "opencv-contrib-python-headless", *packages):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -1,9 +1,10 @@
-"""The verb export."""
+"""The verbs export and check."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,24 @@ from spcnet.runtime.cli import Commands
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """export."""
+    """export, check."""
     export = commands.add_parser("export", help="checkpoint to the ONNX model that the runtime loads")
     export.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a training run")
-    export.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx", help="model to write")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("-o", "--out", type=Path, metavar="FILE.onnx", help="model to write")
+    what.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="DIR|FILE.tar.gz",
+        help="write everything for a device: models in all precisions, graphs, kernels, engines, checksums",
+    )
+    export.add_argument(
+        "--target",
+        type=int,
+        action="append",
+        metavar="NN",
+        help="of a bundle's engines, built ahead: compute capability without the point; repeat (default: all)",
+    )
     export.add_argument(
         "--set",
         action="append",
@@ -29,8 +44,11 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export.add_argument(
         "--precision",
         default="fp32",
-        choices=("fp32", "fp16"),
+        choices=("fp32", "fp16", "int8"),
         help="of the convolutions, inside the graph (default: fp32)",
+    )
+    export.add_argument(
+        "--calibrate", type=Path, metavar="TRACKS", help="for int8: tracks to take real patches from"
     )
     export.add_argument(
         "--graphs",
@@ -38,6 +56,30 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         help="also write FILE.localize.onnx and FILE.learn.onnx: the whole method, for any ONNX runtime",
     )
     export.set_defaults(run=_export)
+
+    check = commands.add_parser(
+        "check", help="compare ways to run a model: layers, responses, whole sequences"
+    )
+    check.add_argument("reference", help="what the others are compared with: a subject like OTHER")
+    check.add_argument(
+        "others",
+        nargs="+",
+        metavar="OTHER",
+        help="zoo name, .onnx, .safetensors (in torch), .localize.onnx (the portable graphs), .engine, "
+        "cuda:MODEL or cuda:MODEL:BACKBONE (on a GPU)",
+    )
+    check.add_argument(
+        "--sequences",
+        type=Path,
+        metavar="OTB",
+        help="folder with <name>/img/ and <name>/groundtruth_rect.txt",
+    )
+    check.add_argument(
+        "--sequence", action="append", default=[], metavar="NAME", help="only this one of them; repeat"
+    )
+    check.add_argument("--report", type=Path, metavar="FILE.html", help="page with plots to write")
+    check.add_argument("--json", action="store_true", help="print the record as JSON")
+    check.set_defaults(run=_check)
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -67,17 +109,21 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
 
 
 def _export(options: argparse.Namespace) -> int:
+    if options.bundle:
+        return _bundle(options)
     from spcnet.export.onnx import export_onnx
     from spcnet.export.parity import check_parity
 
     scores = _scores(options.scores, options.out.stem) if options.scores else {}
-    model = export_onnx(options.checkpoint, options.out, dict(options.set), scores, options.precision)
+    model = export_onnx(
+        options.checkpoint, options.out, dict(options.set), scores, options.precision, options.calibrate
+    )
     parity = check_parity(options.checkpoint, options.out)
     verdict = "equal" if parity.passed else "NOT equal"
     print(
         f"{model.path}: {model.path.stat().st_size} bytes, SHA-256 {model.sha256[:16]}…\n"
         f"{verdict} to the checkpoint on {parity.patches} patches of video: relative error "
-        f"{parity.relative:.1e} (allowed {parity.tolerance:.0e}), absolute {parity.max_abs:.1e}"
+        f"{parity.relative:.1e} (allowed {parity.tolerance:.0e})"
     )
     if options.graphs and parity.passed:
         from spcnet.export.graphs import export_graphs
@@ -85,3 +131,73 @@ def _export(options: argparse.Namespace) -> int:
         for path in export_graphs(options.out).values():
             print(f"{path}: {path.stat().st_size} bytes")
     return 0 if parity.passed else 1
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from spcnet.export.bundle import make_bundle
+
+    scores = {}
+    if options.scores:
+        names = json.loads(options.scores.read_text()).get("trackers", {})
+        scores = {name: _scores(options.scores, name) for name in names}
+    table = Table("", "seconds", "bytes", "files", "", box=None)
+    with Console(stderr=True).status("bundle") as status:
+        made = make_bundle(
+            options.checkpoint,
+            options.bundle,
+            calibrate=options.calibrate,
+            targets=options.target,
+            overrides=dict(options.set),
+            scores=scores,
+            on_made=lambda step: status.update(f"bundle: {step.name} done"),
+        )
+    for step in made:
+        numbers = (
+            (f"{step.seconds:.1f}", str(step.bytes), str(len(step.files))) if step.files else ("", "", "")
+        )
+        table.add_row(step.name, *numbers, step.note)
+    Console().print(table)
+    print(
+        f"wrote {options.bundle}, {sum(step.bytes for step in made)} bytes in {sum(s.seconds for s in made):.0f} s"
+    )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from spcnet.benchmarks.sequences import read_otb
+    from spcnet.export.check import check
+    from spcnet.export.check_page import write_page
+    from spcnet.export.check_text import record, tables, verdict
+    from spcnet.export.clips import annotated_clip, demo_clip
+    from spcnet.export.subjects import open_subject
+
+    if options.sequence and not options.sequences:
+        raise ValueError(f"--sequence {options.sequence[0]} is in no folder; give --sequences OTB too")
+    words = ["spcnet", "check", options.reference, *options.others]
+    clips = [demo_clip()]
+    if options.sequences:
+        words += ["--sequences", str(options.sequences)]
+        words += [word for name in options.sequence for word in ("--sequence", name)]
+        clips += map(annotated_clip, read_otb(options.sequences, tuple(options.sequence)))
+    reference, *others = map(open_subject, (options.reference, *options.others))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("layers", total=sum(clip.count for clip in clips))
+        found = check(
+            reference, others, clips, lambda clip: progress.update(task, advance=1, description=clip)
+        )
+    command = shlex.join(words)
+    if options.report:
+        write_page(options.report, found, command)
+    if options.json:
+        print(json.dumps(record(found, command), allow_nan=False))
+    else:
+        Console().print(*tables(found), sep="\n")
+        print("", *verdict(found), sep="\n")
+    return 0 if found.passed else 1

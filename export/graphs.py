@@ -25,9 +25,8 @@ from spcnet.export.onnx import IR_VERSION, OPSET
 from spcnet.runtime import dcf
 from spcnet.runtime import model as runtime_model
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.graphs import FORMATS
 from spcnet.runtime.model import INPUT, OUTPUT
-
-FORMATS = {"localize": "spcnet-localize-1", "learn": "spcnet-learn-1"}
 
 
 def export_graphs(source: Path) -> dict[str, Path]:
@@ -45,6 +44,7 @@ def export_graphs(source: Path) -> dict[str, Path]:
             {
                 "spcnet.format": FORMATS[kind],
                 "spcnet.config": found.config.to_json(),
+                "spcnet.precision": found.provenance.get("precision", "fp32"),
                 "spcnet.model_sha256": found.sha256,
                 "spcnet.sha256": "0" * 64,
             },

@@ -18,7 +18,8 @@ import onnx.checker
 import torch
 
 import spcnet.runtime.model as runtime_model
-from spcnet.export.precision import to_fp16
+from spcnet.export import calibration
+from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
@@ -26,7 +27,7 @@ from spcnet.training.network import Backbone
 
 OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
 IR_VERSION = 8
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 # What a filter learnt elsewhere may change after training without touching the network.
 FIXED_BY_TRAINING = ("patch_size", "channels", "pixel_mean")
@@ -54,12 +55,14 @@ def export_onnx(
     overrides: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
     precision: str = "fp32",
+    calibrate: Path | None = None,
 ) -> Model:
     """Write the model of a checkpoint and return what the runtime reads back from it.
 
     overrides changes fields of the tracker config that do not belong to the network; scores is kept in the
-    provenance; precision is "fp32" or "fp16" (of the convolutions: see export/precision.py). The file is written aside, checked by onnx.checker and by the runtime, and renamed: a
-    failed export leaves nothing at target. Raises FileNotFoundError, ValueError.
+    provenance; precision is "fp32", "fp16" or "int8" (of the convolutions: see export/precision.py), and "int8" needs
+    calibrate, a folder of tracks. The file is written aside, checked by onnx.checker and by the runtime, and renamed:
+    a failed export leaves nothing at target. Raises FileNotFoundError, ValueError.
     """
     backbone, config, meta = load_backbone(source)
     overrides = dict(overrides or {})
@@ -71,9 +74,20 @@ def export_onnx(
     config = TrackerConfig.from_dict({**json.loads(config.to_json()), **overrides})
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
+    if (precision == "int8") != (calibrate is not None):
+        raise ValueError(
+            f"precision is {precision!r} and calibrate {str(calibrate)!r}; int8, and only int8, is calibrated on a "
+            "folder of tracks"
+        )
     graph = to_onnx(backbone, config)
+    calibrated = {}
     if precision == "fp16":
         graph = to_fp16(graph)
+    elif calibrate is not None:
+        batches = calibration.calibration_patches(calibrate, config)
+        limits = calibration.activation_limits(graph, quantized_tensors(graph), batches)
+        graph = to_int8(graph, limits)
+        calibrated = {"calibration": {"tracks": calibrate.name, "patches": len(batches), "limits": limits}}
     weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
     training = json.loads(json.dumps(meta["config"]))
     for key in ("tracks", "stills"):  # where they lay on that machine is nobody's business
@@ -84,6 +98,7 @@ def export_onnx(
         "training": training,
         "overrides": overrides,
         "precision": precision,
+        **calibrated,
         "parameters": sum(array.size for array in weights.values()),
         "scores": dict(scores or {}),
         "onnx": onnx.__version__,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -26,7 +27,11 @@ from spcnet.runtime.geometry import State, move
 
 _log = logging.getLogger("spcnet")
 
+GRAPH = ".localize.onnx"
 PENDING = 2  # updates that may be submitted and not yet collected
+
+# phi: patches (B, 3, N, N) to features (B, C, N, N), written to the second argument; both float32, contiguous
+Backbone = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
 
 class Measurement(NamedTuple):
@@ -80,11 +85,11 @@ class Backend(Protocol):
 
 
 class CpuBackend:
-    """The reference: OpenCV crops, the backbone in ONNX Runtime, the filter in NumPy, all float32."""
+    """The reference: OpenCV crops, a backbone (ONNX Runtime's), the filter in NumPy, all float32."""
 
     name = "cpu"
 
-    def __init__(self, config: TrackerConfig, backbone: OnnxBackbone, pixel_format: str = "bgr") -> None:
+    def __init__(self, config: TrackerConfig, backbone: Backbone, pixel_format: str = "bgr") -> None:
         self.config = config
         self._pixel_format = check_format(pixel_format)
         self._collectable: deque[list[Measurement]] = deque()
@@ -151,9 +156,9 @@ class CpuBackend:
         spectra = self._spectra(frame, [target.state for target in targets], self.config.scales)
         found = []
         for target, zf in zip(targets, spectra, strict=True):
-            with self._stage("respond"):
+            with stage(self.timings, "respond"):
                 responses = self._filter.respond(target.num, target.den, zf)
-            with self._stage("locate"):
+            with stage(self.timings, "locate"):
                 peak = locate.find_peak(responses, self.config)
                 shift = (peak.scale, peak.row, peak.column)
                 state = move(target.state, target.first, shift, frame.shape[:2], self.config)
@@ -165,7 +170,7 @@ class CpuBackend:
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
         targets = [self._target(slot) for slot in slots]
         spectra = self._spectra(frame, [target.state for target in targets], self.config.learn_scales)
-        with self._stage("learn"):
+        with stage(self.timings, "learn"):
             for target, xf in zip(targets, spectra, strict=True):
                 self._filter.learn(xf, self._learnt)
                 self._filter.update(target.num, target.den, *self._learnt, self.config.interp_factor)
@@ -175,13 +180,13 @@ class CpuBackend:
         count = len(states) * scales
         self._reserve(len(states) * max(self.config.scales, self.config.learn_scales))
         n, channels = self.config.patch_size, self.config.channels
-        with self._stage("crop"):
+        with stage(self.timings, "crop"):
             for index, state in enumerate(states):
                 patches.pyramid(frame, state, self.config, scales, self._patches[index * scales :][:scales])
-        with self._stage("features"):
+        with stage(self.timings, "features"):
             if count:
                 self._backbone(self._patches[:count], self._features[:count])
-        with self._stage("dft"):
+        with stage(self.timings, "dft"):
             features = self._features[:count].reshape(len(states), scales, channels, n, n)
             return self._filter.transform(
                 features, self._xf[:count].reshape(len(states), scales, channels, *self._filter.shape)
@@ -201,11 +206,13 @@ class CpuBackend:
             raise KeyError(f"slot {slot} holds no target")
         return target
 
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+@contextmanager
+def stage(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds of what is inside to timings."""
+    start = time.perf_counter()
+    yield
+    timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
 
 
 class _Target:
@@ -223,14 +230,21 @@ def open_backend(
 ) -> Backend:
     """The one switch: a model (zoo name or path) on the named backend: "cpu", "cuda", or "auto".
 
-    "auto" takes the GPU where one can be used, and an engine only runs there. cuda are the keywords of
+    "auto" takes the GPU where one can be used; an engine only runs there, portable graphs (NAME.localize.onnx) only on
+    the CPU. cuda are the keywords of
     spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
     """
     if backend not in ("auto", "cpu", "cuda"):
         raise ValueError(f"backend is {backend!r}; give 'auto', 'cpu' or 'cuda'")
     check_format(pixel_format)
     chosen, reason = backend, "as asked"
-    if backend == "auto":
+    if path.endswith(GRAPH):
+        chosen, reason = "cpu", f"{path} is a portable graph"
+        if backend == "cuda":
+            raise ValueError(
+                f"{reason}, which runs on the CPU only; give the model, {path.removesuffix(GRAPH)}.onnx"
+            )
+    elif backend == "auto":
         from spcnet.runtime.cuda import available
 
         lacking = available.missing()
@@ -246,5 +260,9 @@ def open_backend(
         raise ValueError(
             f"{path} is a TensorRT engine, which needs a GPU ({reason}); give the .onnx it was built from"
         )
+    if path.endswith(GRAPH):
+        from spcnet.runtime.graphs import GraphBackend, open_graphs
+
+        return GraphBackend(open_graphs(Path(path), threads), pixel_format)
     found, session = model.load(model.find(path), threads)
     return CpuBackend(found.config, OnnxBackbone(session), pixel_format)

@@ -66,11 +66,28 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
     when the file is truncated, is no spcnet model, has an unknown or invalid config, or was altered.
     """
     path = Path(path)
+    session, meta = open_sealed(path, FORMAT, threads)
+    try:
+        config = TrackerConfig.from_json(meta["spcnet.config"])
+        provenance = json.loads(meta["spcnet.provenance"])
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{path}: {error}") from None
+    _check_signature(path, session, config)
+    return Model(path, config, provenance, meta["spcnet.sha256"]), session
+
+
+def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceSession, dict[str, str]]:
+    """A file that was sealed, opened in ONNX Runtime on the CPU, and its metadata; kind is its spcnet.format.
+
+    Raises FileNotFoundError, ModelError.
+    """
     if threads < 0:
         raise ValueError(f"threads is {threads}; give the number of threads, or 0 to let ONNX Runtime choose")
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
     data = path.read_bytes()
+    if _EXTERNAL in data:  # its hash covers this file alone, and the path may lead anywhere
+        raise ModelError(f"{path} keeps weights in another file, needed are all in this one; export it again")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -82,10 +99,10 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
         raise ModelError(
             f"{path} does not open in ONNX Runtime ({reason}); copy or export it again"
         ) from None
-    meta = session.get_modelmeta().custom_metadata_map
-    if meta.get("spcnet.format") != FORMAT:
+    meta = dict(session.get_modelmeta().custom_metadata_map)
+    if meta.get("spcnet.format") != kind:
         raise ModelError(
-            f"{path} has spcnet.format {meta.get('spcnet.format')!r}, expected {FORMAT!r}; "
+            f"{path} has spcnet.format {meta.get('spcnet.format')!r}, expected {kind!r}; "
             "it was not written by spcnet export"
         )
     sha256 = meta.get("spcnet.sha256", "")
@@ -94,16 +111,11 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
         raise ModelError(
             f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export it again"
         )
-    try:
-        config = TrackerConfig.from_json(meta["spcnet.config"])
-        provenance = json.loads(meta["spcnet.provenance"])
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"{path}: {error}") from None
-    _check_signature(path, session, config)
-    return Model(path, config, provenance, sha256), session
+    return session, meta
 
 
 _BLANK = b"0" * 64
+_EXTERNAL = b"\x0a\x08location\x12"  # in protobuf: the key that only a tensor's external data has
 
 
 def _check_signature(path: Path, session: ort.InferenceSession, config: TrackerConfig) -> None:

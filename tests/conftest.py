@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import json
+import sys
+from importlib.machinery import PathFinder
 
+import cv2
 import numpy as np
 import pytest
 import synthetic
 import torch
 
+from spcnet.export import engine as builder
+from spcnet.export.calibration import PATCHES
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
+from spcnet.runtime.cuda import engine as loader
 from spcnet.training import checkpoint
 from spcnet.training.network import Backbone
 
@@ -102,3 +110,57 @@ def _print_resources(reporter, resources):
         used = [resources[target][kernel] for target in resources]
         cells = (f"{u.registers}/{u.shared}/{u.spill_stores + u.spill_loads}" for u in used)
         reporter.write_line(f"{kernel:16}" + "".join(f"{cell:>14}" for cell in cells))
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """The only folder where TensorRT may be installed, whatever this machine has."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+
+    def version(name):
+        for found in importlib.metadata.distributions(name=name, path=[str(folder)]):
+            return found.version
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    def find_spec(name):
+        return PathFinder.find_spec(name, [str(folder)]) or (name in sys.modules or None)
+
+    monkeypatch.setattr(loader, "version", version)
+    for module in (loader, builder):
+        monkeypatch.setattr(module, "find_spec", find_spec)
+    monkeypatch.syspath_prepend(folder)
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)  # which is put back in the end
+        del sys.modules[name]
+    return folder
+
+
+@pytest.fixture
+def installed(site, monkeypatch):
+    """Make a package look installed, and its module importable."""
+
+    def install(trt=None, name="tensorrt", version="10.3.0"):
+        info = site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        importlib.invalidate_caches()
+        if trt is not None:
+            monkeypatch.setitem(sys.modules, trt.__name__, trt)
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def tracks(video, tmp_path_factory):
+    """The synthetic video as a folder of tracks, with enough frames to calibrate on."""
+    folder = tmp_path_factory.mktemp("tracks")
+    frames, boxes = video
+    count = -(-PATCHES // len(frames))
+    for index in range(count):
+        track = folder / f"track{index}"
+        track.mkdir()
+        for number, frame in enumerate(frames):
+            cv2.imwrite(str(track / f"{number:08}.jpg"), frame)
+        np.savetxt(track / "groundtruth.txt", boxes, fmt="%.2f", delimiter=",")
+    return folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -29,3 +31,12 @@ def moving_target(count=20, size=(240, 320), side=(36, 48), seed=0, growth=1.01,
         frames.append(frame)
         boxes.append((x, y, w, h))
     return frames, np.array(boxes)
+
+
+def write_otb(folder: Path, frames, boxes, separator=","):
+    """A sequence in OTB's layout: img/0001.png, ..., and the boxes 1-based in groundtruth_rect.txt."""
+    (folder / "img").mkdir(parents=True)
+    for index, frame in enumerate(frames, 1):
+        cv2.imwrite(str(folder / "img" / f"{index:04d}.png"), frame)
+    one_based = boxes + np.array([1, 1, 0, 0])
+    np.savetxt(folder / "groundtruth_rect.txt", one_based, fmt="%.6f", delimiter=separator)

@@ -18,7 +18,7 @@ FOLDERS = ("training", "export", "runtime", "benchmarks")
 ALLOWED = {  # who may import whom inside the toolkit
     "runtime": {"runtime"},
     "training": {"training", "runtime"},
-    "export": {"export", "training", "runtime"},
+    "export": {"export", "training", "runtime", "benchmarks"},
     "benchmarks": {"benchmarks", "runtime"},
 }
 HEAVY = {"torch", "onnx", "safetensors", "pycuda", "tensorrt", "tensorrt_rtx"}

@@ -1,4 +1,4 @@
-"""What the README says works: its Python runs, its test command is CI's, its commands exist."""
+"""What the README and the docs say works: Python runs, the test command is CI's, commands and files exist."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,14 @@ from spcnet.runtime.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+COMMANDS = [
+    line
+    for text in PAGES.values()
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    for line in block.splitlines()
+    if "spcnet " in line
+]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
@@ -26,16 +34,7 @@ def test_the_first_two_commands_install_and_run_and_test():
     assert r'"```sh\n(.*?)```"' in (ROOT / ".ci" / "run").read_text()  # CI takes the second block from here
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        line
-        for language, text in BLOCKS
-        if language == "sh"
-        for line in text.splitlines()
-        if "spcnet " in line
-    ],
-)
+@pytest.mark.parametrize("line", COMMANDS)
 def test_every_verb_and_option_exists(line, capsys):
     words = line.split("#")[0].split("&&")[-1].split()
     words = words[words.index("spcnet") + 1 :]
@@ -48,6 +47,7 @@ def test_every_verb_and_option_exists(line, capsys):
         assert option in text, option
 
 
-def test_every_linked_file_exists():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_linked_file_exists(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
+        assert (page.parent / target).exists(), target

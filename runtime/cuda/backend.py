@@ -20,7 +20,7 @@ from spcnet.runtime.backend import PENDING, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
-from spcnet.runtime.cuda.device import Device, Graph
+from spcnet.runtime.cuda.device import BATCH, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, Launcher
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
@@ -29,7 +29,6 @@ from spcnet.runtime.geometry import State
 
 _log = logging.getLogger("spcnet")
 
-BATCH = 32  # targets at once: enough to fill a large GPU, and no more memory than that takes
 MAX_GRAPHS = 64  # kept; a graph is for one number of targets
 ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
 

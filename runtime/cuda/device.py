@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+BATCH = 32  # targets at once: enough to fill a large GPU, and no more memory than that takes
 ALIGNMENT = 256  # bytes; what TensorRT asks of its tensors
 
 

@@ -7,13 +7,10 @@ a record beside the plan, <name>.engine.json, and everything is compared before 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib
-import logging
 import re
 import traceback
-from collections import deque
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +18,9 @@ from typing import Any
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ALIGNMENT, Device
+from spcnet.runtime.cuda.engine_log import create, error_log
 from spcnet.runtime.cuda.engine_record import PLATFORM, REBUILD, EngineRecord
 from spcnet.runtime.model import INPUT, OUTPUT, ModelError
-
-_log = logging.getLogger("spcnet")
 
 MAGICS = (b"ftrt", b"vtrt")  # of TensorRT; of TensorRT-RTX (seen in 1.4 and 1.7)
 
@@ -49,7 +45,7 @@ def open_engine(
     plan = path.read_bytes()
     if len(plan) < 28 or plan[:4] not in MAGICS:
         raise ModelError(f"{path} is no TensorRT plan: it begins with {plan[:4]!r}; {REBUILD}")
-    _refuse(path, _compare(record, plan, device))
+    _refuse(path, record, _compare(record, plan, device))
     if record.host_code and not allow_host_code:
         raise ModelError(
             f"{path} is version-compatible: loading it runs code that it holds; pass allow_host_code=True if you "
@@ -59,7 +55,7 @@ def open_engine(
         trt = importlib.import_module(record.flavour)
     except Exception as error:  # also kinds of the loader's own
         raise ModelError(f"{path} needs {record.flavour}, which does not import: {error}") from None
-    _refuse(path, [_package(record, {str(trt.__version__)})])
+    _refuse(path, record, [_package(record, {str(trt.__version__)})])
     return record.config, EngineBackbone(path, device, record, plan, trt)
 
 
@@ -75,12 +71,17 @@ def _compare(record: EngineRecord, plan: bytes, device: Device) -> list[Row]:
     for suffix in ("", "-cu11", "-cu12", "-cu13"):  # JetPack's package has none
         with contextlib.suppress(PackageNotFoundError):
             installed.add(version(record.flavour.replace("_", "-") + suffix))
-    capabilities = record.compute_capability
     return [
         ("SHA-256 of the plan", record.plan_sha256, sha256, sha256 == record.plan_sha256),
         ("version in the plan", record.version, ".".join(map(str, told)), same),
         _package(record, installed),
-        ("compute capability", " or ".join(capabilities), capability, capability in capabilities),
+        ("compute capability", record.capabilities, capability, record.runs_on(device.compute_capability)),
+        (
+            "GPU",
+            record.gpu,
+            device.name,
+            not record.gpu or record.hardware != "exact" or record.gpu == device.name,
+        ),
         ("platform", record.platform, PLATFORM, record.platform == PLATFORM),
     ]
 
@@ -101,12 +102,12 @@ def _common(one: str, other: str) -> tuple[list[int], list[int]]:
     return a[: len(b)], b[: len(a)]
 
 
-def _refuse(path: Path, rows: list[Row]) -> None:
+def _refuse(path: Path, record: EngineRecord, rows: list[Row]) -> None:
     table = [("", "expected", "found"), *(row[:3] for row in rows if not row[3])]
     if len(table) > 1:
         width = max(len(expected) for _, expected, _ in table)
         lines = "\n".join(f"  {thing:<19}  {expected:<{width}}  {found}" for thing, expected, found in table)
-        raise ModelError(f"{path} does not fit this machine, or was changed:\n{lines}\n{REBUILD}")
+        raise ModelError(f"{path} does not fit this machine, or was changed:\n{lines}\n{record.rebuild}")
 
 
 class EngineBackbone:
@@ -118,16 +119,18 @@ class EngineBackbone:
         self.max_images = record.max_patches
         self._few = min(record.config.scales, record.config.learn_scales)  # patches of one target
         self._path, self._device, self._record, self._trt = path, device, record, trt
-        self._errors, logger = _logger(trt)
+        self._errors, logger = error_log(trt)
         self._errors.clear()
         self._contexts: dict[int, tuple[Any, dict[str, int]]] = {}  # and the addresses they know
         self._engine: Any = None
         self._runtime: Any = None
         self._memory = 0
         try:
-            self._runtime = trt.Runtime(logger)
+            self._runtime = create(trt.Runtime, logger)
             if record.host_code:
                 self._runtime.engine_host_code_allowed = True
+            if record.dla is not None:
+                self._runtime.DLA_core = record.dla  # else it runs on core 0, whatever it was built for
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise ModelError(f"{path} does not load ({self._reason()}); {REBUILD}")
@@ -142,6 +145,8 @@ class EngineBackbone:
 
     def _ask_capturable(self) -> bool:
         context, _ = self._context(self._few)
+        if self._record.dla is not None:
+            return False
         ask = getattr(context, "is_stream_capturable", None)  # only TensorRT-RTX tells
         return ask is None or bool(ask(self._device.stream))
 
@@ -223,23 +228,3 @@ class EngineBackbone:
         if self._memory:
             self._device.free(self._memory)
             self._memory = 0
-
-
-@functools.cache
-def _logger(trt: Any) -> tuple[deque[str], Any]:
-    """The latest errors, and the logger that tells them: one for the process, as TensorRT uses the first for all."""
-    errors: deque[str] = deque(maxlen=3)
-    severity = trt.ILogger.Severity
-
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, level: Any, message: str) -> None:
-            if level in (severity.ERROR, severity.INTERNAL_ERROR):
-                errors.append(message)
-                _log.error("%s", message)
-            elif level == severity.WARNING:
-                _log.warning("%s", message)
-
-    return errors, Logger()

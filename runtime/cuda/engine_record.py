@@ -9,6 +9,7 @@ import re
 import sys
 
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cuda.device import BATCH
 
 FORMAT = "spcnet-engine-1"
 REBUILD = "build it again on this machine: spcnet build MODEL.onnx"
@@ -20,7 +21,12 @@ _FIELDS = {  # what a field's JSON must match
     "gpu": '"[^\\\\]*"',
     "platform": r'"[a-z0-9]+-\w+"',
     "precision": '"(fp32|fp16|int8)"',
+    "min_patches": r"[1-9]\d{0,3}",
     "max_patches": r"[1-9]\d{0,3}",
+    "hardware": '"(exact|same_compute_capability|ampere_plus)"',
+    "dla": r"null|\d",
+    "strongly_typed": "true|false",
+    "parity": r"null|\d+(\.\d+)?(e[+-]?\d+)?",
     "plan_sha256": '"[0-9a-f]{64}"',
     "onnx_sha256": '"[0-9a-f]{64}"',
     "host_code": "true|false",
@@ -37,7 +43,12 @@ class EngineRecord:
     gpu: str  # its name; empty when the plan was built ahead of time
     platform: str  # linux-aarch64
     precision: str
-    max_patches: int  # at once
+    min_patches: int  # at once
+    max_patches: int
+    hardware: str  # runs on this GPU, on all of its compute capability, or on Ampere and newer ones
+    dla: int | None  # the core of the deep learning accelerator
+    strongly_typed: bool  # the precision is that of the graph; else TensorRT was free to choose
+    parity: float | None  # relative error of its features on real patches; None: built where it cannot run
     plan_sha256: str
     onnx_sha256: str
     host_code: bool  # version-compatible: it holds code for the CPU, and runs in later versions, too
@@ -75,3 +86,27 @@ class EngineRecord:
             return cls(**values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"was edited: {error}") from None
+
+    @property
+    def capabilities(self) -> str:
+        """The compute capabilities it runs on, in words."""
+        return "8.0 or higher" if self.hardware == "ampere_plus" else " or ".join(self.compute_capability)
+
+    def runs_on(self, capability: tuple[int, int]) -> bool:
+        """Whether it was built for GPUs of this compute capability."""
+        if self.hardware == "ampere_plus":
+            return capability >= (8, 0)
+        return f"{capability[0]}.{capability[1]}" in self.compute_capability
+
+    @property
+    def rebuild(self) -> str:
+        """What to do when it does not fit: the command that made it."""
+        targets, most = divmod(self.max_patches, max(self.config.scales, self.config.learn_scales))
+        options = {
+            "--flavour tensorrt_rtx": self.flavour == "tensorrt_rtx",
+            f"--max-targets {targets}": not most and targets != BATCH,
+            f"--hardware {self.hardware}": self.hardware != "exact",
+            f"--dla {self.dla}": self.dla is not None,
+            "--version-compatible": self.host_code,
+        }
+        return " ".join([REBUILD, *(option for option, needed in options.items() if needed)])

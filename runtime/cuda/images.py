@@ -112,7 +112,7 @@ def precompiled(text: str, number: int, kind: str, driver: Version | None = None
     """
     try:
         path = cache_folder() / fatbin_name(text)
-        record = json.loads(_sidecar(path).read_text())
+        record = json.loads(sidecar(path).read_text())
         for built in (Built(*fields) for fields in record["images"]):
             found, has = compiler.parse_target(built.target)
             fits = has == number if kind == "sm" else has <= number
@@ -177,7 +177,7 @@ def build_fatbin(
         data = Path(temporary, "out").read_bytes()
     record = {"sha256": hashlib.sha256(data).hexdigest(), "images": images}
     _write(path, data)
-    _write(_sidecar(path), (json.dumps(record, indent=1) + "\n").encode())
+    _write(sidecar(path), (json.dumps(record, indent=1) + "\n").encode())
     return path, images
 
 
@@ -217,5 +217,6 @@ def _warn(text: str) -> None:  # each warning once
     _log.warning("%s", text)
 
 
-def _sidecar(path: Path) -> Path:
+def sidecar(path: Path) -> Path:
+    """The record beside a built file."""
     return path.with_name(path.name + ".json")

@@ -1,6 +1,5 @@
 import json
 
-import cv2
 import numpy as np
 import pytest
 import synthetic
@@ -17,15 +16,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("otb")
     for seed, (name, separator) in enumerate((("Right", ","), ("Slow", "\t"))):
         frames, boxes = synthetic.moving_target(12, seed=seed, velocity=(1, 2 - seed))
-        (folder / name / "img").mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            cv2.imwrite(str(folder / name / "img" / f"{index + 1:04d}.png"), frame)
-        np.savetxt(
-            folder / name / "groundtruth_rect.txt",
-            boxes + np.array([1, 1, 0, 0]),
-            fmt="%.6f",
-            delimiter=separator,
-        )
+        synthetic.write_otb(folder / name, frames, boxes, separator)
     return folder
 
 

@@ -1,15 +1,22 @@
-"""FP16 inside the graph: where the casts lie, how far the features move, and what cannot be made."""
+"""FP16 and INT8 inside the graph: what lies where, how far the features move, and what cannot be made."""
+
+import shutil
 
 import numpy as np
 import onnx
 import pytest
-import rtx
+import torch
+from emulator.recorded_tensorrt import CONFIG
 from onnx import numpy_helper
 
+from spcnet.export.calibration import activation_limits, calibration_patches
 from spcnet.export.onnx import export_onnx, load_backbone, to_onnx
-from spcnet.export.parity import TOLERANCE, TOLERANCE_FP16, check_parity
-from spcnet.export.precision import to_fp16
+from spcnet.export.parity import check_parity, real_patches
+from spcnet.export.precision import to_fp16, to_int8
+from spcnet.export.tolerances import TOLERANCES
 from spcnet.runtime import Tracker, model
+from spcnet.runtime.features import OnnxBackbone
+from spcnet.training.network import Backbone, local_response_norm
 
 KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}
 
@@ -35,9 +42,9 @@ def test_the_convolutions_are_fp16_and_nothing_else(half):
 
 def test_the_features_are_near_and_not_the_same(half, tiny_checkpoint, tiny_model):
     parity = check_parity(tiny_checkpoint, half)
-    assert parity.passed and parity.tolerance == TOLERANCE_FP16
+    assert parity.passed and parity.tolerance == TOLERANCES["fp16"].layers
     assert parity.relative > 1e-5  # or nothing was rounded
-    assert check_parity(tiny_checkpoint, tiny_model).tolerance == TOLERANCE
+    assert check_parity(tiny_checkpoint, tiny_model).tolerance == TOLERANCES["fp32"].layers
 
 
 def test_it_tracks(half, tiny_model, video):
@@ -61,11 +68,103 @@ def test_what_cannot_be_fp16_is_refused(tiny_checkpoint, tmp_path):
     del graph.graph.node[0]
     with pytest.raises(ValueError, match="the graph does not begin with convolutions"):
         to_fp16(graph)
-    with pytest.raises(ValueError, match="precision is 'int4'; give one of fp32, fp16"):
+    with pytest.raises(ValueError, match="precision is 'int4'; give one of fp32, fp16, int8"):
         export_onnx(tiny_checkpoint, tmp_path / "x.onnx", precision="int4")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("capability", ["SM75", "SM86", "SM120"])
-def test_tensorrt_rtx_builds_it(half, capability):
-    assert rtx.build(half, capability)[:4] == b"vtrt"
+@pytest.fixture(scope="module")
+def quantized(tiny_checkpoint, tracks, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    return export_onnx(tiny_checkpoint, path, precision="int8", calibrate=tracks).path
+
+
+def test_what_the_convolutions_read_is_int8(quantized):
+    graph = onnx.load(quantized).graph
+    assert [node.op_type for node in graph.node[:8]] == [
+        *["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "Conv", "Relu"],
+        *["QuantizeLinear", "DequantizeLinear", "DequantizeLinear"],
+    ]
+    assert all("Quantize" not in node.op_type for node in graph.node[8:])
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for name, channels in (("conv1", 4), ("conv2", 4)):
+        steps, scales = arrays[f"{name}.weight_int8"], arrays[f"{name}.weight_scale"]
+        assert steps.dtype == np.int8 and scales.shape == (channels,)
+        assert (np.abs(steps).max((1, 2, 3)) == 127).all()  # each channel uses all of its levels
+        assert f"{name}.weight" not in arrays and arrays[f"{name}.bias"].dtype == np.float32
+    zeros = [array for name, array in arrays.items() if name.endswith("_zero")]
+    assert len(zeros) == 4 and not any(array.any() for array in zeros)  # symmetric
+
+
+def test_int8_computes_what_the_formula_says(quantized, tiny_checkpoint):
+    """The graph in ONNX Runtime against the same roundings in float64 NumPy, and far from the float network."""
+    backbone, config, _ = load_backbone(tiny_checkpoint)
+    found, session = model.load(quantized)
+    limits = found.provenance["calibration"]["limits"]
+    batch = real_patches(config)[:2].astype(np.float64)
+
+    def rounded(x, limit):
+        return np.clip(np.rint(x / (limit / 127)), -128, 127) * (limit / 127)
+
+    for conv, limit in zip((backbone.conv1, backbone.conv2), limits.values(), strict=True):
+        weight = conv.weight.double().numpy()
+        weight = np.stack([rounded(w, np.abs(w).max()) for w in weight])
+        batch = torch.conv2d(
+            torch.from_numpy(rounded(batch, limit)), torch.from_numpy(weight), conv.bias.double(), padding=1
+        )
+        batch = batch.clamp(min=0).numpy()
+    expected = local_response_norm(torch.from_numpy(batch), backbone.band.double()).numpy()
+    features = np.empty(expected.shape, np.float32)
+    OnnxBackbone(session)(real_patches(config)[:2], features)
+    # A value on the edge between two levels may fall to either side in float32.
+    assert np.quantile(np.abs(features - expected), 0.99) < 1e-4 * expected.max()
+    assert np.abs(features - backbone(torch.from_numpy(real_patches(config)[:2])).numpy()).max() > 1e-3
+
+
+def test_int8_is_near(quantized, tiny_checkpoint):
+    parity = check_parity(tiny_checkpoint, quantized)
+    assert parity.passed and parity.relative > TOLERANCES["fp16"].layers
+
+
+def test_int8_needs_real_patches(tiny_checkpoint, tracks, tmp_path):
+    for options in ({"precision": "int8"}, {"precision": "fp16", "calibrate": tracks}):
+        with pytest.raises(ValueError, match="int8, and only int8, is calibrated on a folder of tracks"):
+            export_onnx(tiny_checkpoint, tmp_path / "x.onnx", **options)
+    with pytest.raises(FileNotFoundError, match="no track in"):
+        export_onnx(tiny_checkpoint, tmp_path / "x.onnx", precision="int8", calibrate=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_few_frames_and_a_broken_one(tracks, tmp_path):
+    few = tmp_path / "few"
+    shutil.copytree(tracks / "track0", few / "track0")
+    with pytest.raises(ValueError, match=r"few has \d+ frames with a box; give tracks with at least 512"):
+        calibration_patches(few, CONFIG)
+    (few / "track0" / "00000000.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"00000000.jpg is not an image OpenCV can read"):
+        calibration_patches(few, CONFIG, 2)
+
+
+def test_limits_have_the_least_error(rng):
+    """Against a search over the very values: a normal distribution is cut off, a uniform one is not."""
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Neg", ["patches"], ["h"]), onnx.helper.make_node("Abs", ["h"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("patches", onnx.TensorProto.FLOAT, [None, 3, 20, 20])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 3, 20, 20])],
+    )
+    watched = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    for values in (rng.laplace(size=(40, 3, 20, 20)), rng.uniform(-3, 3, (40, 3, 20, 20))):
+        batches = list(values.astype(np.float32)[:, None])
+        found, same = activation_limits(watched, ["patches", "h"], batches).values()
+        assert found == same
+
+        def error(limit, values=values):
+            return np.square(
+                np.clip(np.rint(values / (limit / 127)), -127, 127) * (limit / 127) - values
+            ).sum()
+
+        best = min(error(limit) for limit in np.linspace(0.1, 1, 91) * np.abs(values).max())
+        assert error(found) < 1.02 * best
+    with pytest.raises(ValueError, match="patches reaches 0 on the calibration patches"):
+        to_int8(to_onnx(Backbone(4), CONFIG), {"patches": 0.0, "relu": 1.0})

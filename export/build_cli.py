@@ -1,0 +1,203 @@
+"""The verb build: what is made on the device, or ahead for it: engines and compiled kernels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spcnet.runtime.cli import Commands
+
+if TYPE_CHECKING:
+    from spcnet.export.build_options import BuildOptions
+
+
+def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    """build."""
+    build = commands.add_parser(
+        "build", help="a model to a TensorRT engine; a bundle made ready on its device; the CUDA kernels"
+    )
+    build.add_argument(
+        "model", nargs="?", help="name of the zoo, .onnx file, or the folder of a bundle on its device"
+    )
+    build.add_argument(
+        "--kernels", action="store_true", help="compile the CUDA kernels, for devices without a compiler"
+    )
+    build.add_argument(
+        "--target",
+        type=int,
+        action="append",
+        metavar="NN",
+        help="compute capability without the point, such as 87 for Orin; repeat for several (default: kernels for "
+        "all, an engine for the GPU here)",
+    )
+    build.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the engine (default: NAME.engine here) or fatbin (default: where the runtime looks) to write",
+    )
+    build.add_argument("--json", action="store_true", help="print the summary as JSON")
+    engine = build.add_argument_group("engines")
+    engine.add_argument(
+        "--flavour", help="tensorrt or tensorrt_rtx (default: the one installed, tensorrt first)"
+    )
+    engine.add_argument(
+        "--max-targets", type=int, default=32, metavar="T", help="tracked at once (default: 32)"
+    )
+    engine.add_argument(
+        "--workspace",
+        type=int,
+        metavar="MIB",
+        help="memory for tactics (default: 1024; tensorrt_rtx chooses)",
+    )
+    engine.add_argument(
+        "--level", type=int, default=3, help="of the builder's optimisation, 0 to 5 (default: 3)"
+    )
+    engine.add_argument(
+        "--hardware",
+        default="exact",
+        help="exact, same_compute_capability or ampere_plus: the GPUs it runs on (default: exact)",
+    )
+    engine.add_argument(
+        "--version-compatible", action="store_true", help="also for later TensorRT; holds code for the CPU"
+    )
+    engine.add_argument(
+        "--dla", type=int, metavar="CORE", help="on this core of the deep learning accelerator"
+    )
+    build.set_defaults(run=_build)
+
+
+def _build(options: argparse.Namespace) -> int:
+    if options.kernels == (options.model is not None):
+        raise ValueError("spcnet build takes a model, a bundle, or --kernels: give one of them")
+    if options.kernels:
+        return _kernels(options)
+    return _engines(options)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar; what it yields takes the share that is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda share: progress.update(task, completed=share)
+
+
+def _kernels(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from spcnet.runtime.cuda.images import build_fatbin, default_targets
+
+    targets = options.target or default_targets()
+    count = len(set(targets)) + 1  # and one PTX
+    done = 0
+    with _bar("build") as report:
+
+        def built(_: Any) -> None:
+            nonlocal done
+            done += 1
+            report(done / count)
+
+        path, images = build_fatbin(targets, options.output, on_built=built)
+    if options.json:
+        print(json.dumps({"path": str(path), "images": [image._asdict() for image in images]}))
+        return 0
+    table = Table("target", "compiler", "bytes", "seconds", box=None)
+    for image in images:
+        table.add_row(image.target, image.compiler, str(image.bytes), f"{image.seconds:.1f}")
+    Console().print(table)
+    print(f"wrote {path}, {path.stat().st_size} bytes")
+    return 0
+
+
+def _engines(options: argparse.Namespace) -> int:
+    from spcnet.runtime import model
+
+    if Path(options.model).is_dir():
+        return _bundle(options)
+    source = model.find(options.model)
+    targets = list(dict.fromkeys(options.target or [None]))
+    if options.output and len(targets) > 1:
+        raise ValueError(f"{len(targets)} targets give {len(targets)} engines; leave out --output")
+    return _print(
+        options,
+        [
+            _engine(
+                source,
+                options.output or Path(source.stem + (f".sm{t}" if t else "") + ".engine"),
+                _options(options, t),
+            )
+            for t in targets
+        ],
+    )
+
+
+def _options(options: argparse.Namespace, target: int | None) -> BuildOptions:
+    from spcnet.export.build_options import BuildOptions
+
+    names = ("flavour", "max_targets", "workspace", "level", "hardware", "version_compatible", "dla")
+    return BuildOptions(target=target, **{name: getattr(options, name) for name in names})
+
+
+def _engine(source: Path, path: Path, options: BuildOptions) -> dict[str, Any]:
+    from spcnet.export.engine import build_engine
+
+    start = time.perf_counter()
+    with _bar(path.name) as report:
+        record, built = build_engine(source, path, options, report)
+    return {
+        "path": str(path),
+        "built": built,
+        "seconds": round(time.perf_counter() - start, 2),
+        "bytes": path.stat().st_size,
+        "flavour": record.flavour,
+        "version": record.version,
+        "compute_capability": record.capabilities,
+        "gpu": record.gpu,
+        "precision": record.precision,
+        "parity": record.parity,
+    }
+
+
+def _print(options: argparse.Namespace, engines: list[dict[str, Any]]) -> int:
+    if options.json:
+        print(json.dumps(engines))
+        return 0
+    for engine in engines:
+        error = engine["parity"]
+        compared = "not run: built ahead" if error is None else f"relative error of its features {error:.1e}"
+        print(
+            f"{'wrote' if engine['built'] else 'up to date:'} {engine['path']}, {engine['bytes']} bytes: "
+            f"{engine['flavour']} {engine['version']}, {engine['precision']}, for compute capability "
+            f"{engine['compute_capability']}{engine['gpu'] and ', '}{engine['gpu']}; {compared}"
+        )
+    return 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from spcnet.export.install import install
+
+    folder = Path(options.model)
+    if options.output or options.target:
+        raise ValueError(
+            f"{folder} is a bundle, which is made ready where it is; leave out --output and --target"
+        )
+    with _bar(folder.name) as report:
+        said = install(folder, _options(options, None), report)
+    if options.json:
+        print(json.dumps(said._asdict()))
+    else:
+        print("\n".join(said.lines), file=sys.stdout)
+    return 0

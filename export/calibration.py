@@ -1,0 +1,96 @@
+"""Ranges of the activations on real patches: what INT8 needs to know, and random data cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from spcnet.export.precision import LEVELS
+from spcnet.runtime import patches
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.geometry import State
+from spcnet.runtime.model import INPUT
+from spcnet.training.tracks import read_got10k
+
+PATCHES = 512
+_BINS = 4096
+_CLIPS = np.linspace(0.2, 1.0, 161)  # shares of the largest value that are tried
+
+
+def calibration_patches(
+    tracks: Path, config: TrackerConfig, count: int = PATCHES
+) -> list[NDArray[np.float32]]:
+    """Patches (1, 3, N, N) float32 cut around the targets of the tracks in a folder, evenly over all frames.
+
+    The layout is that of spcnet train --tracks. Raises FileNotFoundError, ValueError.
+    """
+    found = [
+        (path, box)
+        for track in read_got10k(tracks)
+        for path, box, present in zip(track.frames, track.boxes, track.present, strict=True)
+        if present
+    ]
+    if len(found) < count:
+        raise ValueError(f"{tracks} has {len(found)} frames with a box; give tracks with at least {count}")
+    cut = []
+    for index in np.linspace(0, len(found) - 1, count).round().astype(int):
+        path, box = found[index]
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if frame is None:
+            raise ValueError(f"{path} is not an image OpenCV can read; remove it, or copy it again")
+        cut.append(patches.pyramid(frame.astype(np.uint8, copy=False), State.from_box(box), config, 1))
+    return cut
+
+
+def activation_limits(
+    model: onnx.ModelProto, tensors: Sequence[str], batches: Sequence[NDArray[np.float32]]
+) -> dict[str, float]:
+    """The largest absolute value to keep of each tensor, such that INT8 has the least squared error on the batches.
+
+    Rare large values are cut off where the finer steps for all others are worth more.
+    """
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    for name in tensors:
+        if name != INPUT:
+            watched.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    computed = [name for name in tensors if name != INPUT]
+
+    def values(batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        found = dict(zip(computed, session.run(computed, {INPUT: batch}), strict=True))
+        return {name: np.abs(found.get(name, batch)) for name in tensors}
+
+    largest = dict.fromkeys(tensors, 0.0)
+    for batch in batches:
+        for name, array in values(batch).items():
+            largest[name] = max(largest[name], float(array.max()))
+    counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
+    for batch in batches:
+        for name, array in values(batch).items():
+            places = (array.ravel() * (_BINS / max(largest[name], 1e-30))).astype(np.int32)
+            counts[name] += np.bincount(np.minimum(places, _BINS - 1), minlength=_BINS)
+    return {name: _least_error(counts[name], largest[name]) for name in tensors}
+
+
+def _least_error(counts: NDArray[np.int64], largest: float) -> float:
+    centres = (np.arange(_BINS) + 0.5) * (largest / _BINS)
+    limits = largest * _CLIPS
+    errors = [
+        float(
+            counts
+            @ (np.minimum(np.rint(centres * (LEVELS / limit)), LEVELS) * (limit / LEVELS) - centres) ** 2
+        )
+        if limit
+        else 0.0
+        for limit in limits
+    ]
+    return float(limits[int(np.argmin(errors))])

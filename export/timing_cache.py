@@ -1,0 +1,52 @@
+"""What TensorRT's builder measured before, kept for the next build."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from spcnet.runtime.cuda.available import Gpu
+from spcnet.runtime.cuda.engine_record import EngineRecord
+from spcnet.runtime.cuda.images import cache_folder
+
+_log = logging.getLogger("spcnet")
+
+
+@contextmanager
+def timing_cache(config: Any, record: EngineRecord, gpu: Gpu | None) -> Iterator[None]:
+    """The timings of earlier builds, one file for each package, version and GPU: others would mislead the builder.
+
+    TensorRT-RTX measures nothing, and has none.
+    """
+    if record.flavour != "tensorrt" or gpu is None:
+        yield
+        return
+    name = re.sub(
+        r"\W+", "-", f"{record.flavour}-{record.version}-sm{gpu.capability[0]}{gpu.capability[1]}-{gpu.name}"
+    )
+    path = cache_folder() / "timing" / f"{name}.cache"
+    known = b""
+    with suppress(OSError):
+        known = path.read_bytes()
+    cache = config.create_timing_cache(known)
+    if cache is None or not config.set_timing_cache(cache, False):
+        config.set_timing_cache(
+            config.create_timing_cache(b""), False
+        )  # that one was cut off, or of something else
+    yield
+    data = bytes(config.get_timing_cache().serialize())
+    if data != known:
+        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(data)
+            os.replace(aside, path)
+        except OSError as error:
+            _log.warning("the timings cannot be kept (%s); the next build takes as long", error.strerror)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)

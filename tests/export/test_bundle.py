@@ -1,0 +1,321 @@
+"""A bundle from end to end: made, copied, spoilt, killed, made ready on its device."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from emulator.host_device import HostDevice
+from emulator.recorded_builder import RecordedBuilding
+from needs import needs
+
+from spcnet.export import bundle, engine, install
+from spcnet.export.bundle import make_bundle
+from spcnet.export.install import check_bundle
+from spcnet.export.install import install as first_run
+from spcnet.runtime import Tracker
+from spcnet.runtime.cli import main
+from spcnet.runtime.cuda import compiler, images
+from spcnet.runtime.cuda.available import Driver, Gpu
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint, tmp_path_factory):
+    return Path(shutil.copy(tiny_checkpoint, tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint, tracks, tmp_path_factory):
+    """A bundle with everything in it; the kernels for one target, which is enough here."""
+    needs(importlib.util.find_spec("tensorrt_rtx"), "tensorrt-rtx-cu13")
+    needs(compiler.find_compilers() and next(compiler.tools("fatbinary"), None), "a CUDA toolkit")
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "default_targets", lambda: (87,))
+        steps = make_bundle(checkpoint, folder, calibrate=tracks, targets=[75, 86])
+    return folder, steps
+
+
+@pytest.fixture(autouse=True)
+def no_compiler(monkeypatch, made):
+    """After the first bundle, no kernels: they take the longest."""
+    monkeypatch.setattr(bundle.compiler, "usable", lambda: ())
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of the bundle, as on another machine."""
+    return Path(shutil.copytree(made[0], tmp_path / "tiny"))
+
+
+def files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_everything_is_in_it(made):
+    folder, steps = made
+    (fatbin,) = (file for file in files(folder) if file.endswith(".fatbin"))
+    assert files(folder) == sorted(
+        [
+            *("tiny.onnx", "tiny-fp16.onnx", "tiny-int8.onnx", "tiny.localize.onnx", "tiny.learn.onnx"),
+            *(f"tiny-fp16.sm{t}.engine{end}" for t in (75, 86) for end in ("", ".json")),
+            *("README.md", "LICENSE", "bundle.json", "SHA256SUMS", fatbin, f"{fatbin}.json"),
+        ]
+    )
+    assert sum(step.bytes for step in steps) == sum(
+        (folder / file).stat().st_size for file in files(folder) if file != "SHA256SUMS"
+    )
+    assert all(step.files and step.seconds > 0 for step in steps)
+    assert "Apache License" in (folder / "LICENSE").read_text()
+    assert json.loads((folder / "bundle.json").read_text())["config"]["patch_size"] == 49
+    assert not list(folder.parent.glob("tiny.*"))
+    tracker = Tracker.load(folder / "tiny-int8.onnx", backend="cpu")
+    tracker.close()
+
+
+def test_sha256sum_reads_the_list(made):
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=made[0], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.count(": OK") == len(files(made[0])) - 1
+
+
+def test_the_readme_says_what_the_graphs_take(made):
+    """Its table of shapes against the files themselves."""
+    text = (made[0] / "README.md").read_text().replace("\\\n", "")
+    for name in ("tiny.onnx", "tiny.localize.onnx", "tiny.learn.onnx"):
+        session = ort.InferenceSession(made[0] / name)
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            rest = ", ".join(map(str, value.shape[1:]))
+            short = name == "tiny.learn.onnx" and value.name in ("num", "den")
+            assert (
+                f"`{value.name}`" in text
+                if short
+                else any(f"`{value.name}` ({first}, {rest})" in text for first in ("T", "batch"))
+            ), (name, value.name, rest)
+
+
+def test_an_archive_holds_the_same_and_is_the_same_each_time(checkpoint, tmp_path):
+    digests = set()
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        target = tmp_path / folder / "tiny.tar.gz"
+        steps = make_bundle(checkpoint, target, targets=[])
+        with tarfile.open(target) as archive:
+            names = archive.getnames()
+        assert {"tiny/SHA256SUMS", "tiny/tiny.onnx"} <= set(names)
+        listed = {f"tiny/{file}" for step in steps for file in step.files}
+        assert set(names) == listed | {"tiny/SHA256SUMS"}
+        assert files(tmp_path / folder) == ["tiny.tar.gz"]
+        digests.add(hashlib.sha256(target.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_what_cannot_be_made_is_left_out_and_said(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiler, "usable", list)
+    steps = {step.name: step for step in make_bundle(checkpoint, tmp_path / "tiny")}
+    assert "--calibrate" in steps["ONNX INT8"].note and not steps["ONNX INT8"].files
+    assert "no compiler" in steps["CUDA kernels"].note
+    assert steps["engine sm_75"].note == "left out: tensorrt_rtx is not installed"
+    assert check_bundle(tmp_path / "tiny") == "tiny"
+    with pytest.raises(RuntimeError, match="tensorrt_rtx, which is not installed; pip install"):
+        make_bundle(checkpoint, tmp_path / "other", targets=[86])
+
+
+MAKE_AND_KILL = """
+import os, signal, sys
+from pathlib import Path
+from spcnet.export import bundle
+from spcnet.export.bundle import make_bundle
+bundle.compiler.usable = lambda: ()
+count = 0
+def made(step):
+    global count
+    count += 1
+    if count == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[3] == "swap":
+    whole = os.replace
+    def replace(source, target):
+        whole(source, target)
+        if str(target).endswith(".old"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.replace = replace
+    made = lambda step: None
+make_bundle(Path(sys.argv[1]), Path(sys.argv[2]), targets=[], on_made=made)
+"""
+
+
+@pytest.mark.parametrize("moment", ["2", "swap"])
+def test_a_killed_run_goes_on_where_it_stopped(checkpoint, tmp_path, moment, monkeypatch):
+    target = tmp_path / "tiny"
+    if moment == "swap":  # an old bundle is there
+        make_bundle(checkpoint, target, targets=[], overrides={"interp_factor": 0.5})
+    arguments = [sys.executable, "-c", MAKE_AND_KILL, str(checkpoint), str(target), moment]
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not target.exists()
+    partial = tmp_path / "tiny.partial"
+    (partial / "tiny.onnx.123.tmp").write_text("half written")
+    before = (partial / "tiny.onnx").stat().st_mtime_ns
+    make_bundle(checkpoint, target, targets=[])
+    assert (target / "tiny.onnx").stat().st_mtime_ns == before  # not made again
+    assert check_bundle(target) == "tiny" and files(tmp_path) == [f"tiny/{file}" for file in files(target)]
+    assert set(files(target)) == {
+        line.split("  ")[1] for line in (target / "SHA256SUMS").read_text().splitlines()
+    } | {"SHA256SUMS"}
+
+
+def test_other_settings_begin_anew_and_an_old_bundle_is_replaced(checkpoint, tmp_path):
+    target = tmp_path / "tiny"
+    make_bundle(checkpoint, target, targets=[])
+    make_bundle(checkpoint, target, targets=[], overrides={"interp_factor": 0.5})
+    assert json.loads((target / "bundle.json").read_text())["config"]["interp_factor"] == 0.5
+    assert check_bundle(target) == "tiny" and files(tmp_path) == [f"tiny/{file}" for file in files(target)]
+
+
+def test_a_failed_step_keeps_the_old_bundle(checkpoint, tmp_path, monkeypatch):
+    target = tmp_path / "tiny"
+    make_bundle(checkpoint, target, targets=[])
+    before = {file: (target / file).read_bytes() for file in files(target)}
+    with pytest.raises(ValueError, match="does not build for SM87"):
+        make_bundle(checkpoint, target, targets=[87])
+    assert {file: (target / file).read_bytes() for file in files(target)} == before
+
+
+def test_a_folder_of_something_else_is_not_replaced(checkpoint, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(ValueError, match="is there and is no bundle; remove it"):
+        make_bundle(checkpoint, tmp_path, targets=[])
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        make_bundle(tmp_path / "none.safetensors", tmp_path / "x")
+    assert files(tmp_path) == ["precious"]
+
+
+def change(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda f: change(f / "tiny.onnx"),
+            r"tiny.onnx was changed: its SHA-256 is not that of SHA256SUMS; copy",
+        ),
+        (lambda f: (f / "tiny.learn.onnx").unlink(), "lacks tiny.learn.onnx; copy the bundle again"),
+        (lambda f: (f / "SHA256SUMS").write_text("0" * 64 + "  ../secret\n"), "line 1: .* is no checksum"),
+        (
+            lambda f: (f / "SHA256SUMS").write_text("0" * 64 + "  /etc/hostname\n"),
+            "line 1: .* is no checksum",
+        ),
+        (lambda f: (f / "SHA256SUMS").write_bytes(b"\xff\n"), "line 1: .* is no checksum"),
+        (lambda f: (f / "SHA256SUMS").write_text(""), "is not that of a bundle"),
+        (lambda f: (f / "SHA256SUMS").unlink(), "is no bundle: it has no SHA256SUMS"),
+    ],
+)
+def test_a_spoilt_copy_is_refused_before_anything_is_done(copy, spoil, message, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+    spoil(copy)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        first_run(copy)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"format": "spcnet-bundle-9", "name": "tiny"}'])
+def test_a_wrong_description_is_refused(copy, text):
+    (copy / "bundle.json").write_text(text)
+    sums = (copy / "SHA256SUMS").read_text().splitlines()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    lines = [f"{digest}  bundle.json" if line.endswith("bundle.json") else line for line in sums]
+    (copy / "SHA256SUMS").write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        ValueError, match=r"bundle.json is not that of a bundle of spcnet-bundle-1; make it again"
+    ):
+        check_bundle(copy)
+
+
+def test_without_a_gpu_the_model_is_what_to_load(copy, monkeypatch, tmp_path, video, capsys):
+    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+    assert main(["build", str(copy), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["load"] == str(copy / "tiny.onnx") and "no engine is built: there is no" in " ".join(
+        said["lines"]
+    )
+    frames, boxes = video
+    tracker = Tracker.load(said["load"], backend="cpu")
+    tracker.init(frames[0], boxes[0])
+    assert np.isfinite(tracker.update(frames[1]).box).all()
+    placed = files(tmp_path / "cache")
+    assert len(placed) == 2 and images.find((8, 7)).origin.startswith("fatbin ")  # the runtime finds them
+    assert main(["build", str(copy)]) == 0 and files(tmp_path / "cache") == placed
+    assert "load it: Tracker.load(" in capsys.readouterr().out
+
+
+def test_with_a_gpu_and_no_tensorrt_the_kernels_run_the_model(copy, site, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(install, "missing", lambda: None)
+    said = first_run(copy)
+    assert said.load == str(copy / "tiny.onnx")
+    assert "our kernels run the model: the package tensorrt is not installed" in said.lines[2]
+
+
+def test_recorded_api_with_tensorrt_the_engine_is_built_once(copy, installed, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(install, "missing", lambda: None)
+    monkeypatch.setattr(engine, "missing", lambda: "pycuda is left out here")
+    gpu = Gpu(HostDevice().name, (8, 7), True, 8 << 30)
+    monkeypatch.setattr(engine, "ask_driver", lambda: Driver((12, 6), "", (gpu,)))
+    trt = RecordedBuilding()
+    installed(trt)
+    said = first_run(copy)
+    assert said.load == str(copy / "tiny-fp16.engine") and Path(said.load).is_file()
+    assert any(line.startswith("built ") and "tensorrt 10.3.0" in line for line in said.lines)
+    assert any(line.startswith("up to date: ") for line in first_run(copy).lines)
+    assert len(trt.builders) == 1 and check_bundle(copy) == "tiny"
+
+
+def test_the_command_line_refuses_what_does_not_fit(copy, checkpoint, capsys):
+    for arguments, message in (
+        (
+            ["build", str(copy), "--target", "87"],
+            "is made ready where it is; leave out --output and --target",
+        ),
+        (["build", str(copy / "tiny.onnx"), "--kernels"], "give one of them"),
+        (["build"], "give one of them"),
+        (
+            ["build", str(copy / "tiny.onnx"), "--target", "75", "--target", "86", "-o", "x.engine"],
+            "leave out --output",
+        ),
+        (["build", str(copy / "tiny.onnx"), "--level", "9"], "level is 9; give a whole number in"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
+    assert main(["export", str(checkpoint), "--bundle", str(tmp_path / "mine"), "--target", "86"]) == 0
+    out = capsys.readouterr().out
+    assert "ONNX FP16" in out and "left out" in out and f"wrote {tmp_path / 'mine'}, " in out
+    assert (tmp_path / "mine" / "tiny-fp16.sm86.engine").is_file()
+
+
+def test_a_training_run_gives_its_name(checkpoint, tmp_path):
+    (tmp_path / "c4").mkdir()
+    run = Path(shutil.copy(checkpoint, tmp_path / "c4" / "checkpoint.safetensors"))
+    make_bundle(run, tmp_path / "out", targets=[])
+    assert (tmp_path / "out" / "c4.onnx").is_file() and os.listdir(tmp_path / "c4") == [
+        "checkpoint.safetensors"
+    ]

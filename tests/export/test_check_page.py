@@ -1,0 +1,188 @@
+"""The page of spcnet check: whole, self-contained, escaped; its plots show the numbers."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from spcnet.export.check import Check, Comparison
+from spcnet.export.check_page import page, write_page
+from spcnet.export.check_text import labels, record, tables, track_rows
+from spcnet.export.plots import Error, auc_plot, colour, errors_plot, overlaps_plot
+from spcnet.export.subjects import Subject
+from spcnet.runtime import TrackerConfig
+
+EVIL = "<b>\"x\" & 'y'<i>.onnx"
+VOID = {"meta"}
+
+
+class Tags(HTMLParser):
+    """Fails where tags do not nest; counts them and keeps the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.counts, self.words, self.attributes = [], {}, [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.attributes += [name for name, _ in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def subject(name, precision="fp32"):
+    return Subject(name, "made up", precision, TrackerConfig(), None, None, None)
+
+
+@pytest.fixture
+def found():
+    """Two subjects on three clips: one passes, the other has a NaN."""
+    made = Check(subject("ref.onnx"), {EVIL: 0.5, "Deer": 0.75}, [])
+    for name in ("good.onnx", EVIL):
+        comparison = Comparison(subject(name, "fp16"), "fp16")
+        comparison.note("relu 1", 0.0, 5e-3, "demo clip")
+        comparison.note("features", 1e-3 if name == "good.onnx" else float("nan"), 5e-3, EVIL)
+        comparison.note("demo IoU", 0.98, 0.9, "demo clip", at_least=True)
+        comparison.note("AUC", 0.001, 0.02, "mean of 2")
+        comparison.overlaps.update({clip: np.linspace(1, 0.7, 9) for clip in ("demo clip", EVIL, "Deer")})
+        comparison.auc.update({EVIL: 0.5, "Deer": 0.7})
+        made.comparisons.append(comparison)
+    return made
+
+
+def shapes(plot):
+    """The elements of a plot by tag; every number in it is finite."""
+    root = ElementTree.fromstring(plot)
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2"):
+                assert np.isfinite(float(value)), (key, value)
+    found = {}
+    for element in root.iter():
+        found.setdefault(element.tag, []).append(element)
+    return found
+
+
+def test_the_page_is_whole_and_needs_nothing_else(found):
+    text = page(found, f"spcnet check ref.onnx '{EVIL}'")
+    tags = Tags(text)
+    assert tags.counts["svg"] == 1 + len(found.comparisons[0].overlaps) + 1
+    assert not {"script", "link", "img", "iframe", "object"} & set(tags.counts)
+    assert not {"src", "href", "onload"} & set(tags.attributes)
+    assert not re.search(r"https?:|url\(|@import", text)
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    words = " ".join(tags.words)
+    assert "numpy" in words and "spcnet check ref.onnx" in words and "Failed" in words
+    assert f"{EVIL} differs from ref.onnx in features" in words
+    assert "good.onnx is equal to ref.onnx" in words
+
+
+def test_names_cannot_break_out(found):
+    text = page(found, EVIL)
+    assert EVIL in "".join(Tags(text).words)  # as text
+    assert "<b>" not in text and Tags(text).counts.get("b") is None
+
+
+def test_every_value_and_limit_is_in_the_table(found):
+    text = page(found, "")
+    for value, limit in (("1.0e-03", "≤ 0.005"), ("nan", "≤ 0.005"), ("0.9800", "≥ 0.9")):
+        assert f"{value}<small>{limit}</small>" in text
+    assert text.count('class="number bad"') == 1
+
+
+def test_without_annotated_sequences_there_is_no_auc_plot(found):
+    found.auc.clear()
+    for comparison in found.comparisons:
+        comparison.auc.clear()
+    tags = Tags(page(found, ""))
+    assert tags.counts["svg"] == 4 and "AUC by sequence" not in tags.words
+
+
+def test_a_failed_write_leaves_the_former_page(found, tmp_path, monkeypatch):
+    target = tmp_path / "r.html"
+    write_page(target, found, "first")
+    kept = target.read_text()
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_page(target, found, "second")
+    assert target.read_text() == kept and list(tmp_path.iterdir()) == [target]
+
+
+def test_errors_lie_left_of_their_limit_where_they_pass():
+    dots = [
+        Error("a", 1e-7, 1e-5, True),
+        Error("b", 1e-3, 1e-5, False),
+        Error("c", 0.0, 1e-5, True),
+        Error("d", float("nan"), 1e-5, False),
+        Error("e", 1e-6, 1e-4, True),
+    ]
+    found = shapes(errors_plot([("one", dots)]))
+    a, c, e = (float(dot.get("cx")) for dot in found["circle"])
+    limits = [float(line.get("x1")) for line in found["line"] if line.get("class") == "limit"]
+    b, d = (float(re.match(r"M(-?[\d.]+)", cross.get("d"))[1]) + 5 for cross in found["path"])
+    assert c < a < e < limits[0] == limits[1] < limits[4] < b < d
+    assert e - a == pytest.approx((limits[4] - limits[0]), abs=0.2)  # a decade is as wide everywhere
+    assert "nan" in [text.text for text in found["text"]]
+
+
+@pytest.mark.parametrize("lowest", [0.999, 0.85, 0.0])
+def test_every_frame_is_a_point_within_the_plot(lowest):
+    values = np.linspace(1, lowest, 300)
+    plot = overlaps_plot([("one", values), ("two", values[:7])])
+    first, second = shapes(plot)["polyline"]
+    points = np.array([[float(v) for v in pair.split(",")] for pair in first.get("points").split()])
+    assert len(points) == 300 and len(second.get("points").split()) == 7
+    assert (np.diff(points[:, 0]) > 0).all() and (np.diff(points[:, 1]) >= 0).all()
+    width, height = (float(v) for v in ElementTree.fromstring(plot).get("viewBox").split()[2:])
+    assert (points > 0).all() and (points < (width, height)).all()
+    shapes(overlaps_plot([("of one frame", np.empty(0))]))
+
+
+def test_auc_lies_on_a_linear_axis():
+    found = shapes(auc_plot(["r", "s"], {"A": [0.0, 1.0], "a name that is too long": [0.25, 0.5]}))
+    zero, one, quarter, half = (float(dot.get("cx")) for dot in found["circle"])
+    assert quarter - zero == pytest.approx((one - zero) / 4, abs=0.2)
+    assert half - zero == pytest.approx((one - zero) / 2, abs=0.2)
+    assert "a name that …" in [text.text for text in found["text"]]
+    assert [dot.get("class") for dot in found["circle"]] == ["s0", "s1"] * 2
+    assert colour(0) == "s0" and colour(7) == colour(1) == "s1"
+
+
+def test_names_are_short_where_that_tells_them_apart():
+    def named(*names):
+        reference, *others = map(subject, names)
+        return labels(Check(reference, {}, [Comparison(other, "fp32") for other in others]))
+
+    assert named("a/m.onnx", "a/n.onnx") == ["m.onnx", "n.onnx"]
+    assert named("a/m.onnx", "b/m.onnx", "n") == ["a/m.onnx", "b/m.onnx", "n"]
+    assert named("m", "m") == ["m (1)", "m (2)"]
+    assert named("a/m.onnx", "cuda:a/m.onnx:kernels") == ["m.onnx", "cuda:m.onnx:kernels"]
+
+
+def test_the_tables_hold_what_the_record_holds(found):
+    measures, tracks = tables(found)
+    assert measures.row_count == 8 and tracks.row_count == 6
+    rows = track_rows(found)
+    assert rows[0] == ("demo clip", "good.onnx", "0.8500", "0.7000", "", "")
+    assert rows[-1] == ("Deer", EVIL, "0.8500", "0.7000", "0.700", "-0.0500")
+    kept = record(found, "c")["others"][1]
+    assert kept["clips"]["Deer"] == {"mean_iou": pytest.approx(0.85), "lowest_iou": 0.7, "auc": 0.7}
+    assert kept["measures"]["features"] == {"value": None, "limit": 5e-3, "clip": EVIL, "passed": False}

@@ -1,0 +1,212 @@
+"""Everything that runs the network, against the same network written out in float64 NumPy."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from emulator.host_device import HostDevice
+from numpy.lib.stride_tricks import sliding_window_view
+
+from spcnet.export.graphs import export_graphs
+from spcnet.export.onnx import export_onnx
+from spcnet.export.parity import real_patches
+from spcnet.export.subjects import device_features, from_model, on_device, open_subject
+from spcnet.runtime import model
+from spcnet.runtime.cuda import available
+from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.dcf import frequencies, label_spectrum, scale_amplitudes
+from spcnet.runtime.geometry import State
+from spcnet.training import checkpoint
+
+
+@pytest.fixture(scope="module")
+def half(tiny_checkpoint, tmp_path_factory):
+    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("half") / "half.onnx", precision="fp16").path
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_checkpoint, tracks, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    return export_onnx(tiny_checkpoint, path, precision="int8", calibrate=tracks).path
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine where the emulated device passes for a GPU."""
+    stand_in = SimpleNamespace(PycudaDevice=lambda gpu: HostDevice())
+    monkeypatch.setitem(sys.modules, "spcnet.runtime.cuda.pycuda_device", stand_in)
+    monkeypatch.setattr(available, "missing", lambda gpu=0: "")
+
+
+def emulated(path, backbone="kernels", precision="fp32"):
+    def open_device():
+        device = HostDevice()
+        return device, *open_backbone(str(path), device, backbone)
+
+    return on_device(f"emulated:{path.name}", open_device, lambda: precision)
+
+
+def network(source, patches):
+    """The layers in float64: two 3x3 convolutions with ReLU, and x / (1 + 1e-4 / 5 * local squares) ** 0.75."""
+    tensors, _ = checkpoint.load(source)
+    layers, x = {}, patches.astype(np.float64)
+    for index in (1, 2):
+        weight, bias = (tensors[f"backbone.conv{index}.{key}"].numpy() for key in ("weight", "bias"))
+        windows = sliding_window_view(np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3))
+        x = np.maximum(np.einsum("bcyxij,ocij->boyx", windows, weight) + bias[:, None, None], 0)
+        layers[f"relu {index}"] = x
+    squares = np.pad(x**2, ((0, 0), (2, 2), (0, 0), (0, 0)))
+    near = sum(squares[:, i : i + x.shape[1]] for i in range(5))
+    return {**layers, "features": x / (1 + 1e-4 / 5 * near) ** 0.75}
+
+
+def respond(config, train, search):
+    """Eq. 17 and 18 by full FFTs in float64; features (S, C, N, N) to responses (S, N, N)."""
+    n = config.patch_size
+    window = np.outer(np.hanning(n), np.hanning(n))
+    xf, zf = (np.fft.fft2(f * window) for f in (train, search))
+    rows, columns = frequencies(config)
+    band = np.zeros((n, n))
+    band[np.ix_(rows, columns)] = label_spectrum(config)
+    band[np.ix_(rows, -columns)] = label_spectrum(config)
+    num = band * np.einsum("s,scyx->cyx", scale_amplitudes(config, config.learn_scales), xf)
+    den = (np.abs(xf) ** 2).sum((0, 1)) + config.regularization
+    return np.fft.ifft2((num.conj() * zf).sum(1) / den).real
+
+
+def relative(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance"),
+    [
+        *[("torch", 2e-6), ("onnx", 2e-6), ("graphs", 2e-6), ("emulated", 2e-6), ("emulated-fp16", 2e-3)],
+        *[("fp16", 5e-3), ("graphs-fp16", 5e-3), ("int8", 0.1)],
+    ],
+)
+def test_every_subject_gives_the_layers_of_the_network(
+    kind, tolerance, tiny_checkpoint, tiny_model, half, int8
+):
+    kinds = {
+        "torch": lambda: open_subject(str(tiny_checkpoint)),
+        "onnx": lambda: open_subject(str(tiny_model)),
+        "graphs": lambda: open_subject(str(export_graphs(tiny_model)["localize"])),
+        "fp16": lambda: open_subject(str(half)),
+        "graphs-fp16": lambda: open_subject(str(export_graphs(half)["localize"])),
+        "int8": lambda: open_subject(str(int8)),
+        "emulated": lambda: emulated(tiny_model),
+        "emulated-fp16": lambda: emulated(tiny_model, "kernels-fp16", "fp16"),
+    }
+    subject = kinds[kind]()
+    batch = real_patches(subject.config)
+    found, expected = subject.layers(batch), network(tiny_checkpoint, batch)
+    names = ["features"] if kind.startswith("emulated") else list(expected)
+    assert list(found) == names
+    for name in names:
+        assert found[name].dtype == np.float32
+        assert relative(found[name], expected[name]) <= tolerance, name
+    if kind not in ("torch", "onnx", "graphs", "emulated"):
+        assert relative(found["features"], expected["features"]) > 1e-5  # or nothing was rounded
+    assert subject.precision == next((p for p in ("fp16", "int8") if p in kind), "fp32")
+    scales = subject.config.scales
+    if subject.respond is not None:
+        responses = subject.respond(batch[:scales], batch[-scales:])
+        features = expected["features"]
+        exact = respond(subject.config, features[:scales], features[-scales:])
+        assert relative(responses, exact) <= 10 * tolerance
+
+
+def test_the_graphs_track_as_the_runtime_does(tiny_checkpoint, tmp_path, video):
+    """Several targets, in slots that are used again, and learning on every second frame."""
+    path = export_onnx(tiny_checkpoint, tmp_path / "second.onnx", {"update_interval": 2}).path
+    frames, boxes = video
+    graphs = open_subject(str(export_graphs(path)["localize"])).open()
+    runtime = from_model(path, "runtime").open()
+    first, other = State.from_box(boxes[0]), State.from_box((150, 100, 40, 40))
+    for backend in (graphs, runtime):
+        accepted = [backend.accept(frame)[0] for frame in frames[:8]]
+        assert [backend.add(accepted[0], state) for state in (other, first, other)] == [0, 1, 2]
+        backend.remove(0)
+        assert backend.add(accepted[0], first) == 0
+        backend.measured = [backend.update(frame, [0, 1, 2]) for frame in accepted[1:]]
+        backend.submit(accepted[0], [1])
+        backend.measured.append(backend.collect())
+        backend.learn(accepted[1], [2])
+        backend.measured.append(backend.localize(accepted[1], [2]))
+        backend.close()
+    for ours, theirs in zip(graphs.measured, runtime.measured, strict=True):
+        for one, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one.state, expected.state, atol=1e-2)
+            assert one.score == pytest.approx(expected.score, abs=1e-4)
+            assert one.psr == pytest.approx(expected.psr, rel=1e-3)
+
+
+def test_graphs_of_two_models_do_not_go_together(tiny_model, make_checkpoint, tmp_path):
+    graphs = export_graphs(tiny_model)
+    second = export_onnx(make_checkpoint(), tmp_path / "tiny.onnx", {"interp_factor": 0.5}).path
+    export_graphs(second)
+    (tmp_path / "tiny.learn.onnx").write_bytes(graphs["learn"].read_bytes())
+    with pytest.raises(
+        model.ModelError, match=r"tiny.localize.onnx was made from model .*, tiny.learn.onnx from"
+    ):
+        open_subject(str(tmp_path / "tiny.localize.onnx"))
+    (tmp_path / "tiny.learn.onnx").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tiny\.learn\.onnx"):
+        open_subject(str(tmp_path / "tiny.localize.onnx"))
+
+
+def test_an_altered_graph_is_refused(tiny_model, tmp_path):
+    for kind, path in export_graphs(tiny_model).items():
+        (tmp_path / f"tiny.{kind}.onnx").write_bytes(
+            path.read_bytes().replace(b"regularization", b"regularisation")
+        )
+    with pytest.raises(model.ModelError, match="was altered after its export"):
+        open_subject(str(tmp_path / "tiny.localize.onnx"))
+
+
+def test_patches_go_through_a_device_in_whole_pyramids(tiny_model):
+    device = HostDevice()
+    config, backbone = open_backbone(str(tiny_model), device, "kernels")
+    batch, sizes = real_patches(config), []
+    together = device_features(device, backbone, config, batch)
+    backbone.max_images, enqueue = 7, backbone.enqueue
+
+    def counted(patches, features, images):
+        sizes.append(images)
+        enqueue(patches, features, images)
+
+    backbone.enqueue = counted
+    np.testing.assert_array_equal(device_features(device, backbone, config, batch), together)
+    assert sizes == [6, 6]
+    backbone.close()
+    assert device.live == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "precision", "about"),
+    [
+        ("cuda:{tiny}", "fp32", "our kernels, FP32 on emulated device"),
+        ("cuda:{tiny}:kernels", "fp32", "our kernels, FP32 on emulated device"),
+        ("cuda:{tiny}:kernels-fp16", "fp16", "our kernels, FP16 on emulated device"),
+    ],
+)
+def test_a_model_on_the_gpu(gpu, tiny_model, given, precision, about):
+    subject = open_subject(given.format(tiny=tiny_model))
+    assert (subject.precision, subject.about) == (precision, about)
+    assert subject.name.startswith("cuda:") and subject.config == open_subject(str(tiny_model)).config
+
+
+def test_without_a_gpu_there_is_one_sentence(monkeypatch, tiny_model):
+    monkeypatch.setattr(available, "missing", lambda gpu=0: "there is no NVIDIA driver")
+    for given in (f"cuda:{tiny_model}", "some.engine"):
+        with pytest.raises(RuntimeError, match=rf"{given} cannot run: there is no NVIDIA driver"):
+            open_subject(given)
+
+
+@pytest.mark.parametrize("given", ["a.safetensors", "a.onnx", "a.localize.onnx", "a-name"])
+def test_what_is_missing_is_named(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=given):
+        open_subject(given)

@@ -1,0 +1,50 @@
+"""A tracker on the portable graphs: the boxes of the other one, from ONNX Runtime alone."""
+
+import numpy as np
+import pytest
+
+from spcnet.benchmarks.metrics import iou
+from spcnet.export.graphs import export_graphs
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import MultiTracker, Tracker
+
+
+@pytest.fixture(scope="module")
+def graphs(tiny_checkpoint, tmp_path_factory):
+    model = export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("graphs") / "tiny.onnx").path
+    return model, export_graphs(model)["localize"]
+
+
+def test_the_boxes_are_those_of_the_model(graphs, video):
+    frames, boxes = video
+    trackers = [MultiTracker.load(path, backend="cpu") for path in graphs]
+    found = [[], []]
+    for tracker in trackers:
+        tracker.add(frames[0], boxes[0])
+        tracker.add(frames[0], boxes[0] + [6, -4, 2, 2])
+    for index, frame in enumerate(frames[1:]):
+        for tracker, kept in zip(trackers, found, strict=True):
+            results = tracker.update(frame)
+            kept += [result.box for result in results.values()]
+            if index == 5:
+                tracker.remove(min(results))
+    assert len(found[0]) == len(found[1]) > len(frames)
+    assert iou(*map(np.array, found)).min() > 0.9999
+    assert set(trackers[1].update(frames[-1]).popitem()[1].timings) >= {"crop", "respond", "locate", "learn"}
+
+
+def test_other_pixel_formats_and_the_default_backend(graphs, video):
+    frames, boxes = video
+    bgr, rgb = Tracker.load(graphs[1]), Tracker.load(graphs[1], pixel_format="rgb")
+    bgr.init(frames[0], boxes[0])
+    rgb.init(frames[0][..., ::-1], boxes[0])
+    assert bgr.update(frames[1]).box == rgb.update(frames[1][..., ::-1]).box
+
+
+def test_they_stay_on_the_cpu(graphs):
+    with pytest.raises(
+        ValueError, match=r"portable graph, which runs on the CPU only; give the model, .*tiny\.onnx"
+    ):
+        Tracker.load(graphs[1], backend="cuda")
+    with pytest.raises(FileNotFoundError, match=r"no model file .*none\.localize\.onnx"):
+        Tracker.load("none.localize.onnx")
