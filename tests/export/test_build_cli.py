@@ -1,4 +1,7 @@
+import importlib.util
 import json
+import subprocess
+import sys
 
 import pytest
 from needs import needs
@@ -48,3 +51,46 @@ def test_refusals_are_one_line_and_status_2(capsys, cache):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "spcnet: no compiler makes sm_9999 code" in error and "pip install" in error
     assert not list(cache.glob("*"))
+
+
+DEVICE = """
+import sys
+for name in ("torch", "onnx", "onnxscript", "safetensors", "pycuda"):
+    sys.modules[name] = None  # importing them would fail: a device has none
+from spcnet.runtime.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_device_needs_no_training_packages_to_build(tiny_model, tmp_path):
+    needs(importlib.util.find_spec("tensorrt_rtx"), "tensorrt-rtx-cu13")
+    command = [
+        sys.executable,
+        "-c",
+        DEVICE,
+        "build",
+        str(tiny_model),
+        "--target",
+        "86",
+        "--target",
+        "89",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    engines = json.loads(done.stdout)
+    assert [engine["path"] for engine in engines] == ["tiny.sm86.engine", "tiny.sm89.engine"]
+    for engine in engines:
+        assert engine["bytes"] == (tmp_path / engine["path"]).stat().st_size
+        assert engine["parity"] is None and engine["built"]
+
+
+def test_what_was_built_is_said(tiny_model, tmp_path, monkeypatch, capsys):
+    needs(importlib.util.find_spec("tensorrt_rtx"), "tensorrt-rtx-cu13")
+    monkeypatch.chdir(tmp_path)
+    for word in ("wrote", "up to date:"):
+        assert main(["build", str(tiny_model), "--target", "86", "-o", "x.engine"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"{word} x.engine, ") and "fp32, for compute capability 8.6; not run" in out
+    assert main(["build", "c99", "--target", "86"]) == 2
+    assert "no model named 'c99'" in capsys.readouterr().err
