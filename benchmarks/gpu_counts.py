@@ -46,7 +46,7 @@ def band(config: TrackerConfig) -> tuple[int, int, int]:
 
 def ways(config: TrackerConfig) -> tuple[str, ...]:
     """The transforms there are for this patch size, the one in use first."""
-    return ("fft", "dft", "plain") if config.patch_size in FFT_SIZES else ("dft", "plain")
+    return ("fft", "dft", "plain") if config.grid in FFT_SIZES else ("dft", "plain")
 
 
 def crop(config: TrackerConfig, targets: int) -> Work:
@@ -75,14 +75,14 @@ def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) 
 
 def rows(config: TrackerConfig, images: int, dft: str) -> Work:
     """images N x N features to K x N; the FFT takes two rows as one complex one, 5 N log2 N operations."""
-    n, (_, k, _) = config.patch_size, band(config)
+    n, (_, k, _) = config.grid, band(config)
     flops = n**2 + n // 2 * _fft(n) + 4 * k * n if dft == "fft" else 4 * n**2 * k
     return Work(images * n * (n * FLOAT + k * COMPLEX), images * flops)
 
 
 def respond(config: TrackerConfig, targets: int, dft: str) -> Work:
     """T S C K columns of N to R, times the filter, summed over the channels; a division at each output."""
-    n, c, (r, k, _) = config.patch_size, config.channels, band(config)
+    n, c, (r, k, _) = config.grid, config.channels, band(config)
     images = targets * config.scales
     filters = targets * k * r * (c * COMPLEX + FLOAT)
     moved = images * k * (c * n + r) * COMPLEX + filters
@@ -91,22 +91,22 @@ def respond(config: TrackerConfig, targets: int, dft: str) -> Work:
 
 def invert(config: TrackerConfig, images: int) -> Work:
     """K x R to N x N by two products, and the maximum and two sums of each tile of 8 rows."""
-    n, (r, k, _) = config.patch_size, band(config)
+    n, (r, k, _) = config.grid, band(config)
     moved = k * r * COMPLEX + n**2 * FLOAT + ceil_div(n, 8) * TILE_BYTES
     return Work(images * moved, images * (8 * n * k * r + 4 * n**2 * k + 4 * n**2))
 
 
 def peak(config: TrackerConfig, targets: int) -> Work:
     """The tiles, the square around the peak, the state before and after, the measurement."""
-    tiles, side = config.scales * ceil_div(config.patch_size, 8), 2 * round(PSR_REACH * config.sigma) + 1
-    square = side**2 if side < config.patch_size else 0
+    tiles, side = config.scales * ceil_div(config.grid, 8), 2 * round(PSR_REACH * config.sigma) + 1
+    square = side**2 if side < config.grid else 0
     moved = tiles * TILE_BYTES + square * FLOAT + 2 * STATE.itemsize + MEASUREMENT.itemsize
     return Work(targets * moved, targets * 3 * (tiles + square))
 
 
 def learn(config: TrackerConfig, targets: int, dft: str) -> Work:
     """T S C K columns of N to R, their label-weighted sum and power, and the filter read, moved and written."""
-    n, c, (r, k, _) = config.patch_size, config.channels, band(config)
+    n, c, (r, k, _) = config.grid, config.channels, band(config)
     columns = targets * config.learn_scales * c * k
     moved = columns * n * COMPLEX + 2 * targets * k * r * (c * COMPLEX + FLOAT)
     flops = columns * (_column(config, dft) + 8 * r) + targets * k * r * (8 * c + 3)
@@ -158,7 +158,7 @@ def _fft(n: int) -> int:
 
 def _column(config: TrackerConfig, dft: str) -> int:
     """Operations of the DFT of one windowed complex column at the R frequencies of the band."""
-    n, (r, _, f) = config.patch_size, band(config)
+    n, (r, _, f) = config.grid, band(config)
     if dft == "fft":
         return 2 * n + _fft(n)
     return 8 * n * f + 4 * f if dft == "dft" else 8 * n * r

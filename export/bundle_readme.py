@@ -9,7 +9,7 @@ from spcnet.runtime.model import Model
 def readme(name: str, found: Model) -> str:
     """Markdown for the bundle of this name; found is its FP32 model."""
     config = found.config
-    n, channels, scales = config.patch_size, config.channels, config.scales
+    n, m, channels, scales = config.patch_size, config.grid, config.channels, config.scales
     rows, band = (len(values) for values in dcf.frequencies(config))
     mean = ", ".join(f"{value:g}" for value in config.pixel_mean)
     return f"""# {name}: a tracker for a device
@@ -38,9 +38,9 @@ A file that is not here was left out when the bundle was made.
 
 | graph | input | output |
 |---|---|---|
-| `{name}*.onnx` | `patches` (batch, 3, {n}, {n}) | `features` (batch, {channels}, {n}, {n}) |
+| `{name}*.onnx` | `patches` (batch, 3, {n}, {n}) | `features` (batch, {channels}, {m}, {m}) |
 | `localize` | `pyramids` (T, {scales}, 3, {n}, {n}), `num` (T, 2, {channels}, {rows}, {band}), `den` (T, {rows}, {band}) | \
-`responses` (T, {scales}, {n}, {n}) |
+`responses` (T, {scales}, {m}, {m}) |
 | `learn` | `pyramids` (T, {config.learn_scales}, 3, {n}, {n}) | `num`, `den` |
 
 All float32. A patch is B, G, R grey levels minus ({mean}), cut around the target with {config.padding:g} times its size of

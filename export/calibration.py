@@ -66,7 +66,7 @@ def activation_limits(
     computed = [name for name in tensors if name != INPUT]
 
     def values(batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        found = dict(zip(computed, session.run(computed, {INPUT: batch}), strict=True))
+        found = dict(zip(computed, session.run(computed, {INPUT: batch}) if computed else [], strict=True))
         return {name: np.abs(found.get(name, batch)) for name in tensors}
 
     largest = dict.fromkeys(tensors, 0.0)

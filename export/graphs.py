@@ -1,6 +1,6 @@
 """The whole method as two portable ONNX graphs, for devices without our runtimes: localize and learn.
 
-localize: pyramids (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, N, N): eq. 18.
+localize: pyramids (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, M, M): eq. 18.
 learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq. 17; eq. 25 is a blend of the two.
 
 All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with constant
@@ -85,15 +85,15 @@ class _Graph:
 
     def spectra(self, scales: int) -> tuple[str, str]:
         """patches to the spectra's real and imaginary parts (T, scales, C, R, K)."""
-        n, channels = self.config.patch_size, self.config.channels
+        n, m, channels = self.config.patch_size, self.config.grid, self.config.channels
         flat = self.constant("flat", np.array([-1, 3, n, n], np.int64))
-        by_target = self.constant("by_target", np.array([-1, scales, channels, n, n], np.int64))
+        by_target = self.constant("by_target", np.array([-1, scales, channels, m, m], np.int64))
         self.nodes.insert(0, helper.make_node("Reshape", ["pyramids", flat], [INPUT], name=INPUT))
-        features = self.add("Reshape", OUTPUT, by_target, out="x")  # (T, S, C, N, N)
+        features = self.add("Reshape", OUTPUT, by_target, out="x")  # (T, S, C, M, M)
         rows, columns = dcf.dft_matrices(self.config)
         right = self.constant("columns", np.hstack([columns.real, columns.imag]).astype(np.float32))
         left = self.constant("rows", np.vstack([rows.real, rows.imag]).astype(np.float32))
-        half = self.add("MatMul", features, right, out="half")  # (T, S, C, N, 2K)
+        half = self.add("MatMul", features, right, out="half")  # (T, S, C, M, 2K)
         return self.complex_product(left, half, "xf")
 
     def complex_product(self, left: str, right: str, name: str) -> tuple[str, str]:
@@ -155,10 +155,10 @@ def localize_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.Mod
     right = g.constant("inverse_columns", np.vstack([columns.real, -columns.imag]).astype(np.float32))
     lines = g.add(
         "Concat", *g.complex_product(left, spectrum, "lines"), out="lines", axis=-1
-    )  # (T, S, N, 2K)
+    )  # (T, S, M, 2K)
     g.add("MatMul", lines, right, out="responses")
-    n = config.patch_size
-    return g.build("localize", config.scales, True, {"responses": ["targets", config.scales, n, n]})
+    m = config.grid
+    return g.build("localize", config.scales, True, {"responses": ["targets", config.scales, m, m]})
 
 
 def learn_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.ModelProto:

@@ -23,21 +23,21 @@ from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
-from spcnet.training.network import Backbone
+from spcnet.training.network import Backbone, NetworkConfig
 
 OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
 IR_VERSION = 8
 PRECISIONS = ("fp32", "fp16", "int8")
 
 # What a filter learnt elsewhere may change after training without touching the network.
-FIXED_BY_TRAINING = ("patch_size", "channels", "pixel_mean")
+FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
     """The trained backbone of a checkpoint, in evaluation mode, its config and the checkpoint's record."""
     tensors, meta = checkpoint.load(path)
     config = TrackerConfig.from_dict(meta["config"]["tracker"])
-    backbone = Backbone(config.channels)
+    backbone = Backbone(NetworkConfig.of(meta["config"].get("network"), config))
     weights = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
     try:
         backbone.load_state_dict(weights)
@@ -127,7 +127,7 @@ def export_onnx(
 
 
 def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
-    """The graph alone: patches (batch, 3, N, N) to features (batch, C, N, N), float32, dynamic batch."""
+    """The graph alone: patches (batch, 3, N, N) to features (batch, C, M, M), float32, dynamic batch."""
     n = config.patch_size
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

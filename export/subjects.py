@@ -80,8 +80,8 @@ def from_checkpoint(path: Path, name: str) -> Subject:
         out[:] = network(torch.from_numpy(patches)).numpy()
 
     def relus(patches: Real) -> Arrays:
-        first = network.conv1(torch.from_numpy(patches)).relu()
-        return {"relu 1": first.numpy(), "relu 2": network.conv2(first).relu().numpy()}
+        activations = network.activations(torch.from_numpy(patches))
+        return {f"relu {index}": values.numpy() for index, values in enumerate(activations, 1)}
 
     return _on_cpu(name, f"checkpoint in torch {torch.__version__}", "fp32", config, backbone, relus)
 
@@ -114,7 +114,7 @@ def _on_cpu(
     correlation = CorrelationFilter(config)
 
     def features(patches: Real) -> Real:
-        out = np.empty((len(patches), config.channels, config.patch_size, config.patch_size), np.float32)
+        out = np.empty((len(patches), config.channels, config.grid, config.grid), np.float32)
         backbone(patches, out)
         return out
 
@@ -220,7 +220,7 @@ def on_device(name: str, open_device: Callable[[], Opened], precision: Callable[
 def device_features(device: Device, backbone: DeviceBackbone, config: TrackerConfig, patches: Real) -> Real:
     """The features (B, C, N, N) of patches (B, 3, N, N) on an active device."""
     n = config.patch_size
-    features = np.empty((len(patches), config.channels, n, n), np.float32)
+    features = np.empty((len(patches), config.channels, config.grid, config.grid), np.float32)
     # Whole pyramids: an engine takes no fewer patches at once than one target has.
     step = min(backbone.max_images // config.scales * config.scales, len(patches))
     with _memory(device, patches[:step].nbytes) as source, _memory(device, features[:step].nbytes) as target:

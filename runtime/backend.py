@@ -30,7 +30,7 @@ _log = logging.getLogger("spcnet")
 GRAPH = ".localize.onnx"
 PENDING = 2  # updates that may be submitted and not yet collected
 
-# phi: patches (B, 3, N, N) to features (B, C, N, N), written to the second argument; both float32, contiguous
+# phi: patches (B, 3, N, N) to features (B, C, M, M), written to the second argument; both float32, contiguous
 Backbone = Callable[[NDArray[np.float32], NDArray[np.float32]], None]
 
 
@@ -179,7 +179,7 @@ class CpuBackend:
         """Crop, backbone, window and DFT of all states: (T, scales, C, R, K)."""
         count = len(states) * scales
         self._reserve(len(states) * max(self.config.scales, self.config.learn_scales))
-        n, channels = self.config.patch_size, self.config.channels
+        m, channels = self.config.grid, self.config.channels
         with stage(self.timings, "crop"):
             for index, state in enumerate(states):
                 patches.pyramid(frame, state, self.config, scales, self._patches[index * scales :][:scales])
@@ -187,7 +187,7 @@ class CpuBackend:
             if count:
                 self._backbone(self._patches[:count], self._features[:count])
         with stage(self.timings, "dft"):
-            features = self._features[:count].reshape(len(states), scales, channels, n, n)
+            features = self._features[:count].reshape(len(states), scales, channels, m, m)
             return self._filter.transform(
                 features, self._xf[:count].reshape(len(states), scales, channels, *self._filter.shape)
             )
@@ -195,9 +195,9 @@ class CpuBackend:
     def _reserve(self, count: int) -> None:
         """Work space for count patches; it grows, and stays."""
         if len(self._patches) < count:
-            n, channels = self.config.patch_size, self.config.channels
+            n, m, channels = self.config.patch_size, self.config.grid, self.config.channels
             self._patches = np.empty((count, 3, n, n), np.float32)
-            self._features = np.empty((count, channels, n, n), np.float32)
+            self._features = np.empty((count, channels, m, m), np.float32)
             self._xf = np.empty((count, channels, *self._filter.shape), np.complex64)
 
     def _target(self, slot: int) -> _Target:

@@ -17,13 +17,14 @@ class TrackerConfig:
     Visual Tracking", JCST 2023. Raises ValueError, naming the field, when a value is out of range.
     """
 
-    patch_size: int = 125  # N: patches and features are N x N
+    patch_size: int = 125  # N: patches are N x N pixels
     channels: int = 32  # C: feature channels
+    stride: int = 1  # of the backbone: features are M x M cells, M = N / stride
     scales: int = 3  # S: patches searched per frame, odd
     learn_scales: int = 3  # patches learnt from; 1 is a filter that knows positions only (DCFNet)
     scale_step: float = 1.02  # alpha: patch s is cut at alpha**s times the current size
     padding: float = 2.0  # patch side = target side x (1 + padding)
-    output_sigma_factor: float = 0.1  # sigma of the label = factor x N / (1 + padding)
+    output_sigma_factor: float = 0.1  # sigma of the label = factor x M / (1 + padding)
     scale_sigma: float = 1.0  # sigma_s of the label over the scales; inf = the same label at each
     regularization: float = 1e-4  # lambda of eq. 17, for an unnormalised DFT
     interp_factor: float = 0.008  # eta of eq. 25, the share of the newest frame in the filter
@@ -53,6 +54,8 @@ class TrackerConfig:
                 low, high = _RANGES[field.name]
                 if not low <= number <= high:
                     raise ValueError(f"{field.name} is {number}; give a value in [{low}, {high}]")
+        if self.patch_size % self.stride:
+            raise ValueError(f"patch_size is {self.patch_size}; give a multiple of stride, {self.stride}")
         if self.scales % 2 == 0 or self.learn_scales % 2 == 0:
             raise ValueError(
                 f"scales is {self.scales} and learn_scales {self.learn_scales}; both must be odd, "
@@ -64,9 +67,14 @@ class TrackerConfig:
             )
 
     @property
+    def grid(self) -> int:
+        """M: features and responses are M x M cells."""
+        return self.patch_size // self.stride
+
+    @property
     def sigma(self) -> float:
         """Spatial sigma of the label, in feature cells."""
-        return self.output_sigma_factor * self.patch_size / (1.0 + self.padding)
+        return self.output_sigma_factor * self.grid / (1.0 + self.padding)
 
     def to_json(self) -> str:
         """The config as standard JSON, sorted; an infinite scale_sigma is written as null."""
@@ -104,6 +112,7 @@ class TrackerConfig:
 _RANGES: dict[str, tuple[float, float]] = {
     "patch_size": (8, 512),
     "channels": (1, 512),
+    "stride": (1, 16),
     "scales": (1, 33),
     "learn_scales": (1, 33),
     "scale_step": (1.0001, 2.0),

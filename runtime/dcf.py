@@ -2,7 +2,7 @@
 
 Equation numbers are those of Hu et al., JCST 2023. The label is a Gaussian, so its spectrum, and with it
 the numerator of the filter and the response, vanishes above a low frequency: only the band below it is
-ever computed. For the published label that is 47 x 24 of 125 x 63 frequencies at BAND_FLOOR, whatever N.
+ever computed. For the published label that is 47 x 24 of 125 x 63 frequencies at BAND_FLOOR, whatever M.
 The DFT of so few frequencies is cheapest as two matrix products, and the Hann window, being separable, is
 folded into their constants.
 """
@@ -34,46 +34,46 @@ def frequencies(config: TrackerConfig) -> tuple[NDArray[np.int64], NDArray[np.in
 
     The horizontal ones are not negative: the signals are real, the other half is the conjugate.
     """
-    n = config.patch_size
-    band = math.ceil(math.sqrt(-2 * math.log(BAND_FLOOR)) * n / (2 * math.pi * config.sigma))
-    vertical = np.arange(-band, band + 1) if 2 * band + 1 < n else np.arange(n) - (n - 1) // 2
-    return vertical, np.arange(min(band, n // 2) + 1)
+    m = config.grid
+    band = math.ceil(math.sqrt(-2 * math.log(BAND_FLOOR)) * m / (2 * math.pi * config.sigma))
+    vertical = np.arange(-band, band + 1) if 2 * band + 1 < m else np.arange(m) - (m - 1) // 2
+    return vertical, np.arange(min(band, m // 2) + 1)
 
 
 def multiplicity(config: TrackerConfig) -> NDArray[np.float64]:
     """How often each horizontal frequency (K,) counts in a sum over the full spectrum: 1 or 2."""
     horizontal = frequencies(config)[1]
-    return np.where((horizontal == 0) | (2 * horizontal == config.patch_size), 1.0, 2.0)
+    return np.where((horizontal == 0) | (2 * horizontal == config.grid), 1.0, 2.0)
 
 
 def dft_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Window and DFT as two matrices, rows (R, N) and columns (N, K), so that xf = rows @ x @ columns."""
-    n = config.patch_size
+    """Window and DFT as two matrices, rows (R, M) and columns (M, K), so that xf = rows @ x @ columns."""
+    m = config.grid
     vertical, horizontal = frequencies(config)
-    index = np.arange(n)
-    rows = np.exp(-2j * np.pi / n * np.outer(vertical, index)) * hann(n)
-    columns = np.exp(-2j * np.pi / n * np.outer(index, horizontal)) * hann(n)[:, None]
+    index = np.arange(m)
+    rows = np.exp(-2j * np.pi / m * np.outer(vertical, index)) * hann(m)
+    columns = np.exp(-2j * np.pi / m * np.outer(index, horizontal)) * hann(m)[:, None]
     return rows, columns
 
 
 def inverse_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """The inverse DFT of a band as two matrices (N, R) and (K, N): x = Re(rows @ xf @ columns)."""
-    n = config.patch_size
+    """The inverse DFT of a band as two matrices (M, R) and (K, M): x = Re(rows @ xf @ columns)."""
+    m = config.grid
     vertical, horizontal = frequencies(config)
-    index = np.arange(n)
-    rows = np.exp(2j * np.pi / n * np.outer(index, vertical))
-    weight = multiplicity(config)[:, None] / n**2
-    return rows, np.exp(2j * np.pi / n * np.outer(horizontal, index)) * weight
+    index = np.arange(m)
+    rows = np.exp(2j * np.pi / m * np.outer(index, vertical))
+    weight = multiplicity(config)[:, None] / m**2
+    return rows, np.exp(2j * np.pi / m * np.outer(horizontal, index)) * weight
 
 
 def label_spectrum(config: TrackerConfig) -> NDArray[np.float64]:
     """DFT of the centre scale's label (R, K): a Gaussian with its peak of 1 at index (0, 0), wrapped. Real."""
-    n = config.patch_size
-    index = np.arange(n)
-    distance = np.minimum(index, n - index)
+    m = config.grid
+    index = np.arange(m)
+    distance = np.minimum(index, m - index)
     gaussian = np.exp(-0.5 * (distance / config.sigma) ** 2)
     vertical, horizontal = (
-        np.cos(2 * np.pi / n * np.outer(f, index)) @ gaussian for f in frequencies(config)
+        np.cos(2 * np.pi / m * np.outer(f, index)) @ gaussian for f in frequencies(config)
     )
     return np.outer(vertical, horizontal)
 
@@ -87,45 +87,45 @@ def scale_amplitudes(config: TrackerConfig, scales: int) -> NDArray[np.float64]:
 class CorrelationFilter:
     """The filter's arithmetic for one configuration; it holds constants and work space, no target.
 
-    Shapes: T targets, S scales, C channels, N patch size, R x K band. Not to be shared between threads.
+    Shapes: T targets, S scales, C channels, M x M cells, R x K band. Not to be shared between threads.
     """
 
     def __init__(self, config: TrackerConfig) -> None:
-        n = config.patch_size
+        m = config.grid
         vertical, horizontal = frequencies(config)
         rows, columns = dft_matrices(config)
         self.config = config
         self.shape = (len(vertical), len(horizontal))  # (R, K)
-        self._rows = rows.astype(np.complex64)  # (R, N)
+        self._rows = rows.astype(np.complex64)  # (R, M)
         # Real and imaginary parts interleaved: a real product that yields complex numbers.
         self._columns = (
-            np.stack([columns.real, columns.imag], -1).reshape(n, -1).astype(np.float32)
-        )  # (N, 2K)
+            np.stack([columns.real, columns.imag], -1).reshape(m, -1).astype(np.float32)
+        )  # (M, 2K)
         self._yf = label_spectrum(config).astype(np.float32)  # (R, K)
         self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.complex64)
         self._space: dict[str, NDArray[Any]] = {}
 
         inverse_rows, inverse = inverse_matrices(config)
-        self._inverse_rows = inverse_rows.astype(np.complex64)  # (N, R)
+        self._inverse_rows = inverse_rows.astype(np.complex64)  # (M, R)
         self._inverse_columns = (
-            np.stack([inverse.real, -inverse.imag], 1).reshape(-1, n).astype(np.float32)
-        )  # (2K, N)
+            np.stack([inverse.real, -inverse.imag], 1).reshape(-1, m).astype(np.float32)
+        )  # (2K, M)
 
     def transform(self, features: Real, out: Complex | None = None) -> Complex:
-        """Window and DFT: (..., C, N, N) float32, contiguous, to (..., C, R, K) complex64 (out, when given)."""
+        """Window and DFT: (..., C, M, M) float32, contiguous, to (..., C, R, K) complex64 (out, when given)."""
         half = self._work("half", (*features.shape[:-1], self._columns.shape[1]), np.float32)
         _product(features, self._columns, half)
         if out is None:
             out = np.empty((*features.shape[:-2], *self.shape), np.complex64)
-        return _product(self._rows, half.view(np.complex64), out)  # (R, N) @ (..., N, K)
+        return _product(self._rows, half.view(np.complex64), out)  # (R, M) @ (..., N, K)
 
     def inverse(self, spectrum: Complex, out: Real | None = None) -> Real:
-        """The real signal of a spectrum: (..., R, K) complex64 to (..., N, N) float32 (out, when given)."""
-        n = self.config.patch_size
-        half = self._work("rows", (*spectrum.shape[:-2], n, self.shape[1]), np.complex64)
+        """The real signal of a spectrum: (..., R, K) complex64 to (..., M, M) float32 (out, when given)."""
+        m = self.config.grid
+        half = self._work("rows", (*spectrum.shape[:-2], m, self.shape[1]), np.complex64)
         _product(self._inverse_rows, spectrum, half)
         if out is None:
-            out = np.empty((*spectrum.shape[:-2], n, n), np.float32)
+            out = np.empty((*spectrum.shape[:-2], m, m), np.float32)
         return _product(half.view(np.float32), self._inverse_columns, out)
 
     def learn(self, xf: Complex, out: tuple[Complex, Real] | None = None) -> tuple[Complex, Real]:
@@ -140,7 +140,7 @@ class CorrelationFilter:
         return num, den
 
     def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
-        """Eq. 18: the responses (S, N, N) of the spectra zf (S, C, R, K) to the filter.
+        """Eq. 18: the responses (S, M, M) of the spectra zf (S, C, R, K) to the filter.
 
         The result is work space: it holds until the next call.
         """
@@ -148,8 +148,8 @@ class CorrelationFilter:
         products = np.multiply(conjugate, zf, out=self._work("products", zf.shape, np.complex64))
         gf = np.sum(products, axis=1, out=self._work("gf", (len(zf), *self.shape), np.complex64))
         gf /= den + np.float32(self.config.regularization)
-        n = self.config.patch_size
-        return self.inverse(gf, self._work("responses", (len(zf), n, n), np.float32))
+        m = self.config.grid
+        return self.inverse(gf, self._work("responses", (len(zf), m, m), np.float32))
 
     def update(self, num: Complex, den: Real, new_num: Complex, new_den: Real, rate: float) -> None:
         """Eq. 25, in place: num and den move towards the new ones by rate. Overwrites the new ones too."""

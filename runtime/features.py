@@ -17,7 +17,7 @@ class OnnxBackbone:
         self._binding = session.io_binding()
 
     def __call__(self, patches: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """patches (B, 3, N, N) to out (B, C, N, N); both float32, contiguous, of the model's shape."""
+        """patches (B, 3, N, N) to out (B, C, M, M); both float32, contiguous, of the model's shape."""
         if not (patches.flags.c_contiguous and out.flags.c_contiguous):
             raise ValueError("patches and out must be contiguous")
         self._binding.bind_input(INPUT, "cpu", 0, np.float32, patches.shape, patches.ctypes.data)

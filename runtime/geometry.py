@@ -92,7 +92,7 @@ def move(
     """
     scale, row, column = shift
     height, width = frame_size
-    cell = (1 + config.padding) / config.patch_size * config.scale_step ** round(scale)
+    cell = (1 + config.padding) / config.grid * config.scale_step ** round(scale)
     factor = state.w / first.w * config.scale_step**scale
     low = max(SCALE_RANGE[0], MIN_SIDE / min(first.w, first.h))
     high = min(SCALE_RANGE[1], width / first.w, height / first.h)

@@ -24,7 +24,7 @@ class Peak(NamedTuple):
 
 
 def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
-    """The peak of responses (S, N, N) float32, jointly over scale and position.
+    """The peak of responses (S, M, M) float32, jointly over scale and position.
 
     Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around; the
     first and the last scale take the parabola of the scale next to them, as far as they themselves, so that

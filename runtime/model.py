@@ -119,10 +119,10 @@ _EXTERNAL = b"\x0a\x08location\x12"  # in protobuf: the key that only a tensor's
 
 
 def _check_signature(path: Path, session: ort.InferenceSession, config: TrackerConfig) -> None:
-    n = config.patch_size
+    n, m = config.patch_size, config.grid
     for values, name, shape in (
         (session.get_inputs(), INPUT, [3, n, n]),
-        (session.get_outputs(), OUTPUT, [config.channels, n, n]),
+        (session.get_outputs(), OUTPUT, [config.channels, m, m]),
     ):
         found = [(v.name, v.type, v.shape[1:]) for v in values]
         if found != [(name, "tensor(float)", shape)]:

@@ -20,7 +20,7 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.cuda import engine as loader
 from spcnet.training import checkpoint
-from spcnet.training.network import Backbone
+from spcnet.training.network import Backbone, NetworkConfig
 
 KERNEL_ERRORS = pytest.StashKey[list]()
 KERNEL_RESOURCES = pytest.StashKey[dict]()
@@ -46,13 +46,16 @@ def video():
 def make_checkpoint(tmp_path_factory):
     """A checkpoint of an untrained backbone with the given config."""
 
-    def make(config=TINY):
+    def make(config=TINY, network=None):
         torch.manual_seed(3)
         path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
-        weights = {f"backbone.{k}": v for k, v in Backbone(config.channels).state_dict().items()}
-        weights["backbone.conv1.bias"] += 1.0
-        weights["backbone.conv2.bias"] += 2.0
+        backbone = Backbone(NetworkConfig.of(network, config))
+        weights = {f"backbone.{k}": v for k, v in backbone.state_dict().items()}
+        for index in range(1, len(backbone.convolutions) + 1):
+            weights[f"backbone.conv{index}.bias"] += index
         meta = {"config": {"tracker": json.loads(config.to_json())}, "step": 0, "seconds": 0.0}
+        if network:
+            meta["config"]["network"] = network
         checkpoint.save(path, weights, meta | {"validation": {}, "torch": torch.__version__})
         return path
 

@@ -7,6 +7,8 @@ are those of Hu et al., JCST 2023.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,29 +22,85 @@ from spcnet.runtime.config import TrackerConfig
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
 
 
-class Backbone(nn.Module):
-    """phi: conv 3x3, ReLU, conv 3x3, ReLU, local response normalisation; ~10k parameters at C = 32.
+@dataclass(frozen=True)
+class Layer:
+    """A convolution with ReLU."""
 
-    (B, 3, N, N) float patches (grey levels minus pixel_mean) to (B, C, N, N) features.
+    channels: int
+    stride: int = 1
+    kernel: int = 3  # odd
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.stride < 1 or self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"network.layers has {self}; give positive numbers, and an odd kernel")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The layers of the backbone. Raises ValueError when they do not give the tracker's channels and stride."""
+
+    layers: tuple[Layer, ...]
+    normalization: bool = True  # local response normalisation at the end
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | None, tracker: TrackerConfig) -> NetworkConfig:
+        """From the table [network]; without one the published network: two convolutions of C channels."""
+        values = dict(values or {"layers": [{"channels": tracker.channels}] * 2})
+        unknown = set(values) - {"layers", "normalization"}
+        if unknown:
+            raise ValueError(f"unknown key {min(unknown)!r} in [network]; it has layers, normalization")
+        try:
+            values["layers"] = tuple(Layer(**layer) for layer in values["layers"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"network.layers cannot be read ({error}); give a list of {{channels, stride}}"
+            ) from None
+        network = cls(**values)
+        last, stride = network.layers[-1].channels, math.prod(layer.stride for layer in network.layers)
+        if (last, stride) != (tracker.channels, tracker.stride):
+            raise ValueError(
+                f"the network gives {last} channels at stride {stride}, the tracker's are {tracker.channels} at "
+                f"stride {tracker.stride}; make them alike"
+            )
+        return network
+
+
+class Backbone(nn.Module):
+    """phi: 3x3 convolutions with ReLU, then local response normalisation. Published: two, ~10k parameters at C = 32.
+
+    (B, 3, N, N) float patches (grey levels minus pixel_mean) to (B, C, M, M) features.
     """
 
     band: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, network: NetworkConfig) -> None:
         super().__init__()
-        self.channels = channels
-        self.conv1 = nn.Conv2d(3, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        for conv in (self.conv1, self.conv2):
+        before = 3
+        self.convolutions: list[nn.Conv2d] = []
+        for index, layer in enumerate(network.layers, 1):
+            conv = nn.Conv2d(before, layer.channels, layer.kernel, layer.stride, layer.kernel // 2)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            self.add_module(f"conv{index}", conv)
+            self.convolutions.append(conv)
+            before = layer.channels
+        self.channels = channels = before
+        self.normalization = network.normalization
         # The sum over neighbouring channels is a 1x1 convolution: fast everywhere, and exported as such.
         near = (torch.arange(channels)[:, None] - torch.arange(channels)).abs() <= LRN_SIZE // 2
         self.register_buffer("band", (near * LRN_ALPHA / LRN_SIZE)[:, :, None, None], persistent=False)
 
+    def activations(self, patches: Tensor) -> Iterator[Tensor]:
+        """What each ReLU gives, in turn."""
+        x = patches
+        for conv in self.convolutions:
+            x = F.relu(conv(x))
+            yield x
+
     def forward(self, patches: Tensor) -> Tensor:
-        x = F.relu(self.conv1(patches))
-        x = F.relu(self.conv2(x))
+        *_, x = self.activations(patches)
+        if not self.normalization:
+            return x.to(self.band.dtype)
         with torch.autocast(x.device.type, enabled=False):
             return local_response_norm(x.to(self.band.dtype), self.band)
 
@@ -95,10 +153,10 @@ class JointFilter(nn.Module):
         super().__init__()
         self.config = config
         rows, columns = dcf.dft_matrices(config)
-        half = np.stack([columns.real, columns.imag], -1).reshape(config.patch_size, -1)
+        half = np.stack([columns.real, columns.imag], -1).reshape(config.grid, -1)
         complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
         self.register_buffer("rows", torch.from_numpy(rows).to(complex_dtype), persistent=False)
-        self.register_buffer("columns", torch.from_numpy(half).to(dtype), persistent=False)  # (N, 2K)
+        self.register_buffer("columns", torch.from_numpy(half).to(dtype), persistent=False)  # (M, 2K)
         self.register_buffer(
             "label", torch.from_numpy(dcf.label_spectrum(config)).to(dtype), persistent=False
         )
@@ -112,7 +170,7 @@ class JointFilter(nn.Module):
         )
 
     def transform(self, features: Tensor) -> Tensor:
-        """Window and DFT: (..., C, N, N) to (..., C, R, K) complex."""
+        """Window and DFT: (..., C, M, M) to (..., C, R, K) complex."""
         half = features @ self.columns
         return self.rows @ torch.view_as_complex(half.unflatten(-1, (-1, 2)))
 
@@ -132,7 +190,7 @@ class JointFilter(nn.Module):
         shift (B, 3): the target's true scale exponent, and its displacement (row, column) from the patch
         centre in cells of the patch at scale 0; at scale s the same displacement is alpha**-s as many.
         """
-        n, config = self.config.patch_size, self.config
+        n, config = self.config.grid, self.config
         vertical, horizontal = (torch.from_numpy(f).to(shift) for f in dcf.frequencies(config))
         s = torch.arange(config.scales, device=shift.device) - (config.scales - 1) // 2
         cells = shift[:, None, 1:] * config.scale_step ** -s.to(shift)[:, None]  # (B, S, 2)
@@ -143,11 +201,11 @@ class JointFilter(nn.Module):
     def loss(self, gf: Tensor, yf: Tensor) -> Tensor:
         """Eq. 22 without the weight decay: the mean over pairs of sum_s ||g(z_s) - y_s||**2, by Parseval."""
         error = (gf - yf).abs().square() * self.multiplicity
-        return error.sum() / (len(gf) * self.config.patch_size**2)
+        return error.sum() / (len(gf) * self.config.grid**2)
 
     def inverse(self, gf: Tensor) -> Tensor:
-        """Responses (..., N, N) of spectra (..., R, K)."""
-        n = self.config.patch_size
+        """Responses (..., M, M) of spectra (..., R, K)."""
+        n = self.config.grid
         full = gf.new_zeros(*gf.shape[:-2], n, n // 2 + 1)
         vertical, horizontal = dcf.frequencies(self.config)
         full[..., torch.from_numpy(vertical % n)[:, None], torch.from_numpy(horizontal)] = gf
@@ -158,9 +216,9 @@ class JointFilter(nn.Module):
 class SPCNet(nn.Module):
     """Backbone and filter as they are trained: patches of a template and of a search region to the loss."""
 
-    def __init__(self, config: TrackerConfig) -> None:
+    def __init__(self, config: TrackerConfig, network: NetworkConfig | None = None) -> None:
         super().__init__()
-        self.backbone = Backbone(config.channels)
+        self.backbone = Backbone(network or NetworkConfig.of(None, config))
         self.filter = JointFilter(config)
 
     def forward(self, template: Tensor, search: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

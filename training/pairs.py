@@ -129,7 +129,7 @@ class Pairs(Dataset[Sample]):
         state = State(
             target.cx - column * target.w, target.cy - row * target.h, target.w * factor, target.h * factor
         )
-        cells = self.tracker.patch_size / (1 + self.tracker.padding) / factor
+        cells = self.tracker.grid / (1 + self.tracker.padding) / factor
         return state, np.array([scale, row * cells, column * cells])
 
     def _cut(self, image: Image, state: State, scales: int) -> Pyramid:

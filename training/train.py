@@ -8,7 +8,7 @@ import itertools
 import math
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.training import checkpoint
-from spcnet.training.network import SPCNet
+from spcnet.training.network import NetworkConfig, SPCNet
 from spcnet.training.pairs import DataConfig, Pairs, Sample, load_tracks
 
 if sys.version_info >= (3, 11):
@@ -88,7 +88,8 @@ class TrainConfig:
 
     data: DataConfig
     optim: OptimConfig
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    tracker: TrackerConfig
+    network: NetworkConfig
 
     def __post_init__(self) -> None:
         if not self.optim.stages or self.optim.stages[-1].patch_size != self.tracker.patch_size:
@@ -113,17 +114,19 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        unknown = set(values) - {"data", "optim", "tracker"}
+        unknown = set(values) - {"data", "optim", "tracker", "network"}
         if unknown:
-            raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker")
+            raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker, network")
         optim = dict(values.get("optim", {}))
         optim["stages"] = tuple(_build(Stage, stage, "optim.stages") for stage in optim.get("stages", ()))
         data = dict(values.get("data", {}))
         data["validation"] = tuple(data.get("validation", ()))
+        tracker = TrackerConfig.from_dict(values.get("tracker", {}))
         return cls(
             data=_build(DataConfig, data, "data"),
             optim=_build(OptimConfig, optim, "optim"),
-            tracker=TrackerConfig.from_dict(values.get("tracker", {})),
+            tracker=tracker,
+            network=NetworkConfig.of(values.get("network"), tracker),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,7 +203,7 @@ class Trainer:
         self.validation: dict[str, float] = {}
 
     def _network(self, stage: Stage) -> SPCNet:
-        return SPCNet(stage.tracker(self.config.tracker)).to(self.device)
+        return SPCNet(stage.tracker(self.config.tracker), self.config.network).to(self.device)
 
     def _enter(self, stage: Stage) -> None:
         """Go on in another stage: the backbone stays, the filter's constants change."""
@@ -250,10 +253,10 @@ class Trainer:
         )
         loader = DataLoader(pairs, self.config.optim.batch, num_workers=self.config.optim.workers)
         total, errors, hits, count = 0.0, [], 0.0, 0
-        n, half = config.patch_size, (config.scales - 1) // 2
+        n, half = config.grid, (config.scales - 1) // 2
         for batch in loader:
             loss, gf = self._loss(batch)
-            response = self.net.filter.inverse(gf)  # (B, S, N, N)
+            response = self.net.filter.inverse(gf)  # (B, S, M, M)
             s, rest = (response.flatten(1).argmax(1) // n**2), response.flatten(1).argmax(1) % n**2
             peak = torch.stack([rest // n, rest % n], 1).float()
             peak = torch.where(peak > n / 2, peak - n, peak) * config.scale_step ** (s - half)[:, None]

@@ -31,7 +31,7 @@ class DeviceBackbone(Protocol):
         """Make room for images patches of size x size pixels; may move memory, so graphs must be recorded anew."""
 
     def enqueue(self, patches: int, features: int, images: int) -> None:
-        """patches (images, 3, N, N) to features (images, C, N, N), both float32, on the device's stream."""
+        """patches (images, 3, N, N) to features (images, C, M, M), both float32, on the device's stream."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -131,7 +131,7 @@ class ConvBackbone:
 
 
 class OrtBackbone:
-    """ONNX Runtime on the device's memory, by I/O binding; channels x N x N features.
+    """ONNX Runtime on the device's memory, by I/O binding.
 
     session runs on provider memory "cuda" (opened by open_ort_session on this device's stream), or "cpu" where
     the device's memory is the host's.
@@ -140,11 +140,10 @@ class OrtBackbone:
     capturable = False  # ONNX Runtime may allocate and synchronise inside
     max_images = 4096
 
-    def __init__(
-        self, session: ort.InferenceSession, channels: int, memory: str = "cuda", index: int = 0
-    ) -> None:
+    def __init__(self, session: ort.InferenceSession, memory: str = "cuda", index: int = 0) -> None:
         self.name = f"ONNX Runtime, {session.get_providers()[0]}"
-        self._session, self._channels, self._memory, self._index = session, channels, memory, index
+        self._session, self._memory, self._index = session, memory, index
+        self._shape = session.get_outputs()[0].shape[1:]  # C, M, M
         self._binding = session.io_binding()
         self._options = ort.RunOptions()
         # The stream is ours: what comes after the backbone is ordered behind it.
@@ -157,7 +156,7 @@ class OrtBackbone:
     def enqueue(self, patches: int, features: int, images: int) -> None:
         n, place = self._size, (self._memory, self._index, np.float32)
         self._binding.bind_input(INPUT, *place, (images, 3, n, n), patches)
-        self._binding.bind_output(OUTPUT, *place, (images, self._channels, n, n), features)
+        self._binding.bind_output(OUTPUT, *place, (images, *self._shape), features)
         self._session.run_with_iobinding(self._binding, self._options)
 
     def close(self) -> None:

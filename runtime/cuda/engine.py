@@ -155,7 +155,7 @@ class EngineBackbone:
         n, few = config.patch_size, self._few
         needed = [
             f"{INPUT} INPUT FLOAT LINEAR {(3, n, n)}",
-            f"{OUTPUT} OUTPUT FLOAT LINEAR {(config.channels, n, n)}",
+            f"{OUTPUT} OUTPUT FLOAT LINEAR {(config.channels, config.grid, config.grid)}",
         ]
         found = []
         for tensor in map(engine.get_tensor_name, range(engine.num_io_tensors)):

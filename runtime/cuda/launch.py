@@ -23,35 +23,35 @@ STATE = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "first_w
 MEASUREMENT = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "score", "psr")])
 FRAME = struct.Struct("@PPiiiiiiii")  # struct Frame of kernels/common.cuh
 TILE_BYTES = 16  # struct Tile
-MAX_SIZE = 256  # N: what kernels/common.cuh reserves
+MAX_SIZE = 256  # M: what kernels/common.cuh reserves
 FFT_SIZES = (32, 64, 128)
 
 
 class Launcher:
     """The kernels with the constants of one configuration.
 
-    dft is "fft", "dft" or "plain": the kernels of the transforms; None takes the fastest for the patch size.
+    dft is "fft", "dft" or "plain": the kernels of the transforms; None takes the fastest for the size of the features.
     Raises ValueError where no kernel fits the configuration.
     """
 
     def __init__(self, device: Device, config: TrackerConfig, dft: str | None = None) -> None:
-        n = config.patch_size
-        if n > MAX_SIZE:
+        m = config.grid
+        if m > MAX_SIZE:
             raise ValueError(
-                f"patch_size is {n}; the CUDA kernels take at most {MAX_SIZE}: use backend='cpu'"
+                f"features have {m} x {m} cells; the CUDA kernels take at most {MAX_SIZE}: use backend='cpu'"
             )
-        self.dft = dft or ("fft" if n in FFT_SIZES else "dft")
-        if self.dft == "fft" and n not in FFT_SIZES:
-            raise ValueError(f"patch_size is {n}; the FFT kernels take {FFT_SIZES}: use 'dft'")
+        self.dft = dft or ("fft" if m in FFT_SIZES else "dft")
+        if self.dft == "fft" and m not in FFT_SIZES:
+            raise ValueError(f"features have {m} x {m} cells; the FFT kernels take {FFT_SIZES}: use 'dft'")
         self.config = config
         vertical, horizontal = dcf.frequencies(config)
         self.rows, self.band = len(vertical), len(horizontal)  # R, K
         self.center = int(np.flatnonzero(vertical == 0)[0])
-        self.tiles = ceil_div(n, 8)  # of a response
+        self.tiles = ceil_div(m, 8)  # of a response
         self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
         self._device = device
         self._constants = Arrays(device, self._arrays(config))
-        suffix = f"fft_{n}" if self.dft == "fft" else self.dft
+        suffix = f"fft_{m}" if self.dft == "fft" else self.dft
         form = {
             "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPiiiiif"),
             "dft": ("PPPii", "PPPPPPiiiiiif", "PPPPPPPPiiiiiif"),
@@ -68,17 +68,17 @@ class Launcher:
         rows, columns = dcf.dft_matrices(config)
         inverse_rows, inverse_columns = dcf.inverse_matrices(config)
         positive = rows[self.center :]
-        index = np.arange(config.patch_size)
+        index = np.arange(config.grid)
         step = np.float64(config.scale_step)
         arrays: dict[str, NDArray[Any]] = {
-            "matrix": rows.T.astype(np.complex64),  # (N, R)
-            "columns": columns.astype(np.complex64),  # (N, K)
-            "basis": np.stack([positive.real.T, -positive.imag.T], -1).astype(np.float32),  # (N, F, 2)
-            "window": dcf.hann(config.patch_size).astype(np.float32),
-            "table": np.exp(-2j * np.pi / config.patch_size * index).astype(np.complex64),
-            "inverse_rows": inverse_rows.T.astype(np.complex64),  # (R, N)
+            "matrix": rows.T.astype(np.complex64),  # (M, R)
+            "columns": columns.astype(np.complex64),  # (M, K)
+            "basis": np.stack([positive.real.T, -positive.imag.T], -1).astype(np.float32),  # (M, F, 2)
+            "window": dcf.hann(config.grid).astype(np.float32),
+            "table": np.exp(-2j * np.pi / config.grid * index).astype(np.complex64),
+            "inverse_rows": inverse_rows.T.astype(np.complex64),  # (R, M)
             # pairs (re, -im): the real part of the product of a complex number with them
-            "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, N)
+            "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, M)
             "yf": dcf.label_spectrum(config).T.astype(np.float32),  # (K, R)
         }
         for name, scales in (("search", config.scales), ("learn", config.learn_scales)):
@@ -89,14 +89,14 @@ class Launcher:
             arrays[f"{name}_constants"] = np.frombuffer(
                 struct.pack(
                     "@dddddddiiii",
-                    (1 + config.padding) / config.patch_size,
+                    (1 + config.padding) / config.grid,
                     config.scale_step,
                     config.scale_penalty,
                     MIN_SIDE,
                     *SCALE_RANGE,
                     config.interp_factor,
                     config.scales,
-                    config.patch_size,
+                    config.grid,
                     round(PSR_REACH * config.sigma),
                     interval,
                 ),
@@ -116,26 +116,26 @@ class Launcher:
         )
 
     def transform(self, features: int, half: int, images: int) -> None:
-        """features (images, N, N) float32 to the K lowest horizontal frequencies half (images, K, N)."""
-        n, constants = self.config.patch_size, self._constants
+        """features (images, M, M) float32 to the K lowest horizontal frequencies half (images, K, M)."""
+        m, constants = self.config.grid, self._constants
         if self.dft == "fft":
             self._rows(
-                grid(n // 32, images),
+                grid(m // 32, images),
                 (128, 1, 1),
                 *(features, constants["window"], constants["table"], half, self.band),
             )
         else:
             shape = (
-                (grid(ceil_div(n, 32), ceil_div(self.band, 32), images), (128, 1, 1))
+                (grid(ceil_div(m, 32), ceil_div(self.band, 32), images), (128, 1, 1))
                 if self.dft == "dft"
-                else (grid(ceil_div(n, 64), self.band, images), (64, 1, 1))
+                else (grid(ceil_div(m, 64), self.band, images), (64, 1, 1))
             )
-            self._rows(*shape, features, constants["columns"], half, n, self.band)
+            self._rows(*shape, features, constants["columns"], half, m, self.band)
 
     def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
-        """Eq. 18: half (count * S, C, K, N) and the filters of count slots to spectra (count * S, K, R)."""
+        """Eq. 18: half (count * S, C, K, M) and the filters of count slots to spectra (count * S, K, R)."""
         config, constants = self.config, self._constants
-        n, images = config.patch_size, count * config.scales
+        m, images = config.grid, count * config.scales
         filters = (num, den, slots, spectra, config.scales, config.channels)
         if self.dft == "fft":
             self._respond(
@@ -148,24 +148,24 @@ class Launcher:
             self._respond(
                 grid(ceil_div(self._frequencies, 8), self.band, images),
                 (64, 1, 1),
-                *(half, constants["basis"], *filters, n),
+                *(half, constants["basis"], *filters, m),
                 *(self.rows, self.band, self._frequencies, config.regularization),
             )
         else:
             self._respond(
                 grid(self.band, images),
                 (64, 1, 1),
-                *(half, constants["matrix"], *filters, n, self.rows, self.band, config.regularization),
+                *(half, constants["matrix"], *filters, m, self.rows, self.band, config.regularization),
             )
 
     def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
-        """spectra (images, K, R) to responses (images, N, N) float32 and their tiles (images, ceil(N / 8))."""
-        n, constants = self.config.patch_size, self._constants
+        """spectra (images, K, R) to responses (images, M, M) float32 and their tiles (images, ceil(M / 8))."""
+        m, constants = self.config.grid, self._constants
         self._invert(
             grid(self.tiles, images),
             (128, 1, 1),
             *(spectra, constants["inverse_rows"], constants["inverse_columns"]),
-            *(responses, tiles, n, self.rows, self.band),
+            *(responses, tiles, m, self.rows, self.band),
         )
 
     def peak(
@@ -190,7 +190,7 @@ class Launcher:
     def learn(
         self, half: int, targets: int, slots: int, num: int, den: int, count: int, rate: float | None = None
     ) -> None:
-        """Eq. 17 and 25: half (count * S, C, K, N) into the filters of count slots.
+        """Eq. 17 and 25: half (count * S, C, K, M) into the filters of count slots.
 
         rate is the share of the new in the filter; None takes the one in each target's state.
         """
@@ -210,14 +210,14 @@ class Launcher:
                 grid(ceil_div(self._frequencies, 8), self.band, count),
                 (64, 1, 1),
                 *(half, constants["basis"], *label),
-                *(*sizes, config.patch_size, self.rows, self.band, self._frequencies, share),
+                *(*sizes, config.grid, self.rows, self.band, self._frequencies, share),
             )
         else:
             self._learn(
                 grid(self.band, count),
                 (64, 1, 1),
                 *(half, constants["matrix"], *label),
-                *(*sizes, config.patch_size, self.rows, self.band, share),
+                *(*sizes, config.grid, self.rows, self.band, share),
             )
 
     def close(self) -> None:

@@ -52,14 +52,15 @@ class WorkMemory:
     """What is written and read within a frame, for batch targets."""
 
     def __init__(self, device: Device, launcher: Launcher) -> None:
-        config, n = launcher.config, launcher.config.patch_size
+        config = launcher.config
+        n, m = config.patch_size, config.grid
         self._device, self._images = device, max(config.scales, config.learn_scales)
         self._sizes = (  # bytes an image
             3 * n * n * 4,
-            config.channels * n * n * 4,
-            config.channels * launcher.band * n * 8,
+            config.channels * m * m * 4,
+            config.channels * launcher.band * m * 8,
             launcher.band * launcher.rows * 8,
-            n * n * 4,
+            m * m * 4,
             launcher.tiles * TILE_BYTES,
         )
         self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0

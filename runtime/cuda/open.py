@@ -65,7 +65,7 @@ def open_backbone(
     found, _ = model.load(model.find(path))
     if backbone == "onnxruntime":
         session = open_ort_session(found.path, device.stream, gpu)
-        return found.config, OrtBackbone(session, found.config.channels, index=gpu)
+        return found.config, OrtBackbone(session, index=gpu)
     from spcnet.runtime.cuda.weights import read_weights
 
     try:

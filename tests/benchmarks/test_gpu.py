@@ -105,7 +105,7 @@ def subject(devices, small_model):
         return SMALL, ConvBackbone(device, gpu_pipeline.random_weights(SMALL.channels))
 
     def onnxruntime(device):
-        return SMALL, OrtBackbone(model.load(small_model)[1], SMALL.channels, "cpu")
+        return SMALL, OrtBackbone(model.load(small_model)[1], "cpu")
 
     def absent(device):
         raise RuntimeError("no CUDA provider")

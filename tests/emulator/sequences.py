@@ -32,11 +32,7 @@ def open_emulated(name: str, backbone: str, *, graphs: bool) -> Tracker:
     device = HostDevice()
     if backbone == "onnxruntime":
         found, session = model.load(model.find(name), threads=0)
-        return Tracker(
-            CudaBackend(
-                device, found.config, OrtBackbone(session, found.config.channels, "cpu"), graphs=graphs
-            )
-        )
+        return Tracker(CudaBackend(device, found.config, OrtBackbone(session, "cpu"), graphs=graphs))
     config, network = open_backbone(name, device, backbone)
     return Tracker(CudaBackend(device, config, network, graphs=graphs))
 

@@ -16,7 +16,7 @@ from spcnet.export.precision import to_fp16, to_int8
 from spcnet.export.tolerances import TOLERANCES
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.features import OnnxBackbone
-from spcnet.training.network import Backbone, local_response_norm
+from spcnet.training.network import Backbone, NetworkConfig, local_response_norm
 
 KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}
 
@@ -167,4 +167,4 @@ def test_limits_have_the_least_error(rng):
         best = min(error(limit) for limit in np.linspace(0.1, 1, 91) * np.abs(values).max())
         assert error(found) < 1.02 * best
     with pytest.raises(ValueError, match="patches reaches 0 on the calibration patches"):
-        to_int8(to_onnx(Backbone(4), CONFIG), {"patches": 0.0, "relu": 1.0})
+        to_int8(to_onnx(Backbone(NetworkConfig.of(None, CONFIG)), CONFIG), {"patches": 0.0, "relu": 1.0})

@@ -12,7 +12,12 @@ import torch.nn.functional as F
 from spcnet.runtime import TrackerConfig, dcf
 from spcnet.runtime.dcf import CorrelationFilter
 from spcnet.training import network
-from spcnet.training.network import Backbone, JointFilter, SPCNet
+from spcnet.training.network import Backbone, JointFilter, NetworkConfig, SPCNet
+
+
+def published(channels):
+    return Backbone(NetworkConfig.of(None, TrackerConfig(channels=channels)))
+
 
 SMALL = TrackerConfig(patch_size=9, channels=3, output_sigma_factor=0.3, regularization=0.1)
 
@@ -30,14 +35,14 @@ def test_the_normalisation_is_the_published_one(channels):
     torch.manual_seed(0)
     x = 100 * torch.rand(2, channels, 5, 5)
     expected = F.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
-    band = Backbone(channels).band
+    band = published(channels).band
     torch.testing.assert_close(network.local_response_norm(x, band), expected)
     torch.testing.assert_close(network.local_response_norm(x.requires_grad_(), band), expected)
 
 
 def test_the_gradient_of_the_normalisation():
     torch.manual_seed(0)
-    band = Backbone(6).band.double()
+    band = published(6).band.double()
     x = (100 * torch.randn(2, 6, 3, 3, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: network.local_response_norm(v, band), (x,))
     last = x.detach().to(memory_format=torch.channels_last).requires_grad_()
@@ -48,8 +53,8 @@ def test_the_gradient_of_the_normalisation():
 
 
 def test_the_published_network_has_ten_thousand_parameters():
-    assert sum(p.numel() for p in Backbone(32).parameters()) == 10_144
-    assert Backbone(32)(torch.zeros(1, 3, 125, 125)).shape == (1, 32, 125, 125)
+    assert sum(p.numel() for p in published(32).parameters()) == 10_144
+    assert published(32)(torch.zeros(1, 3, 125, 125)).shape == (1, 32, 125, 125)
 
 
 @pytest.mark.parametrize("n", [32, 33, 125])
@@ -158,3 +163,43 @@ def test_a_step_lowers_the_loss_and_touches_both_layers():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.9 * losses[0]
+
+
+LAYERS = [
+    {"channels": 4, "stride": 2},
+    {"channels": 6, "stride": 2, "kernel": 5},
+    {"channels": 3, "kernel": 1},
+]
+
+
+@pytest.mark.parametrize("size", [32, 36])
+def test_a_network_of_other_layers(rng, size):
+    """Three layers at stride 4 against the operators one by one, and a gradient through the whole."""
+    config = TrackerConfig(patch_size=size, channels=3, stride=4)
+    backbone = Backbone(NetworkConfig.of({"layers": LAYERS, "normalization": False}, config))
+    x = torch.from_numpy(rng.normal(size=(2, 3, size, size)).astype(np.float32))
+    y = F.relu(F.conv2d(x, backbone.conv1.weight, backbone.conv1.bias, 2, 1))
+    y = F.relu(F.conv2d(y, backbone.conv2.weight, backbone.conv2.bias, 2, 2))
+    y = F.relu(F.conv2d(y, backbone.conv3.weight, backbone.conv3.bias))
+    torch.testing.assert_close(backbone(x), y)
+    assert y.shape == (2, 3, config.grid, config.grid) and config.sigma == pytest.approx(0.1 * size / 12)
+    net = SPCNet(config, NetworkConfig.of({"layers": LAYERS}, config))
+    pyramids = torch.from_numpy(rng.normal(size=(2, 1, 3, 3, size, size)).astype(np.float32))
+    loss, _ = net(pyramids[0], pyramids[1], torch.zeros(1, 3))
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": [{"channels": 8}]}, "gives 8 channels at stride 1, the tracker's are 3 at stride 4"),
+        ({"layers": [{"channels": 3, "kernel": 2}]}, "give positive numbers, and an odd kernel"),
+        ({"layers": [{"width": 3}]}, "network.layers cannot be read"),
+        ({"layers": LAYERS, "depth": 3}, r"unknown key 'depth' in \[network\]"),
+        ({"normalization": False}, "network.layers cannot be read"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkConfig.of(values, TrackerConfig(patch_size=32, channels=3, stride=4))

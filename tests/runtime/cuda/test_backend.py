@@ -29,7 +29,7 @@ class Opened:
         device = device or HostDevice()
         if backbone == "onnxruntime":  # its CPU provider: here the device's memory is the host's
             found, session = model.load(model.find(path))
-            config, network = found.config, OrtBackbone(session, found.config.channels, "cpu")
+            config, network = found.config, OrtBackbone(session, "cpu")
         else:
             config, network = open_backbone(str(path), device, backbone)
         tracker = kind(CudaBackend(device, config, network, **options))

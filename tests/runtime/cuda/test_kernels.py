@@ -68,9 +68,9 @@ def test_other_sizes_and_bands(device, size, factor, monkeypatch):
 
 
 def test_a_size_without_kernels_is_refused(device):
-    with pytest.raises(ValueError, match="patch_size is 257; the CUDA kernels take at most 256"):
+    with pytest.raises(ValueError, match="features have 257 x 257 cells; the CUDA kernels take at most 256"):
         Launcher(device, TrackerConfig(patch_size=257))
-    with pytest.raises(ValueError, match="patch_size is 125; the FFT kernels take"):
+    with pytest.raises(ValueError, match="features have 125 x 125 cells; the FFT kernels take"):
         Launcher(device, TrackerConfig(patch_size=125), "fft")
 
 
