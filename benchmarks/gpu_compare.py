@@ -112,7 +112,7 @@ class FullFilter:
         label = np.fft.rfft2(np.outer(gaussian, gaussian)).real
         amplitudes = dcf.scale_amplitudes(config, config.scales)[:, None, None, None]
         self._library, self._config, self.features = library, config, features
-        self._window = library.put(np.outer(dcf.hann(n), dcf.hann(n)).astype(np.float32))
+        self._window = library.put(np.outer(np.hanning(n), np.hanning(n)).astype(np.float32))
         self._label = library.put((amplitudes * label).astype(np.float32))  # (S, 1, N, N // 2 + 1)
         self.num, self.den = self._spectra(self.transform(features))
         self.response: Any = None  # (T, S, N, N)

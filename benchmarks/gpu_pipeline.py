@@ -148,7 +148,9 @@ def filter_steps(launcher: Launcher, b: Buffers, count: int, rate: float) -> dic
     """The launches between the features and the filter and the state, by the names of gpu_counts.kernels."""
     images, dft = count * launcher.config.scales, launcher.dft
     return {
-        f"rows ({dft})": lambda: launcher.transform(b.features, b.half, images * launcher.config.channels),
+        f"rows ({dft})": lambda: launcher.transform(
+            b.features, b.half, images * launcher.config.channels, learn=False
+        ),
         f"learn ({dft})": lambda: launcher.learn(b.half, b.states, b.slots, b.num, b.den, count, rate),
         f"respond ({dft})": lambda: launcher.respond(b.half, b.num, b.den, b.slots, b.spectra, count),
         "invert": lambda: launcher.invert(b.spectra, b.responses, b.tiles, images),

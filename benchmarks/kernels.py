@@ -116,6 +116,8 @@ def config_of(case: Case) -> TrackerConfig:
         learn_scales=case.scales,
         interp_factor=0.3,
         scale_penalty=0.99,
+        search_window=0.75,
+        learn_window=1.5,
         update_interval=2,
     )
 
@@ -233,17 +235,21 @@ def _targets(rng: np.random.Generator) -> NDArray[Any]:
 def _transform(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
     n, images = case.size, case.targets * case.scales * case.channels
     x = rng.gamma(0.5, 20, (images, n, n)).astype(np.float32)  # as features: not negative, with outliers
-    expected = np.fft.rfft(x * dcf.hann(n), axis=-1)[..., : launcher.band].swapaxes(1, 2)
+    expected = np.fft.rfft(x * np.hanning(n) ** launcher.config.search_window, axis=-1)[
+        ..., : launcher.band
+    ].swapaxes(1, 2)
     half = memory.space(expected.size * 8)
-    launcher.transform(memory.put(x), half, images)
+    launcher.transform(memory.put(x), half, images, learn=False)
     return distance(memory.get(half, expected.shape, np.complex64), expected)
 
 
-def _columns(launcher: Launcher, half: NDArray[Any]) -> NDArray[np.complex128]:
-    """The other half of the DFT: (..., N) to (..., R)."""
-    n = launcher.config.patch_size
+def _columns(launcher: Launcher, half: NDArray[Any], window: float) -> NDArray[np.complex128]:
+    """The other half of the DFT: (..., N) to (..., R); window is the power of Hann's."""
+    n = launcher.config.grid
     vertical = dcf.frequencies(launcher.config)[0]
-    return np.asarray(np.fft.fft(half.astype(np.complex128) * dcf.hann(n), axis=-1)[..., vertical % n])
+    return np.asarray(
+        np.fft.fft(half.astype(np.complex128) * np.hanning(n) ** window, axis=-1)[..., vertical % n]
+    )
 
 
 def _respond(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
@@ -251,7 +257,7 @@ def _respond(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Gene
     half = _complex(rng, case.targets, case.scales, case.channels, launcher.band, case.size)
     num = _complex(rng, 4, case.channels, launcher.band, launcher.rows)
     den = rng.uniform(0.5, 2, (4, launcher.band, launcher.rows)).astype(np.float32)
-    zf = _columns(launcher, half)
+    zf = _columns(launcher, half, config.search_window)
     expected = np.einsum("tckr,tsckr->tskr", num[slots].conj(), zf)
     expected /= (den[slots].astype(np.float64) + config.regularization)[:, None]
     spectra = memory.space(expected.size * 8)
@@ -269,7 +275,7 @@ def _learn(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Genera
     targets = _targets(rng)
     targets["rate"] = [0.0, 0.25, 0.5, 1.0]  # slot 0 does not learn, slot 3 starts anew
     num[3], den[3] = np.nan, np.nan  # what a new slot holds
-    xf = _columns(launcher, half)
+    xf = _columns(launcher, half, config.learn_window)
     amplitudes = dcf.scale_amplitudes(config, case.scales)
     label = dcf.label_spectrum(config).T
     new_num = label * np.einsum("s,tsckr->tckr", amplitudes, xf)

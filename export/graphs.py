@@ -83,14 +83,14 @@ class _Graph:
         self.nodes.append(helper.make_node("Split", [value], list(out), name=out[0], axis=axis))
         return out
 
-    def spectra(self, scales: int) -> tuple[str, str]:
+    def spectra(self, scales: int, *, learn: bool) -> tuple[str, str]:
         """patches to the spectra's real and imaginary parts (T, scales, C, R, K)."""
         n, m, channels = self.config.patch_size, self.config.grid, self.config.channels
         flat = self.constant("flat", np.array([-1, 3, n, n], np.int64))
         by_target = self.constant("by_target", np.array([-1, scales, channels, m, m], np.int64))
         self.nodes.insert(0, helper.make_node("Reshape", ["pyramids", flat], [INPUT], name=INPUT))
         features = self.add("Reshape", OUTPUT, by_target, out="x")  # (T, S, C, M, M)
-        rows, columns = dcf.dft_matrices(self.config)
+        rows, columns = dcf.dft_matrices(self.config, learn=learn)
         right = self.constant("columns", np.hstack([columns.real, columns.imag]).astype(np.float32))
         left = self.constant("rows", np.vstack([rows.real, rows.imag]).astype(np.float32))
         half = self.add("MatMul", features, right, out="half")  # (T, S, C, M, 2K)
@@ -132,7 +132,7 @@ class _Graph:
 def localize_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.ModelProto:
     """pyramids, num, den to responses: eq. 18 and the inverse DFT."""
     g = _Graph(backbone, config)
-    z_re, z_im = g.spectra(config.scales)
+    z_re, z_im = g.spectra(config.scales, learn=False)
     n_re, n_im = g.split("num", 1, ("num_re", "num_im"))  # (T, 1, C, R, K)
     channel_axis = g.constant("channel_axis", np.array([2], np.int64))
     scale_axis = g.constant("scale_axis", np.array([1], np.int64))
@@ -164,7 +164,7 @@ def localize_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.Mod
 def learn_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.ModelProto:
     """pyramids to num and den: eq. 17."""
     g = _Graph(backbone, config)
-    x_re, x_im = g.spectra(config.learn_scales)
+    x_re, x_im = g.spectra(config.learn_scales, learn=True)
     amplitudes = dcf.scale_amplitudes(config, config.learn_scales)[:, None, None, None]
     weights = g.constant("yf", (amplitudes * dcf.label_spectrum(config)).astype(np.float32))  # (S, 1, R, K)
     scale_axis = g.constant("scale_axis", np.array([1], np.int64))

@@ -119,8 +119,8 @@ def _on_cpu(
         return out
 
     def respond(train: Real, search: Real) -> Real:
-        num, den = correlation.learn(correlation.transform(features(train)))
-        return correlation.respond(num, den, correlation.transform(features(search))).copy()
+        num, den = correlation.learn(correlation.transform(features(train), learn=True))
+        return correlation.respond(num, den, correlation.transform(features(search), learn=False)).copy()
 
     return Subject(
         name,

@@ -112,7 +112,7 @@ class CpuBackend:
 
     def add(self, frame: Frame, state: State) -> int:
         self.timings = {}
-        num, den = self._filter.learn(self._spectra(frame, [state], self.config.learn_scales)[0])
+        num, den = self._filter.learn(self._spectra(frame, [state], learn=True)[0])
         target = _Target(state, state, num, den)
         if None in self._targets:
             slot = self._targets.index(None)
@@ -153,7 +153,7 @@ class CpuBackend:
 
     def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         targets = [self._target(slot) for slot in slots]
-        spectra = self._spectra(frame, [target.state for target in targets], self.config.scales)
+        spectra = self._spectra(frame, [target.state for target in targets], learn=False)
         found = []
         for target, zf in zip(targets, spectra, strict=True):
             with stage(self.timings, "respond"):
@@ -169,14 +169,15 @@ class CpuBackend:
 
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
         targets = [self._target(slot) for slot in slots]
-        spectra = self._spectra(frame, [target.state for target in targets], self.config.learn_scales)
+        spectra = self._spectra(frame, [target.state for target in targets], learn=True)
         with stage(self.timings, "learn"):
             for target, xf in zip(targets, spectra, strict=True):
                 self._filter.learn(xf, self._learnt)
                 self._filter.update(target.num, target.den, *self._learnt, self.config.interp_factor)
 
-    def _spectra(self, frame: Frame, states: Sequence[State], scales: int) -> NDArray[np.complex64]:
-        """Crop, backbone, window and DFT of all states: (T, scales, C, R, K)."""
+    def _spectra(self, frame: Frame, states: Sequence[State], *, learn: bool) -> NDArray[np.complex64]:
+        """Crop, backbone, window and DFT of all states: (T, S, C, R, K)."""
+        scales = self.config.learn_scales if learn else self.config.scales
         count = len(states) * scales
         self._reserve(len(states) * max(self.config.scales, self.config.learn_scales))
         m, channels = self.config.grid, self.config.channels
@@ -188,9 +189,8 @@ class CpuBackend:
                 self._backbone(self._patches[:count], self._features[:count])
         with stage(self.timings, "dft"):
             features = self._features[:count].reshape(len(states), scales, channels, m, m)
-            return self._filter.transform(
-                features, self._xf[:count].reshape(len(states), scales, channels, *self._filter.shape)
-            )
+            spectra = self._xf[:count].reshape(len(states), scales, channels, *self._filter.shape)
+            return self._filter.transform(features, spectra, learn=learn)
 
     def _reserve(self, count: int) -> None:
         """Work space for count patches; it grows, and stays."""

@@ -25,6 +25,8 @@ class TrackerConfig:
     scale_step: float = 1.02  # alpha: patch s is cut at alpha**s times the current size
     padding: float = 2.0  # patch side = target side x (1 + padding)
     output_sigma_factor: float = 0.1  # sigma of the label = factor x M / (1 + padding)
+    search_window: float = 1.0  # power of the Hann window on the features that are searched
+    learn_window: float = 1.0  # the same on those learnt from; above 1, less of the background is learnt
     scale_sigma: float = 1.0  # sigma_s of the label over the scales; inf = the same label at each
     regularization: float = 1e-4  # lambda of eq. 17, for an unnormalised DFT
     interp_factor: float = 0.008  # eta of eq. 25, the share of the newest frame in the filter
@@ -118,6 +120,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "scale_step": (1.0001, 2.0),
     "padding": (0.1, 10.0),
     "output_sigma_factor": (0.01, 1.0),
+    "search_window": (0.0, 8.0),
+    "learn_window": (0.0, 8.0),
     "scale_sigma": (0.01, math.inf),
     "regularization": (0.0, 1e12),
     "interp_factor": (0.0, 1.0),

@@ -24,9 +24,10 @@ Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 
 
-def hann(size: int) -> NDArray[np.float64]:
-    """The one-dimensional window; the 2D window is its outer product."""
-    return np.hanning(size)
+def window(config: TrackerConfig, *, learn: bool) -> NDArray[np.float64]:
+    """The one-dimensional window (M,) on features that are learnt from or searched; in 2D its outer product."""
+    power = config.learn_window if learn else config.search_window
+    return np.asarray(np.hanning(config.grid) ** power, np.float64)
 
 
 def frequencies(config: TrackerConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -46,13 +47,15 @@ def multiplicity(config: TrackerConfig) -> NDArray[np.float64]:
     return np.where((horizontal == 0) | (2 * horizontal == config.grid), 1.0, 2.0)
 
 
-def dft_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+def dft_matrices(
+    config: TrackerConfig, *, learn: bool
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Window and DFT as two matrices, rows (R, M) and columns (M, K), so that xf = rows @ x @ columns."""
     m = config.grid
     vertical, horizontal = frequencies(config)
     index = np.arange(m)
-    rows = np.exp(-2j * np.pi / m * np.outer(vertical, index)) * hann(m)
-    columns = np.exp(-2j * np.pi / m * np.outer(index, horizontal)) * hann(m)[:, None]
+    rows = np.exp(-2j * np.pi / m * np.outer(vertical, index)) * window(config, learn=learn)
+    columns = np.exp(-2j * np.pi / m * np.outer(index, horizontal)) * window(config, learn=learn)[:, None]
     return rows, columns
 
 
@@ -93,14 +96,9 @@ class CorrelationFilter:
     def __init__(self, config: TrackerConfig) -> None:
         m = config.grid
         vertical, horizontal = frequencies(config)
-        rows, columns = dft_matrices(config)
         self.config = config
         self.shape = (len(vertical), len(horizontal))  # (R, K)
-        self._rows = rows.astype(np.complex64)  # (R, M)
-        # Real and imaginary parts interleaved: a real product that yields complex numbers.
-        self._columns = (
-            np.stack([columns.real, columns.imag], -1).reshape(m, -1).astype(np.float32)
-        )  # (M, 2K)
+        self._matrices = {learn: _real_columns(*dft_matrices(config, learn=learn)) for learn in (False, True)}
         self._yf = label_spectrum(config).astype(np.float32)  # (R, K)
         self._amplitudes = scale_amplitudes(config, config.learn_scales).astype(np.complex64)
         self._space: dict[str, NDArray[Any]] = {}
@@ -111,13 +109,17 @@ class CorrelationFilter:
             np.stack([inverse.real, -inverse.imag], 1).reshape(-1, m).astype(np.float32)
         )  # (2K, M)
 
-    def transform(self, features: Real, out: Complex | None = None) -> Complex:
-        """Window and DFT: (..., C, M, M) float32, contiguous, to (..., C, R, K) complex64 (out, when given)."""
-        half = self._work("half", (*features.shape[:-1], self._columns.shape[1]), np.float32)
-        _product(features, self._columns, half)
+    def transform(self, features: Real, out: Complex | None = None, *, learn: bool) -> Complex:
+        """Window and DFT: (..., C, M, M) float32, contiguous, to (..., C, R, K) complex64 (out, when given).
+
+        learn says what the spectra are for: learn, or respond.
+        """
+        rows, columns = self._matrices[learn]
+        half = self._work("half", (*features.shape[:-1], columns.shape[1]), np.float32)
+        _product(features, columns, half)
         if out is None:
             out = np.empty((*features.shape[:-2], *self.shape), np.complex64)
-        return _product(self._rows, half.view(np.complex64), out)  # (R, M) @ (..., N, K)
+        return _product(rows, half.view(np.complex64), out)  # (R, M) @ (..., N, K)
 
     def inverse(self, spectrum: Complex, out: Real | None = None) -> Real:
         """The real signal of a spectrum: (..., R, K) complex64 to (..., M, M) float32 (out, when given)."""
@@ -164,6 +166,12 @@ class CorrelationFilter:
         if name not in self._space or self._space[name].size < size:
             self._space[name] = np.empty(size, dtype)
         return self._space[name][:size].reshape(shape)
+
+
+def _real_columns(rows: NDArray[np.complex128], columns: NDArray[np.complex128]) -> tuple[Complex, Real]:
+    """rows (R, M), and columns (M, 2K) with interleaved real and imaginary parts: a product that yields complex ones."""
+    interleaved = np.stack([columns.real, columns.imag], -1).reshape(len(columns), -1)
+    return rows.astype(np.complex64), interleaved.astype(np.float32)
 
 
 # OpenBLAS wakes its threads for products of more multiplications than these, and they spin for a while after.

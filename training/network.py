@@ -143,8 +143,10 @@ class JointFilter(nn.Module):
     runtime. B pairs, S scales, C channels, R x K band. Follows the dtype of the module (float64 for tests).
     """
 
-    rows: Tensor
-    columns: Tensor
+    search_rows: Tensor
+    search_columns: Tensor
+    learn_rows: Tensor
+    learn_columns: Tensor
     label: Tensor
     amplitudes: Tensor
     multiplicity: Tensor
@@ -152,11 +154,12 @@ class JointFilter(nn.Module):
     def __init__(self, config: TrackerConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config
-        rows, columns = dcf.dft_matrices(config)
-        half = np.stack([columns.real, columns.imag], -1).reshape(config.grid, -1)
         complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
-        self.register_buffer("rows", torch.from_numpy(rows).to(complex_dtype), persistent=False)
-        self.register_buffer("columns", torch.from_numpy(half).to(dtype), persistent=False)  # (M, 2K)
+        for learn, use in ((False, "search"), (True, "learn")):
+            rows, columns = dcf.dft_matrices(config, learn=learn)
+            half = np.stack([columns.real, columns.imag], -1).reshape(config.grid, -1)  # (M, 2K)
+            self.register_buffer(f"{use}_rows", torch.from_numpy(rows).to(complex_dtype), persistent=False)
+            self.register_buffer(f"{use}_columns", torch.from_numpy(half).to(dtype), persistent=False)
         self.register_buffer(
             "label", torch.from_numpy(dcf.label_spectrum(config)).to(dtype), persistent=False
         )
@@ -169,10 +172,13 @@ class JointFilter(nn.Module):
             "multiplicity", torch.from_numpy(dcf.multiplicity(config)).to(dtype), persistent=False
         )
 
-    def transform(self, features: Tensor) -> Tensor:
-        """Window and DFT: (..., C, M, M) to (..., C, R, K) complex."""
-        half = features @ self.columns
-        return self.rows @ torch.view_as_complex(half.unflatten(-1, (-1, 2)))
+    def transform(self, features: Tensor, *, learn: bool) -> Tensor:
+        """Window and DFT: (..., C, M, M) to (..., C, R, K) complex; learn says what they are for."""
+        rows, columns = (
+            (self.learn_rows, self.learn_columns) if learn else (self.search_rows, self.search_columns)
+        )
+        half = features @ columns
+        return rows @ torch.view_as_complex(half.unflatten(-1, (-1, 2)))
 
     def learn(self, xf: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 17: (B, S, C, R, K) to num (B, C, R, K) and den (B, R, K)."""
@@ -226,8 +232,8 @@ class SPCNet(nn.Module):
         pairs, learn_scales = template.shape[:2]
         patches = torch.cat([template.flatten(0, 1), search.flatten(0, 1)])
         features = self.backbone(patches.contiguous(memory_format=torch.channels_last))
-        spectra = self.filter.transform(features.contiguous())
-        xf, zf = spectra.split([pairs * learn_scales, pairs * search.shape[1]])
+        x, z = features.contiguous().split([pairs * learn_scales, pairs * search.shape[1]])
+        xf, zf = self.filter.transform(x, learn=True), self.filter.transform(z, learn=False)
         num, den = self.filter.learn(xf.unflatten(0, (pairs, -1)))
         gf = self.filter.respond(num, den, zf.unflatten(0, (pairs, -1)))
         return self.filter.loss(gf, self.filter.moved_label(shift)), gf

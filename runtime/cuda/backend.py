@@ -235,7 +235,7 @@ class CudaBackend:
         images = count * self.config.scales
         launcher.crop(frame, memory.targets, slots, work.patches, count, learn=False)
         self._backbone.enqueue(work.patches, work.features, images)
-        launcher.transform(work.features, work.half, images * self.config.channels)
+        launcher.transform(work.features, work.half, images * self.config.channels, learn=False)
         launcher.respond(work.half, memory.num, memory.den, slots, work.spectra, count)
         launcher.invert(work.spectra, work.responses, work.tiles, images)
         launcher.peak(work.responses, work.tiles, frame, slots, memory.targets, results, count, update=update)
@@ -245,7 +245,7 @@ class CudaBackend:
         images = count * self.config.learn_scales
         launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True)
         self._backbone.enqueue(work.patches, work.features, images)
-        launcher.transform(work.features, work.half, images * self.config.channels)
+        launcher.transform(work.features, work.half, images * self.config.channels, learn=True)
         launcher.learn(work.half, memory.targets, slots, memory.num, memory.den, count, rate)
 
     def _reserve(self, slots: int, count: int) -> None:

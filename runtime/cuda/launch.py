@@ -65,16 +65,10 @@ class Launcher:
         self._peak = device.kernel("peak", "PPPPPPP")
 
     def _arrays(self, config: TrackerConfig) -> dict[str, NDArray[Any]]:
-        rows, columns = dcf.dft_matrices(config)
         inverse_rows, inverse_columns = dcf.inverse_matrices(config)
-        positive = rows[self.center :]
         index = np.arange(config.grid)
         step = np.float64(config.scale_step)
         arrays: dict[str, NDArray[Any]] = {
-            "matrix": rows.T.astype(np.complex64),  # (M, R)
-            "columns": columns.astype(np.complex64),  # (M, K)
-            "basis": np.stack([positive.real.T, -positive.imag.T], -1).astype(np.float32),  # (M, F, 2)
-            "window": dcf.hann(config.grid).astype(np.float32),
             "table": np.exp(-2j * np.pi / config.grid * index).astype(np.complex64),
             "inverse_rows": inverse_rows.T.astype(np.complex64),  # (R, M)
             # pairs (re, -im): the real part of the product of a complex number with them
@@ -82,6 +76,13 @@ class Launcher:
             "yf": dcf.label_spectrum(config).T.astype(np.float32),  # (K, R)
         }
         for name, scales in (("search", config.scales), ("learn", config.learn_scales)):
+            rows, columns = dcf.dft_matrices(config, learn=name == "learn")
+            positive = rows[self.center :]
+            arrays[f"{name}_matrix"] = rows.T.astype(np.complex64)  # (M, R)
+            arrays[f"{name}_columns"] = columns.astype(np.complex64)  # (M, K)
+            basis = np.stack([positive.real.T, -positive.imag.T], -1)  # (M, F, 2)
+            arrays[f"{name}_basis"] = basis.astype(np.float32)
+            arrays[f"{name}_window"] = dcf.window(config, learn=name == "learn").astype(np.float32)
             exponents = np.asarray(scale_exponents(scales), np.float64)
             arrays[f"{name}_factors"] = (1 + config.padding) * step**exponents
             arrays[f"{name}_amplitudes"] = dcf.scale_amplitudes(config, scales).astype(np.float32)
@@ -115,14 +116,14 @@ class Launcher:
             *(frame, targets, slots, factors, patches, scales, n, *self.config.pixel_mean),
         )
 
-    def transform(self, features: int, half: int, images: int) -> None:
+    def transform(self, features: int, half: int, images: int, *, learn: bool) -> None:
         """features (images, M, M) float32 to the K lowest horizontal frequencies half (images, K, M)."""
-        m, constants = self.config.grid, self._constants
+        m, constants, use = self.config.grid, self._constants, "learn" if learn else "search"
         if self.dft == "fft":
             self._rows(
                 grid(m // 32, images),
                 (128, 1, 1),
-                *(features, constants["window"], constants["table"], half, self.band),
+                *(features, constants[f"{use}_window"], constants["table"], half, self.band),
             )
         else:
             shape = (
@@ -130,7 +131,7 @@ class Launcher:
                 if self.dft == "dft"
                 else (grid(ceil_div(m, 64), self.band, images), (64, 1, 1))
             )
-            self._rows(*shape, features, constants["columns"], half, m, self.band)
+            self._rows(*shape, features, constants[f"{use}_columns"], half, m, self.band)
 
     def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
         """Eq. 18: half (count * S, C, K, M) and the filters of count slots to spectra (count * S, K, R)."""
@@ -141,21 +142,21 @@ class Launcher:
             self._respond(
                 grid(self.band, images),
                 (256, 1, 1),
-                *(half, constants["window"], constants["table"], *filters),
+                *(half, constants["search_window"], constants["table"], *filters),
                 *(self.rows, self.band, self.center, config.regularization),
             )
         elif self.dft == "dft":
             self._respond(
                 grid(ceil_div(self._frequencies, 8), self.band, images),
                 (64, 1, 1),
-                *(half, constants["basis"], *filters, m),
+                *(half, constants["search_basis"], *filters, m),
                 *(self.rows, self.band, self._frequencies, config.regularization),
             )
         else:
             self._respond(
                 grid(self.band, images),
                 (64, 1, 1),
-                *(half, constants["matrix"], *filters, m, self.rows, self.band, config.regularization),
+                *(half, constants["search_matrix"], *filters, m, self.rows, self.band, config.regularization),
             )
 
     def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
@@ -202,21 +203,21 @@ class Launcher:
             self._learn(
                 grid(self.band, count),
                 (256, 1, 1),
-                *(half, constants["window"], constants["table"], *label),
+                *(half, constants["learn_window"], constants["table"], *label),
                 *(*sizes, self.rows, self.band, self.center, share),
             )
         elif self.dft == "dft":
             self._learn(
                 grid(ceil_div(self._frequencies, 8), self.band, count),
                 (64, 1, 1),
-                *(half, constants["basis"], *label),
+                *(half, constants["learn_basis"], *label),
                 *(*sizes, config.grid, self.rows, self.band, self._frequencies, share),
             )
         else:
             self._learn(
                 grid(self.band, count),
                 (64, 1, 1),
-                *(half, constants["matrix"], *label),
+                *(half, constants["learn_matrix"], *label),
                 *(*sizes, config.grid, self.rows, self.band, share),
             )
 

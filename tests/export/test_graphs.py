@@ -53,14 +53,14 @@ def test_the_graphs_are_the_runtimes_filter(exported):
     for target in range(2):
         features = np.empty((config.learn_scales, c, n, n), np.float32)
         backbone(np.ascontiguousarray(train[target]), features)
-        expected_num, expected_den = dcf_filter.learn(dcf_filter.transform(features))
+        expected_num, expected_den = dcf_filter.learn(dcf_filter.transform(features, learn=True))
         scale = np.abs(expected_num).max()
         np.testing.assert_allclose(num[target, 0] / scale, expected_num.real / scale, atol=tolerances.FILTER)
         np.testing.assert_allclose(num[target, 1] / scale, expected_num.imag / scale, atol=tolerances.FILTER)
         np.testing.assert_allclose(den[target] / den.max(), expected_den / den.max(), atol=tolerances.FILTER)
         features = np.empty((config.scales, c, n, n), np.float32)
         backbone(np.ascontiguousarray(search[target]), features)
-        expected = dcf_filter.respond(expected_num, expected_den, dcf_filter.transform(features))
+        expected = dcf_filter.respond(expected_num, expected_den, dcf_filter.transform(features, learn=False))
         np.testing.assert_allclose(responses[target], expected, atol=tolerances.RESPONSE)
     assert found.config == config
 

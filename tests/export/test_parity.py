@@ -45,7 +45,7 @@ def test_torch_layer_and_runtime_respond_alike(n, tmp_path):
     features = np.empty((6, config.channels, n, n), np.float32)
     OnnxBackbone(model.load(found.path)[1])(batch, features)
     dcf_filter = CorrelationFilter(config)
-    num, den = dcf_filter.learn(dcf_filter.transform(features[:3]))
-    response = dcf_filter.respond(num, den, dcf_filter.transform(features[3:]))
+    num, den = dcf_filter.learn(dcf_filter.transform(features[:3], learn=True))
+    response = dcf_filter.respond(num, den, dcf_filter.transform(features[3:], learn=False))
     assert np.abs(expected).max() > 0.05
     np.testing.assert_allclose(response, expected, rtol=0, atol=tolerances.RESPONSE * np.abs(expected).max())

@@ -52,7 +52,7 @@ def test_transform_is_the_windowed_dft_in_the_band(rng, n):
     expected = np.fft.fft2(x.astype(np.float64) * np.outer(np.hanning(n), np.hanning(n)))
     vertical, horizontal = dcf.frequencies(config)
     expected = expected[..., vertical[:, None] % n, horizontal]
-    found = CorrelationFilter(config).transform(x)
+    found = CorrelationFilter(config).transform(x, learn=False)
     assert found.shape == (2, 3, len(vertical), len(horizontal)) and found.dtype == np.complex64
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=tolerances.SPECTRUM)
@@ -74,9 +74,9 @@ def test_learn_and_respond_equal_the_full_spectrum(rng, n, scales, channels):
     config = TrackerConfig(patch_size=n, scales=scales, learn_scales=scales, channels=channels)
     dcf_filter = CorrelationFilter(config)
     x, z = features_of(rng, 2, scales, channels, n, n)
-    num, den = dcf_filter.learn(dcf_filter.transform(x))
+    num, den = dcf_filter.learn(dcf_filter.transform(x, learn=True))
     assert num.dtype == np.complex64 and den.dtype == np.float32
-    found = dcf_filter.respond(num, den, dcf_filter.transform(z))
+    found = dcf_filter.respond(num, den, dcf_filter.transform(z, learn=False))
     expected = full_respond(*full_learn(x, config), z, config)
     assert found.shape == (scales, n, n) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerances.BAND * max(1, np.abs(expected).max()))
@@ -86,7 +86,7 @@ def test_learn_and_respond_equal_the_full_spectrum(rng, n, scales, channels):
 def test_one_scale_gives_back_its_label(rng, n):
     config = TrackerConfig(patch_size=n, scales=1, learn_scales=1)
     dcf_filter = CorrelationFilter(config)
-    xf = dcf_filter.transform(50 * features_of(rng, 1, 32, n, n))
+    xf = dcf_filter.transform(50 * features_of(rng, 1, 32, n, n), learn=False)
     np.testing.assert_allclose(
         dcf_filter.respond(*dcf_filter.learn(xf), xf)[0], label(config), rtol=0, atol=tolerances.LABEL
     )
@@ -139,17 +139,17 @@ def test_the_filter_finds_a_shift(rng):
     config = TrackerConfig(patch_size=n, scales=1, learn_scales=1)
     dcf_filter = CorrelationFilter(config)
     x = features_of(rng, 1, 8, n, n)
-    num, den = dcf_filter.learn(dcf_filter.transform(x))
+    num, den = dcf_filter.learn(dcf_filter.transform(x, learn=True))
     z = np.roll(x, (5, -7), (-2, -1))
-    response = dcf_filter.respond(num, den, dcf_filter.transform(z))[0]
+    response = dcf_filter.respond(num, den, dcf_filter.transform(z, learn=False))[0]
     assert np.unravel_index(response.argmax(), response.shape) == (5, n - 7)
 
 
 def test_update_is_a_linear_blend(rng):
     config = TrackerConfig(patch_size=33)
     dcf_filter = CorrelationFilter(config)
-    old = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33)))
-    new = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33)))
+    old = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33), learn=True))
+    new = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33), learn=True))
     num, den = old[0].copy(), old[1].copy()
     dcf_filter.update(num, den, new[0].copy(), new[1].copy(), 0.25)
     for found, a, b in zip((num, den), old, new, strict=True):

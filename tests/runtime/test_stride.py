@@ -20,7 +20,10 @@ from spcnet.runtime.cuda.open import open_backbone
 
 LAYERS = [{"channels": 4, "stride": 2}, {"channels": 6}]
 CASES = {
-    "stride 2": (TrackerConfig(patch_size=64, channels=6, stride=2), {"layers": LAYERS}),
+    "stride 2": (
+        TrackerConfig(patch_size=64, channels=6, stride=2, search_window=0.6, learn_window=1.5),
+        {"layers": LAYERS},
+    ),
     "stride 4, no normalisation": (
         TrackerConfig(patch_size=128, channels=5, stride=4),
         {"layers": [*LAYERS, {"channels": 5, "stride": 2}], "normalization": False},

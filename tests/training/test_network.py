@@ -65,12 +65,13 @@ def test_the_layer_is_the_filter_of_the_runtime(rng, n, learn_scales):
     x = rng.normal(size=(2, learn_scales, 4, n, n)).astype(np.float32)
     z = rng.normal(size=(2, 3, 4, n, n)).astype(np.float32)
     gf = layer.respond(
-        *layer.learn(layer.transform(torch.from_numpy(x))), layer.transform(torch.from_numpy(z))
+        *layer.learn(layer.transform(torch.from_numpy(x), learn=True)),
+        layer.transform(torch.from_numpy(z), learn=False),
     )
     found = layer.inverse(gf).numpy()
     for pair in range(2):
-        num, den = reference.learn(reference.transform(x[pair]))
-        expected = reference.respond(num, den, reference.transform(z[pair]))
+        num, den = reference.learn(reference.transform(x[pair], learn=True))
+        expected = reference.respond(num, den, reference.transform(z[pair], learn=False))
         scale = np.abs(expected).max()
         np.testing.assert_allclose(found[pair], expected, rtol=0, atol=tolerances.FILTER * max(scale, 1))
 
@@ -80,8 +81,8 @@ def test_finite_differences_through_the_whole_layer(rng):
     x, z, shift = pair_of(SMALL, rng)
 
     def loss(x, z):
-        num, den = layer.learn(layer.transform(x))
-        return layer.loss(layer.respond(num, den, layer.transform(z)), layer.moved_label(shift))
+        num, den = layer.learn(layer.transform(x, learn=True))
+        return layer.loss(layer.respond(num, den, layer.transform(z, learn=False)), layer.moved_label(shift))
 
     inputs = (x.requires_grad_(), z.requires_grad_())
     assert torch.autograd.gradcheck(loss, inputs, atol=tolerances.GRADIENT, rtol=1e-4)
@@ -94,7 +95,10 @@ def test_the_gradients_of_eq_23_and_24(rng):
     """
     layer = JointFilter(SMALL, torch.float64)
     x, z, shift = pair_of(SMALL, rng)
-    xf, zf = layer.transform(x).requires_grad_(), layer.transform(z).requires_grad_()
+    xf, zf = (
+        layer.transform(x, learn=False).requires_grad_(),
+        layer.transform(z, learn=False).requires_grad_(),
+    )
     yf = layer.moved_label(shift)
     num, den = layer.learn(xf)
     gf = layer.respond(num, den, zf)
@@ -119,7 +123,7 @@ def test_the_loss_is_the_sum_of_squares_in_space(rng, n):
     config = dataclasses.replace(SMALL, patch_size=n)
     layer = JointFilter(config, torch.float64)
     x, z, shift = pair_of(config, rng)
-    gf = layer.respond(*layer.learn(layer.transform(x)), layer.transform(z))
+    gf = layer.respond(*layer.learn(layer.transform(x, learn=True)), layer.transform(z, learn=False))
     yf = layer.moved_label(shift)
     error = layer.inverse(gf) - layer.inverse(yf)
     torch.testing.assert_close(layer.loss(gf, yf), error.square().sum() / 2)
@@ -142,7 +146,7 @@ def test_learning_and_searching_the_same_patch_gives_back_the_label(rng):
     config = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1, regularization=1e-8)
     layer = JointFilter(config, torch.float64)
     x = torch.from_numpy(rng.normal(size=(1, 1, 4, 33, 33)))
-    xf = layer.transform(x)
+    xf = layer.transform(x, learn=False)
     gf = layer.respond(*layer.learn(xf), xf)
     expected = layer.inverse(torch.from_numpy(dcf.label_spectrum(config)).to(torch.complex128))
     torch.testing.assert_close(layer.inverse(gf)[0, 0], expected, rtol=0, atol=tolerances.LABEL)
