@@ -7,7 +7,7 @@ the crop's is in grey levels of 255.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, final
 
@@ -34,6 +34,7 @@ TOLERANCES = {  # kernel -> largest error, with the reason
     "peak": 1e-6,  # float64 from the same float32 responses; PSR from float32 sums of tiles
     "learn": 2e-6,  # as respond
     "conv": 2e-6,  # float32 sums of up to 9 x 33 terms
+    "conv_by_2": 4e-6,  # the same in four layers, each of which rounds
     "conv_half": 2e-3,  # inputs and weights rounded to 11 bits, sums in float32
 }
 
@@ -151,61 +152,83 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Error]:
     return errors
 
 
+STRIDED = ((12, 2), (20, 2), (8, 1), (16, 1))  # channels and strides of the other network
+
+
 def check_backbone(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Error]:
-    """Our own convolution kernels, FP32 and FP16, over the whole backbone."""
+    """Our own convolution kernels over a whole backbone: the published one in FP32 and FP16, and one with strides."""
     rng = np.random.default_rng([seed, size, channels])
     case = Case(size, images, channels, 1)
-    weights = Weights(
-        [
-            rng.normal(size=(channels, 3, 3, 3)).astype(np.float32) * 0.05,
-            rng.normal(size=(channels, channels, 3, 3)).astype(np.float32) * 0.2,
-        ],
-        [rng.normal(size=channels).astype(np.float32) for _ in range(2)],
-        alpha=2e-5,
-    )
     x = rng.uniform(-128, 128, (images, 3, size, size)).astype(np.float32)
-    expected = backbone(x, weights)
-    errors = [Error("conv (plain)", case, distance(_backbone_plain(device, x, weights), expected))]
-    for name, half in (("conv", False), ("conv_half", True)):
-        own = ConvBackbone(device, weights, half=half)
-        try:
-            with Memory(device) as memory:
-                features = memory.space(expected.size * 4)
-                own.reserve(images, size)
-                own.enqueue(memory.put(x), features, images)
-                found = memory.get(features, expected.shape, np.float32)
-        finally:
-            own.close()
-        errors.append(Error(name, case, distance(found, expected)))
+    published, strided = _random_weights(rng, ((channels, 1), (channels, 1))), _random_weights(rng, STRIDED)
+    errors = []
+    for weights, kinds in (
+        (published, {"conv (plain)": None, "conv": False, "conv_half": True}),
+        (strided, {"conv_by_2 (plain)": None, "conv_by_2": False}),
+    ):
+        expected = backbone(x, weights)
+        for name, half in kinds.items():
+            found = (
+                _backbone_plain(device, x, weights)
+                if half is None
+                else _backbone_own(device, x, weights, expected.shape, half)
+            )
+            errors.append(Error(name, case, distance(found, expected)))
     return errors
+
+
+def _random_weights(rng: np.random.Generator, layers: Sequence[tuple[int, int]]) -> Weights:
+    """Weights of layers (channels, stride) that keep the features within 1e3."""
+    before, weights = 3, []
+    for index, (channels, _) in enumerate(layers):
+        spread = 0.2 * (32 / before) ** 0.5 if index else 0.05
+        weights.append(rng.normal(size=(channels, before, 3, 3)).astype(np.float32) * np.float32(spread))
+        before = channels
+    biases = [rng.normal(size=channels).astype(np.float32) for channels, _ in layers]
+    return Weights(weights, biases, 2e-5, tuple(stride for _, stride in layers))
+
+
+def _backbone_own(
+    device: Device, x: NDArray[np.float32], weights: Weights, shape: tuple[int, ...], half: bool
+) -> NDArray[np.float32]:
+    own = ConvBackbone(device, weights, half=half)
+    try:
+        with Memory(device) as memory:
+            features = memory.space(4 * int(np.prod(shape)))
+            own.reserve(len(x), x.shape[-1])
+            own.enqueue(memory.put(x), features, len(x))
+            return memory.get(features, shape, np.float32)
+    finally:
+        own.close()
 
 
 def _backbone_plain(device: Device, x: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
     """The reference kernels, one after another."""
-    images, _, n, _ = x.shape
-    conv, lrn = device.kernel("conv_plain", "PPPPiii"), device.kernel("lrn_plain", "PPiif")
+    images, channels, n, _ = x.shape
+    conv, lrn = device.kernel("conv_plain", "PPPPiiii"), device.kernel("lrn_plain", "PPiif")
     with Memory(device) as memory:
-        planes, channels = memory.put(x), 3
-        for weight, bias in zip(weights.weights, weights.biases, strict=True):
-            out = memory.space(images * len(bias) * n * n * 4)
-            tiles = grid(ceil_div(n, 32), ceil_div(n, 8), images * len(bias))
+        planes = memory.put(x)
+        for weight, bias, stride in zip(weights.weights, weights.biases, weights.strides, strict=True):
+            cells = ceil_div(n, stride)
+            out = memory.space(images * len(bias) * cells * cells * 4)
+            tiles = grid(ceil_div(cells, 32), ceil_div(cells, 8), images * len(bias))
             conv(
                 tiles,
                 (32, 8, 1),
-                *(planes, memory.put(weight), memory.put(bias), out, channels, len(bias), n),
+                *(planes, memory.put(weight), memory.put(bias), out, channels, len(bias), n, stride),
             )
-            planes, channels = out, len(bias)
+            planes, channels, n = out, len(bias), cells
         out = memory.space(images * channels * n * n * 4)
         lrn(grid(ceil_div(n * n, 256), images), (256, 1, 1), planes, out, channels, n, weights.alpha)
         return memory.get(out, (images, channels, n, n), np.float32)
 
 
 def backbone(x: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
-    """phi in float64: (B, 3, N, N) to (B, C, N, N)."""
+    """phi in float64: (B, 3, N, N) to (B, C, M, M)."""
     y = x.astype(np.float64)
-    for weight, bias in zip(weights.weights, weights.biases, strict=True):
+    for weight, bias, stride in zip(weights.weights, weights.biases, weights.strides, strict=True):
         padded = np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::stride, ::stride]
         y = np.einsum("bcijuv,ocuv->boij", windows, weight.astype(np.float64), optimize=True)
         y = np.maximum(y + bias.astype(np.float64)[:, None, None], 0)
     squares = np.pad(y**2, ((0, 0), (2, 2), (0, 0), (0, 0)))

@@ -6,6 +6,7 @@ on the device's memory; a TensorRT engine is in engine.py.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
+from spcnet.runtime.cuda.memory import allocate_all
 from spcnet.runtime.model import INPUT, OUTPUT
 
 Real = NDArray[np.float32]
@@ -38,26 +40,36 @@ class DeviceBackbone(Protocol):
 
 
 class Weights(NamedTuple):
-    """The published network: convolutions 3x3 with ReLU, then local response normalisation over 5 channels."""
+    """Convolutions 3x3 with ReLU, then local response normalisation over 5 channels."""
 
-    weights: list[Real]  # (C, 3, 3, 3), (C, C, 3, 3)
-    biases: list[Real]  # (C,), (C,)
-    alpha: float  # of x / (1 + alpha * sum of squares) ** 0.75
+    weights: list[Real]  # (C1, 3, 3, 3), (C2, C1, 3, 3), ...
+    biases: list[Real]  # (C1,), (C2,), ...
+    alpha: float  # of x / (1 + alpha * sum of squares) ** 0.75; 0 is no normalisation
+    strides: tuple[int, ...] = (1, 1)
 
 
 class ConvBackbone:
-    """Our own kernels, FP32 or (half) FP16 on tensor cores. Raises ValueError when the network does not fit them."""
+    """Our own kernels, FP32; the published network also (half) in FP16 on tensor cores.
+
+    Raises ValueError when the network does not fit them.
+    """
 
     capturable = True
     max_images = 4096  # far below what a grid takes
 
     def __init__(self, device: Device, weights: Weights, *, half: bool = False) -> None:
-        channels = len(weights.biases[0])
+        channels = [3, *(len(bias) for bias in weights.biases)]
         shapes = [w.shape for w in weights.weights]
-        if shapes != [(channels, 3, 3, 3), (channels, channels, 3, 3)] or channels > MAX_CHANNELS:
+        chained = [(after, before, 3, 3) for before, after in itertools.pairwise(channels)]
+        if shapes != chained or max(channels) > MAX_CHANNELS or not set(weights.strides) <= {1, 2}:
             raise ValueError(
-                f"the backbone's weights have shapes {shapes}; our kernels take two 3x3 convolutions of at most "
-                f"{MAX_CHANNELS} channels: use backbone='onnxruntime' or an engine"
+                f"the backbone's weights have shapes {shapes}, strides {weights.strides}; our kernels take 3x3 "
+                f"convolutions of at most {MAX_CHANNELS} channels and stride 1 or 2: use backbone='onnxruntime' or an "
+                "engine"
+            )
+        if half and (weights.strides != (1, 1) or channels[1] != channels[2]):
+            raise ValueError(
+                "the FP16 kernels take the published network only: use FP32, or an engine in FP16"
             )
         if half and device.compute_capability < (7, 5):
             raise ValueError(
@@ -65,69 +77,77 @@ class ConvBackbone:
                 "use FP32"
             )
         self.name = "our kernels, " + ("FP16" if half else "FP32")
-        self._device, self._half, self._channels, self._alpha = device, half, channels, weights.alpha
-        self._padded = 8 * ceil_div(channels, 8)
-        arrays: dict[str, NDArray[Any]] = {"bias1": weights.biases[0], "bias2": weights.biases[1]}
-        for index, weight in enumerate(weights.weights, 1):
-            arrays[f"weight{index}"] = self._tapped(weight)
+        self._device, self._half, self._alpha = device, half, weights.alpha
+        self._layers = list(zip(itertools.pairwise(channels), weights.strides, strict=True))
+        arrays: dict[str, NDArray[Any]] = {}
+        for index, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
+            arrays[f"weight{index}"] = _tapped(weight)
+            arrays[f"bias{index}"] = bias
+        self._padded = _padded(channels[-1])
         if half:
             taps = np.zeros((9, self._padded, self._padded), np.float16)
-            taps[:, :channels, :channels] = (
-                weights.weights[1].reshape(channels, channels, 9).transpose(2, 0, 1)
+            taps[:, : channels[2], : channels[1]] = (
+                weights.weights[1].reshape(channels[2], channels[1], 9).transpose(2, 0, 1)
             )
             arrays["taps"] = taps
         self._constants = Arrays(device, arrays)
-        self._conv = device.kernel("conv", "PPPPPiiif")
+        self._conv = {1: device.kernel("conv", "PPPPPiiif"), 2: device.kernel("conv_by_2", "PPPPPiiif")}
         self._conv_half = device.kernel("conv_half", "PPPPiiif") if half else None
-        self._middle, self._room, self._size = 0, 0, 0
-
-    def _tapped(self, weight: Real) -> Real:
-        """(cout, cin, 3, 3) to (cin, 9, padded): what conv reads."""
-        cout, cin = weight.shape[:2]
-        tapped = np.zeros((cin, 9, self._padded), np.float32)
-        tapped[:, :, :cout] = weight.reshape(cout, cin, 9).transpose(1, 2, 0)
-        return tapped
+        self._between: list[int] = []  # two planes of features, written and read in turn
+        self._room, self._size = 0, 0
 
     def reserve(self, images: int, size: int) -> None:
         if images > self._room or size != self._size:
-            wide = self._padded * 2 if self._half else self._channels * 4
-            middle = self._device.allocate(images * size * size * wide)
+            bytes_of = []
+            cells = size
+            for (_, cout), stride in self._layers[:-1]:
+                cells = ceil_div(cells, stride)
+                bytes_of.append(images * cells * cells * (_padded(cout) * 2 if self._half else cout * 4))
+            sizes = [max(bytes_of[turn::2], default=0) for turn in range(2)]
+            between = allocate_all(self._device, [size for size in sizes if size])
             self._free()
-            self._middle, self._room, self._size = middle, images, size
+            self._between, self._room, self._size = between, images, size
 
     def enqueue(self, patches: int, features: int, images: int) -> None:
-        n, constants, channels = self._size, self._constants, self._channels
-        tiles = grid(ceil_div(n, 16), ceil_div(n, 8), images)
-        block = (32, self._padded // 8, 1)
-        planes, packed = (0, self._middle) if self._half else (self._middle, 0)
-        self._conv(
-            tiles,
-            block,
-            *(patches, constants["weight1"], constants["bias1"], planes, packed, 3, channels, n, 0.0),
-        )
-        if self._conv_half:
-            self._conv_half(
-                tiles,
-                (128, 1, 1),
-                *(packed, constants["taps"], constants["bias2"], features),
-                *(channels, self._padded, n, self._alpha),
-            )
-        else:
-            self._conv(
-                tiles,
-                block,
-                *(planes, constants["weight2"], constants["bias2"], features, 0),
-                *(channels, channels, n, self._alpha),
-            )
+        source, n = patches, self._size
+        last = len(self._layers) - 1
+        for index, ((cin, cout), stride) in enumerate(self._layers):
+            weight, bias = self._constants[f"weight{index}"], self._constants[f"bias{index}"]
+            target = features if index == last else self._between[index % 2]
+            cells, alpha = ceil_div(n, stride), self._alpha if index == last else 0.0
+            tiles = grid(ceil_div(cells, 16), ceil_div(cells, 8), images)
+            if self._conv_half and index == last:
+                taps = self._constants["taps"]
+                self._conv_half(tiles, (128, 1, 1), source, taps, bias, target, cout, self._padded, n, alpha)
+            else:
+                planes, packed = (0, target) if self._half else (target, 0)
+                self._conv[stride](
+                    tiles,
+                    (32, _padded(cout) // 8, 1),
+                    *(source, weight, bias, planes, packed, cin, cout, n, alpha),
+                )
+            source, n = target, cells
 
     def _free(self) -> None:
-        if self._middle:
-            self._device.free(self._middle)
-            self._middle = self._room = 0
+        for address in self._between:
+            self._device.free(address)
+        self._between, self._room = [], 0
 
     def close(self) -> None:
         self._free()
         self._constants.close()
+
+
+def _padded(channels: int) -> int:
+    return 8 * ceil_div(channels, 8)
+
+
+def _tapped(weight: Real) -> Real:
+    """(cout, cin, 3, 3) to (cin, 9, padded): what conv reads."""
+    cout, cin = weight.shape[:2]
+    tapped = np.zeros((cin, 9, _padded(cout)), np.float32)
+    tapped[:, :, :cout] = weight.reshape(cout, cin, 9).transpose(1, 2, 0)
+    return tapped
 
 
 class OrtBackbone:

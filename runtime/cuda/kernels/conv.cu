@@ -1,8 +1,8 @@
-// The backbone without any NVIDIA library: convolution 3x3 (stride 1, zero border), bias, ReLU, and after the last
-// one local response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75.
+// The backbone without any NVIDIA library: convolutions 3x3 (zero border), bias, ReLU, and after the last one local response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75.
 //
 // conv_plain  one thread an output, without normalisation: the reference. lrn_plain: its normalisation.
-// conv        a thread computes 4 neighbouring pixels of 8 channels in registers: 96 multiply-adds for 6 + 24
+// conv, conv_by_2, of stride 1 and 2
+//             a thread computes 4 neighbouring pixels of 8 channels in registers: 96 multiply-adds for 6 + 24
 //             numbers from shared memory. The normalisation needs the channels of neighbouring threads only at
 //             the edges of their groups, which go through shared memory.
 // conv_half   the same product on tensor cores, FP16 with FP32 sums: implicit GEMM, m16n8k8, on patches with the
@@ -12,12 +12,14 @@
 const int TILE_X = 16, TILE_Y = 8, PIXELS = TILE_X * TILE_Y; // of a block
 const int MAX_CHANNELS = 64;
 
-// grid (ceil(N / 32), ceil(N / 8), B * cout), block (32, 8). weight (cout, cin, 3, 3) as trained.
+// x (B, cin, N, N), y (B, cout, M, M) with M = ceil(N / stride).
+// grid (ceil(M / 32), ceil(M / 8), B * cout), block (32, 8). weight (cout, cin, 3, 3) as trained.
 extern "C" __global__ void conv_plain(
-    const float* x, const float* weight, const float* bias, float* y, int cin, int cout, int size) {
-    int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
-    int image = blockIdx.z / cout, out = blockIdx.z % cout;
-    if (column >= size || row >= size) return;
+    const float* x, const float* weight, const float* bias, float* y, int cin, int cout, int size, int stride) {
+    int to_column = blockIdx.x * blockDim.x + threadIdx.x, to_row = blockIdx.y * blockDim.y + threadIdx.y;
+    int image = blockIdx.z / cout, out = blockIdx.z % cout, cells = (size + stride - 1) / stride;
+    int column = to_column * stride, row = to_row * stride;
+    if (to_column >= cells || to_row >= cells) return;
     float sum = bias[out];
     for (int c = 0; c < cin; c++)
         for (int dy = -1; dy <= 1; dy++)
@@ -26,7 +28,7 @@ extern "C" __global__ void conv_plain(
                 float value = x[(((size_t)image * cin + c) * size + row + dy) * size + column + dx];
                 sum += weight[((out * cin + c) * 3 + dy + 1) * 3 + dx + 1] * value;
             }
-    y[((size_t)blockIdx.z * size + row) * size + column] = fmaxf(sum, 0.0f);
+    y[((size_t)blockIdx.z * cells + to_row) * cells + to_column] = fmaxf(sum, 0.0f);
 }
 
 __device__ inline float normalised(float x, float squares, float alpha) {
@@ -46,17 +48,28 @@ extern "C" __global__ void lrn_plain(const float* x, float* y, int channels, int
     }
 }
 
-// grid (ceil(N / 16), ceil(N / 8), B), block (32, G) with G = ceil(cout / 8) groups of 8 channels.
-// weight (cin, 9, 8 G), zeros beyond cout. y (B, cout, N, N) float, or packed (B, N, N, 8 G) half: the other is 0.
+template <int STRIDE> struct Window { // of the inputs of a block
+    static const int CHUNK = 4; // channels at a time
+    static const int HIGH = (TILE_Y - 1) * STRIDE + 3, WIDE = (TILE_X - 1) * STRIDE + 3, PITCH = (WIDE + 3) / 4 * 4;
+    static const int INPUTS = CHUNK * HIGH * PITCH, WEIGHTS = CHUNK * 9 * MAX_CHANNELS;
+    static const int EDGES = MAX_CHANNELS / 8 * 4 * PIXELS;
+    static const int FLOATS = INPUTS + WEIGHTS > EDGES ? INPUTS + WEIGHTS : EDGES;
+};
+
+// x (B, cin, N, N), M = ceil(N / STRIDE).
+// grid (ceil(M / 16), ceil(M / 8), B), block (32, G) with G = ceil(cout / 8) groups of 8 channels.
+// weight (cin, 9, 8 G), zeros beyond cout. y (B, cout, M, M) float, or packed (B, M, M, 8 G) half: the other is 0.
 // alpha 0: no normalisation.
-extern "C" __global__ void __launch_bounds__(256) conv(
-    const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin, int cout, int size,
-    float alpha) {
-    const int CHUNK = 4; // input channels at a time
+template <int STRIDE>
+__device__ inline void convolve(
+    float* memory, const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin,
+    int cout, int size, float alpha) {
+    typedef Window<STRIDE> W;
+    const int CHUNK = W::CHUNK, REACH = 3 * STRIDE + 3; // REACH: inputs that 4 neighbouring outputs see in a row
     // The edges of the groups reuse the memory of the inputs.
-    __shared__ __align__(16) float memory[MAX_CHANNELS / 8 * 4 * PIXELS];
-    float(*tile)[TILE_Y + 2][20] = (float(*)[TILE_Y + 2][20])memory; // [CHUNK][y][x], padded
-    float* weights = memory + CHUNK * (TILE_Y + 2) * 20; // [CHUNK][9][8 G]
+    float(*tile)[W::HIGH][W::PITCH] = (float(*)[W::HIGH][W::PITCH])memory; // [CHUNK][y][x]
+    float* weights = memory + W::INPUTS; // [CHUNK][9][8 G]
+    int cells = (size + STRIDE - 1) / STRIDE;
     float(*edge)[4][PIXELS] = (float(*)[4][PIXELS])memory; // squares of channels 0, 1, 6, 7 of each group
     int groups = blockDim.y, group = threadIdx.y, tid = threadIdx.y * 32 + threadIdx.x, threads = groups * 32;
     int x0 = threadIdx.x % 4 * 4, y0 = threadIdx.x / 4; // of the thread's 4 pixels in the tile
@@ -66,9 +79,9 @@ extern "C" __global__ void __launch_bounds__(256) conv(
     for (int c0 = 0; c0 < cin; c0 += CHUNK) {
         int depth = min(CHUNK, cin - c0);
         __syncthreads();
-        for (int i = tid; i < depth * (TILE_Y + 2) * (TILE_X + 2); i += threads) {
-            int c = i / ((TILE_Y + 2) * (TILE_X + 2)), v = i / (TILE_X + 2) % (TILE_Y + 2), u = i % (TILE_X + 2);
-            int row = top + v - 1, column = left + u - 1;
+        for (int i = tid; i < depth * W::HIGH * W::WIDE; i += threads) {
+            int c = i / (W::HIGH * W::WIDE), v = i / W::WIDE % W::HIGH, u = i % W::WIDE;
+            int row = top * STRIDE + v - 1, column = left * STRIDE + u - 1;
             bool inside = row >= 0 && row < size && column >= 0 && column < size;
             tile[c][v][u] = inside ? image[((size_t)(c0 + c) * size + row) * size + column] : 0.0f;
         }
@@ -77,9 +90,9 @@ extern "C" __global__ void __launch_bounds__(256) conv(
         for (int c = 0; c < depth; c++)
 #pragma unroll
             for (int dy = 0; dy < 3; dy++) {
-                float in[6];
+                float in[REACH];
 #pragma unroll
-                for (int i = 0; i < 6; i++) in[i] = tile[c][y0 + dy][x0 + i];
+                for (int i = 0; i < REACH; i++) in[i] = tile[c][y0 * STRIDE + dy][x0 * STRIDE + i];
 #pragma unroll
                 for (int dx = 0; dx < 3; dx++) {
                     const float4* w = (const float4*)(weights + (c * 9 + dy * 3 + dx) * wide + group * 8);
@@ -88,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(256) conv(
 #pragma unroll
                     for (int o = 0; o < 8; o++)
 #pragma unroll
-                        for (int p = 0; p < 4; p++) sum[o][p] += eight[o] * in[p + dx];
+                        for (int p = 0; p < 4; p++) sum[o][p] += eight[o] * in[p * STRIDE + dx];
                 }
             }
     }
@@ -126,22 +139,36 @@ extern "C" __global__ void __launch_bounds__(256) conv(
         }
     }
     int row = top + y0;
-    if (row >= size) return;
+    if (row >= cells) return;
 #pragma unroll
     for (int p = 0; p < 4; p++) {
         int column = left + x0 + p;
-        if (column >= size) continue;
+        if (column >= cells) continue;
         if (packed) {
-            half_bits* out = packed + (((size_t)blockIdx.z * size + row) * size + column) * wide + group * 8;
+            half_bits* out = packed + (((size_t)blockIdx.z * cells + row) * cells + column) * wide + group * 8;
 #pragma unroll
             for (int o = 0; o < 8; o++) out[o] = to_half(sum[o][p]);
         } else {
 #pragma unroll
             for (int o = 0; o < 8; o++)
                 if (group * 8 + o < cout)
-                    y[(((size_t)blockIdx.z * cout + group * 8 + o) * size + row) * size + column] = sum[o][p];
+                    y[(((size_t)blockIdx.z * cout + group * 8 + o) * cells + row) * cells + column] = sum[o][p];
         }
     }
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv(
+    const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin, int cout, int size,
+    float alpha) {
+    __shared__ __align__(16) float memory[Window<1>::FLOATS];
+    convolve<1>(memory, x, weight, bias, y, packed, cin, cout, size, alpha);
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv_by_2(
+    const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin, int cout, int size,
+    float alpha) {
+    __shared__ __align__(16) float memory[Window<2>::FLOATS];
+    convolve<2>(memory, x, weight, bias, y, packed, cin, cout, size, alpha);
 }
 
 // D += A B on tensor cores: A 16 x 8, B 8 x 8 half, D 16 x 8 float, spread over the warp (PTX ISA, mma.m16n8k8):

@@ -400,9 +400,9 @@ def test_a_network_that_the_kernels_do_not_know_is_refused(tmp_path, tiny_model)
     graph = onnx.load(tiny_model)
     for attribute in graph.graph.node[0].attribute:
         if attribute.name == "strides":
-            attribute.ints[:] = [2, 2]
+            attribute.ints[:] = [2, 1]
     onnx.save(graph, tmp_path / "strided.onnx")
-    with pytest.raises(model.ModelError, match=r"our kernels compute two 3x3 convolutions.*strides"):
+    with pytest.raises(model.ModelError, match=r"our kernels compute 3x3 convolutions.*strides"):
         read_weights(tmp_path / "strided.onnx")
     del graph.graph.node[-1]
     onnx.save(graph, tmp_path / "cut.onnx")
