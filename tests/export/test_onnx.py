@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -103,3 +104,15 @@ def test_the_provenance_says_how_it_was_made(tiny_checkpoint, tmp_path):
     assert found.provenance["scores"] == {"auc": 0.5}
     assert found.provenance["checkpoint"]["torch"] == torch.__version__
     assert model.load(found.path)[0].provenance == found.provenance
+
+
+@pytest.mark.parametrize("name", model.zoo())
+def test_a_model_of_the_zoo_is_its_checkpoint(name):
+    path = model.find(name)
+    assert check_parity(path.with_suffix(".safetensors"), path).passed
+    card = path.with_suffix(".md").read_text()
+    scores = model.load(path)[0].provenance["scores"]
+    assert (
+        f"{scores['auc']:.3f}".lstrip("0") in card
+        and (Path(__file__).parents[2] / "configs" / f"{name}.toml").is_file()
+    )
