@@ -23,14 +23,10 @@ class BuildOptions:
     flavour: str | None = None  # the package; None: the one that is installed, tensorrt before tensorrt_rtx
     target: int | None = None  # compute capability without the point; None: that of the GPU here
     max_targets: int = BATCH  # tracked at once
-    workspace: int | None = (
-        None  # MiB that the tactics may use; None: DEFAULT_WORKSPACE, tensorrt_rtx chooses
-    )
+    workspace: int | None = None  # MiB for the tactics; None: DEFAULT_WORKSPACE, tensorrt_rtx chooses
     level: int = 3  # of the builder's optimisation, 0 to 5: higher takes longer
     hardware: str = "exact"
-    version_compatible: bool = (
-        False  # also for later versions of TensorRT; such a plan holds code for the CPU
-    )
+    version_compatible: bool = False  # also for later TensorRT; such a plan holds code for the CPU
     dla: int | None = None  # core of the deep learning accelerator
 
     def __post_init__(self) -> None:

@@ -192,6 +192,7 @@ def _licence() -> str:
 
 
 def model_name(name: str, precision: str) -> str:
+    """The file of a model inside a bundle."""
     return f"{name}.onnx" if precision == "fp32" else f"{name}-{precision}.onnx"
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spcnet.export.precision import LEVELS
+from spcnet.export.watch import watch
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
@@ -55,18 +55,10 @@ def activation_limits(
 
     Rare large values are cut off where the finer steps for all others are worth more.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    for name in tensors:
-        if name != INPUT:
-            watched.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    computed = [name for name in tensors if name != INPUT]
+    watched = watch(model, {name: name for name in tensors if name != INPUT})
 
     def values(batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        found = dict(zip(computed, session.run(computed, {INPUT: batch}) if computed else [], strict=True))
+        found = watched({INPUT: batch})
         return {name: np.abs(found.get(name, batch)) for name in tensors}
 
     largest = dict.fromkeys(tensors, 0.0)

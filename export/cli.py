@@ -110,7 +110,13 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
 
 def _export(options: argparse.Namespace) -> int:
     if options.bundle:
+        if options.graphs or options.precision != "fp32":
+            raise ValueError(
+                "--bundle writes the graphs and all precisions; leave out --graphs and --precision"
+            )
         return _bundle(options)
+    if options.target:
+        raise ValueError("--target is for the engines of a --bundle; an engine alone is made by spcnet build")
     from spcnet.export.onnx import export_onnx
     from spcnet.export.parity import check_parity
 

@@ -34,9 +34,8 @@ def timing_cache(config: Any, record: EngineRecord, gpu: Gpu | None) -> Iterator
         known = path.read_bytes()
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):
-        config.set_timing_cache(
-            config.create_timing_cache(b""), False
-        )  # that one was cut off, or of something else
+        # That one was cut off, or of something else.
+        config.set_timing_cache(config.create_timing_cache(b""), False)
     yield
     data = bytes(config.get_timing_cache().serialize())
     if data != known:

@@ -305,6 +305,13 @@ def test_the_command_line_refuses_what_does_not_fit(copy, checkpoint, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_options_of_a_single_model_are_refused(checkpoint, tmp_path, capsys):
+    for option in (["--graphs"], ["--precision", "int8"]):
+        assert main(["export", str(checkpoint), "--bundle", str(tmp_path / "mine"), *option]) == 2
+        assert "--bundle writes the graphs and all precisions; leave out" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
     assert main(["export", str(checkpoint), "--bundle", str(tmp_path / "mine"), "--target", "86"]) == 0
     out = capsys.readouterr().out

@@ -32,6 +32,7 @@ def test_export_checks_what_it_wrote_and_keeps_the_scores(tiny_checkpoint, tmp_p
         (["--set", "patch_size=64"], "patch_size belongs to the trained network"),
         (["--set", "scales=4"], "must be odd"),
         (["--set", "colour=red"], "unknown tracker config key 'colour'"),
+        (["--target", "86"], "--target is for the engines of a --bundle"),
     ],
 )
 def test_bad_settings_are_refused(tiny_checkpoint, tmp_path, capsys, options, message):
