@@ -24,7 +24,8 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 def _train(options: argparse.Namespace) -> int:
     import dataclasses
 
-    from spcnet.training.train import TrainConfig, Trainer
+    from spcnet.training.config import TrainConfig
+    from spcnet.training.train import Trainer
 
     folder = options.out or Path("runs") / options.config.stem
     if options.resume:

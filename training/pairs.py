@@ -7,7 +7,6 @@ is a function of (seed, index) alone: any number of workers, or a resumed run, s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,28 +19,11 @@ from torch.utils.data import Dataset
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State, scale_exponents
+from spcnet.training.config import DataConfig
 from spcnet.training.tracks import Track, read_got10k, read_stills
 
 Image = NDArray[np.uint8]
 Pyramid = NDArray[np.float32]  # (S, N, N, 3) grey levels
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the tracks are and how pairs are drawn from them."""
-
-    tracks: str  # folder of GOT-10k-style tracks
-    stills: str = ""  # folder with boxes.csv and images/; none if empty
-    stills_share: float = 0.25  # share of the pairs made from one still image
-    validation: tuple[str, ...] = ()  # tracks held out, by name
-    weights: Mapping[str, float] | None = None  # name prefix -> how often its tracks are drawn (else 1)
-    max_gap: int = 10  # frames between template and search
-    max_shift: float = 0.6  # displacement of the search target, in target sides
-    max_scale: float = 1.5  # scale change of the search target, in steps of alpha
-    flip: float = 0.5  # probability of a mirrored pair
-    grey: float = 0.1  # probability of a pair without colour
-    blur: float = 0.15  # probability of motion blur on one of the two
-    colour_jitter: float = 0.12  # gain and offset, drawn for template and search apart
 
 
 class Sample(NamedTuple):

@@ -8,9 +8,7 @@ import itertools
 import math
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from rich.progress import (
@@ -25,145 +23,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from spcnet.runtime.config import TrackerConfig
 from spcnet.training import checkpoint
-from spcnet.training.network import NetworkConfig, SPCNet
-from spcnet.training.pairs import DataConfig, Pairs, Sample, load_tracks
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from spcnet.training.config import OptimConfig, Stage, TrainConfig
+from spcnet.training.network import SPCNet
+from spcnet.training.pairs import Pairs, Sample, load_tracks
 
 # Activations are in grey levels (tens), so a bias must move that much faster than a weight.
 BIAS_LR_FACTOR = 64.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of the training: start small and with one scale, which is fast, finish as it is used.
-
-    Boxes of real video are a few percent off, more than a scale step of 1.02, so a larger step may be
-    learnt from than is tracked with.
-    """
-
-    patch_size: int
-    steps: int
-    scales: int = 0  # scales learnt from and searched; 0 takes the tracker's
-    scale_step: float = 0.0  # alpha; 0 takes the tracker's
-
-    def tracker(self, config: TrackerConfig) -> TrackerConfig:
-        """The configuration to train with in this stage."""
-        return dataclasses.replace(
-            config,
-            patch_size=self.patch_size,
-            scales=self.scales or config.scales,
-            learn_scales=self.scales or config.learn_scales,
-            scale_step=self.scale_step or config.scale_step,
-        )
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """How the network is learnt. The last stage's patch size must be the tracker's."""
-
-    stages: tuple[Stage, ...]
-    batch: int = 16  # pairs per step
-    lr: float = 2e-3  # peak learning rate of AdamW, after a linear warm-up, then a cosine to lr_final
-    lr_final: float = 2e-5
-    warmup: int = 100  # steps
-    weight_decay: float = 5e-4  # gamma of eq. 22, decoupled
-    clip: float = 10.0  # norm to which gradients are clipped
-    seed: int = 0
-    workers: int = 2  # loader processes; 0 loads in this one
-    bfloat16: bool = False  # run the convolutions in bfloat16 (CPUs with AVX512-BF16 or AMX, GPUs)
-    device: str = "cpu"
-    validate_every: int = 500  # steps
-    validation_pairs: int = 512
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training run."""
-
-    data: DataConfig
-    optim: OptimConfig
-    tracker: TrackerConfig
-    network: NetworkConfig
-
-    def __post_init__(self) -> None:
-        if not self.optim.stages or self.optim.stages[-1].patch_size != self.tracker.patch_size:
-            raise ValueError(
-                f"the last of optim.stages must have the tracker's patch_size {self.tracker.patch_size}"
-            )
-
-    @property
-    def steps(self) -> int:
-        return sum(stage.steps for stage in self.optim.stages)
-
-    @classmethod
-    def from_toml(cls, path: Path) -> TrainConfig:
-        """Read a file with the tables [data], [optim] and [tracker]. Raises ValueError on unknown keys."""
-        try:
-            values = tomllib.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no training config at {path}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from None
-        return cls.from_dict(values)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        unknown = set(values) - {"data", "optim", "tracker", "network"}
-        if unknown:
-            raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker, network")
-        optim = dict(values.get("optim", {}))
-        optim["stages"] = tuple(_build(Stage, stage, "optim.stages") for stage in optim.get("stages", ()))
-        data = dict(values.get("data", {}))
-        data["validation"] = tuple(data.get("validation", ()))
-        tracker = TrackerConfig.from_dict(values.get("tracker", {}))
-        return cls(
-            data=_build(DataConfig, data, "data"),
-            optim=_build(OptimConfig, optim, "optim"),
-            tracker=tracker,
-            network=NetworkConfig.of(values.get("network"), tracker),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        values = dataclasses.asdict(self)
-        if math.isinf(self.tracker.scale_sigma):
-            values["tracker"]["scale_sigma"] = None
-        return values
-
-
-T = TypeVar("T")
-
-
-def _build(cls: type[T], values: dict[str, Any], table: str) -> T:
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name, value in values.items():
-        if name not in fields:
-            raise ValueError(f"unknown key {table}.{name}; the keys are {', '.join(fields)}")
-        kind = fields[name].type
-        kinds: dict[str, tuple[type, ...]] = {
-            "int": (int,),
-            "float": (int, float),
-            "str": (str,),
-            "bool": (bool,),
-        }
-        expected = kinds.get(str(kind))
-        if expected and (not isinstance(value, expected) or (isinstance(value, bool) and kind != "bool")):
-            raise ValueError(f"{table}.{name} is {value!r}; it must be of type {kind}")
-    missing = [
-        name
-        for name, f in fields.items()
-        if name not in values
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ValueError(f"{table}.{missing[0]} is missing; add it")
-    return cls(**values)
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:

@@ -7,7 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from spcnet.runtime import TrackerConfig
-from spcnet.training.pairs import DataConfig, Pairs, load_tracks
+from spcnet.training.config import DataConfig
+from spcnet.training.pairs import Pairs, load_tracks
 from spcnet.training.tracks import Track
 
 CONFIG = TrackerConfig(patch_size=64, scale_step=1.05)

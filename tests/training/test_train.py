@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 
 from spcnet.training import checkpoint
-from spcnet.training.train import Stage, TrainConfig, Trainer, learning_rate
+from spcnet.training.config import Stage, TrainConfig
+from spcnet.training.train import Trainer, learning_rate
 
 
 @pytest.fixture
