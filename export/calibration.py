@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -16,7 +15,9 @@ from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.model import INPUT
-from spcnet.training.tracks import read_got10k
+from spcnet.training.config import Source
+from spcnet.training.sources import read_source
+from spcnet.training.tracks import read_frame
 
 PATCHES = 512
 _BINS = 4096
@@ -28,11 +29,11 @@ def calibration_patches(
 ) -> list[NDArray[np.float32]]:
     """Patches (1, 3, N, N) float32 cut around the targets of the tracks in a folder, evenly over all frames.
 
-    The layout is that of spcnet train --tracks. Raises FileNotFoundError, ValueError.
+    The layout is GOT-10k's, the format got10k of spcnet train. Raises FileNotFoundError, ValueError.
     """
     found = [
         (path, box)
-        for track in read_got10k(tracks)
+        for track in read_source(Source("got10k", str(tracks)))
         for path, box, present in zip(track.frames, track.boxes, track.present, strict=True)
         if present
     ]
@@ -41,10 +42,7 @@ def calibration_patches(
     cut = []
     for index in np.linspace(0, len(found) - 1, count).round().astype(int):
         path, box = found[index]
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if frame is None:
-            raise ValueError(f"{path} is not an image OpenCV can read; remove it, or copy it again")
-        cut.append(patches.pyramid(frame.astype(np.uint8, copy=False), State.from_box(box), config, 1))
+        cut.append(patches.pyramid(read_frame(path), State.from_box(box), config, 1))
     return cut
 
 

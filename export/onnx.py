@@ -90,9 +90,8 @@ def export_onnx(
         calibrated = {"calibration": {"tracks": calibrate.name, "patches": len(batches), "limits": limits}}
     weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
     training = json.loads(json.dumps(meta["config"]))
-    for key in ("tracks", "stills"):  # where they lay on that machine is nobody's business
-        if training.get("data", {}).get(key):
-            training["data"][key] = Path(training["data"][key]).name
+    for entry in training.get("data", {}).get("sources", ()):
+        entry["path"] = Path(entry["path"]).name  # where it lay on that machine is nobody's business
     provenance = {
         "checkpoint": {key: meta[key] for key in ("step", "seconds", "validation", "torch")},
         "training": training,

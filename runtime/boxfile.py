@@ -15,7 +15,7 @@ def read_boxes(path: Path) -> NDArray[np.float64]:
     Numbers are returned as they stand. Raises FileNotFoundError, ValueError naming the line.
     """
     boxes = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(Path(path).read_text(errors="replace").splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -21,6 +21,7 @@ Commands = argparse._SubParsersAction  # the class that add_subparsers returns h
 
 
 EXTRAS = {  # package -> the extra that brings it
+    "PIL": "train",
     "onnx": "export",
     "onnxscript": "export",
     "pycuda": "cuda",
@@ -29,6 +30,7 @@ EXTRAS = {  # package -> the extra that brings it
     "threadpoolctl": "bench",
     "tomli": "train",
     "torch": "train",
+    "webdataset": "train",
 }
 
 

@@ -40,3 +40,10 @@ def write_otb(folder: Path, frames, boxes, separator=","):
         cv2.imwrite(str(folder / "img" / f"{index:04d}.png"), frame)
     one_based = boxes + np.array([1, 1, 0, 0])
     np.savetxt(folder / "groundtruth_rect.txt", one_based, fmt="%.6f", delimiter=separator)
+
+
+def write_image(path: Path, width=64, height=48, value=90):
+    """An image of one colour; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((height, width, 3), value, np.uint8))
+    return path

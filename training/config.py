@@ -63,11 +63,31 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A data set on disk: an entry of data.sources."""
+
+    format: str  # one of FORMATS in training/sources.py
+    path: str  # its folder
+    weight: float = 1.0  # how often each of its tracks is drawn, relative to those of other sources
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"the weight of {self.path} is {self.weight}; it must be a positive number")
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """FORMAT:PATH, as the command line has it."""
+        kind, _, path = text.partition(":")
+        if not kind or not path:
+            raise ValueError(f"the data set {text!r} is not FORMAT:PATH, such as got10k:data/train")
+        return cls(kind, path)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Where the tracks are and how pairs are drawn from them."""
 
-    tracks: str  # folder of GOT-10k-style tracks
-    stills: str = ""  # folder with boxes.csv and images/; none if empty
+    sources: tuple[Source, ...]
     stills_share: float = 0.25  # share of the pairs made from one still image
     validation: tuple[str, ...] = ()  # tracks held out, by name
     weights: Mapping[str, float] | None = None  # name prefix -> how often its tracks are drawn (else 1)
@@ -78,6 +98,10 @@ class DataConfig:
     grey: float = 0.1  # probability of a pair without colour
     blur: float = 0.15  # probability of motion blur on one of the two
     colour_jitter: float = 0.12  # gain and offset, drawn for template and search apart
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("data.sources is empty; name at least one data set by its format and path")
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,10 @@ class TrainConfig:
         optim["stages"] = tuple(_build(Stage, stage, "optim.stages") for stage in optim.get("stages", ()))
         data = dict(values.get("data", {}))
         data["validation"] = tuple(data.get("validation", ()))
+        if "sources" in data:
+            data["sources"] = tuple(
+                _build(Source, source, "data.sources") for source in _tables(data["sources"], "data.sources")
+            )
         tracker = TrackerConfig.from_dict(values.get("tracker", {}))
         return cls(
             data=_build(DataConfig, data, "data"),
@@ -135,6 +163,15 @@ class TrainConfig:
 
 
 T = TypeVar("T")
+
+
+def _tables(values: Any, name: str) -> list[dict[str, Any]]:
+    if not isinstance(values, (list, tuple)):
+        raise ValueError(f"{name} is {values!r}; it must be a list of tables")
+    for value in values:
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} holds {value!r}; it must be a list of tables")
+    return list(values)
 
 
 def _build(cls: type[T], values: dict[str, Any], table: str) -> T:

@@ -7,7 +7,6 @@ is a function of (seed, index) alone: any number of workers, or a resumed run, s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -20,7 +19,7 @@ from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State, scale_exponents
 from spcnet.training.config import DataConfig
-from spcnet.training.tracks import Track, read_got10k, read_stills
+from spcnet.training.tracks import Track, read_frame
 
 Image = NDArray[np.uint8]
 Pyramid = NDArray[np.float32]  # (S, N, N, 3) grey levels
@@ -34,17 +33,16 @@ class Sample(NamedTuple):
     shift: torch.Tensor  # (3,): true scale exponent, row and column displacement in cells at scale 0
 
 
-def load_tracks(config: DataConfig) -> tuple[list[Track], list[Track]]:
-    """The tracks to train on (stills too) and those held out. Raises ValueError on unknown names."""
-    tracks = read_got10k(Path(config.tracks))
-    unknown = set(config.validation) - {track.name for track in tracks}
-    if unknown:
-        raise ValueError(f"validation track {min(unknown)!r} is not in {config.tracks}; mend the name")
-    held_out = [track for track in tracks if track.name in config.validation]
-    train = [track for track in tracks if track.name not in config.validation]
-    if config.stills:
-        train += read_stills(Path(config.stills))
-    return train, held_out
+def reach(data: DataConfig, tracker: TrackerConfig) -> float:
+    """How many of its own sides around the target the largest search patch shows, displaced as far as it may be."""
+    scale = data.max_scale + (tracker.scales - 1) / 2
+    return float((1 + tracker.padding) * tracker.scale_step**scale + 2 * data.max_shift)
+
+
+def density(data: DataConfig, tracker: TrackerConfig) -> float:
+    """How many samples the smallest search patch takes along a side of the target."""
+    scale = data.max_scale + (tracker.scales - 1) / 2
+    return float(tracker.patch_size / (1 + tracker.padding) * tracker.scale_step**scale)
 
 
 class Pairs(Dataset[Sample]):
@@ -61,13 +59,19 @@ class Pairs(Dataset[Sample]):
     ) -> None:
         usable = [track for track in tracks if track.present.any()]
         self.videos = [track for track in usable if len(track.frames) > 1]
-        self.stills = [track for track in usable if len(track.frames) == 1 and _still_fits(track)]
+        self.stills = [track for track in usable if len(track.frames) == 1]
         if not self.videos and not self.stills:
             raise ValueError("none of the tracks has a box; nothing to train on")
+        short = min(usable, key=lambda track: track.context)
+        if short.context < reach(data, tracker):
+            raise ValueError(
+                f"the frames of {short.name} reach {short.context:.2f} sides around the target, but max_shift, max_scale "
+                f"and the tracker need {reach(data, tracker):.2f}; prepare the shards again with this config"
+            )
         share = data.stills_share if self.stills else 0.0
         self.stills_share = share if self.videos else 1.0
-        weight = np.array([_weight(track.name, data.weights or {}) for track in self.videos])
-        self.cumulative = np.cumsum(weight) / weight.sum() if self.videos else np.zeros(0)
+        self.cumulative = _cumulative(self.videos, data.weights or {})
+        self.cumulative_stills = _cumulative(self.stills, data.weights or {})
         self.data, self.tracker, self.seed, self.length, self.augment = data, tracker, seed, length, augment
 
     def __len__(self) -> int:
@@ -76,7 +80,7 @@ class Pairs(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self.seed, index))
         if rng.random() < self.stills_share:
-            track = self.stills[rng.integers(len(self.stills))]
+            track = self.stills[int(np.searchsorted(self.cumulative_stills, rng.random(), "right"))]
         else:
             track = self.videos[int(np.searchsorted(self.cumulative, rng.random(), "right"))]
         first, second = self._two_frames(track, rng)
@@ -86,8 +90,8 @@ class Pairs(Dataset[Sample]):
         size = np.sqrt(target.w * target.h / (template_state.w * template_state.h))
         target = target._replace(w=template_state.w * size, h=template_state.h * size)
         search_state, shift = self._displace(target, rng)
-        template = self._cut(_read(track.frames[first]), template_state, self.tracker.learn_scales)
-        search = self._cut(_read(track.frames[second]), search_state, self.tracker.scales)
+        template = self._cut(read_frame(track.frames[first]), template_state, self.tracker.learn_scales)
+        search = self._cut(read_frame(track.frames[second]), search_state, self.tracker.scales)
         if self.augment:
             template, search, shift = self._augment(template, search, shift, rng)
         return Sample(
@@ -136,22 +140,15 @@ class Pairs(Dataset[Sample]):
         return template, search, shift
 
 
-def _weight(name: str, weights: Mapping[str, float]) -> float:
-    return next((w for prefix, w in weights.items() if name.startswith(prefix)), 1.0)
-
-
-def _still_fits(track: Track) -> bool:
-    """Context around the object is in the picture, and the object is large enough to be seen."""
-    height, width = _read(track.frames[0]).shape[:2]
-    w, h = track.boxes[0, 2:]
-    return bool(min(w, h) >= 12 and w <= 0.75 * width and h <= 0.75 * height)
-
-
-def _read(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} cannot be read as an image; restore it or take it off the list")
-    return np.asarray(image, np.uint8)
+def _cumulative(tracks: Sequence[Track], weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """(len(tracks),): the share of the draws that the tracks up to each one take."""
+    drawn = np.cumsum(
+        [
+            track.weight * next((w for prefix, w in weights.items() if track.name.startswith(prefix)), 1.0)
+            for track in tracks
+        ]
+    )
+    return drawn / drawn[-1] if len(drawn) else drawn
 
 
 def _grey(pyramid: Pyramid) -> Pyramid:

@@ -26,7 +26,8 @@ from torch.utils.tensorboard import SummaryWriter
 from spcnet.training import checkpoint
 from spcnet.training.config import OptimConfig, Stage, TrainConfig
 from spcnet.training.network import SPCNet
-from spcnet.training.pairs import Pairs, Sample, load_tracks
+from spcnet.training.pairs import Pairs, Sample
+from spcnet.training.sources import load_tracks
 
 # Activations are in grey levels (tens), so a bias must move that much faster than a weight.
 BIAS_LR_FACTOR = 64.0

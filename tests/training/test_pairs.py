@@ -7,12 +7,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from spcnet.runtime import TrackerConfig
-from spcnet.training.config import DataConfig
-from spcnet.training.pairs import Pairs, load_tracks
+from spcnet.runtime.geometry import State
+from spcnet.training.config import DataConfig, Source
+from spcnet.training.pairs import Pairs, density, reach
+from spcnet.training.sources import load_tracks
 from spcnet.training.tracks import Track
 
 CONFIG = TrackerConfig(patch_size=64, scale_step=1.05)
-PLAIN = DataConfig(tracks="", flip=0, grey=0, blur=0, colour_jitter=0)
+SOURCES = (Source("got10k", "unread"),)
+PLAIN = DataConfig(SOURCES, flip=0, grey=0, blur=0, colour_jitter=0)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,13 @@ def tracks(video, tmp_path_factory):
     return folder
 
 
+def config_of(folder, **values):
+    return DataConfig((Source("got10k", str(folder)),), **values)
+
+
 def test_a_sample_depends_on_seed_and_index_alone(tracks):
-    train, _ = load_tracks(DataConfig(tracks=str(tracks)))
-    data = DataConfig(tracks="", flip=0.5, grey=0.5, blur=0.5)
+    train, _ = load_tracks(config_of(tracks))
+    data = DataConfig(SOURCES, flip=0.5, grey=0.5, blur=0.5)
     once, again = (Pairs(train, data, CONFIG, 5, 12) for _ in range(2))
     other = Pairs(train, data, CONFIG, 6, 12)
     expected = [once[i] for i in range(12)]
@@ -72,7 +79,7 @@ def test_the_shift_says_where_the_target_is(tmp_path, flip):
 
 
 def test_absent_targets_are_never_drawn(tracks):
-    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    (track,), _ = load_tracks(config_of(tracks))
     boxes = track.boxes.copy()
     boxes[3:] = np.nan
     pairs = Pairs([dataclasses.replace(track, boxes=boxes)], PLAIN, CONFIG, 0, 1)
@@ -81,7 +88,7 @@ def test_absent_targets_are_never_drawn(tracks):
 
 
 def test_the_gap_and_the_shift_are_bounded(tracks):
-    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    (track,), _ = load_tracks(config_of(tracks))
     pairs = Pairs([track], dataclasses.replace(PLAIN, max_gap=2), CONFIG, 0, 1)
     rng = np.random.default_rng(0)
     drawn = [pairs._two_frames(track, rng) for _ in range(200)]
@@ -93,30 +100,58 @@ def test_the_gap_and_the_shift_are_bounded(tracks):
 
 
 def test_weights_choose_tracks_by_prefix(tracks):
-    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    (track,), _ = load_tracks(config_of(tracks))
     other = dataclasses.replace(track, name="rare_one")
     pairs = Pairs([track, other], dataclasses.replace(PLAIN, weights={"rare_": 0.25}), CONFIG, 0, 1)
     np.testing.assert_allclose(pairs.cumulative, [0.8, 1.0])
+    often = dataclasses.replace(other, weight=8.0)
+    pairs = Pairs([track, often], dataclasses.replace(PLAIN, weights={"rare_": 0.25}), CONFIG, 0, 1)
+    np.testing.assert_allclose(pairs.cumulative, [1 / 3, 1.0])
+    stills = [dataclasses.replace(t, frames=t.frames[:1], boxes=t.boxes[:1]) for t in (track, often)]
+    np.testing.assert_allclose(Pairs(stills, PLAIN, CONFIG, 0, 1).cumulative_stills, [1 / 9, 1.0])
+
+
+def test_no_patch_reaches_farther_nor_samples_finer_than_said(tracks):
+    (track,), _ = load_tracks(config_of(tracks))
+    config = dataclasses.replace(CONFIG, scale_step=1.1)
+    pairs = Pairs([track], PLAIN, config, 0, 1)
+    rng = np.random.default_rng(0)
+    target = State(0.0, 0.0, 30.0, 50.0)
+    edges, steps = [], []
+    for _ in range(500):
+        state, _shift = pairs._displace(target, rng)
+        for s in (-1, 0, 1):
+            side = (1 + config.padding) * config.scale_step**s * state.w
+            edges.append(2 * (abs(state.cx) + side / 2) / target.w)
+            steps.append(config.patch_size / side * target.w)
+    assert 0.9 * reach(PLAIN, config) < max(edges) <= reach(PLAIN, config)
+    assert 0.98 * density(PLAIN, config) < max(steps) <= density(PLAIN, config)
+
+
+def test_frames_that_reach_too_little_are_refused(tracks):
+    (track,), _ = load_tracks(config_of(tracks))
+    with pytest.raises(ValueError, match=r"the frames of moving reach 4\.20 sides .* need 4\.\d\d; prepare"):
+        Pairs([dataclasses.replace(track, context=4.2)], PLAIN, CONFIG, 0, 1)
 
 
 def test_one_still_makes_a_pair(tracks):
-    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    (track,), _ = load_tracks(config_of(tracks))
     still = dataclasses.replace(track, frames=track.frames[:1], boxes=track.boxes[:1])
     sample = Pairs([still], PLAIN, CONFIG, 0, 1)[0]
     assert sample.search.shape == (3, 3, 64, 64) and torch.isfinite(sample.search).all()
 
 
 def test_held_out_tracks_and_bad_names(tracks):
-    train, held_out = load_tracks(DataConfig(tracks=str(tracks), validation=("moving",)))
+    train, held_out = load_tracks(config_of(tracks, validation=("moving",)))
     assert not train and [track.name for track in held_out] == ["moving"]
     with pytest.raises(ValueError, match="validation track 'moved' is not in"):
-        load_tracks(DataConfig(tracks=str(tracks), validation=("moved",)))
+        load_tracks(config_of(tracks, validation=("moved",)))
     with pytest.raises(ValueError, match="nothing to train on"):
         Pairs([], PLAIN, CONFIG, 0, 1)
 
 
 def test_a_damaged_image_is_named(tracks, tmp_path):
-    (track,), _ = load_tracks(DataConfig(tracks=str(tracks)))
+    (track,), _ = load_tracks(config_of(tracks))
     path = tmp_path / "damaged.jpg"
     path.write_bytes(b"damaged")
     broken = dataclasses.replace(track, frames=(path,) * len(track.frames))

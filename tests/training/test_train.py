@@ -27,7 +27,10 @@ def config(video, tmp_path):
         np.savetxt(folder / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
     return TrainConfig.from_dict(
         {
-            "data": {"tracks": str(tmp_path / "tracks"), "validation": ["two"]},
+            "data": {
+                "sources": [{"format": "got10k", "path": str(tmp_path / "tracks")}],
+                "validation": ["two"],
+            },
             "optim": {
                 "stages": [
                     {"patch_size": 17, "steps": 3, "scales": 1},
@@ -143,17 +146,29 @@ def test_no_checkpoint_and_foreign_checkpoints_are_refused(tmp_path):
         checkpoint.load(tmp_path / "foreign.safetensors")
 
 
+SOURCES = "sources = [{format = 'got10k', path = 'x'}]\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[data]\ntracks = 'x'\n[optim]\nstages = []\n", "the last of optim.stages"),
+        (f"[data]\n{SOURCES}[optim]\nstages = []\n", "the last of optim.stages"),
         (
-            "[data]\ntracks = 'x'\n[optim]\nstages = [{patch_size = 64, steps = 1}]\n",
+            f"[data]\n{SOURCES}[optim]\nstages = [{{patch_size = 64, steps = 1}}]\n",
             "the last of optim.stages",
         ),
-        ("[data]\n[optim]\nstages = [{patch_size = 125, steps = 1}]\n", "data.tracks is missing"),
-        ("[data]\ntracks = 3\n[optim]\nstages = [{patch_size = 125, steps = 1}]\n", "data.tracks is 3"),
-        ("[data]\ntracks = 'x'\ntrack = 'y'\n[optim]\nstages = []\n", "unknown key data.track"),
+        ("[data]\n[optim]\nstages = []\n", "data.sources is missing"),
+        ("[data]\nsources = []\n[optim]\nstages = []\n", "data.sources is empty"),
+        ("[data]\nsources = 3\n[optim]\nstages = []\n", "data.sources is 3; it must be a list of tables"),
+        (
+            "[data]\nsources = ['x']\n[optim]\nstages = []\n",
+            "data.sources holds 'x'; it must be a list of tables",
+        ),
+        ("[data]\nsources = [{format = 'otb'}]\n", "data.sources.path is missing"),
+        ("[data]\nsources = [{format = 3, path = 'x'}]\n", "data.sources.format is 3"),
+        ("[data]\nsources = [{format = 'otb', path = 'x', weight = 0}]\n", "the weight of x is 0"),
+        ("[data]\nsources = [{format = 'otb', path = 'x', kind = 1}]\n", "unknown key data.sources.kind"),
+        (f"[data]\n{SOURCES}track = 'y'\n[optim]\nstages = []\n", "unknown key data.track"),
         ("[model]\n", r"unknown table \[model\]"),
         ("[optim]\nstages = [{patch_size = 125}]\n", "optim.stages.steps is missing"),
         ("[optim\n", "not valid TOML"),

@@ -1,0 +1,111 @@
+"""A look at the data before training on it: statistics of every source, and the pairs that the network will see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from spcnet.training import sheet
+from spcnet.training.config import TrainConfig
+from spcnet.training.pairs import Pairs
+from spcnet.training.shards import write
+from spcnet.training.sources import joined, read_source
+from spcnet.training.tracks import Track
+
+Values: TypeAlias = NDArray[np.float64]
+Statistics: TypeAlias = dict[str, Any]
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+PAIRS = 40  # on the sheet of pairs
+
+# Each quantity of measure() with its unit as people read it, and the range of its histogram.
+QUANTITIES = {
+    "side": ("side, px", (8.0, 512.0)),  # geometric mean of width and height
+    "aspect": ("aspect, w / h", (0.125, 8.0)),
+    "motion": ("motion per frame, sides", (0.001, 1.0)),  # of the centre, in sides of the target
+    "scale": ("size per frame, factor", (1.0, 1.3)),  # the larger of two sides over the smaller
+}
+
+
+def measure(tracks: Sequence[Track]) -> dict[str, Values]:
+    """Every quantity of QUANTITIES over the frames with a box; motion and scale between neighbours that both have one."""
+    found: dict[str, list[Values]] = {name: [np.zeros(0)] for name in QUANTITIES}
+    for track in tracks:
+        x, y, w, h = track.boxes.T
+        side = np.sqrt(w * h)
+        centre = np.stack([x + w / 2, y + h / 2])
+        change = side[1:] / side[:-1]
+        values = {
+            "side": side,
+            "aspect": w / h,
+            "motion": np.hypot(*np.diff(centre)) / side[:-1],
+            "scale": np.maximum(change, 1 / change),
+        }
+        for name, array in values.items():
+            found[name].append(array[np.isfinite(array)])
+    return {name: np.concatenate(arrays) for name, arrays in found.items()}
+
+
+def summarize(tracks: Sequence[Track], values: Mapping[str, Values]) -> Statistics:
+    """Counts, the share of absent targets, and each quantity's QUANTILES; null where there are no values."""
+    frames = sum(len(track.frames) for track in tracks)
+    present = sum(int(track.present.sum()) for track in tracks)
+    return {
+        "tracks": len(tracks),
+        "stills": sum(len(track.frames) == 1 for track in tracks),
+        "frames": frames,
+        "absent": 1 - present / frames,
+        "empty": sum(not track.present.any() for track in tracks),  # never drawn
+        "quantiles": {
+            name: np.quantile(array, QUANTILES).tolist() if len(array) else None
+            for name, array in values.items()
+        },
+    }
+
+
+def inspect(config: TrainConfig, folder: Path) -> Statistics:
+    """Statistics of each source by "format:folder name", written to folder as data.json, with histograms.png and pairs.png.
+
+    Raises as read_source, and ValueError where an image of the pairs drawn is damaged.
+    """
+    found = [(source, read_source(source)) for source in config.data.sources]
+    sources = {f"{source.format}:{Path(source.path).name}": tracks for source, tracks in found}
+    values = {name: measure(tracks) for name, tracks in sources.items()}
+    statistics = {name: summarize(tracks, values[name]) for name, tracks in sources.items()}
+    tracker = config.optim.stages[-1].tracker(config.tracker)
+    pairs = Pairs(joined(found), config.data, tracker, config.optim.seed, PAIRS)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = [sheet.draw_pair(pairs[index], tracker) for index in range(PAIRS)]
+    write(folder / "pairs.png", sheet.png(sheet.grid(drawn, columns=5)))
+    write(folder / "histograms.png", sheet.png(sheet.histograms(values, QUANTITIES)))
+    write(folder / "data.json", json.dumps(statistics, indent=1).encode())
+    return statistics
+
+
+def table(statistics: Mapping[str, Statistics]) -> Table:
+    """The statistics for the terminal: a source in three lines, the quantiles of 5 %, 50 % and 95 %."""
+    view = Table(
+        caption="quantiles of 5, 50 and 95 %; motion in sides of the target, size as a factor, both per frame"
+    )
+    view.add_column("source", vertical="middle")
+    for title in ("tracks", "frames", "absent"):
+        view.add_column(title, justify="right", vertical="middle", no_wrap=True)
+    for title in ("side, px", "w / h", "motion", "size"):
+        view.add_column(title, justify="right", no_wrap=True)
+    for name, row in statistics.items():
+        cells = []
+        for quantity, form in zip(QUANTITIES, ("{:.0f}", "{:.2f}", "{:.3f}", "{:.3f}"), strict=True):
+            if found := row["quantiles"][quantity]:
+                low, middle, high = (form.format(found[i]) for i in (0, 2, 4))
+                cells.append(f"[dim]{low}[/]\n{middle}\n[dim]{high}[/]")
+            else:
+                cells.append("\n-")
+        view.add_row(name, f"{row['tracks']:,}", f"{row['frames']:,}", f"{row['absent']:.1%}", *cells)
+        view.add_section()
+    return view
