@@ -61,6 +61,13 @@ def _train(options: argparse.Namespace) -> int:
     from spcnet.training.train import Trainer
 
     folder = options.out or Path("runs") / options.config.stem
+    for given, name, needed in (
+        (options.json and not options.inspect, "--json", "it goes with --inspect"),
+        (options.resume and options.inspect, "--inspect with --resume", "leave one out"),
+        (options.resume and options.data, "--data with --resume", "the checkpoint names the data"),
+    ):
+        if given:
+            raise ValueError(f"{name} does nothing here; {needed}")
     if options.inspect:
         return _inspect(options, folder / "data")
     if options.resume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,7 +35,10 @@ QUANTITIES = {
 
 
 def measure(tracks: Sequence[Track]) -> dict[str, Values]:
-    """Every quantity of QUANTITIES over the frames with a box; motion and scale between neighbours that both have one."""
+    """Every quantity of QUANTITIES over the frames with a box; motion and scale between neighbours that both have one.
+
+    The frames of shards follow the target and are reduced to its size, so that they tell neither motion nor scale.
+    """
     found: dict[str, list[Values]] = {name: [np.zeros(0)] for name in QUANTITIES}
     for track in tracks:
         x, y, w, h = track.boxes.T
@@ -47,6 +51,8 @@ def measure(tracks: Sequence[Track]) -> dict[str, Values]:
             "motion": np.hypot(*np.diff(centre)) / side[:-1],
             "scale": np.maximum(change, 1 / change),
         }
+        if math.isfinite(track.context):
+            del values["motion"], values["scale"]
         for name, array in values.items():
             found[name].append(array[np.isfinite(array)])
     return {name: np.concatenate(arrays) for name, arrays in found.items()}
@@ -70,12 +76,14 @@ def summarize(tracks: Sequence[Track], values: Mapping[str, Values]) -> Statisti
 
 
 def inspect(config: TrainConfig, folder: Path) -> Statistics:
-    """Statistics of each source by "format:folder name", written to folder as data.json, with histograms.png and pairs.png.
+    """Statistics of each source by "format:folder", written to folder as data.json, with histograms.png and pairs.png.
 
     Raises as read_source, and ValueError where an image of the pairs drawn is damaged.
     """
     found = [(source, read_source(source)) for source in config.data.sources]
     sources = {f"{source.format}:{Path(source.path).name}": tracks for source, tracks in found}
+    if len(sources) < len(found):
+        sources = {f"{source.format}:{source.path}": tracks for source, tracks in found}
     values = {name: measure(tracks) for name, tracks in sources.items()}
     statistics = {name: summarize(tracks, values[name]) for name, tracks in sources.items()}
     tracker = config.optim.stages[-1].tracker(config.tracker)
@@ -93,7 +101,7 @@ def table(statistics: Mapping[str, Statistics]) -> Table:
     view = Table(
         caption="quantiles of 5, 50 and 95 %; motion in sides of the target, size as a factor, both per frame"
     )
-    view.add_column("source", vertical="middle")
+    view.add_column("source", vertical="middle", overflow="fold")
     for title in ("tracks", "frames", "absent"):
         view.add_column(title, justify="right", vertical="middle", no_wrap=True)
     for title in ("side, px", "w / h", "motion", "size"):

@@ -80,7 +80,7 @@ def write_shard(
 ) -> None:
     """Pack the numbered tracks and the index. cut(track, frame) gives the JPEG file of a frame and the box in it.
 
-    Raises OSError, ValueError; then neither file is there.
+    Raises OSError, ValueError; then there is no index, and so no finished shard.
     """
     from webdataset import TarWriter  # it imports torch
 

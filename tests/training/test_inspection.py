@@ -1,0 +1,117 @@
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from spcnet.runtime import TrackerConfig
+from spcnet.runtime.cli import main
+from spcnet.training import inspection, sheet
+from spcnet.training.config import DataConfig, Source
+from spcnet.training.inspection import measure, summarize, table
+from spcnet.training.pairs import Pairs
+from spcnet.training.tracks import Track
+
+
+def track_of(boxes):
+    return Track("t", ("unread",) * len(boxes), np.array(boxes, float))
+
+
+def test_quantities_are_those_of_neighbours_with_boxes():
+    nan = [np.nan] * 4
+    # 10 x 40 px has a side of 20; it moves by (3, 4) px, which is a quarter; then it is away; then it grows by 1.1.
+    boxes = [[0, 0, 10, 40], [3, 4, 10, 40], nan, [0, 0, 10, 40], [-0.5, -2, 11, 44], nan]
+    found = measure([track_of(boxes), track_of([[0, 0, 30, 30]])])
+    np.testing.assert_allclose(found["side"], [20, 20, 20, 22, 30])
+    np.testing.assert_allclose(found["aspect"], [0.25, 0.25, 0.25, 0.25, 1])
+    np.testing.assert_allclose(found["motion"], [0.25, 0], atol=1e-12)
+    np.testing.assert_allclose(found["scale"], [1, 1.1])
+    row = summarize([track_of(boxes), track_of([[0, 0, 30, 30]])], found)
+    assert (row["tracks"], row["stills"], row["frames"], row["empty"]) == (2, 1, 7, 0)
+    assert row["absent"] == pytest.approx(2 / 7) and row["quantiles"]["side"][2] == 20
+
+
+def test_shards_tell_no_motion():
+    found = measure([dataclasses.replace(track_of([[0, 0, 10, 10], [5, 0, 10, 10]]), context=5.1)])
+    assert len(found["side"]) == 2 and not len(found["motion"]) and not len(found["scale"])
+
+
+def test_tracks_without_a_target_have_no_quantiles():
+    gone = track_of([[np.nan] * 4] * 3)
+    row = summarize([gone], measure([gone]))
+    assert row["absent"] == 1 and row["empty"] == 1 and set(row["quantiles"].values()) == {None}
+    assert table({"otb:gone": row}).row_count == 1
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_the_box_on_the_sheet_frames_the_target(tmp_path, flip):
+    """A white square on black: inside the drawn box the patch is white, outside black."""
+    frame = np.zeros((200, 200, 3), np.uint8)
+    frame[80:120, 90:130] = 255
+    cv2.imwrite(str(tmp_path / "1.png"), frame)
+    track = Track("t", (tmp_path / "1.png",), np.array([[90.0, 80, 40, 40]]))
+    data = DataConfig((Source("otb", "unread"),), flip=flip, grey=0, blur=0, colour_jitter=0)
+    config = TrackerConfig(patch_size=64)
+    pairs = Pairs([track], data, config, 0, 10)
+    for index in range(10):
+        picture = sheet.draw_pair(pairs[index], config).astype(int)
+        assert picture.shape == (sheet.SIDE, 2 * sheet.SIDE, 3)
+        for half in (picture[:, : sheet.SIDE], picture[:, sheet.SIDE :]):
+            drawn = (np.abs(half - sheet.BOX).sum(2) < 60).nonzero()
+            light = (half.min(2) > 200).nonzero()
+            for box, square in zip(drawn, light, strict=True):
+                assert abs(box.min() - square.min()) <= 3 and abs(box.max() - square.max()) <= 3
+
+
+def test_histograms_show_every_source():
+    values = {
+        "a": measure([track_of([[0, 0, 10, 10], [1, 0, 10, 10]])]),
+        "b": measure([track_of([[0, 0, 9, 9]])]),
+    }
+    one, two = (sheet.histograms(v, inspection.QUANTITIES) for v in ({"a": values["a"]}, values))
+    assert two.shape[0] > one.shape[0] and two.shape[1] == one.shape[1]
+    assert all((two == colour).all(2).any() for colour in sheet.COLOURS[:2])
+
+
+TOML = """
+[data]
+sources = [{{ format = "got10k", path = "{folder}" }}]
+[tracker]
+patch_size = 32
+channels = 4
+[optim]
+stages = [{{ patch_size = 32, steps = 1 }}]
+"""
+
+
+def test_the_command_prints_draws_and_does_not_train(tmp_path, video, capsys):
+    frames, boxes = video
+    for index, frame in enumerate(frames):
+        (tmp_path / "data" / "cat").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "data" / "cat" / f"{index}.png"), frame)
+    np.savetxt(tmp_path / "data" / "cat" / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
+    (tmp_path / "c.toml").write_text(TOML.format(folder=tmp_path / "data"))
+    command = ["train", str(tmp_path / "c.toml"), "--inspect", "-o", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert "got10k:data" in capsys.readouterr().out
+    written = sorted(path.name for path in (tmp_path / "run" / "data").iterdir())
+    assert written == ["data.json", "histograms.png", "pairs.png"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["data"]
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "run" / "data" / "data.json").read_text())
+    row = printed["got10k:data"]
+    assert row["frames"] == 20 and row["quantiles"]["side"][2] == pytest.approx(
+        float(np.median(np.sqrt(boxes[:, 2] * boxes[:, 3]))), rel=1e-3
+    )
+    for name in ("pairs.png", "histograms.png"):
+        assert cv2.imread(str(tmp_path / "run" / "data" / name)) is not None
+    assert main([*command, "--data", "cat"]) == 2
+    assert "'cat' is not FORMAT:PATH" in capsys.readouterr().err
+
+
+def test_options_that_do_nothing_are_refused(tmp_path, capsys):
+    for options in (["--json"], ["--inspect", "--resume"], ["--resume", "--data", "otb:x"]):
+        assert main(["train", str(tmp_path / "c.toml"), *options]) == 2
+        assert "does nothing" in capsys.readouterr().err

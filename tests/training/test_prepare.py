@@ -1,0 +1,251 @@
+import dataclasses
+import resource
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import synthetic
+from tolerances import SHARD
+
+from spcnet.runtime.cli import main
+from spcnet.runtime.geometry import State
+from spcnet.training import prepare as preparing
+from spcnet.training.config import Source, TrainConfig
+from spcnet.training.pairs import Pairs
+from spcnet.training.prepare import cut, prepare
+from spcnet.training.shards import shard_path
+from spcnet.training.sources import load_tracks
+from spcnet.training.tracks import Track, decode
+
+ONE_RIGHT = np.array([1.0, 0, 0, 0])
+
+TOML = """
+[data]
+sources = [{{ format = "got10k", path = "{folder}" }}]
+[tracker]
+patch_size = 64
+channels = 4
+[optim]
+stages = [{{ patch_size = 64, steps = 1, scale_step = 1.05 }}]
+"""
+
+
+def write_track(folder, frames, boxes, suffix=".png"):
+    folder.mkdir(parents=True)
+    for index, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{index:08d}{suffix}"), frame)
+    np.savetxt(folder / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory):
+    """A config whose data are six tracks of large and small targets; one is absent for a while."""
+    folder = tmp_path_factory.mktemp("data")
+    for index, side in enumerate([(20, 30), (60, 44), (90, 40), (30, 30), (70, 80), (25, 60)]):
+        frames, boxes = synthetic.moving_target(count=5, side=side, seed=index)
+        if index == 2:
+            boxes[3] = np.nan
+        # Smooth enough that samples at points and means over areas agree: what is compared is the place.
+        frames = [cv2.GaussianBlur(frame, None, 0.06 * sum(side)) for frame in frames]
+        write_track(folder / "tracks" / f"t{index}", frames, boxes)
+    path = folder / "config.toml"
+    path.write_text(TOML.format(folder=folder / "tracks"))
+    return path
+
+
+@pytest.fixture
+def config(toml, monkeypatch):
+    monkeypatch.setattr(preparing, "FRAMES_PER_SHARD", 9)  # three shards of two tracks
+    return TrainConfig.from_toml(toml)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def from_shards(config, folder):
+    return dataclasses.replace(config.data, sources=(Source("shards", str(folder)),))
+
+
+def test_pairs_of_shards_are_pairs_of_frames(config, tmp_path):
+    """The same tracks, frames, displacements and patches; boxes a pixel of the shard off would be noticed."""
+    made = prepare(config, tmp_path / "shards")
+    assert (made.shards, made.tracks, made.frames) == (3, 6, 29)
+    tracker = config.optim.stages[0].tracker(config.tracker)
+    tracks = [load_tracks(data)[0] for data in (config.data, from_shards(config, tmp_path / "shards"))]
+    frames, shards = (Pairs(found, config.data, tracker, 3, 40, augment=False) for found in tracks)
+    off = [dataclasses.replace(track, boxes=track.boxes + ONE_RIGHT) for track in tracks[1]]
+    displaced = Pairs(off, config.data, tracker, 3, 40, augment=False)
+
+    def difference(one, other):
+        found = []
+        for index in range(40):
+            np.testing.assert_array_equal(one[index].shift, other[index].shift)
+            found += [(a - b).abs().mean() for a, b in zip(one[index][:2], other[index][:2], strict=True)]
+        return np.mean(found), np.max(found)
+
+    mean, largest = difference(frames, shards)
+    print(
+        f"difference {mean:.2f}, at most {largest:.2f} grey levels; displaced {difference(frames, displaced)[0]:.2f}"
+    )
+    assert mean < SHARD[0] and largest < SHARD[1]
+    assert difference(frames, displaced)[0] > 2 * SHARD[0]
+
+
+@pytest.mark.parametrize("box", [(101.25, 80.5, 130, 77.75), (3, 2, 60, 90), (150, 120, 20, 12)])
+def test_the_box_of_a_cut_frame_holds_its_target(tmp_path, box):
+    """A white box drawn at a sub-pixel place is found again by its centre of mass and its area."""
+    frame = np.zeros((240, 320, 3), np.float32)
+    x, y = np.arange(320), np.arange(240)
+
+    def cover(places, low, size):  # of each pixel, by a stretch from the edge of pixel low on
+        return np.clip(np.minimum(places + 1, low + size) - np.maximum(places, low), 0, 1)
+
+    frame += 255 * (cover(y, box[1], box[3])[:, None] * cover(x, box[0], box[2]))[:, :, None]
+    cv2.imwrite(str(tmp_path / "1.png"), frame.round().astype(np.uint8))
+    track = Track("t", (tmp_path / "1.png",), np.array([box], float))
+    data, found = cut(track, 0, side=50, context=5.1)
+    light = decode(data, tmp_path).mean(2) / 255
+    state = State.from_box(found)
+    rows, columns = np.indices(light.shape)
+    assert (columns * light).sum() / light.sum() == pytest.approx(state.cx, abs=0.05)
+    assert (rows * light).sum() / light.sum() == pytest.approx(state.cy, abs=0.05)
+    assert light.sum() == pytest.approx(state.w * state.h, rel=0.01)
+    assert np.sqrt(state.w * state.h) == pytest.approx(min(50, np.sqrt(box[2] * box[3])), rel=0.01)
+    assert max(light.shape) <= 5.1 * max(state.w, state.h) + 3
+
+
+def test_a_jpeg_that_is_small_already_is_kept_to_the_byte(tmp_path):
+    frame = synthetic.moving_target(count=1)[0][0][40:110, 40:130]
+    cv2.imwrite(str(tmp_path / "1.jpg"), frame)
+    box = np.array([20.0, 10, 48, 36])
+    data, found = cut(Track("t", (tmp_path / "1.jpg",), box[None]), 0, side=50, context=5.1)
+    assert data == (tmp_path / "1.jpg").read_bytes()
+    np.testing.assert_array_equal(found, box)
+
+
+def test_the_defaults_are_those_of_the_documentation():
+    config = TrainConfig.from_dict(
+        {
+            "data": {"sources": [{"format": "got10k", "path": "x"}]},
+            "optim": {"stages": [{"patch_size": 128, "steps": 1, "scale_step": 1.06}]},
+            "tracker": {"patch_size": 128},
+        }
+    )
+    tracker = config.optim.stages[0].tracker(config.tracker)
+    assert preparing.MARGIN * preparing.reach(config.data, tracker) == pytest.approx(5.1, abs=0.05)
+    assert preparing.density(config.data, tracker) == pytest.approx(49.5, abs=0.5)
+
+
+def test_a_preparation_that_stopped_goes_on(config, tmp_path, monkeypatch):
+    whole = tmp_path / "whole"
+    prepare(config, whole)
+    real, seen = preparing.cut, []
+
+    def stopping(track, index, **options):
+        seen.append(track.name)
+        if len(seen) == 14:  # in the second shard
+            raise KeyboardInterrupt
+        return real(track, index, **options)
+
+    monkeypatch.setattr(preparing, "cut", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path / "parts")
+    assert sorted(contents(tmp_path / "parts")) == ["000000.npz", "000000.tar", "shards.json"]
+    monkeypatch.setattr(preparing, "cut", real)
+    told = []
+    prepare(config, tmp_path / "parts", progress=lambda *counts: told.append(counts))
+    assert told == [(10, 29), (19, 29), (29, 29)]  # the first shard was not made again
+    assert contents(tmp_path / "parts") == contents(whole)
+
+
+def test_processes_share_the_work(config, tmp_path):
+    prepare(config, tmp_path / "alone")
+    prepare(config, tmp_path / "both", jobs=2)
+    assert contents(tmp_path / "alone") == contents(tmp_path / "both")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from spcnet.training import prepare as preparing
+from spcnet.training.config import TrainConfig
+preparing.FRAMES_PER_SHARD = 9
+real = preparing.cut
+def slow(*a, **k):
+    time.sleep(0.1)
+    return real(*a, **k)
+preparing.cut = slow
+preparing.prepare(TrainConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_a_kill_leaves_whole_shards(config, toml, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(toml), str(tmp_path / "parts")])
+    while not (tmp_path / "parts" / "000000.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.3)  # into the second shard
+    process.kill()
+    process.wait()
+    assert not shard_path(tmp_path / "parts", 1).exists()
+    with pytest.raises(FileNotFoundError, match=r"no finished shard 000001\.tar"):
+        load_tracks(from_shards(config, tmp_path / "parts"))
+    prepare(config, tmp_path / "parts")
+    prepare(config, tmp_path / "whole")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_full_disk_leaves_what_is_whole(config, tmp_path):
+    prepare(config, tmp_path / "whole")
+    sizes = [shard_path(tmp_path / "whole", n).stat().st_size for n in range(3)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) - 1, hard))
+    try:
+        with pytest.raises(
+            OSError, match=r"parts cannot be filled \(File too large.* finished shards are whole"
+        ):
+            prepare(config, tmp_path / "parts")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    too_large = f"{int(np.argmax(sizes)):06d}"
+    assert not {f"{too_large}.tar", f"{too_large}.npz"} & set(contents(tmp_path / "parts"))
+    assert not [name for name in contents(tmp_path / "parts") if name.endswith(".part")]
+    prepare(config, tmp_path / "parts")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_other_tracks_and_shards_of_shards_are_refused(config, tmp_path):
+    prepare(config, tmp_path / "shards")
+    before = contents(tmp_path / "shards")
+    other = dataclasses.replace(config, data=dataclasses.replace(config.data, max_shift=0.8))
+    with pytest.raises(ValueError, match="holds shards of other tracks or of another config"):
+        prepare(other, tmp_path / "shards")
+    assert contents(tmp_path / "shards") == before
+    again = dataclasses.replace(config, data=from_shards(config, tmp_path / "shards"))
+    with pytest.raises(ValueError, match="the track t0 lies in shards already"):
+        prepare(again, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_truncated_image_is_named(toml, tmp_path):
+    frames, boxes = synthetic.moving_target(count=3)
+    write_track(tmp_path / "tracks" / "cat", frames, boxes, ".jpg")
+    path = tmp_path / "tracks" / "cat" / "00000001.jpg"
+    path.write_bytes(path.read_bytes()[:3000])
+    config = TrainConfig.from_toml(toml)
+    data = dataclasses.replace(config.data, sources=(Source("got10k", str(tmp_path / "tracks")),))
+    with pytest.raises(ValueError, match=r"cat/00000001\.jpg cannot be read as an image; its 3000 bytes"):
+        prepare(dataclasses.replace(config, data=data), tmp_path / "shards")
+    assert list(contents(tmp_path / "shards")) == ["shards.json"]
+
+
+def test_the_command_says_how_to_train_on_the_shards(toml, tmp_path, capsys):
+    assert main(["prepare", str(toml), "-o", str(tmp_path / "shards")]) == 0
+    assert f'--data "shards:{tmp_path / "shards"}"' in capsys.readouterr().out
+    missing = ["prepare", str(toml), "-o", str(tmp_path / "x"), "--data", f"otb:{tmp_path / 'nowhere'}"]
+    assert main(missing) == 2 and not (tmp_path / "x").exists()
+    assert "no folder" in capsys.readouterr().err
