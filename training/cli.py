@@ -93,7 +93,8 @@ def _inspect(options: argparse.Namespace, folder: Path) -> int:
     if options.json:
         print(json.dumps(statistics))
     else:
-        Console().print(table(statistics), f"drawn in {folder}", sep="\n")
+        Console().print(table(statistics["sources"]))
+        print(f"one process loads {statistics['pairs_per_second']:.0f} pairs a second; drawn in {folder}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -76,8 +77,9 @@ def summarize(tracks: Sequence[Track], values: Mapping[str, Values]) -> Statisti
 
 
 def inspect(config: TrainConfig, folder: Path) -> Statistics:
-    """Statistics of each source by "format:folder", written to folder as data.json, with histograms.png and pairs.png.
+    """Statistics of the "sources" by "format:folder", and "pairs_per_second" that one process loads.
 
+    Written to folder as data.json, with histograms.png and pairs.png.
     Raises as read_source, and ValueError where an image of the pairs drawn is damaged.
     """
     found = [(source, read_source(source)) for source in config.data.sources]
@@ -85,19 +87,24 @@ def inspect(config: TrainConfig, folder: Path) -> Statistics:
     if len(sources) < len(found):
         sources = {f"{source.format}:{source.path}": tracks for source, tracks in found}
     values = {name: measure(tracks) for name, tracks in sources.items()}
-    statistics = {name: summarize(tracks, values[name]) for name, tracks in sources.items()}
+    statistics: Statistics = {
+        "sources": {name: summarize(tracks, values[name]) for name, tracks in sources.items()}
+    }
     tracker = config.optim.stages[-1].tracker(config.tracker)
     pairs = Pairs(joined(found), config.data, tracker, config.optim.seed, PAIRS)
+    start = time.perf_counter()
+    samples = [pairs[index] for index in range(PAIRS)]
+    statistics["pairs_per_second"] = PAIRS / (time.perf_counter() - start)
+    drawn = [sheet.draw_pair(sample, tracker) for sample in samples]
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [sheet.draw_pair(pairs[index], tracker) for index in range(PAIRS)]
     write(folder / "pairs.png", sheet.png(sheet.grid(drawn, columns=5)))
     write(folder / "histograms.png", sheet.png(sheet.histograms(values, QUANTITIES)))
     write(folder / "data.json", json.dumps(statistics, indent=1).encode())
     return statistics
 
 
-def table(statistics: Mapping[str, Statistics]) -> Table:
-    """The statistics for the terminal: a source in three lines, the quantiles of 5 %, 50 % and 95 %."""
+def table(sources: Mapping[str, Statistics]) -> Table:
+    """The statistics of the sources for the terminal: each in three lines, the quantiles of 5 %, 50 % and 95 %."""
     view = Table(
         caption="quantiles of 5, 50 and 95 %; motion in sides of the target, size as a factor, both per frame"
     )
@@ -106,7 +113,7 @@ def table(statistics: Mapping[str, Statistics]) -> Table:
         view.add_column(title, justify="right", vertical="middle", no_wrap=True)
     for title in ("side, px", "w / h", "motion", "size"):
         view.add_column(title, justify="right", no_wrap=True)
-    for name, row in statistics.items():
+    for name, row in sources.items():
         cells = []
         for quantity, form in zip(QUANTITIES, ("{:.0f}", "{:.2f}", "{:.3f}", "{:.3f}"), strict=True):
             if found := row["quantiles"][quantity]:

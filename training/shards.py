@@ -87,8 +87,10 @@ def write_shard(
     aside = path.with_name(path.name + ".part")
     packed: list[tuple[str, Track, Boxes]] = []
     try:
-        with aside.open("wb") as file:
-            writer = TarWriter(file, user="spcnet", group="spcnet", mtime=0.0)
+        with (
+            aside.open("wb") as file,
+            TarWriter(file, user="spcnet", group="spcnet", mtime=0.0) as writer,
+        ):
             for number, track in tracks:
                 key, boxes = f"{number:08d}", np.full((len(track.frames), 4), np.nan)
                 sample: dict[str, Any] = {"__key__": key}
@@ -100,7 +102,6 @@ def write_shard(
                 ).encode()
                 writer.write(sample)
                 packed.append((key, track, boxes))
-            writer.close()
         index_bytes = _index(aside, packed)
         os.replace(aside, path)
     finally:

@@ -101,7 +101,8 @@ def test_the_command_prints_draws_and_does_not_train(tmp_path, video, capsys):
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "run" / "data" / "data.json").read_text())
-    row = printed["got10k:data"]
+    assert printed["pairs_per_second"] > 0
+    row = printed["sources"]["got10k:data"]
     assert row["frames"] == 20 and row["quantiles"]["side"][2] == pytest.approx(
         float(np.median(np.sqrt(boxes[:, 2] * boxes[:, 3]))), rel=1e-3
     )

@@ -1,12 +1,16 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import write_image
+from synthetic import moving_target, write_image
 
 from spcnet.training import sources
-from spcnet.training.config import DataConfig, Source
+from spcnet.training.config import DataConfig, Source, TrainConfig
 from spcnet.training.sources import FORMATS, load_tracks, read_all, read_source
+
+DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 
 
 def write(folder, *names):
@@ -77,6 +81,21 @@ def test_a_missing_folder_and_another_layout_are_refused(tmp_path, name):
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"the format of .* is 'vot'; the formats are got10k, otb, lasot"):
         read_source(Source("vot", str(tmp_path)))
+
+
+def test_the_examples_of_the_documentation_work(tmp_path, monkeypatch):
+    blocks = dict(re.findall(r"```(toml|python)\n(.*?)```", DOCS.read_text(), re.DOTALL))
+    optim = "\n[optim]\nstages = [{patch_size = 125, steps = 1}]\n"
+    (tmp_path / "config.toml").write_text(blocks["toml"] + optim)
+    assert [s.format for s in TrainConfig.from_toml(tmp_path / "config.toml").data.sources] == [
+        "got10k",
+        "coco",
+    ]
+    monkeypatch.chdir(tmp_path)
+    frames, boxes = moving_target(count=3)
+    exec(blocks["python"], {"annotated_video": lambda: zip(frames, [tuple(boxes[0]), None, tuple(boxes[2])])})  # noqa: B905, S102
+    (track,) = read_source(Source.parse("got10k:data/mine"))
+    np.testing.assert_allclose(track.boxes, [boxes[0], [np.nan] * 4, boxes[2]])
 
 
 @pytest.mark.parametrize("text", ["got10k", "got10k:", ":x", ""])
