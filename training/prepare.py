@@ -44,6 +44,8 @@ def prepare(
     what is whole then stays.
     """
     tracks = [track for track in read_all(config.data) if track.present.any()]
+    if not tracks:
+        raise ValueError("none of the tracks has a box; nothing to prepare")
     again = next((track.name for track in tracks if track.context < math.inf), None)
     if again:
         raise ValueError(f"the track {again} lies in shards already; prepare from the data set itself")

@@ -93,7 +93,10 @@ class Pieces(Sequence[Piece]):
 def read_bytes(frame: Frame) -> bytes:
     """The image file of a frame. Raises OSError where it is missing, ValueError where a shard is cut short."""
     if isinstance(frame, Path):
-        return frame.read_bytes()
+        try:
+            return frame.read_bytes()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no image {frame}; restore it, or take its track away") from None
     with frame.path.open("rb") as file:
         file.seek(frame.offset)
         data = file.read(frame.size)

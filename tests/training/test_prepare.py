@@ -12,6 +12,7 @@ from tolerances import SHARD
 
 from spcnet.runtime.cli import main
 from spcnet.runtime.geometry import State
+from spcnet.training import checkpoint
 from spcnet.training import prepare as preparing
 from spcnet.training.config import Source, TrainConfig
 from spcnet.training.pairs import Pairs
@@ -30,6 +31,7 @@ patch_size = 64
 channels = 4
 [optim]
 stages = [{{ patch_size = 64, steps = 1, scale_step = 1.05 }}]
+workers = 0
 """
 
 
@@ -171,6 +173,7 @@ def test_processes_share_the_work(config, tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
+from spcnet.training import checkpoint
 from spcnet.training import prepare as preparing
 from spcnet.training.config import TrainConfig
 preparing.FRAMES_PER_SHARD = 9
@@ -243,9 +246,31 @@ def test_a_truncated_image_is_named(toml, tmp_path):
     assert list(contents(tmp_path / "shards")) == ["shards.json"]
 
 
-def test_the_command_says_how_to_train_on_the_shards(toml, tmp_path, capsys):
+def test_a_missing_image_and_tracks_without_a_target_are_named(toml, tmp_path):
+    frames, boxes = synthetic.moving_target(count=3)
+    write_track(tmp_path / "tracks" / "cat", frames, boxes, ".jpg")
+    config = TrainConfig.from_toml(toml)
+    source = Source("got10k", str(tmp_path / "tracks"))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=(source,)))
+    (track,) = load_tracks(config.data)[0]
+    (tmp_path / "tracks" / "cat" / "00000001.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no image .*cat/00000001\.jpg; restore it"):
+        cut(track, 1, 50, 5.1)
+    (tmp_path / "tracks" / "cat" / "groundtruth.txt").write_text("0,0,0,0\n" * 2)
+    with pytest.raises(ValueError, match="none of the tracks has a box; nothing to prepare"):
+        prepare(config, tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_the_commands_prepare_and_train(toml, tmp_path, capsys):
     assert main(["prepare", str(toml), "-o", str(tmp_path / "shards")]) == 0
-    assert f'--data "shards:{tmp_path / "shards"}"' in capsys.readouterr().out
+    data = f"shards:{tmp_path / 'shards'}"
+    assert f'--data "{data}"' in capsys.readouterr().out
+    assert main(["train", str(toml), "-o", str(tmp_path / "run"), "--data", data]) == 0
+    meta = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]
+    assert meta["config"]["data"]["sources"] == [
+        {"format": "shards", "path": str(tmp_path / "shards"), "weight": 1.0}
+    ]
     missing = ["prepare", str(toml), "-o", str(tmp_path / "x"), "--data", f"otb:{tmp_path / 'nowhere'}"]
     assert main(missing) == 2 and not (tmp_path / "x").exists()
     assert "no folder" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from spcnet.training.readers.files import Watch, encoded, frame_size, images, make_track
 from spcnet.training.tracks import Boxes, Files, Track
 
-WHITE = 255  # with a palette neither object nor ground; without one the only object
+WHITE = 255  # the only object of a mask in two greys; beside others neither object nor ground
 
 
 def read_davis(folder: Path, watch: Watch = iter) -> list[Track]:
@@ -61,16 +61,19 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
     """(H, W) the number of the object at each pixel, 0 where there is none."""
     try:
         with Image.open(path) as image:  # OpenCV would turn the numbers into the colours of the palette
-            if image.mode not in ("P", "L", "1"):
-                raise ValueError(
-                    f"{path} has colours of mode {image.mode}; give a PNG of one channel, whose values number the objects"
-                )
-            mask = np.array(image, np.uint8)
-            return np.where(mask == WHITE, 0 if image.mode == "P" else 1, mask).astype(np.uint8)
+            mask = np.array(image if image.mode in ("P", "L", "1") else image.convert("RGB"), np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError):
         raise ValueError(
             f"{path} cannot be read as a mask; it is damaged or cut short: copy it again"
         ) from None
+    if mask.ndim == 3:  # some masks of two greys are stored with three equal channels
+        if (mask != mask[:, :, :1]).any():
+            raise ValueError(
+                f"{path} has colours; give a PNG of one channel or with a palette, whose values number the objects"
+            )
+        mask = mask[:, :, 0]
+    alone = not ((mask > 0) & (mask < WHITE)).any()
+    return np.where(mask == WHITE, np.uint8(alone), mask).astype(np.uint8)
 
 
 def _filled(boxes: dict[int, tuple[float, ...]], count: int) -> Boxes:

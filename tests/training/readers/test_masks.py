@@ -45,11 +45,15 @@ def test_each_object_is_a_track(davis):
     assert all(path.is_file() for path in three.frames)
 
 
-def test_masks_of_two_greys_are_one_object(tmp_path):
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_masks_of_two_greys_are_one_object(tmp_path, mode):
     write_image(tmp_path / "JPEGImages" / "480p" / "bear" / "00000.jpg")
     mask = blank()
     mask[3:5, 6:9] = 255
-    write_mask(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", mask, palette=False)
+    path = tmp_path / "Annotations" / "480p" / "bear" / "00000.png"
+    write_mask(path, mask, palette=mode == "P")
+    if mode == "RGB":
+        Image.open(path).convert("RGB").save(path)
     (bear,) = read_davis(tmp_path)
     assert bear.name == "bear_o1" and bear.boxes.tolist() == [[6, 3, 3, 2]]
 
@@ -94,8 +98,10 @@ def test_bad_masks_are_named(davis):
     write_mask(path, np.ones((24, 32)))
     with pytest.raises(ValueError, match=r"00001\.png is 32 x 24 but its frame is 64 x 48"):
         read_davis(davis)
-    write_image(path)
-    with pytest.raises(ValueError, match="has colours of mode RGB"):
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :, 2] = 1
+    cv2.imwrite(str(path), image)
+    with pytest.raises(ValueError, match=r"00001\.png has colours; give a PNG of one channel"):
         read_davis(davis)
     (davis / "JPEGImages" / "480p" / "goat" / "00001.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"00001\.png has no frame .*00001\.jpg"):
