@@ -99,12 +99,17 @@ def cut(track: Track, index: int, side: int, context: float) -> tuple[bytes, Box
     """One frame of a track, cut around its box and reduced: a JPEG file, and the box (4,) in it.
 
     The cut is context times the longer side, clamped to the picture; whole pixels, so that nothing is resampled twice.
+    Raises FileNotFoundError, and ValueError where the image is damaged or the box outside it.
     """
     frame = track.frames[index]
     data = read_bytes(frame)
     image = decode(data, frame)
     height, width = image.shape[:2]
     x, y, w, h = track.boxes[index]
+    if not (x < width and y < height and x + w > 0 and y + h > 0):
+        raise ValueError(
+            f"{frame}: the box {x:g},{y:g},{w:g},{h:g} lies outside the picture of {width} x {height}; mend it"
+        )
     half = context * max(w, h) / 2
     left, right = max(math.floor(x + w / 2 - half), 0), min(math.ceil(x + w / 2 + half), width)
     top, bottom = max(math.floor(y + h / 2 - half), 0), min(math.ceil(y + h / 2 + half), height)

@@ -253,6 +253,11 @@ def test_a_missing_image_and_tracks_without_a_target_are_named(toml, tmp_path):
     source = Source("got10k", str(tmp_path / "tracks"))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=(source,)))
     (track,) = load_tracks(config.data)[0]
+    outside = dataclasses.replace(track, boxes=np.array([[320.0, 5, 9, 9]]))
+    with pytest.raises(
+        ValueError, match=r"00000000\.jpg: the box 320,5,9,9 lies outside the picture of 320 x 240"
+    ):
+        cut(outside, 0, 50, 5.1)
     (tmp_path / "tracks" / "cat" / "00000001.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"no image .*cat/00000001\.jpg; restore it"):
         cut(track, 1, 50, 5.1)

@@ -56,8 +56,9 @@ def frame_size(path: Path) -> tuple[int, int]:
 def make_track(name: str, frames: Files, boxes: Boxes, size: tuple[int, int] | None = None) -> Track:
     """A track whose boxes can all be seen: one without a positive size, or outside the picture, becomes NaN.
 
-    That is how data sets write an absent target. size is (width, height) of the frames; without it that of the first
-    one is read. Raises FileNotFoundError, ValueError when frames and boxes differ in number.
+    That is how data sets write an absent target. size is (width, height) of the largest frame; without it that of the
+    first one is read, and of those whose box lies outside it, for a video that was cut may change its size. Raises
+    FileNotFoundError, ValueError when frames and boxes differ in number.
     """
     if len(frames) != len(boxes):
         raise ValueError(
@@ -65,13 +66,18 @@ def make_track(name: str, frames: Files, boxes: Boxes, size: tuple[int, int] | N
         )
     if not len(frames):
         raise ValueError(f"{frames.folder} has no frame; give at least one, or remove the track")
-    width, height = size or frame_size(frames[0])
-    x, y, w, h = boxes.T
-    with np.errstate(invalid="ignore"):
-        inside_x = np.minimum(x + w, width) - np.maximum(x, 0)
-        inside_y = np.minimum(y + h, height) - np.maximum(y, 0)
-        seen = np.isfinite(boxes).all(1) & (w > 0) & (h > 0) & (inside_x > 0) & (inside_y > 0)
+    boxed = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
+    seen = boxed & _in_picture(boxes, size or frame_size(frames[0]))
+    if size is None:
+        for index in np.flatnonzero(boxed & ~seen):
+            seen[index] = _in_picture(boxes[index], frame_size(frames[int(index)]))
     return Track(name, frames, np.where(seen[:, None], boxes, np.nan))
+
+
+def _in_picture(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(...,): whether boxes (..., 4) share some of a picture of (width, height)."""
+    low, high = boxes[..., :2], boxes[..., :2] + boxes[..., 2:]
+    return np.asarray(((high > 0) & (low < size)).all(-1))
 
 
 def still_fits(box: Sequence[float], size: tuple[int, int]) -> bool:

@@ -35,7 +35,7 @@ def _read_video(folder: Path, masks: Path) -> list[Track]:
     frames = {path.stem: path for path in images(folder)}
     found: dict[int, dict[int, tuple[float, ...]]] = {}  # object -> frame -> box
     names = []
-    size = (0, 0)
+    largest = (0, 0)
     for index, path in enumerate(images(masks, (".png",))):
         if path.stem not in frames:
             raise FileNotFoundError(f"{path} has no frame {folder / path.stem}.jpg; restore it")
@@ -47,12 +47,13 @@ def _read_video(folder: Path, masks: Path) -> list[Track]:
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} but its frame is {size[0]} x {size[1]}; "
                 "give masks and frames of one size"
             )
+        largest = max(largest[0], size[0]), max(largest[1], size[1])
         for value in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[1:]) + 1:
             box = cv2.boundingRect((mask == value).astype(np.uint8))
             found.setdefault(int(value), {})[index] = tuple(map(float, box))
     files = Files(folder, encoded(names))
     return [
-        make_track(f"{masks.name}_o{value}", files, _filled(boxes, len(names)), size)
+        make_track(f"{masks.name}_o{value}", files, _filled(boxes, len(names)), largest)
         for value, boxes in sorted(found.items())
     ]
 

@@ -45,11 +45,12 @@ def _read_video(folder: Path, data: Path) -> list[Track]:
     tables = sorted((p for p in folder.iterdir() if p.suffix == ".xml"), key=lambda p: by_number(p.name))
     frames = set(os.listdir(data)) if data.is_dir() else set()
     found: dict[str, dict[int, tuple[float, ...]]] = {}  # trackid -> frame -> box
-    size = (0, 0)
+    largest = (0, 0)
     for index, table in enumerate(tables):
         if f"{table.stem}.JPEG" not in frames:
             raise FileNotFoundError(f"{table} has no frame {data / table.stem}.JPEG; restore it")
         size, things = _read_objects(table)
+        largest = max(largest[0], size[0]), max(largest[1], size[1])
         for thing in things:
             found.setdefault(thing.track, {})[index] = thing.box(0)
     names = encoded([f"{table.stem}.JPEG" for table in tables])
@@ -58,7 +59,9 @@ def _read_video(folder: Path, data: Path) -> list[Track]:
         first, last = min(found[key]), max(found[key])
         boxes = np.full((last + 1 - first, 4), np.nan)
         boxes[np.array(list(found[key])) - first] = list(found[key].values())
-        tracks.append(make_track(f"{folder.name}_{key}", Files(data, names[first : last + 1]), boxes, size))
+        tracks.append(
+            make_track(f"{folder.name}_{key}", Files(data, names[first : last + 1]), boxes, largest)
+        )
     return tracks
 
 

@@ -51,6 +51,14 @@ def test_a_box_that_cannot_be_seen_is_absent(tmp_path, box, seen):
         np.testing.assert_array_equal(track.boxes[0], box)  # kept as it is, not cut to the picture
 
 
+def test_frames_of_other_sizes_are_looked_at(tmp_path):
+    """Where the cut follows the target, the first frame may be the smallest."""
+    write_image(tmp_path / "1.png", 64, 48)
+    write_image(tmp_path / "2.png", 128, 48)
+    track = make_track("t", images(tmp_path), np.array([[80.0, 5, 20, 20]] * 2))
+    assert track.present.tolist() == [False, True]
+
+
 def test_differing_numbers_and_no_frames_are_refused(tmp_path):
     write_image(tmp_path / "1.png")
     with pytest.raises(ValueError, match="has 1 frames but 2 boxes; give one line per frame"):
