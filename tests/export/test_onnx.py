@@ -40,6 +40,16 @@ def test_torch_and_onnx_runtime_agree_on_real_patches(make_checkpoint, tmp_path,
     assert parity.passed and 0 < parity.relative <= TOLERANCES["fp32"].layers and parity.patches == 12
 
 
+def test_the_provenance_tells_no_folders(tiny_checkpoint, tmp_path):
+    tensors, meta = checkpoint.load(tiny_checkpoint)
+    source = {"format": "got10k", "path": "/somebody/secret/train", "weight": 1.0}
+    meta["config"]["data"] = {"sources": [source], "max_gap": 10}
+    checkpoint.save(tmp_path / "c.safetensors", tensors, meta)
+    model = export_onnx(tmp_path / "c.safetensors", tmp_path / "m.onnx")
+    assert model.provenance["training"]["data"]["sources"] == [source | {"path": "train"}]
+    assert b"secret" not in model.path.read_bytes()
+
+
 def test_parity_notices_other_weights(make_checkpoint, tiny_checkpoint, tmp_path):
     tensors, meta = checkpoint.load(tiny_checkpoint)
     tensors["backbone.conv2.weight"] = tensors["backbone.conv2.weight"] * 1.001

@@ -80,7 +80,13 @@ def _in_picture(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
     return np.asarray(((high > 0) & (low < size)).all(-1))
 
 
-def still_fits(box: Sequence[float], size: tuple[int, int]) -> bool:
-    """The object in a still is large enough to be seen, and context around it is in the picture."""
-    w, h = box[2:]
-    return min(w, h) >= MIN_STILL and w <= MAX_STILL * size[0] and h <= MAX_STILL * size[1]
+def make_stills(name: str, image: Path, box: Sequence[float], size: tuple[int, int]) -> list[Track]:
+    """The object in a still as a track of one frame; none where it is small, fills the picture or cannot be seen.
+
+    size is (width, height) of the image.
+    """
+    (x, y, w, h), (width, height) = box, size
+    fits = min(w, h) >= MIN_STILL and w <= MAX_STILL * width and h <= MAX_STILL * height
+    if not (fits and -w < x < width and -h < y < height):
+        return []
+    return [Track(name, Files(image.parent, encoded([image.name])), np.array([[x, y, w, h]], np.float64))]

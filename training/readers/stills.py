@@ -8,10 +8,8 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
-
-from spcnet.training.readers.files import Watch, encoded, frame_size, make_track, still_fits
-from spcnet.training.tracks import Files, Track
+from spcnet.training.readers.files import Watch, frame_size, make_stills
+from spcnet.training.tracks import Track
 
 
 def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
@@ -22,7 +20,7 @@ def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
     size = functools.lru_cache(frame_size)  # of the last images: their boxes follow each other
     with table.open(newline="", errors="replace") as file:
         rows = list(csv.DictReader(file))
-    tracks = []
+    tracks: list[Track] = []
     for number, row in enumerate(watch(rows), 2):
         try:
             box = [float(row[key]) for key in "xywh"]
@@ -31,15 +29,13 @@ def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
             raise ValueError(f"{table}, line {number}: expected file,x,y,w,h, found {row}") from None
         if not path.is_file():
             raise FileNotFoundError(f"{table}, line {number}: no such image {path}; restore it")
-        if still_fits(box, size(path)):
-            files = Files(folder / "images", encoded([row["file"]]))
-            tracks.append(make_track(f"{path.stem}:{number}", files, np.array([box]), size(path)))
+        tracks += make_stills(f"{path.stem}:{number}", path, box, size(path))
     return tracks
 
 
 def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
     """annotations/instances_train*.json and train*/*.jpg; 0-based. Crowds, and objects as in read_stills, are left out."""
-    tracks = []
+    tracks: list[Track] = []
     for table in sorted((folder / "annotations").glob("instances_train*.json")):
         images = folder / table.stem.removeprefix("instances_")
         present = set(os.listdir(images)) if images.is_dir() else set()
@@ -67,8 +63,5 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
                 ) from None
             if name not in present:
                 raise FileNotFoundError(f"{table} names {name}, which is not in {images}; restore it")
-            if still_fits((x, y, w, h), size):
-                files = Files(images, encoded([name]))
-                track = make_track(f"{Path(name).stem}:{key}", files, np.array([[x, y, w, h]]), size)
-                tracks.append(track)
+            tracks += make_stills(f"{Path(name).stem}:{key}", images / name, (x, y, w, h), size)
     return tracks

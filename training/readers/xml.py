@@ -9,7 +9,7 @@ from xml.etree import ElementTree  # it resolves no external entity
 
 import numpy as np
 
-from spcnet.training.readers.files import Watch, by_number, encoded, make_track, still_fits
+from spcnet.training.readers.files import Watch, by_number, encoded, make_stills, make_track
 from spcnet.training.tracks import Files, Track
 
 
@@ -67,17 +67,15 @@ def _read_video(folder: Path, data: Path) -> list[Track]:
 
 def read_voc(folder: Path, watch: Watch = iter) -> list[Track]:
     """Annotations/*.xml and JPEGImages/*.jpg; 1-based. Difficult objects and those that fill the picture are left out."""
-    tracks = []
+    tracks: list[Track] = []
     for table in watch(sorted((folder / "Annotations").glob("*.xml"))):
         size, things = _read_objects(table)
         frame = folder / "JPEGImages" / f"{table.stem}.jpg"
         if not frame.is_file():
             raise FileNotFoundError(f"{table} has no image {frame}; restore it")
-        files = Files(frame.parent, encoded([frame.name]))
         for number, thing in enumerate(things, 1):
-            box = thing.box(1)
-            if not thing.difficult and still_fits(box, size):
-                tracks.append(make_track(f"{table.stem}:{number}", files, np.array([box]), size))
+            if not thing.difficult:
+                tracks += make_stills(f"{table.stem}:{number}", frame, thing.box(1), size)
     return tracks
 
 

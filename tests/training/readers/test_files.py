@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import write_image
 
-from spcnet.training.readers.files import by_number, encoded, frame_size, images, make_track, still_fits
+from spcnet.training.readers.files import by_number, encoded, frame_size, images, make_stills, make_track
 from spcnet.training.tracks import Files
 
 
@@ -76,7 +76,20 @@ def test_a_damaged_head_is_named(tmp_path, share):
         frame_size(path)
 
 
-def test_objects_without_context_do_not_fit():
-    assert still_fits((0, 0, 48, 12), (64, 48))
-    assert not still_fits((0, 0, 49, 12), (64, 48)) and not still_fits((0, 0, 12, 37), (64, 48))
-    assert not still_fits((0, 0, 11, 30), (64, 48))
+@pytest.mark.parametrize(
+    ("box", "count"),
+    [
+        ((0, 0, 48, 12), 1),
+        ((0, 0, 49, 12), 0),  # no context beside it
+        ((0, 0, 12, 37), 0),
+        ((0, 0, 11, 30), 0),  # too small to be seen
+        ((64, 0, 20, 20), 0),  # outside
+        ((-20, 0, 20, 20), 0),
+        ((np.nan, 0, 20, 20), 0),
+        ((0, 0, np.nan, 20), 0),
+    ],
+)
+def test_only_objects_with_context_make_stills(tmp_path, box, count):
+    tracks = make_stills("t", tmp_path / "a.jpg", box, (64, 48))
+    assert [track.boxes.tolist() for track in tracks] == [[list(box)]] * count
+    assert all(list(track.frames) == [tmp_path / "a.jpg"] for track in tracks)
