@@ -1,10 +1,11 @@
 """Preparing: cut every frame around its target, reduce it, and pack the tracks into shards.
 
 How much is kept follows from the training config. The cut reaches as far as the largest search patch that pairs.py can
-ask for, displaced and at the largest scale, and MARGIN farther, because that patch keeps the template's shape while a target
-changes its own: 5.1 times the longer side for the shipped configs. The target is reduced to as many pixels as the smallest patch
-samples, so that no patch shows less than one of the video itself would if reduced alike: 50 px (geometric mean of the
-sides) for N = 128. A target that is smaller is not enlarged, and a JPEG that needs neither cut nor reduction is kept to the byte.
+ask for, displaced and at the largest scale, and MARGIN farther, because that patch keeps the template's shape while a
+target changes its own: 5.1 times the longer side for the shipped configs. The target is reduced to as many pixels as the
+smallest patch takes samples along its side, so that no patch has more samples than pixels which the video had: 50 px
+(geometric mean of the sides) for N = 128. A smaller target is not enlarged, and a JPEG that needs neither cut nor
+reduction is kept to the byte.
 """
 
 from __future__ import annotations
