@@ -38,14 +38,7 @@ def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
     tensors, meta = checkpoint.load(path)
     config = TrackerConfig.from_dict(meta["config"]["tracker"])
     backbone = Backbone(NetworkConfig.of(meta["config"].get("network"), config))
-    weights = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
-    try:
-        backbone.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} does not fit the network of its config ({reason}); train it again"
-        ) from None
+    checkpoint.fit(backbone, tensors, "backbone.", path)
     return backbone.eval().requires_grad_(False), config, meta
 
 

@@ -17,27 +17,59 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     train.add_argument("--tracks", help="folder of GOT-10k-style tracks, instead of the config's")
     train.add_argument("--stills", help="folder of stills, instead of the config's")
-    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
+    train.add_argument("--device", help="cpu or cuda, instead of the config's")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in the run's folder, once there is one",
+    )
     train.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> int:
     import dataclasses
+    import shlex
+    import signal
+    import sys
 
     from spcnet.training.config import TrainConfig
-    from spcnet.training.train import Trainer
+    from spcnet.training.distributed import join
+    from spcnet.training.train import Trainer, checkpoint_of
 
     folder = options.out or Path("runs") / options.config.stem
-    if options.resume:
-        trainer = Trainer.resume(folder)
-    else:
-        if (folder / "checkpoint.safetensors").exists():
+
+    def elsewhere(config: TrainConfig) -> TrainConfig:
+        changes = {k: v for k, v in (("tracks", options.tracks), ("stills", options.stills)) if v is not None}
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
+
+    given = TrainConfig.from_toml(options.config)
+    if options.device:
+        given = dataclasses.replace(given, optim=dataclasses.replace(given.optim, device=options.device))
+    with join(given.optim.device) as processes:
+        given = TrainConfig.from_dict(processes.from_first(given.to_dict()))
+        exists = processes.from_first(checkpoint_of(folder).exists())
+        if exists and not options.resume:
             raise ValueError(
                 f"{folder} already holds a checkpoint; give --resume, or another folder with --out"
             )
-        config = TrainConfig.from_toml(options.config)
-        changes = {k: v for k, v in (("tracks", options.tracks), ("stills", options.stills)) if v is not None}
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
-        trainer = Trainer(config, folder)
-    print(f"checkpoint {trainer.run()}")
-    return 0
+        if exists:
+            trainer = Trainer.resume(folder, lambda begun: elsewhere(begun.resumed_as(given)), processes)
+        else:
+            trainer = Trainer(elsewhere(given), folder, processes)
+        former = {s: signal.signal(s, trainer.stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            path = trainer.run()
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+    done = trainer.position == trainer.config.steps
+    if processes.rank == 0 and done:
+        print(f"checkpoint {path}")
+    elif processes.rank == 0:
+        again = shlex.join(["spcnet", "train", str(options.config), "--out", str(folder), "--resume"])
+        print(
+            f"spcnet: stopped at step {trainer.position} of {trainer.config.steps}, which is saved in {path}; "
+            f"go on with {again}",
+            file=sys.stderr,
+        )
+    return 0 if done else 1

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from spcnet.training import checkpoint
 from spcnet.training.config import Stage, TrainConfig
-from spcnet.training.train import Trainer, learning_rate
+from spcnet.training.train import Trainer
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_bad_training_configs_are_refused(tmp_path, text, message):
 
 def test_the_learning_rate_rises_and_falls(config):
     optim = dataclasses.replace(config.optim, warmup=10, lr=1.0, lr_final=0.1)
-    rates = [learning_rate(optim, step, 100) for step in range(101)]
+    rates = [optim.rate(step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1) and rates[10:] == sorted(rates[10:], reverse=True)
 
