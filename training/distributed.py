@@ -7,7 +7,10 @@ loss and the wish to stop, on which all processes must agree.
 
 from __future__ import annotations
 
+import importlib
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 
@@ -74,8 +79,38 @@ def join(device: str) -> Iterator[Processes]:
     if count == 1:
         yield Processes(device=place)
         return
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=TIMEOUT)
+    # The optimiser imports it at its first step. Imported while the group exists it would keep the group for good, and
+    # the group's threads would run into the end of the interpreter: "terminate called without an active exception".
+    importlib.import_module("torch._dynamo")
+    backend = "nccl" if place.type == "cuda" else "gloo"
+    store = _own_store(rank, count)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
         yield Processes(rank, count, place)
     finally:
         dist.destroy_process_group()
+
+
+def _own_store(rank: int, count: int) -> Store:
+    """A store of these processes alone, kept by the first one.
+
+    torchrun restarts processes but not its store, which still has the addresses of those that are gone, and they
+    would be called (pytorch/pytorch issue 135712). A port that answers is of a process that lives.
+    """
+    shared, _, _ = next(rendezvous("env://", rank, count, timeout=TIMEOUT))
+    host = os.environ["MASTER_ADDR"]
+    if rank == 0:
+        own = TCPStore(host, 0, count, is_master=True, timeout=TIMEOUT, wait_for_workers=False)
+        shared.set("spcnet", str(own.port))
+        return own
+    last = time.monotonic() + TIMEOUT.total_seconds()
+    while True:
+        port = int(shared.get("spcnet"))
+        try:
+            socket.create_connection((host, port), 1).close()
+        except OSError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.05)
+        else:
+            return TCPStore(host, port, count, is_master=False, timeout=TIMEOUT)
