@@ -23,6 +23,7 @@ Commands = argparse._SubParsersAction  # the class that add_subparsers returns h
 EXTRAS = {  # package -> the extra that brings it
     "onnx": "export",
     "onnxscript": "export",
+    "optuna": "tune",
     "pycuda": "cuda",
     "safetensors": "train",
     "tensorboard": "train",

@@ -1,4 +1,4 @@
-"""The verb train."""
+"""The verbs train and tune."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spcnet.runtime.cli import Commands
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """train."""
+    """train, tune."""
     train = commands.add_parser("train", help="learn a backbone from annotated video")
     train.add_argument("config", type=Path, help="TOML file with the tables data, optim, tracker")
     train.add_argument(
@@ -24,6 +24,13 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         help="go on from the checkpoint in the run's folder, once there is one",
     )
     train.set_defaults(run=_train)
+
+    tune = commands.add_parser("tune", help="search for hyper-parameters of the training or of the tracker")
+    tune.add_argument("space", type=Path, help="TOML file: what is searched, and where the study is kept")
+    tune.add_argument(
+        "-o", "--out", type=Path, metavar="FILE.toml", help="config to write with the best values"
+    )
+    tune.set_defaults(run=_tune)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -73,3 +80,22 @@ def _train(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0 if done else 1
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from spcnet.training.tune import Space, best, open_study, search, to_toml, to_value
+
+    space = Space.from_toml(options.space)
+    stopped = False
+    try:
+        study = search(space)
+    except KeyboardInterrupt:
+        study, stopped = open_study(space), True
+    values = best(space, study)
+    found = {parameter.name: study.best_params[parameter.name] for parameter in space.parameters}
+    print(f"# trial {study.best_trial.number} of {len(study.trials)}: {study.best_value:.4f}")
+    for name, value in found.items():
+        print(f"{name} = {to_value(value)}")
+    if options.out:
+        options.out.write_text(to_toml(values))
+    return int(stopped)
