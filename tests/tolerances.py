@@ -18,4 +18,4 @@ GRADIENT = 1e-6
 RESPONSE = 1e-4
 # Two processes add up the gradients of half a batch each: other float32 roundings, which AdamW's first steps, of
 # gradients over their own size, pass on whole. Relative to the largest value of each tensor.
-PROCESSES = 1e-4
+PROCESSES = 3e-5

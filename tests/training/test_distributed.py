@@ -45,13 +45,22 @@ def mishap(trainer, batch):
     if (start, rank, trainer.position) == (1, 1, 6):
         os.kill(os.getpid(), signal.SIGTERM)
     with open(os.environ["STEPS"], "a") as file:
-        file.write(f"{start} {rank} {trainer.position}\n")
+        file.write(f"{start} {rank} {trainer.position}\\n")
     return step(trainer, batch)
 Trainer.step = mishap
 sys.exit(main(["train", *sys.argv[1:]]))
 """
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in the other processes: the number of threads decides how sums are rounded."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
