@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -358,3 +359,11 @@ def test_a_stage_overrides_the_tracker_it_trains(config):
     first, second = (stage.tracker(config.tracker) for stage in config.optim.stages)
     assert (first.patch_size, first.scales, first.learn_scales, first.scale_step) == (17, 1, 1, 1.02)
     assert (second.patch_size, second.scales, second.learn_scales, second.scale_step) == (25, 3, 3, 1.05)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda path: path.stem
+)
+def test_the_configs_of_the_repository_are_whole(path):
+    config = TrainConfig.from_toml(path)
+    assert TrainConfig.from_dict(config.to_dict()) == config
