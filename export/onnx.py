@@ -23,14 +23,12 @@ from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
+from spcnet.training.config import FIXED_BY_TRAINING
 from spcnet.training.network import Backbone, NetworkConfig
 
 OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
 IR_VERSION = 8
 PRECISIONS = ("fp32", "fp16", "int8")
-
-# What a filter learnt elsewhere may change after training without touching the network.
-FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:

@@ -19,6 +19,10 @@ else:
     import tomli as tomllib
 
 
+# Fields of the tracker that belong to the trained network; the others may change after training.
+FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stretch of the training: start small and with one scale, which is fast, finish as it is used.

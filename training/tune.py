@@ -32,6 +32,9 @@ from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.tracker import Tracker
+from spcnet.training.config import FIXED_BY_TRAINING, TrainConfig
+from spcnet.training.tracks import read_got10k
+from spcnet.training.train import Trainer
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,8 +42,6 @@ else:
     import tomli as tomllib
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-# What belongs to the trained network, which tracking cannot change.
-FIXED = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,6 @@ Objective = Callable[[Trial, dict[str, Any]], float]
 
 def _training(space: Space) -> tuple[dict[str, Any], Objective]:
     """Validation loss of a run, told at each validation, so that a hopeless one is stopped."""
-    from spcnet.training.config import TrainConfig
-    from spcnet.training.train import Trainer
-
     base = TrainConfig.from_toml(Path(space.config))
     if not base.data.validation:
         raise ValueError(f"{space.config} holds out no track; name some in data.validation to search by")
@@ -224,8 +222,6 @@ def _training(space: Space) -> tuple[dict[str, Any], Objective]:
 
 def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
     """Mean AUC over the sequences, told sequence by sequence."""
-    from spcnet.training.tracks import read_got10k
-
     found, session = model.load(model.find(space.model))
     backbone = OnnxBackbone(session)
     folder = Path(space.sequences)
@@ -233,7 +229,7 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
         read_otb(folder) if list(folder.glob("*/groundtruth_rect.txt")) else read_got10k(folder)
     )
     for parameter in space.parameters:
-        if parameter.name.removeprefix("tracker.") in FIXED:
+        if parameter.name.removeprefix("tracker.") in FIXED_BY_TRAINING:
             raise ValueError(f"{parameter.name} belongs to the trained network; search it in training")
 
     def objective(trial: Trial, values: dict[str, Any]) -> float:

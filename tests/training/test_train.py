@@ -16,7 +16,7 @@ from safetensors import safe_open
 from spcnet.export.onnx import load_backbone
 from spcnet.training import checkpoint
 from spcnet.training.config import Stage, TrainConfig
-from spcnet.training.distributed import Processes
+from spcnet.training.distributed import Processes, join
 from spcnet.training.pairs import Pairs, Sample
 from spcnet.training.train import Trainer
 
@@ -367,3 +367,24 @@ def test_a_stage_overrides_the_tracker_it_trains(config):
 def test_the_configs_of_the_repository_are_whole(path):
     config = TrainConfig.from_toml(path)
     assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_bfloat16_is_for_the_convolutions_alone(config, tmp_path):
+    """The same batch, to the precision of bfloat16 (2**-8), while weights, filter and loss stay float32."""
+    full, half = (Trainer(changed(config, bfloat16=b), tmp_path / str(b)) for b in (False, True))
+    batch = Sample(*(t[None] for t in Pairs(full.tracks, config.data, full.net.filter.config, 0, 1)[0]))
+    expected, spectrum = full._loss(full.net, batch)
+    loss, half_spectrum = half._loss(half.net, batch)
+    assert loss.dtype == torch.float32 and half_spectrum.dtype == spectrum.dtype == torch.complex64
+    assert loss.item() != expected.item() and loss.item() == pytest.approx(expected.item(), rel=0.05)
+    half.run(stop_at=2)
+    assert {p.dtype for p in half.backbone.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU for torch")
+def test_a_gpu_that_is_not_there_is_refused(config, tmp_path):
+    with (
+        pytest.raises(RuntimeError, match="process 0 needs GPU 0, this machine has 0 for torch"),
+        join("cuda"),
+    ):
+        pass
