@@ -134,7 +134,7 @@ def test_a_search_of_the_tracker_scores_it(video, tiny_model, tiny_checkpoint, t
     path = tmp_path / "space.toml"
     path.write_text(
         f'model = "{tiny_model}"\nsequences = "{tmp_path / "videos"}"\nfolder = "{tmp_path / "study"}"\ntrials = 2\n'
-        'pruner = "none"\n[[parameter]]\nname = "tracker.interp_factor"\nchoices = [0.0, 0.3]\n'
+        f'storage = "sqlite:///{tmp_path}/study.db"\npruner = "none"\n[[parameter]]\nname = "tracker.interp_factor"\nchoices = [0.0, 0.3]\n'
     )
     space = Space.from_toml(path)
     study = open_study(space)
