@@ -16,6 +16,6 @@ FILTER = 1e-5
 GRADIENT = 1e-6
 # The same, after a backbone that differs by 1e-6 of its largest feature, divided by small energies.
 RESPONSE = 1e-4
-# Two processes add up the gradients of half a batch each: other float32 roundings, which AdamW's first steps, of
-# gradients over their own size, pass on whole. Relative to the largest value of each tensor.
+# Two processes add up the gradients of half a batch each: other float32 roundings, over eleven steps. Relative to the
+# largest value of each tensor.
 PROCESSES = 3e-5

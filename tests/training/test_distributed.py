@@ -16,6 +16,7 @@ from spcnet.training import checkpoint
 from spcnet.training.config import TrainConfig
 from spcnet.training.train import Trainer
 
+# SGD, since AdamW would not notice gradients that were added up but not averaged.
 CONFIG = """
 [data]
 tracks = "{tracks}"
@@ -23,6 +24,8 @@ validation = ["two"]
 [optim]
 stages = [{{ patch_size = 17, steps = {first}, scales = 1 }}, {{ patch_size = 25, steps = {second} }}]
 batch = 4
+optimizer = "sgd"
+lr = 1e-3
 warmup = 2
 ema = 0.9
 workers = {workers}
