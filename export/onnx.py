@@ -23,14 +23,12 @@ from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
+from spcnet.training.config import FIXED_BY_TRAINING
 from spcnet.training.network import Backbone, NetworkConfig
 
 OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
 IR_VERSION = 8
 PRECISIONS = ("fp32", "fp16", "int8")
-
-# What a filter learnt elsewhere may change after training without touching the network.
-FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
@@ -38,14 +36,7 @@ def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
     tensors, meta = checkpoint.load(path)
     config = TrackerConfig.from_dict(meta["config"]["tracker"])
     backbone = Backbone(NetworkConfig.of(meta["config"].get("network"), config))
-    weights = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
-    try:
-        backbone.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} does not fit the network of its config ({reason}); train it again"
-        ) from None
+    checkpoint.fit(backbone, tensors, "backbone.", path)
     return backbone.eval().requires_grad_(False), config, meta
 
 

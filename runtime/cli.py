@@ -24,6 +24,7 @@ EXTRAS = {  # package -> the extra that brings it
     "PIL": "train",
     "onnx": "export",
     "onnxscript": "export",
+    "optuna": "tune",
     "pycuda": "cuda",
     "safetensors": "train",
     "tensorboard": "train",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def save(path: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> 
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str, path: Path) -> None:
+    """Give a module its weights among the tensors that load read from path. Raises ValueError on others."""
+    weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} does not fit the network of its config ({reason}); train it again"
+        ) from None
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

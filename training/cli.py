@@ -1,4 +1,4 @@
-"""The verbs train and prepare."""
+"""The verbs train, prepare and tune."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """train, prepare."""
+    """train, prepare, tune."""
     train = commands.add_parser("train", help="learn a backbone from annotated video")
     _add_data_options(train)
     train.add_argument(
         "-o", "--out", type=Path, help="folder of the run (default: runs/<name of the config>)"
     )
-    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
+    train.add_argument("--device", help="cpu or cuda, instead of the config's")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in the run's folder, once there is one",
+    )
     train.add_argument(
         "--inspect",
         action="store_true",
@@ -34,6 +39,13 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     prepare.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     prepare.set_defaults(run=_prepare)
 
+    tune = commands.add_parser("tune", help="search for hyper-parameters of the training or of the tracker")
+    tune.add_argument("space", type=Path, help="TOML file: what is searched, and where the study is kept")
+    tune.add_argument(
+        "-o", "--out", type=Path, metavar="FILE.toml", help="config to write with the best values"
+    )
+    tune.set_defaults(run=_tune)
+
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="TOML file with the tables data, optim, tracker")
@@ -45,41 +57,77 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _config(options: argparse.Namespace) -> TrainConfig:
+def _elsewhere(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
+    """config on the data that the command line names."""
     import dataclasses
 
-    from spcnet.training.config import Source, TrainConfig
+    from spcnet.training.config import Source
 
-    config = TrainConfig.from_toml(options.config)
-    if options.data:
-        sources = tuple(Source.parse(text) for text in options.data)
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=sources))
-    return config
+    if not options.data:
+        return config
+    sources = tuple(Source.parse(text) for text in options.data)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, sources=sources))
+
+
+def _config(options: argparse.Namespace) -> TrainConfig:
+    from spcnet.training.config import TrainConfig
+
+    return _elsewhere(TrainConfig.from_toml(options.config), options)
 
 
 def _train(options: argparse.Namespace) -> int:
-    from spcnet.training.train import Trainer
+    import dataclasses
+    import shlex
+    import signal
+    import sys
+
+    from spcnet.training.config import TrainConfig
+    from spcnet.training.distributed import join
+    from spcnet.training.train import Trainer, checkpoint_of
 
     folder = options.out or Path("runs") / options.config.stem
-    for given, name, needed in (
+    for useless, name, needed in (
         (options.json and not options.inspect, "--json", "it goes with --inspect"),
         (options.resume and options.inspect, "--inspect with --resume", "leave one out"),
-        (options.resume and options.data, "--data with --resume", "the checkpoint names the data"),
     ):
-        if given:
+        if useless:
             raise ValueError(f"{name} does nothing here; {needed}")
     if options.inspect:
         return _inspect(options, folder / "data")
-    if options.resume:
-        trainer = Trainer.resume(folder)
-    else:
-        if (folder / "checkpoint.safetensors").exists():
+    given = _config(options)
+    if options.device:
+        given = dataclasses.replace(given, optim=dataclasses.replace(given.optim, device=options.device))
+    with join(given.optim.device) as processes:
+        given = TrainConfig.from_dict(processes.from_first(given.to_dict()))
+        exists = processes.from_first(checkpoint_of(folder).exists())
+        if exists and not options.resume:
             raise ValueError(
                 f"{folder} already holds a checkpoint; give --resume, or another folder with --out"
             )
-        trainer = Trainer(_config(options), folder)
-    print(f"checkpoint {trainer.run()}")
-    return 0
+        if exists:
+            trainer = Trainer.resume(
+                folder, lambda begun: _elsewhere(begun.resumed_as(given), options), processes
+            )
+        else:
+            trainer = Trainer(given, folder, processes)
+        former = {s: signal.signal(s, trainer.stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            path = trainer.run()
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+    done = trainer.position == trainer.config.steps
+    if processes.rank == 0 and done:
+        print(f"checkpoint {path}")
+    elif processes.rank == 0:
+        data = [word for text in options.data or () for word in ("--data", text)]
+        again = shlex.join(["spcnet", "train", str(options.config), *data, "--out", str(folder), "--resume"])
+        print(
+            f"spcnet: stopped at step {trainer.position} of {trainer.config.steps}, which is saved in {path}; "
+            f"go on with {again}",
+            file=sys.stderr,
+        )
+    return 0 if done else 1
 
 
 def _inspect(options: argparse.Namespace, folder: Path) -> int:
@@ -119,3 +167,22 @@ def _prepare(options: argparse.Namespace) -> int:
         f'around targets of {made.side} px\ntrain on them with --data "shards:{options.out}"'
     )
     return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from spcnet.training.tune import Space, best, open_study, search, to_toml, to_value
+
+    space = Space.from_toml(options.space)
+    stopped = False
+    try:
+        study = search(space)
+    except KeyboardInterrupt:
+        study, stopped = open_study(space), True
+    values = best(space, study)
+    found = {parameter.name: study.best_params[parameter.name] for parameter in space.parameters}
+    print(f"# trial {study.best_trial.number} of {len(study.trials)}: {study.best_value:.4f}")
+    for name, value in found.items():
+        print(f"{name} = {to_value(value)}")
+    if options.out:
+        options.out.write_text(to_toml(values))
+    return int(stopped)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.training.network import NetworkConfig
@@ -17,6 +17,10 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+# Fields of the tracker that belong to the trained network; the others may change after training.
+FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,55 @@ class OptimConfig:
     """How the network is learnt. The last stage's patch size must be the tracker's."""
 
     stages: tuple[Stage, ...]
-    batch: int = 16  # pairs per step
-    lr: float = 2e-3  # peak learning rate of AdamW, after a linear warm-up, then a cosine to lr_final
+    batch: int = 16  # pairs per step, over all processes
+    optimizer: str = "adamw"  # or "sgd" with momentum 0.9, as published
+    schedule: str = "cosine"  # from lr to lr_final after the warm-up; or "exponential", as published
+    lr: float = 2e-3  # peak learning rate, after a linear warm-up
     lr_final: float = 2e-5
     warmup: int = 100  # steps
-    weight_decay: float = 5e-4  # gamma of eq. 22, decoupled
+    weight_decay: float = 5e-4  # gamma of eq. 22; decoupled with adamw
     clip: float = 10.0  # norm to which gradients are clipped
+    ema: float = (
+        0.0  # decay of the moving average of the weights, which is then validated and exported; 0: none
+    )
     seed: int = 0
-    workers: int = 2  # loader processes; 0 loads in this one
+    workers: int = 2  # loader processes of each process; 0 loads in this one
     bfloat16: bool = False  # run the convolutions in bfloat16 (CPUs with AVX512-BF16 or AMX, GPUs)
-    device: str = "cpu"
+    device: str = "cpu"  # or "cuda"
     validate_every: int = 500  # steps
     validation_pairs: int = 512
+
+    # What a run that is resumed may change, because the result does not depend on it.
+    FREE: ClassVar[tuple[str, ...]] = ("workers", "device", "validate_every", "validation_pairs")
+
+    def __post_init__(self) -> None:
+        for name, choices in (("optimizer", ("adamw", "sgd")), ("schedule", ("cosine", "exponential"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"optim.{name} is {getattr(self, name)!r}; give one of {', '.join(choices)}")
+        for name, low in (
+            ("batch", 1),
+            ("warmup", 0),
+            ("workers", 0),
+            ("validate_every", 1),
+            ("validation_pairs", 1),
+        ):
+            if getattr(self, name) < low:
+                raise ValueError(f"optim.{name} is {getattr(self, name)}; give {low} or more")
+        if not (0 < self.lr_final <= self.lr < math.inf):
+            raise ValueError(f"optim.lr is {self.lr} and lr_final {self.lr_final}; give 0 < lr_final <= lr")
+        if not 0 <= self.ema < 1:
+            raise ValueError(
+                f"optim.ema is {self.ema}; give a decay of at least 0 and below 1, such as 0.999"
+            )
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate at a step of so many: a linear warm-up to lr, then schedule down to lr_final."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(steps - self.warmup, 1)
+        if self.schedule == "exponential":
+            return float(self.lr * (self.lr_final / self.lr) ** done)
+        return self.lr_final + (self.lr - self.lr_final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True)
@@ -122,6 +163,23 @@ class TrainConfig:
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.optim.stages)
+
+    def resumed_as(self, given: TrainConfig) -> TrainConfig:
+        """This config of a run that has begun, with what the given one may change of it: OptimConfig.FREE.
+
+        The data stay as they were. Raises ValueError, naming the field, when given is of another run.
+        """
+        free = {name: getattr(given.optim, name) for name in OptimConfig.FREE}
+        wanted = dataclasses.replace(self, optim=dataclasses.replace(self.optim, **free))
+        for table in ("network", "tracker", "optim"):
+            begun, now = getattr(wanted, table), getattr(given, table)
+            for name in (field.name for field in dataclasses.fields(begun)):
+                if getattr(begun, name) != getattr(now, name):
+                    raise ValueError(
+                        f"the run was begun with {table}.{name} = {getattr(begun, name)}, the config now says "
+                        f"{getattr(now, name)}; put it back, or start a new run with another --out"
+                    )
+        return wanted
 
     @classmethod
     def from_toml(cls, path: Path) -> TrainConfig:

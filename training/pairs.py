@@ -79,10 +79,7 @@ class Pairs(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self.seed, index))
-        if rng.random() < self.stills_share:
-            track = self.stills[int(np.searchsorted(self.cumulative_stills, rng.random(), "right"))]
-        else:
-            track = self.videos[int(np.searchsorted(self.cumulative, rng.random(), "right"))]
+        track = self._track(rng)
         first, second = self._two_frames(track, rng)
         template_state = State.from_box(track.boxes[first])
         target = State.from_box(track.boxes[second])
@@ -99,6 +96,15 @@ class Pairs(Dataset[Sample]):
             torch.from_numpy(patches.normalize(search, self.tracker)),
             torch.from_numpy(shift.astype(np.float32)),
         )
+
+    def describe(self, index: int) -> str:
+        """The name of the track that a sample is drawn from, for messages."""
+        return self._track(np.random.default_rng((self.seed, index))).name
+
+    def _track(self, rng: np.random.Generator) -> Track:
+        if rng.random() < self.stills_share:
+            return self.stills[int(np.searchsorted(self.cumulative_stills, rng.random(), "right"))]
+        return self.videos[int(np.searchsorted(self.cumulative, rng.random(), "right"))]
 
     def _two_frames(self, track: Track, rng: np.random.Generator) -> tuple[int, int]:
         present = np.flatnonzero(track.present)

@@ -1,201 +1,228 @@
-"""The training loop: pairs in, checkpoint out; resumable to the bit on one process."""
+"""The training loop: pairs in, checkpoint out; resumable to the bit on as many processes."""
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import dataclasses
 import itertools
 import math
+import signal
 import sys
-import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from spcnet.training import checkpoint
 from spcnet.training.config import OptimConfig, Stage, TrainConfig
-from spcnet.training.network import SPCNet
+from spcnet.training.distributed import Processes
+from spcnet.training.network import Backbone, SPCNet
 from spcnet.training.pairs import Pairs, Sample
+from spcnet.training.report import Clock, Report
 from spcnet.training.sources import load_tracks
 
-# Activations are in grey levels (tens), so a bias must move that much faster than a weight.
+# Activations are in grey levels (tens), so under AdamW, whose steps know no scale, a bias must move that much
+# faster than a weight.
 BIAS_LR_FACTOR = 64.0
-
-
-def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Linear warm-up to lr, then half a cosine to lr_final at the last step."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(steps - config.warmup, 1)
-    return config.lr_final + (config.lr - config.lr_final) * 0.5 * (1 + math.cos(math.pi * done))
+MOMENTUM = 0.9
 
 
 class Trainer:
-    """A run: network, optimiser and position. step() does one step; run() does the rest of them."""
+    """A run: network, optimiser and position. step() does one step; run() does the rest of them.
 
-    def __init__(self, config: TrainConfig, folder: Path) -> None:
+    With several processes each has a Trainer, and takes its share of every batch: sample i of the run is the
+    same however many they are. The first one writes and speaks.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, processes: Processes | None = None) -> None:
         _keep_large_blocks()
         torch.manual_seed(config.optim.seed)
+        self.processes = processes or Processes(device=torch.device(config.optim.device))
+        if config.optim.batch % self.processes.count:
+            raise ValueError(
+                f"optim.batch is {config.optim.batch} for {self.processes.count} processes; give a multiple, each "
+                "takes its share"
+            )
         self.config = config
         self.folder = Path(folder)
-        self.device = torch.device(config.optim.device)
         self.tracks, self.held_out = load_tracks(config.data)
-        self.net = self._network(config.optim.stages[0])
-        params = dict(self.net.backbone.named_parameters())
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for n, p in params.items() if n.endswith("weight")], "factor": 1.0},
-                {
-                    "params": [p for n, p in params.items() if n.endswith("bias")],
-                    "factor": BIAS_LR_FACTOR,
-                    "weight_decay": 0.0,
-                },
-            ],
-            lr=config.optim.lr,
-            weight_decay=config.optim.weight_decay,
-        )
+        self.backbone = Backbone(config.network).to(self.processes.device)
+        # What is validated and exported: the moving average of the weights, or the weights themselves.
+        self.averaged = copy.deepcopy(self.backbone) if config.optim.ema else self.backbone
+        self.optimizer = _optimizer(self.backbone, config.optim)
         self.position = 0  # steps done
         self.seconds = 0.0  # of training so far
         self.validation: dict[str, float] = {}
-
-    def _network(self, stage: Stage) -> SPCNet:
-        return SPCNet(stage.tracker(self.config.tracker), self.config.network).to(self.device)
+        self.throughput: dict[str, float] = {}  # between the last two validations
+        self.asked = False  # to stop, in this process
+        self.stopped = False  # all processes agreed to, at position
+        self._enter(config.optim.stages[0])
 
     def _enter(self, stage: Stage) -> None:
-        """Go on in another stage: the backbone stays, the filter's constants change."""
-        backbone = self.net.backbone
-        self.net = self._network(stage)
-        self.net.backbone = backbone
+        """Go on in another stage: the backbones stay, the filter's constants change."""
+        tracker, network = stage.tracker(self.config.tracker), self.config.network
+        self.net, self.shown = SPCNet(tracker, network), SPCNet(tracker, network)
+        self.net.backbone, self.shown.backbone = self.backbone, self.averaged
+        for net in (self.net, self.shown):
+            net.to(self.processes.device)
+
+    def stop(self, *_: Any) -> None:
+        """Ask run() to save and return after its present step. A signal handler."""
+        self.asked = True
 
     def step(self, batch: Sample) -> float:
-        """One step of the optimiser on a batch; returns the loss. Raises FloatingPointError on NaN."""
-        optim = self.config.optim
-        rate = learning_rate(optim, self.position, self.config.steps)
+        """One step of the optimiser on this process's share of a batch; returns the loss of all of it.
+
+        Raises FloatingPointError, naming the pairs, when the loss or its gradient is not finite.
+        """
+        optim, count = self.config.optim, self.processes.count
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        loss = self._loss(batch)[0]
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.position}; the last checkpoint is whole, "
-                "lower optim.lr or look at this batch"
-            )
+            group["lr"] = optim.rate(self.position, self.config.steps) * group["factor"]
+        own = self._loss(self.net, self._moved(batch))[0]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.backbone.parameters(), optim.clip)
+        own.backward()
+        parameters = list(self.backbone.parameters())
+        loss, self.stopped = own.detach(), self.asked
+        if count > 1:
+            # The shares are equal, so the mean of the means is the mean over the batch. With them go the loss
+            # and the wish to stop, which so comes true in all processes after the same step.
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            flat = torch.cat([g.flatten() for g in gradients] + [loss[None], loss.new_tensor([self.asked])])
+            *means, loss, asked = self.processes.add(flat).split([*(g.numel() for g in gradients), 1, 1])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_((mean / count).view_as(gradient))
+            loss, self.stopped = loss[0] / count, bool(asked)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, optim.clip)
+        if not torch.isfinite(loss + norm):
+            raise FloatingPointError(self._blame(batch, loss.item()))
         self.optimizer.step()
         self.position += 1
+        if optim.ema:
+            # Young averages forget sooner, or they would hold on to the random start.
+            decay = min(optim.ema, (1 + self.position) / (10 + self.position))
+            with torch.no_grad():
+                for average, parameter in zip(self.averaged.parameters(), parameters, strict=True):
+                    average.lerp_(parameter, 1 - decay)
         return loss.item()
 
-    def _loss(self, batch: Sample) -> tuple[Tensor, Tensor]:
-        template, search, shift = (t.to(self.device, non_blocking=True) for t in batch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.optim.bfloat16):
-            return self.net(template, search, shift)  # type: ignore[no-any-return]
+    def _moved(self, batch: Sample) -> Sample:
+        return Sample(*(tensor.to(self.processes.device, non_blocking=True) for tensor in batch))
+
+    def _loss(self, net: SPCNet, batch: Sample) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.config.optim.bfloat16):
+            return net(*batch)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _blame(self, batch: Sample, loss: float) -> str:
+        """What to say of a batch of this process whose loss or gradient is not finite."""
+        share = self._share(self.position)
+        bad = [
+            index
+            for index, one in zip(share, zip(*(t.split(1) for t in batch), strict=True), strict=True)
+            if not torch.isfinite(self._loss(self.net, self._moved(Sample(*one)))[0])
+        ]
+        what = "the gradient is not finite" if math.isfinite(loss) else f"the loss is {loss}"
+        whose = f"none of the pairs {share[0]} to {share[-1]} of this process is to blame alone"
+        if bad:
+            named = ", ".join(f"{index} ({self.pairs.describe(index)})" for index in bad[:4])
+            whose = f"so it is for {len(bad)} of the pairs {share[0]} to {share[-1]} alone: {named}"
+        return (
+            f"{what} at step {self.position}; {whose}; the last checkpoint is whole, look at these pairs or lower "
+            "optim.lr"
+        )
+
+    def _share(self, step: int) -> range:
+        """The indices of this process's samples at a step."""
+        size = self.config.optim.batch // self.processes.count
+        start = self.config.optim.batch * step + self.processes.rank * size
+        return range(start, start + size)
+
+    def _load(self, pairs: Pairs, batches: Iterable[Iterable[int]]) -> DataLoader[Sample]:
+        workers = self.config.optim.workers
+        return DataLoader(
+            pairs,
+            batch_sampler=map(list, batches),
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            pin_memory=self.processes.device.type == "cuda",
+            worker_init_fn=_leave_signals,
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Loss and localisation error on pairs of the held-out tracks, the same pairs every time.
 
         shift_error: median distance in target sides between the peak and the truth; scale_hits: share of
-        pairs whose best scale is the one nearest the truth.
+        pairs whose best scale is the one nearest the truth. The processes share the work.
         """
-        config = self.net.filter.config
-        pairs = Pairs(
-            self.held_out,
-            dataclasses.replace(self.config.data, weights=None),
-            config,
-            seed=-1 & 0xFFFF,
-            length=self.config.optim.validation_pairs,
-            augment=False,
-        )
-        loader = DataLoader(pairs, self.config.optim.batch, num_workers=self.config.optim.workers)
-        total, errors, hits, count = 0.0, [], 0.0, 0
+        config, optim, processes = self.net.filter.config, self.config.optim, self.processes
+        data = dataclasses.replace(self.config.data, weights=None)
+        pairs = Pairs(self.held_out, data, config, -1 & 0xFFFF, optim.validation_pairs, augment=False)
+        own = range(optim.validation_pairs)[processes.rank :: processes.count]
+        batches = [own[i : i + optim.batch] for i in range(0, len(own), optim.batch)]
         n, half = config.grid, (config.scales - 1) // 2
-        for batch in loader:
-            loss, gf = self._loss(batch)
-            response = self.net.filter.inverse(gf)  # (B, S, M, M)
+        rows = torch.zeros(len(pairs), 3, device=processes.device)  # loss, error, hit; those of others are 0
+        for indices, batch in zip(batches, map(self._moved, self._load(pairs, batches)), strict=True):
+            loss, gf = self._loss(self.shown, batch)
+            response = self.shown.filter.inverse(gf)  # (B, S, M, M)
             s, rest = (response.flatten(1).argmax(1) // n**2), response.flatten(1).argmax(1) % n**2
             peak = torch.stack([rest // n, rest % n], 1).float()
             peak = torch.where(peak > n / 2, peak - n, peak) * config.scale_step ** (s - half)[:, None]
-            errors.append((peak - batch.shift[:, 1:]).norm(dim=1) * (1 + config.padding) / n)
-            hits += ((s - half) == batch.shift[:, 0].round().clamp(-half, half)).sum().item()
-            total += loss.item() * len(s)
-            count += len(s)
+            error = (peak - batch.shift[:, 1:]).norm(dim=1) * (1 + config.padding) / n
+            hit = (s - half) == batch.shift[:, 0].round().clamp(-half, half)
+            rows[list(indices)] = torch.stack([loss.expand(len(s)), error, hit.float()], 1)
+        loss, error, hit = processes.add(rows).unbind(1)
         return {
-            "loss": total / count,
-            "shift_error": torch.cat(errors).median().item(),
-            "scale_hits": hits / count,
+            "loss": loss.mean().item(),
+            "shift_error": error.median().item(),
+            "scale_hits": hit.mean().item(),
         }
 
-    def run(self, stop_at: int | None = None) -> Path:
-        """Train to the end (or to step stop_at), validating and saving on the way; returns the checkpoint."""
+    def run(
+        self,
+        stop_at: int | None = None,
+        on_validation: Callable[[int, dict[str, float]], None] = lambda position, validation: None,
+    ) -> Path:
+        """Train to the end (or to step stop_at), validating and saving on the way; returns the checkpoint.
+
+        After stop() it saves at once and returns early. on_validation is told the step and what validate() gave.
+        """
         optim = self.config.optim
         end = min(stop_at or self.config.steps, self.config.steps)
-        writer = SummaryWriter(str(self.folder / "tensorboard"))
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  validation {task.fields[validation]:.3f}"),
-        )
-        with Progress(*columns) as progress, writer:
-            task = progress.add_task(
-                "train",
-                total=self.config.steps,
-                completed=self.position,
-                loss=math.nan,
-                validation=self.validation.get("loss", math.nan),
-            )
+        validation = self.validation.get("loss", math.nan)
+        quiet = self.processes.rank > 0
+        with closing(
+            Report(self.folder, self.config.steps, self.position, validation, quiet=quiet)
+        ) as report:
             for stage, last in self._stages():
                 if self.position >= min(last, end):
                     continue
                 self._enter(stage)
-                scales = self.net.filter.config.scales
-                pairs = Pairs(
-                    self.tracks, self.config.data, self.net.filter.config, optim.seed, optim.batch * last
-                )
-                indices = range(optim.batch * self.position, optim.batch * min(last, end))
-                loader = DataLoader(
-                    pairs,
-                    optim.batch,
-                    sampler=indices,
-                    num_workers=optim.workers,
-                    prefetch_factor=4 if optim.workers else None,
-                )
-                progress.update(
-                    task, description=f"train {stage.patch_size}x{stage.patch_size}, scales: {scales}"
-                )
-                mean = 0.0
-                clock = time.perf_counter()
-                for batch in loader:
-                    loss = self.step(batch)
-                    mean = loss if not mean else 0.98 * mean + 0.02 * loss
-                    writer.add_scalar("loss/train", loss, self.position)
-                    progress.update(task, advance=1, loss=mean)
+                tracker = self.net.filter.config
+                self.pairs = Pairs(self.tracks, self.config.data, tracker, optim.seed, optim.batch * last)
+                report.stage(f"size {stage.patch_size} scales {tracker.scales}")
+                clock = Clock()
+                steps = range(self.position, min(last, end))
+                for batch in clock.waiting(self._load(self.pairs, map(self._share, steps))):
+                    report.step(self.position + 1, self.step(batch))
                     if self.position % optim.validate_every == 0 or self.position in (last, end):
+                        self.throughput = clock.throughput(optim.batch)
                         self.validation = self.validate() if self.held_out else {}
-                        self.seconds += time.perf_counter() - clock
-                        clock = time.perf_counter()
-                        for name, value in self.validation.items():
-                            writer.add_scalar(f"validation/{name}", value, self.position)
-                        progress.update(task, validation=self.validation.get("loss", math.nan))
-                        progress.console.print(
-                            f"step {self.position} size {stage.patch_size} scales {scales} loss {mean:.4f} "
-                            + " ".join(f"{k} {v:.4f}" for k, v in self.validation.items())
-                        )
+                        report.validated(self.position, self.validation, self.throughput)
+                        self.seconds += clock.seconds
                         self.save()
+                        on_validation(self.position, self.validation)
+                        clock.restart()
+                    elif self.stopped:
+                        self.seconds += clock.seconds
+                        self.save()
+                    if self.stopped:
+                        return self.path
         return self.path
 
     def _stages(self) -> list[tuple[Stage, int]]:
@@ -205,10 +232,15 @@ class Trainer:
 
     @property
     def path(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return checkpoint_of(self.folder)
 
     def save(self) -> None:
-        tensors: dict[str, Tensor] = {f"backbone.{k}": v for k, v in self.net.backbone.state_dict().items()}
+        """Write the checkpoint, in the first process. backbone.* is what is exported, raw.* what is learnt on."""
+        if self.processes.rank > 0:
+            return
+        tensors: dict[str, Tensor] = {f"backbone.{k}": v for k, v in self.averaged.state_dict().items()}
+        if self.config.optim.ema:
+            tensors |= {f"raw.{k}": v for k, v in self.backbone.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
         checkpoint.save(
@@ -219,18 +251,29 @@ class Trainer:
                 "step": self.position,
                 "seconds": self.seconds,
                 "validation": self.validation,
+                "throughput": self.throughput,
                 "torch": torch.__version__,
             },
         )
 
     @classmethod
-    def resume(cls, folder: Path) -> Trainer:
-        """Go on where the checkpoint in folder was saved, with the config that it holds."""
-        tensors, meta = checkpoint.load(Path(folder) / "checkpoint.safetensors")
-        trainer = cls(TrainConfig.from_dict(meta["config"]), folder)
-        trainer.net.backbone.load_state_dict(
-            {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
-        )
+    def resume(
+        cls,
+        folder: Path,
+        change: Callable[[TrainConfig], TrainConfig] = lambda config: config,
+        processes: Processes | None = None,
+    ) -> Trainer:
+        """Go on where the checkpoint in folder was saved, with the config that it holds, as change gives it back.
+
+        With several processes the first one reads the file. Raises FileNotFoundError, ValueError.
+        """
+        path, readers = checkpoint_of(folder), processes or Processes()
+        tensors, meta = readers.from_first(checkpoint.load(path) if readers.rank == 0 else ({}, {}))
+        config = change(TrainConfig.from_dict(meta["config"]))
+        trainer = cls(config, folder, processes)
+        checkpoint.fit(trainer.averaged, tensors, "backbone.", path)
+        if config.optim.ema:
+            checkpoint.fit(trainer.backbone, tensors, "raw.", path)
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
@@ -239,8 +282,33 @@ class Trainer:
         groups = trainer.optimizer.state_dict()["param_groups"]
         trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
         trainer.position, trainer.seconds = meta["step"], meta["seconds"]
-        trainer.validation = meta["validation"]
+        trainer.validation, trainer.throughput = meta["validation"], meta.get("throughput", {})
         return trainer
+
+
+def checkpoint_of(folder: Path) -> Path:
+    """The one checkpoint of the run in folder."""
+    return Path(folder) / "checkpoint.safetensors"
+
+
+def _optimizer(backbone: Backbone, optim: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD over weights and biases; the group's learning rate is factor times the schedule's."""
+    adamw = optim.optimizer == "adamw"
+    weights = [p for n, p in backbone.named_parameters() if n.endswith("weight")]
+    biases = [p for n, p in backbone.named_parameters() if n.endswith("bias")]
+    groups = [
+        {"params": weights, "factor": 1.0},
+        {"params": biases, "factor": BIAS_LR_FACTOR if adamw else 1.0, "weight_decay": 0.0},
+    ]
+    if adamw:
+        return torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
+    return torch.optim.SGD(groups, lr=optim.lr, momentum=MOMENTUM, weight_decay=optim.weight_decay)
+
+
+def _leave_signals(_: int) -> None:
+    """Ctrl-C and SIGTERM reach the loader's processes too: they go on until the run has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _keep_large_blocks() -> None:

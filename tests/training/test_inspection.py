@@ -113,6 +113,6 @@ def test_the_command_prints_draws_and_does_not_train(tmp_path, video, capsys):
 
 
 def test_options_that_do_nothing_are_refused(tmp_path, capsys):
-    for options in (["--json"], ["--inspect", "--resume"], ["--resume", "--data", "otb:x"]):
+    for options in (["--json"], ["--inspect", "--resume"]):
         assert main(["train", str(tmp_path / "c.toml"), *options]) == 2
         assert "does nothing" in capsys.readouterr().err

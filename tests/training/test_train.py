@@ -4,6 +4,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,9 +13,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from spcnet.export.onnx import load_backbone
 from spcnet.training import checkpoint
 from spcnet.training.config import Stage, TrainConfig
-from spcnet.training.train import Trainer, learning_rate
+from spcnet.training.distributed import Processes, join
+from spcnet.training.pairs import Pairs, Sample
+from spcnet.training.train import Trainer
 
 
 @pytest.fixture
@@ -45,6 +50,10 @@ def config(video, tmp_path):
             "tracker": {"patch_size": 25, "channels": 4},
         }
     )
+
+
+def changed(config, **optim):
+    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, **optim))
 
 
 def weights_of(path):
@@ -90,15 +99,147 @@ def test_workers_do_not_change_the_run(config, tmp_path):
     assert all(torch.equal(tensor, together[name]) for name, tensor in alone.items())
 
 
-def test_a_loss_of_nan_stops_and_keeps_the_checkpoint(config, tmp_path):
+def poisoned(monkeypatch, bad):
+    """Let the pair of this index be NaN."""
+    draw = Pairs.__getitem__
+    monkeypatch.setattr(
+        Pairs,
+        "__getitem__",
+        lambda pairs, index: Sample(*(t * (math.nan if index == bad else 1) for t in draw(pairs, index))),
+    )
+
+
+def test_a_loss_of_nan_stops_names_its_pair_and_keeps_the_checkpoint(config, tmp_path, monkeypatch):
     trainer = Trainer(config, tmp_path / "run")
     trainer.run(stop_at=4)
     kept = trainer.path.read_bytes()
-    with torch.no_grad():
-        trainer.net.backbone.conv1.weight.fill_(math.nan)
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 4"):
+    poisoned(monkeypatch, 4 * 5 + 2)
+    whole = "the loss is nan at step 5; so it is for 1 of the pairs 20 to 23 alone: 22 [(]one[)]; the last checkpoint"
+    with pytest.raises(FloatingPointError, match=whole):
         trainer.run()
     assert trainer.path.read_bytes() == kept
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(config, tmp_path):
+    trainer = Trainer(config, tmp_path / "run")
+    trainer.backbone.conv1.weight.register_hook(lambda gradient: gradient * math.inf)
+    before = {name: tensor.clone() for name, tensor in trainer.backbone.state_dict().items()}
+    with pytest.raises(
+        FloatingPointError, match="the gradient is not finite at step 0; none of the pairs 0 to 3"
+    ):
+        trainer.run()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.backbone.state_dict().items())
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_exported(config, tmp_path):
+    """Against a running average of the raw weights, taken step by step from outside."""
+    trainer = Trainer(changed(config, ema=0.6), tmp_path / "run")
+    expected = {name: tensor.clone() for name, tensor in trainer.backbone.state_dict().items()}
+    for stop in range(1, 9):
+        trainer.run(stop_at=stop)
+        keep = [2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 9 / 18][stop - 1]
+        for name, tensor in trainer.backbone.state_dict().items():
+            expected[name] = keep * expected[name] + (1 - keep) * tensor
+    backbone, _, _ = load_backbone(trainer.path)
+    for name, tensor in backbone.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name])
+        assert not torch.equal(tensor, trainer.backbone.state_dict()[name])
+    raw = Trainer(config, tmp_path / "raw")
+    raw.backbone.load_state_dict(backbone.state_dict())
+    raw._enter(config.optim.stages[-1])
+    assert raw.validate() == trainer.validation
+    assert Trainer.resume(tmp_path / "run").validate() == Trainer.resume(tmp_path / "run").validate()
+
+
+def test_the_published_optimiser(config, tmp_path):
+    """Momentum and weight decay of one step against their formulas, in plain arithmetic."""
+    sgd = changed(config, optimizer="sgd", schedule="exponential", lr=1e-3, lr_final=1e-5, warmup=0, clip=1e9)
+    trainer = Trainer(sgd, tmp_path / "run")
+    weight = trainer.backbone.conv1.weight
+    seen = []
+    weight.register_hook(lambda gradient: seen.append(gradient.clone()))
+    start = weight.detach().clone()
+    trainer.run(stop_at=2)
+    first = seen[0] + 5e-4 * start
+    middle = start - 1e-3 * first
+    second = 0.9 * first + seen[1] + 5e-4 * middle
+    torch.testing.assert_close(weight.detach(), middle - 1e-3 * 0.01 ** (1 / 8) * second)
+
+
+def test_a_full_disk_for_tensorboard_does_not_end_the_run(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("TensorBoard cannot be written") == 1 and "step 99" in done.stdout
+
+
+REPORT = """
+import resource, sys, time
+from contextlib import closing
+from pathlib import Path
+from spcnet.training.report import Report
+with closing(Report(Path(sys.argv[1]), 100, 0, 0.0, quiet=False)) as report:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+    for step in range(100):
+        report.step(step, 1.0)
+        time.sleep(0.001)
+    report.validated(99, {}, {"pairs_per_second": 1.0, "data_wait": 0.0})
+"""
+
+
+def test_throughput_and_the_wait_for_data_are_kept_and_said(config, tmp_path, monkeypatch, capsys):
+    draw = Pairs.__getitem__
+    monkeypatch.setattr(Pairs, "__getitem__", lambda pairs, index: [time.sleep(0.05), draw(pairs, index)][1])
+    Trainer(changed(config, stages=(Stage(25, 4),)), tmp_path / "run").run()
+    throughput = weights_of(tmp_path / "run" / "checkpoint.safetensors")[1]["throughput"]
+    # 4 pairs a step, 0.05 s each and no loader processes: at most 20 a second.
+    assert 2 < throughput["pairs_per_second"] < 20 and 0.5 < throughput["data_wait"] < 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{throughput['pairs_per_second']:.1f} pairs/s" in said and "raise optim.workers" in said
+
+
+def test_a_run_is_resumed_as_it_was_begun(config):
+    later = changed(config, workers=3, validate_every=7)
+    assert config.resumed_as(later) == later
+    with pytest.raises(ValueError, match=r"begun with optim.lr = 0.002, the config now says 0.001"):
+        config.resumed_as(changed(config, lr=1e-3))
+    other = TrainConfig.from_dict(
+        config.to_dict() | {"network": None, "tracker": {"patch_size": 25, "channels": 8}}
+    )
+    with pytest.raises(ValueError, match=r"begun with network.layers = .*channels=4.*start a new run"):
+        config.resumed_as(other)
+
+
+def test_a_checkpoint_of_another_network_is_refused(config, tmp_path):
+    trainer = Trainer(config, tmp_path / "run")
+    trainer.save()
+    tensors, meta = checkpoint.load(trainer.path)
+    tensors["backbone.conv1.weight"] = torch.zeros(5, 3, 3, 3)
+    checkpoint.save(trainer.path, tensors, meta)
+    for read in (Trainer.resume, lambda folder: load_backbone(folder / "checkpoint.safetensors")):
+        with pytest.raises(ValueError, match=r"does not fit the network of its config .*; train it again"):
+            read(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimizer": "adam"}, "optim.optimizer is 'adam'; give one of adamw, sgd"),
+        ({"schedule": "step"}, "optim.schedule is 'step'; give one of cosine, exponential"),
+        ({"batch": 0}, "optim.batch is 0; give 1 or more"),
+        ({"lr": 1e-6}, "give 0 < lr_final <= lr"),
+        ({"ema": 1.0}, "optim.ema is 1.0"),
+    ],
+)
+def test_bad_optimisers_are_refused(config, values, message):
+    with pytest.raises(ValueError, match=message):
+        changed(config, **values)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(config, tmp_path):
+    with pytest.raises(ValueError, match=r"optim.batch is 4 for 3 processes; give a multiple"):
+        Trainer(config, tmp_path, Processes(count=3))
 
 
 def test_a_save_that_fails_keeps_the_former_one(config, tmp_path, monkeypatch):
@@ -183,7 +324,7 @@ def test_bad_training_configs_are_refused(tmp_path, text, message):
 
 def test_the_learning_rate_rises_and_falls(config):
     optim = dataclasses.replace(config.optim, warmup=10, lr=1.0, lr_final=0.1)
-    rates = [learning_rate(optim, step, 100) for step in range(101)]
+    rates = [optim.rate(step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1) and rates[10:] == sorted(rates[10:], reverse=True)
 
@@ -233,3 +374,32 @@ def test_a_stage_overrides_the_tracker_it_trains(config):
     first, second = (stage.tracker(config.tracker) for stage in config.optim.stages)
     assert (first.patch_size, first.scales, first.learn_scales, first.scale_step) == (17, 1, 1, 1.02)
     assert (second.patch_size, second.scales, second.learn_scales, second.scale_step) == (25, 3, 3, 1.05)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda path: path.stem
+)
+def test_the_configs_of_the_repository_are_whole(path):
+    config = TrainConfig.from_toml(path)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_bfloat16_is_for_the_convolutions_alone(config, tmp_path):
+    """The same batch, to the precision of bfloat16 (2**-8), while weights, filter and loss stay float32."""
+    full, half = (Trainer(changed(config, bfloat16=b), tmp_path / str(b)) for b in (False, True))
+    batch = Sample(*(t[None] for t in Pairs(full.tracks, config.data, full.net.filter.config, 0, 1)[0]))
+    expected, spectrum = full._loss(full.net, batch)
+    loss, half_spectrum = half._loss(half.net, batch)
+    assert loss.dtype == torch.float32 and half_spectrum.dtype == spectrum.dtype == torch.complex64
+    assert loss.item() != expected.item() and loss.item() == pytest.approx(expected.item(), rel=0.05)
+    half.run(stop_at=2)
+    assert {p.dtype for p in half.backbone.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU for torch")
+def test_a_gpu_that_is_not_there_is_refused(config, tmp_path):
+    with (
+        pytest.raises(RuntimeError, match="process 0 needs GPU 0, this machine has 0 for torch"),
+        join("cuda"),
+    ):
+        pass

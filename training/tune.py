@@ -1,0 +1,269 @@
+"""Search for hyper-parameters with Optuna: of a training run, or of the tracker that a model holds.
+
+The space is a TOML file; the study lives in a storage that any number of processes, on any number of machines,
+may work on at once. Never search on the sequences that the result is measured on.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import MaxTrialsCallback
+from optuna.trial import Trial, TrialState
+
+from spcnet.benchmarks.metrics import score
+from spcnet.runtime import model
+from spcnet.runtime.backend import CpuBackend
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.tracker import Tracker
+from spcnet.training.config import FIXED_BY_TRAINING, Source, TrainConfig
+from spcnet.training.sources import read_source
+from spcnet.training.tracks import read_frame
+from spcnet.training.train import Trainer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One dimension of the space: low to high (whole numbers stay whole), or one of choices."""
+
+    name: str  # table.field, as in a training config; a number picks from a list: optim.stages.0.steps
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.choices) == (self.low is not None and self.high is not None):
+            raise ValueError(f"parameter {self.name} needs low and high, or choices; give one of the two")
+
+    def suggest(self, trial: Trial) -> Any:
+        if self.choices:
+            return trial.suggest_categorical(self.name, self.choices)
+        assert self.low is not None and self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(self.name, self.low, self.high, step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched, how long, and where the study is kept."""
+
+    folder: Path  # of the trials' runs and of the study, where storage names no other place
+    parameters: tuple[Parameter, ...]
+    config: str = ""  # a training config: the objective is its validation loss
+    model: str = ""  # a model: the objective is its mean AUC on sequences
+    sequences: str = ""  # FORMAT:PATH, a source as for training
+    storage: str = ""  # a file that the machines share, or any URL that Optuna takes
+    trials: int = 50  # of all processes together
+    pruner: str = "median"  # or "hyperband", or "none": stop what is worse than others were by then
+
+    def __post_init__(self) -> None:
+        if bool(self.config) == bool(self.model) or bool(self.model) != bool(self.sequences):
+            raise ValueError("a search needs config, or model and sequences; give one of the two")
+        if self.pruner not in PRUNERS:
+            raise ValueError(f"pruner is {self.pruner!r}; give one of {', '.join(PRUNERS)}")
+        if self.trials < 1 or not self.parameters:
+            raise ValueError(f"{self.trials} trials of {len(self.parameters)} parameters; give 1 or more")
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Space:
+        """Raises FileNotFoundError, and ValueError on unknown keys."""
+        try:
+            values = tomllib.loads(Path(path).read_text())
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no search space at {path}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from None
+        values.setdefault("folder", str(Path("runs") / Path(path).stem))
+        values["folder"] = Path(values["folder"])
+        try:
+            parameters = values.pop("parameter", [])
+            values["parameters"] = tuple(
+                Parameter(**{**p, "choices": tuple(p.get("choices", ()))}) for p in parameters
+            )
+            return cls(**values)
+        except TypeError as error:
+            known = [f.name for f in dataclasses.fields(cls) if f.name != "parameters"]
+            inner = [f.name for f in dataclasses.fields(Parameter)]
+            raise ValueError(
+                f"{path}: {error}; the keys are {', '.join(known)}, those of [[parameter]] {', '.join(inner)}"
+            ) from None
+
+
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": optuna.pruners.MedianPruner,
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "none": optuna.pruners.NopPruner,
+}
+
+
+def open_study(space: Space) -> optuna.Study:
+    """The study of a space, begun or gone on with."""
+    storage: BaseStorage
+    if "://" in space.storage:
+        storage = RDBStorage(space.storage)
+    else:
+        path = Path(space.storage or space.folder / "study.log")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(path)))
+    return optuna.create_study(
+        storage=storage,
+        study_name=space.folder.name,
+        direction="minimize" if space.config else "maximize",
+        sampler=optuna.samplers.TPESampler(constant_liar=True),  # other processes' trials count as bad news
+        pruner=PRUNERS[space.pruner](),
+        load_if_exists=True,
+    )
+
+
+def search(space: Space, say: Callable[[str], None] = print) -> optuna.Study:
+    """Work on the study until it has space.trials trials; returns it.
+
+    A combination that is refused (ValueError) or diverges is recorded as failed. Several processes at once may make
+    a few trials more, as each ends the one it is at. Raises ValueError, FileNotFoundError.
+    """
+    base, objective = _training(space) if space.config else _tracking(space)
+    for parameter in space.parameters:
+        _put(copy.deepcopy(base), parameter.name, None)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = open_study(space)
+
+    def one(trial: Trial) -> float:
+        values = copy.deepcopy(base)
+        for parameter in space.parameters:
+            _put(values, parameter.name, parameter.suggest(trial))
+        return objective(trial, values)
+
+    def told(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        found = "" if trial.value is None else f" {trial.value:.4f}"
+        say(f"trial {trial.number} {trial.state.name.lower()}{found} {json.dumps(trial.params)}")
+
+    if len(study.get_trials(deepcopy=False, states=DONE)) < space.trials:
+        limit = MaxTrialsCallback(space.trials, states=DONE)
+        study.optimize(one, callbacks=[told, limit], catch=(ValueError, ArithmeticError))
+    return study
+
+
+def best(space: Space, study: optuna.Study) -> dict[str, Any]:
+    """The base with the best trial's values: the tables of a training config, or the table tracker alone.
+
+    Raises ValueError when no trial is complete.
+    """
+    if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+        raise ValueError(f"no trial of the study {study.study_name} is complete; see what its trials say")
+    values, _ = _training(space) if space.config else _tracking(space)
+    for parameter in space.parameters:
+        _put(values, parameter.name, study.best_params[parameter.name])
+    return values
+
+
+def _put(values: Any, name: str, value: Any) -> None:
+    """Set a dotted name in nested tables and lists. Raises ValueError when it is not there."""
+    *path, last = [int(part) if part.isdigit() else part for part in name.split(".")]
+    try:
+        for part in path:
+            values = values[part]
+        values[last]
+        values[last] = value
+    except (KeyError, IndexError, TypeError):
+        raise ValueError(f"there is no parameter {name}; give table.field as in a training config") from None
+
+
+Objective = Callable[[Trial, dict[str, Any]], float]
+
+
+def _training(space: Space) -> tuple[dict[str, Any], Objective]:
+    """Validation loss of a run, told at each validation, so that a hopeless one is stopped."""
+    base = TrainConfig.from_toml(Path(space.config))
+    if not base.data.validation:
+        raise ValueError(f"{space.config} holds out no track; name some in data.validation to search by")
+
+    def objective(trial: Trial, values: dict[str, Any]) -> float:
+        def validated(position: int, validation: dict[str, float]) -> None:
+            trial.report(validation["loss"], position)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        folder = space.folder / f"trial-{trial.number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        trainer = Trainer(TrainConfig.from_dict(values), folder)
+        trainer.run(on_validation=validated)
+        return trainer.validation["loss"]
+
+    values = json.loads(json.dumps(base.to_dict()))
+    if "network" not in tomllib.loads(Path(space.config).read_text()):
+        del values["network"]  # it follows tracker.channels, which may be searched
+    return values, objective
+
+
+def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
+    """Mean AUC over the sequences, told sequence by sequence."""
+    found, session = model.load(model.find(space.model))
+    backbone = OnnxBackbone(session)
+    videos = read_source(Source.parse(space.sequences))
+    for parameter in space.parameters:
+        if parameter.name.removeprefix("tracker.") in FIXED_BY_TRAINING:
+            raise ValueError(f"{parameter.name} belongs to the trained network; search it in training")
+
+    def objective(trial: Trial, values: dict[str, Any]) -> float:
+        tracker = Tracker(CpuBackend(TrackerConfig.from_dict(values["tracker"]), backbone))
+        aucs: list[float] = []
+        for index, video in enumerate(videos):
+            start = int(np.argmax(np.isfinite(video.boxes).all(1)))  # GOT-10k's tracks may begin without it
+            boxes = video.boxes[start:].copy()
+            for row, path in enumerate(video.frames[start:]):
+                frame = read_frame(path)
+                if row == 0:
+                    tracker.init(frame, boxes[0])
+                else:
+                    boxes[row] = tracker.update(frame).box
+            aucs.append(score(boxes, video.boxes[start:]).auc)
+            trial.report(float(np.mean(aucs)), index)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return float(np.mean(aucs))
+
+    return {"tracker": json.loads(found.config.to_json())}, objective
+
+
+def to_toml(values: dict[str, Any]) -> str:
+    """A training config as TOML: tables of plain values, lists, and inline tables."""
+    lines = []
+    for table, fields in values.items():
+        lines.append(f"[{table}]")
+        # JSON has no infinity: such a scale_sigma is None. Any other None is left out, as its default.
+        present = {k: math.inf if k == "scale_sigma" and v is None else v for k, v in fields.items()}
+        lines += [f"{key} = {to_value(value)}" for key, value in present.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def to_value(value: Any) -> str:
+    """One value as TOML has it."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {to_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(to_value, value)) + "]"
+    return "inf" if value == math.inf else json.dumps(value, ensure_ascii=False)
