@@ -1,4 +1,4 @@
-"""The verb bench: accuracy, speed."""
+"""The verb bench: accuracy, speed; front and failures are in front_cli.py."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
+from spcnet.benchmarks.front_cli import add_failures, add_front
 from spcnet.runtime.cli import Commands
 
 DEFAULT = ("c32-125", "kcf", "csrt", "mosse")
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """bench accuracy, bench speed."""
+    """bench accuracy, bench speed, bench front, bench failures."""
     bench = commands.add_parser("bench", help="measure accuracy and latency beside OpenCV's trackers")
     kinds = bench.add_subparsers(dest="kind", metavar="KIND", required=True)
 
@@ -42,28 +43,19 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         )
         parser.add_argument("-o", "--out", type=Path, default=Path("results"), help="folder to write to")
         parser.add_argument("--json", action="store_true", help="print the record as JSON")
+    add_front(kinds)
+    add_failures(kinds)
 
 
 def _accuracy(options: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from spcnet.benchmarks import ope, report
+    from spcnet.benchmarks import attributes, ope, progress, report
     from spcnet.benchmarks.sequences import read_otb
     from spcnet.benchmarks.trackers import open_tracker
 
     videos = read_otb(options.data, tuple(options.sequence))
     trackers = options.tracker or list(DEFAULT)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("track", total=sum(len(v.frames) for v in videos))
-        ope.run(
-            trackers,
-            videos,
-            options.out,
-            options.jobs,
-            lambda name, frames: progress.update(task, advance=frames, description=name),
-        )
+    with progress.bar(sum(len(v.frames) for v in videos)) as done:
+        ope.run(trackers, videos, options.out, options.jobs, done)
     names = [open_tracker(name).name for name in trackers]
     scores = {name: ope.score_folder(options.out, name, videos) for name in names}
     times = {name: ope.median_ms(options.out, name, videos) for name in names}
@@ -72,16 +64,19 @@ def _accuracy(options: argparse.Namespace) -> int:
         "sequences": len(videos),
         "frames": sum(len(v.frames) for v in videos),
         "jobs": options.jobs,
+        "attributes": attributes.counts(v.name for v in videos),
         "trackers": {
             name: {
                 "mean": report.mean(scores[name])._asdict(),
                 "ms": times[name],
+                "auc_by_attribute": attributes.mean_auc(scores[name]),
                 "by_sequence": {video: s._asdict() for video, s in scores[name].items()},
             }
             for name in names
         },
     }
-    markdown = report.accuracy_markdown(scores, times)
+    parts = (report.accuracy_markdown(scores, times), report.attribute_markdown(scores))
+    markdown = "\n".join(part for part in parts if part)
     report.write(options.out, "accuracy", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     return 0

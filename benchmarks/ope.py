@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks.metrics import Score, score
+from spcnet.benchmarks.metrics import Floats, Score, score
 from spcnet.benchmarks.sequences import Sequence as Video
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.runtime.boxfile import read_boxes, write_lines
@@ -96,17 +96,32 @@ def _done(folder: Path, tracker: str, video: Video) -> bool:
     return (Path(folder) / tracker / f"{video.name}.txt").is_file()
 
 
+def read_result(folder: Path, tracker: str, video: Video) -> Floats:
+    """The boxes (frames, 4) of one result file. Raises FileNotFoundError, ValueError naming the file."""
+    path = Path(folder) / tracker / f"{video.name}.txt"
+    if not path.is_file():
+        done = sorted({p.parent.name for p in Path(folder).glob("*/*.txt")})
+        others = f"; {folder} has results of {', '.join(done)}" if done and tracker not in done else ""
+        raise FileNotFoundError(
+            f"no result {path}; run the tracker on {video.name} with `spcnet bench accuracy` first{others}"
+        )
+    boxes = read_boxes(path)
+    if len(boxes) != len(video.frames):
+        raise ValueError(
+            f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for every frame"
+        )
+    return boxes
+
+
 def score_folder(folder: Path, tracker: str, videos: Sequence[Video]) -> dict[str, Score]:
     """The scores of one tracker's text files, by sequence. Raises FileNotFoundError, ValueError."""
     scores = {}
     for video in videos:
-        path = Path(folder) / tracker / f"{video.name}.txt"
-        if not path.is_file():
-            raise FileNotFoundError(f"no result {path}; run the tracker on {video.name} first")
+        boxes = read_result(folder, tracker, video)
         try:
-            scores[video.name] = score(read_boxes(path), video.boxes)
+            scores[video.name] = score(boxes, video.boxes)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{video.name}: {error}") from None
     return scores
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from spcnet.benchmarks.attributes import ATTRIBUTES, counts, mean_auc, unknown
 from spcnet.benchmarks.metrics import Score
 
 
@@ -63,6 +64,21 @@ def accuracy_markdown(scores: Mapping[str, Mapping[str, Score]], times: Mapping[
         ("AUC by sequence", *order), [(v, *(f"{scores[n][v].auc:.3f}" for n in order)) for v in videos]
     )
     return f"{first}\n{second}"
+
+
+def attribute_markdown(scores: Mapping[str, Mapping[str, Score]]) -> str:
+    """Mean AUC over the sequences with each attribute of OTB, the best tracker first; which sequences have none."""
+    order = sorted(scores, key=lambda name: -mean(scores[name]).auc)
+    videos = list(next(iter(scores.values())))
+    auc = {name: mean_auc(scores[name]) for name in order}
+    rows = [
+        (f"{code}: {ATTRIBUTES[code]}", str(number), *(f"{auc[name][code]:.3f}" for name in order))
+        for code, number in counts(videos).items()
+    ]
+    parts = [table(("AUC by attribute", "sequences", *order), rows)] if rows else []
+    if without := unknown(videos):
+        parts.append(f"Sequences without known attributes: {', '.join(without)}.\n")
+    return "\n".join(parts)
 
 
 def write(folder: Path, name: str, record: Mapping[str, Any], markdown: str) -> None:

@@ -1,0 +1,167 @@
+"""The front as one SVG file: AUC against ms per frame, readable on a light and on a dark page. All text is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from itertools import pairwise
+from typing import NamedTuple
+
+from spcnet.benchmarks.front import PUBLISHED, Point, pareto
+
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
+LETTER, LINE = 6.7, 14  # a letter's greatest mean width, and a line's height, in text of 12 units
+_LEGEND = {"ours": "spcnet", "peer": "OpenCV", "published": PUBLISHED}
+_STYLE = """
+.ground{fill:#fff}text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#1f2328}
+.end{text-anchor:end}.middle{text-anchor:middle}.rule{stroke:#d8dee4}.lead{stroke:#8c959f}
+.front{fill:none;stroke:#57606a;stroke-width:1.5;stroke-dasharray:5 3}
+.ours{fill:#0969da}.peer{fill:#bc4c00}.published{fill:none;stroke:#57606a;stroke-width:1.5}
+@media(prefers-color-scheme:dark){.ground{fill:#0d1117}text{fill:#e6edf3}.rule{stroke:#30363d}.lead{stroke:#6e7681}
+.front{stroke:#9198a1}.ours{fill:#58a6ff}.peer{fill:#f0883e}.published{stroke:#9198a1}}
+"""
+
+
+class Rect(NamedTuple):
+    """An upright rectangle by its edges."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def meets(self, other: Rect) -> bool:
+        return (
+            self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
+        )  # edges may touch
+
+    def inside(self, other: Rect) -> bool:
+        return self.x0 >= other.x0 and self.x1 <= other.x1 and self.y0 >= other.y0 and self.y1 <= other.y1
+
+
+def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> str:
+    """The text of the file. Raises ValueError as pareto does, and where there is no point."""
+    if not points:
+        raise ValueError("no tracker was measured; name at least one with --tracker")
+    front, drawn = pareto(points), [*points, *published]
+    height = 420 + 14 * max(len(drawn) - 16, 0)  # room for the labels of many
+    area = Rect(LEFT, TOP, WIDTH - RIGHT, height - BOTTOM)
+    low_ms, high_ms = min(p.mean_ms for p in drawn) / 1.6, max(p.mean_ms for p in drawn) * 1.6
+    low = max(math.floor(20 * min(p.score.auc for p in drawn) - 0.5) / 20, 0)
+    high = min(math.ceil(20 * max(p.score.auc for p in drawn) + 0.5) / 20, 1.05)
+
+    def x(ms: float) -> float:
+        return area.x0 + (area.x1 - area.x0) * math.log(ms / low_ms) / math.log(high_ms / low_ms)
+
+    def y(auc: float) -> float:
+        return area.y1 - (area.y1 - area.y0) * (auc - low) / (high - low)
+
+    parts = []
+    for ms in _ticks(low_ms, high_ms):
+        parts.append(_line("rule", x(ms), area.y0, x(ms), area.y1))
+        parts.append(_text(x(ms), area.y1 + 16, f"{ms:g}", "middle"))
+    step = 0.05 if high - low < 0.45 else 0.1
+    for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
+        parts.append(_line("rule", area.x0, y(index * step), area.x1, y(index * step)))
+        parts.append(_text(area.x0 - 6, y(index * step) + 4, f"{index * step:.2f}".lstrip("0"), "end"))
+    parts.append(_text((area.x0 + area.x1) / 2, height - 8, "mean ms per frame, one thread", "middle"))
+    parts.append(_text(8, TOP - 12, f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"))
+
+    stairs, height_of_last = [], area.y1
+    for point in front:
+        stairs += [(x(point.mean_ms), height_of_last), (x(point.mean_ms), y(point.score.auc))]
+        height_of_last = y(point.score.auc)
+    stairs.append((area.x1, height_of_last))
+    corners = " ".join(f"{a:.1f},{b:.1f}" for a, b in stairs)
+    parts.append(f'<polyline class="front" points="{corners}"/>')
+
+    places = [(x(p.mean_ms), y(p.score.auc)) for p in drawn]
+    for point, (px, py), label in zip(drawn, places, labels(drawn, places, stairs, area), strict=True):
+        nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
+        if math.dist(nearest, (px, py)) > 12:
+            parts.append(_line("lead", px, py, *nearest))
+        parts.append(
+            _mark(point.kind, px, py, f"{point.name}: {point.score.auc:.3f} at {point.mean_ms:.2f} ms")
+        )
+        parts.append(_text(label.x0, label.y1 - 3, point.name))
+    parts += _legend(sorted({p.kind for p in drawn}, key=list(_LEGEND).index))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="accuracy against time per frame"><style>{_STYLE}</style>'
+        f'<rect class="ground" width="{WIDTH}" height="{height}"/>' + "\n".join(parts) + "</svg>\n"
+    )
+
+
+def labels(
+    points: Sequence[Point],
+    places: Sequence[tuple[float, float]],
+    stairs: Sequence[tuple[float, float]],
+    area: Rect,
+) -> list[Rect]:
+    """A place for each name, on no other name and no mark; off the staircase and near where that can be."""
+    marks = [Rect(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    steps = [
+        Rect(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1)
+        for (a, b), (c, d) in pairwise(stairs)
+    ]
+    found: dict[int, Rect] = {}
+    # The most crowded choose first.
+    order = sorted(range(len(places)), key=lambda i: sum(math.dist(places[i], p) for p in places))
+    for index in order:
+        width = LETTER * len(points[index].name)
+        free = [
+            rect
+            for rect in _around(*places[index], width)
+            if rect.inside(area) and not any(rect.meets(other) for other in (*marks, *found.values()))
+        ]
+        clear = (rect for rect in free[:40] if not any(rect.meets(step) for step in steps))
+        found[index] = next(clear, free[0] if free else next(_around(*places[index], width)))
+    return [found[index] for index in range(len(places))]
+
+
+def _around(x: float, y: float, width: float) -> Iterator[Rect]:
+    """Places for a text beside a point, the nearest first; to the right of it before the left."""
+    for distance in range(8, 800, 8):
+        for turn in (0, 180, -90, 90, -30, 30, -150, 150, -60, 60, -120, 120):
+            across, down = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+            left = x + across * distance - width * (1 - across) / 2
+            middle = y + down * (distance + LINE / 2)
+            yield Rect(left, middle - LINE / 2, left + width, middle + LINE / 2)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... within the range; only powers of ten where these would be many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(powers) < 6 else (1,)
+    return [f * 10.0**power for power in powers for f in factors if low <= f * 10.0**power <= high]
+
+
+def _legend(kinds: Sequence[str]) -> list[str]:
+    parts, place = [], 14.0
+    for kind in kinds:
+        parts += [_mark(kind, place, 15, ""), _text(place + 10, 19, _LEGEND[kind])]
+        place += 34 + LETTER * len(_LEGEND[kind])
+    parts.append(f'<polyline class="front" points="{place:.0f},15 {place + 28:.0f},15"/>')
+    return [*parts, _text(place + 34, 19, "Pareto front")]
+
+
+def _mark(kind: str, x: float, y: float, title: str) -> str:
+    """A disc, a square or a ring: colour alone does not tell."""
+    inside = f"<title>{_clean(title)}</title>"
+    if kind == "peer":
+        return f'<rect class="peer" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9">{inside}</rect>'
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{inside}</circle>'
+
+
+def _line(kind: str, x0: float, y0: float, x1: float, y1: float) -> str:
+    return f'<line class="{kind}" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_clean(text)}</text>'
+
+
+def _clean(text: str) -> str:
+    """Escaped; characters that XML forbids become question marks."""
+    return escape("".join(c if c.isprintable() else "?" for c in text))
