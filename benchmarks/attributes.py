@@ -16,16 +16,16 @@ from spcnet.benchmarks.metrics import Score
 
 ATTRIBUTES = {  # in the benchmark's order
     "IV": "illumination variation",
-    "SV": "scale variation: the box more than doubles or halves",
+    "SV": "scale variation",  # the box more than doubles or halves
     "OCC": "occlusion",
     "DEF": "deformation",
     "MB": "motion blur",
-    "FM": "fast motion: more than 20 px a frame",
+    "FM": "fast motion",  # more than 20 px a frame
     "IPR": "in-plane rotation",
     "OPR": "out-of-plane rotation",
-    "OV": "out of view, at least in part",
+    "OV": "out of view",  # at least in part
     "BC": "background clutter",
-    "LR": "low resolution: less than 400 px in the box",
+    "LR": "low resolution",  # less than 400 px in the box
 }
 
 _TABLE = """

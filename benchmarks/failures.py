@@ -161,7 +161,7 @@ def _box(
     low, high = (box[:2] - corner) * scale, (box[:2] + box[2:] - corner) * scale
     if (high > 0).all() and (low < TILE).all():
         a, b = np.clip(np.rint([low, high]), -9999, 9999).astype(int).tolist()
-        cv2.rectangle(tile, a, b, colour, 2, cv2.LINE_AA)
+        cv2.rectangle(tile, a, b, colour, 4 if colour == _TRUTH else 2, cv2.LINE_AA)  # so that both are seen
         return
     middle, away = np.full(2, TILE / 2), (low + high) / 2 - TILE / 2
     tip = middle + away / np.abs(away).max() * (TILE / 2 - 4)

@@ -74,7 +74,9 @@ def _front(options: argparse.Namespace) -> int:
     with progress.bar(sum(len(v.frames) for v in videos)) as done:
         ope.run(trackers, videos, options.out, options.jobs, done)
     latency = speed.measure(trackers, frames, box, threads=1)
-    kinds = {open_tracker(name).name: "peer" if name in PEERS else "ours" for name in trackers}
+    opened = {name: open_tracker(name) for name in trackers}
+    kinds = {opened[name].name: "peer" if name in PEERS else "ours" for name in trackers}
+    versions = {tracker.name: tracker.identity for tracker in opened.values()}
     scores = {name: ope.score_folder(options.out, name, videos) for name in kinds}
     points = [
         front.Point(
@@ -100,6 +102,7 @@ def _front(options: argparse.Namespace) -> int:
         "attributes": attributes.counts(v.name for v in videos),
         "trackers": {
             p.name: {
+                "version": versions[p.name],
                 **_record(p),
                 "median_ms": p.median_ms,
                 "on_front": p in best,
@@ -109,7 +112,9 @@ def _front(options: argparse.Namespace) -> int:
         },
         "published": {p.name: _record(p) for p in published},
     }
-    parts = (front.markdown(points, published), report.attribute_markdown(scores))
+    ours = ", ".join(f"{name} {versions[name][:12]}" for name, kind in kinds.items() if kind == "ours")
+    measured = f"Models by SHA-256: {ours}.\n" if ours else ""
+    parts = (front.markdown(points, published), measured, report.attribute_markdown(scores))
     markdown = "\n".join(part for part in parts if part)
     report.write(options.out, "front", record, markdown)
     (options.out / "front.svg").write_text(front_plot.svg(points, published, len(videos)), encoding="utf-8")

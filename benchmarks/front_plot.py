@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from spcnet.benchmarks.front import PUBLISHED, Point, pareto
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
-LETTER, LINE = 6.7, 14  # a letter's greatest mean width, and a line's height, in text of 12 units
+LINE = 14  # height of a line of text of 12 units
 _LEGEND = {"ours": "spcnet", "peer": "OpenCV", "published": PUBLISHED}
 _STYLE = """
 .ground{fill:#fff}text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#1f2328}
@@ -84,7 +84,13 @@ def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> 
         parts.append(
             _mark(point.kind, px, py, f"{point.name}: {point.score.auc:.3f} at {point.mean_ms:.2f} ms")
         )
-        parts.append(_text(label.x0, label.y1 - 3, point.name))
+        # Held at the end that is next to the mark: fonts differ in width.
+        if label.x0 >= px:
+            parts.append(_text(label.x0, label.y1 - 3, _cut(point.name)))
+        elif label.x1 <= px:
+            parts.append(_text(label.x1, label.y1 - 3, _cut(point.name), "end"))
+        else:
+            parts.append(_text((label.x0 + label.x1) / 2, label.y1 - 3, _cut(point.name), "middle"))
     parts += _legend(sorted({p.kind for p in drawn}, key=list(_LEGEND).index))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
@@ -109,14 +115,16 @@ def labels(
     # The most crowded choose first.
     order = sorted(range(len(places)), key=lambda i: sum(math.dist(places[i], p) for p in places))
     for index in order:
-        width = LETTER * len(points[index].name)
-        free = [
+        width = _width(_cut(points[index].name))
+        taken = [*marks, *found.values()]
+        free = (
             rect
             for rect in _around(*places[index], width)
-            if rect.inside(area) and not any(rect.meets(other) for other in (*marks, *found.values()))
-        ]
-        clear = (rect for rect in free[:40] if not any(rect.meets(step) for step in steps))
-        found[index] = next(clear, free[0] if free else next(_around(*places[index], width)))
+            if rect.inside(area) and not any(rect.meets(other) for other in taken)
+        )
+        near = list(islice(free, 40))
+        clear = (rect for rect in near if not any(rect.meets(step) for step in steps))
+        found[index] = next(clear, near[0] if near else next(_around(*places[index], width)))
     return [found[index] for index in range(len(places))]
 
 
@@ -130,6 +138,16 @@ def _around(x: float, y: float, width: float) -> Iterator[Rect]:
             yield Rect(left, middle - LINE / 2, left + width, middle + LINE / 2)
 
 
+def _cut(name: str) -> str:
+    """What of a name is written; the whole of it is in the title of its mark."""
+    return name if len(name) <= 40 else f"{name[:39]}…"
+
+
+def _width(text: str) -> float:
+    """At most what a text takes in the fonts of the style."""
+    return sum(4.5 if c in "fijlrt.,:;-|'()[] " else 10 if c.isupper() or c in "mw@%" else 7.3 for c in text)
+
+
 def _ticks(low: float, high: float) -> list[float]:
     """1, 2, 5, 10, ... within the range; only powers of ten where these would be many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -141,7 +159,7 @@ def _legend(kinds: Sequence[str]) -> list[str]:
     parts, place = [], 14.0
     for kind in kinds:
         parts += [_mark(kind, place, 15, ""), _text(place + 10, 19, _LEGEND[kind])]
-        place += 34 + LETTER * len(_LEGEND[kind])
+        place += 32 + _width(_LEGEND[kind])
     parts.append(f'<polyline class="front" points="{place:.0f},15 {place + 28:.0f},15"/>')
     return [*parts, _text(place + 34, 19, "Pareto front")]
 

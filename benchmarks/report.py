@@ -72,7 +72,7 @@ def attribute_markdown(scores: Mapping[str, Mapping[str, Score]]) -> str:
     videos = list(next(iter(scores.values())))
     auc = {name: mean_auc(scores[name]) for name in order}
     rows = [
-        (f"{code}: {ATTRIBUTES[code]}", str(number), *(f"{auc[name][code]:.3f}" for name in order))
+        (f"{code}, {ATTRIBUTES[code]}", str(number), *(f"{auc[name][code]:.3f}" for name in order))
         for code, number in counts(videos).items()
     ]
     parts = [table(("AUC by attribute", "sequences", *order), rows)] if rows else []

@@ -1,7 +1,11 @@
+import json
+
 import pytest
+import synthetic
 
 from spcnet.benchmarks import attributes, report
 from spcnet.benchmarks.metrics import Score
+from spcnet.runtime.cli import main
 
 # The numbers of sequences with each attribute in OTB-100 that papers print on their plots.
 PUBLISHED = {
@@ -74,7 +78,7 @@ def test_the_table_has_the_best_tracker_first_and_names_what_is_unknown():
     lines = report.attribute_markdown(scores).splitlines()
     assert lines[0] == "| AUC by attribute | sequences | better | worse |"
     assert lines[2:] == [
-        "| IV: illumination variation | 1 | 0.500 | 0.250 |",
+        "| IV, illumination variation | 1 | 0.500 | 0.250 |",
         "",
         "Sequences without known attributes: Mine.",
     ]
@@ -84,3 +88,17 @@ def test_without_any_known_sequence_there_is_no_table():
     assert (
         report.attribute_markdown({"a": {"X": Score(1, 1, 1)}}) == "Sequences without known attributes: X.\n"
     )
+
+
+def test_bench_accuracy_prints_and_records_them(tmp_path, capsys):
+    frames, boxes = synthetic.moving_target(6)
+    for name in ("Crossing", "Man", "Mine"):
+        synthetic.write_otb(tmp_path / "otb" / name, frames, boxes)
+    arguments = ["bench", "accuracy", str(tmp_path / "otb"), "--tracker", "mosse", "-o", str(tmp_path)]
+    assert main(arguments) == 0
+    markdown = capsys.readouterr().out
+    assert "| BC, background clutter | 1 |" in markdown and "without known attributes: Mine." in markdown
+    record = json.loads((tmp_path / "accuracy.json").read_text())
+    assert record["attributes"] == {"IV": 1, "SV": 1, "DEF": 1, "BC": 1}
+    mosse = record["trackers"]["opencv-mosse"]
+    assert mosse["auc_by_attribute"]["IV"] == mosse["by_sequence"]["Man"]["auc"]

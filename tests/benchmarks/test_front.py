@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import re
@@ -121,7 +122,9 @@ def test_the_drawing_is_xml_with_every_label_on_no_other(rng, count):
     boxes = []
     for p in points:
         x, y = (float(texts[p.name].get(axis)) for axis in "xy")
-        boxes.append((x, y - 10, x + 5.5 * len(p.name), y + 1))
+        width = 5.5 * len(p.name)
+        x -= width * {"": 0, "middle": 0.5, "end": 1}[texts[p.name].get("class")]
+        boxes.append((x, y - 10, x + width, y + 1))
     _, _, width, height = map(float, root.get("viewBox").split())
     assert all(b[0] >= 0 and b[1] >= 0 and b[2] <= width and b[3] <= height for b in boxes)
     for a, b in combinations(boxes, 2):
@@ -137,6 +140,21 @@ def test_names_are_escaped_and_control_characters_replaced():
     )
     texts = [t.text for t in root.iter(f"{SVG}text")]
     assert "<b>&\"'" in texts and "a?b" in texts and "Größe" in texts
+
+
+def test_a_long_name_is_cut_and_whole_in_the_title():
+    name = "checkpoint-" * 12
+    root = ElementTree.fromstring(front_plot.svg([point(name, 0.5, 1.0)], [], 1))
+    assert f"{name[:39]}…" in [t.text for t in root.iter(f"{SVG}text")]
+    assert any(t.text.startswith(name) for t in root.iter(f"{SVG}title") if t.text)
+
+
+def test_equal_trackers_have_a_label_each():
+    points = [point(f"twin-{i}", 0.5, 2.0) for i in range(6)]
+    areas = front_plot.labels(
+        points, [(300.0, 200.0)] * 6, [(300.0, 380.0), (300.0, 200.0)], front_plot.Rect(50, 40, 700, 380)
+    )
+    assert not any(a.meets(b) for a, b in combinations(areas, 2))
 
 
 def test_better_is_higher_and_faster_is_further_left():
@@ -193,8 +211,11 @@ def test_the_command_measures_reuses_and_writes_three_files(data, tiny_model, tm
         "IV",
         "SV",
     }
+    sha = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert record["trackers"]["tiny"]["version"] == sha
     markdown = (tmp_path / "front.md").read_text()
-    assert "IV: illumination variation | 1 |" in markdown and "without known attributes: Mine" in markdown
+    assert f"Models by SHA-256: tiny {sha[:12]}." in markdown
+    assert "IV, illumination variation | 1 |" in markdown and "without known attributes: Mine" in markdown
     root = ElementTree.fromstring((tmp_path / "front.svg").read_text())
     assert {"tiny", "opencv-mosse", "opencv-kcf", "Other"} <= {t.text for t in root.iter(f"{SVG}text")}
 
