@@ -18,7 +18,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
-from spcnet.runtime.cuda.launch import FRAME, MEASUREMENT, STATE, TILE_BYTES, Launcher
+from spcnet.runtime.cuda.launch import FRAME, MEASUREMENT, TILE_BYTES, Launcher, first_state
 from spcnet.runtime.geometry import State
 
 HEIGHT, WIDTH = 720, 1280  # of the frames
@@ -121,11 +121,12 @@ def buffers(memory: Memory, launcher: Launcher, targets: int) -> Buffers:
     """Memory for so many targets, each in a slot of its own, and a frame."""
     config, n = launcher.config, launcher.config.patch_size
     images, band = targets * config.scales, launcher.band * launcher.rows
-    rows = [(*s, s.w, s.h, 0, config.interp_factor) for s in random_states(config, targets)]
+    states = np.concatenate([first_state(state) for state in random_states(config, targets)])
+    states["rate"] = config.interp_factor
     frame = FRAME.pack(memory.put(random_frames(1)[0]), 0, WIDTH, HEIGHT, 3 * WIDTH, 0, 3, 2, 0, 0)
     return Buffers(
         memory.put(np.frombuffer(frame, np.uint8)),
-        memory.put(np.array(rows, STATE)),
+        memory.put(states),
         memory.put(np.arange(targets, dtype=np.int32)),
         *(
             memory.space(size)

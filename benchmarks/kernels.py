@@ -20,6 +20,7 @@ from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.cuda.launch import FFT_SIZES, FRAME, MEASUREMENT, STATE, Launcher
 from spcnet.runtime.geometry import State, move
+from spcnet.runtime.recovery import Pursuit, Status, learns
 
 SIZES = (32, 63, 64, 125, 128, 169)
 SCALES = (1, 3, 5)
@@ -108,6 +109,9 @@ def distance(found: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
 
 
+LOST, UNCERTAIN = 2.0, 3.0  # peaks of the random responses are scaled to lie on both sides
+
+
 def config_of(case: Case) -> TrackerConfig:
     """A configuration with the case's shapes, and nothing at a default that could hide a mistake."""
     return TrackerConfig(
@@ -120,6 +124,9 @@ def config_of(case: Case) -> TrackerConfig:
         search_window=0.75,
         learn_window=1.5,
         update_interval=2,
+        lost_score=LOST,
+        uncertain_score=UNCERTAIN,
+        recovery_radius=0.7,
     )
 
 
@@ -251,7 +258,11 @@ def _targets(rng: np.random.Generator) -> NDArray[Any]:
         w, h = rng.uniform(20, 90, 2)
         factor = rng.uniform(0.8, 1.2)
         cx, cy = rng.uniform(-10, 330), rng.uniform(-10, 250)  # patches reach over every border
-        states[i] = (cx, cy, w * factor, h * factor, w, h, 3, 0)
+        look = (
+            cx + rng.uniform(-9, 9),
+            cy + rng.uniform(-9, 9),
+        )  # where it is looked for is not where it is learnt
+        states[i] = (cx, cy, w * factor, h * factor, w, h, 3, 0, i, *look)
     return states
 
 
@@ -358,6 +369,11 @@ TILE = np.dtype([("best", np.float32), ("index", np.int32), ("sum", np.float32),
 def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
     config, slots, n = launcher.config, _slots(case), case.size
     responses = rng.normal(size=(case.targets, case.scales, n, n)).astype(np.float32)
+    # In turn lost, uncertain, sure. A target that is lost already (all but slot 0) needs to be sure.
+    levels = np.array([0.5 * LOST, 0.5 * (LOST + UNCERTAIN), 2 * UNCERTAIN])[
+        (np.arange(case.targets) + rng.integers(3)) % 3
+    ]
+    responses *= (levels / responses.max((1, 2, 3))).astype(np.float32)[:, None, None, None]
     blocks = np.zeros((case.targets, case.scales, launcher.tiles, 8 * n), np.float32)
     blocks.reshape(case.targets, case.scales, -1)[..., : n * n] = responses.reshape(*responses.shape[:2], -1)
     tiles = np.zeros(blocks.shape[:3], TILE)
@@ -369,23 +385,27 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     height, width = 240, 320
     frame = np.frombuffer(FRAME.pack(0, 0, width, height, 0, 0, 3, 2, 0, 5), np.uint8)
     expected = np.zeros(case.targets, MEASUREMENT)
+    after = np.zeros(case.targets, STATE)
     for i, slot in enumerate(slots):
         peak = locate.find_peak(responses[i], config)
-        cx, cy, w, h, first_w, first_h, *_ = (float(v) for v in targets[slot])
-        first = State(cx, cy, first_w, first_h)
-        state = move(State(cx, cy, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
-        expected[i] = (*state, peak.score, peak.psr)
+        cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
+        first, known = State(cx, cy, first_w, first_h), State(cx, cy, w, h)
+        state = move(State(x, y, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
+        pursuit, status = Pursuit(known, int(misses)).after(state, peak.score, config)
+        expected[i] = (*pursuit.state, peak.score, peak.psr, list(Status).index(status))
+        place = pursuit.place((height, width), config)
+        rate = config.interp_factor if learns(status, config) else 0.0
+        after[i] = (*pursuit.state, first_w, first_h, 4, rate, pursuit.misses, place.cx, place.cy)
     addresses = memory.put(responses), memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
     launcher.peak(*addresses, state_address, results, case.targets, update=True)
     found = memory.get(results, (5 + case.targets,), MEASUREMENT)[5:]
     states = memory.get(state_address, targets.shape, STATE)
-    if not (states["age"][slots] == 4).all() or not (states["rate"][slots] == config.interp_factor).all():
-        return float("nan")
-    if not all((states[name][slots] == found[name]).all() for name in ("cx", "cy", "w", "h")):
-        return float("nan")
-    names = MEASUREMENT.names or ()
-    errors = [np.abs(found[n] - expected[n]) / np.maximum(np.abs(expected[n]), 1) for n in names]
+    errors = [
+        np.abs(got[name] - wanted[name]) / np.maximum(np.abs(wanted[name]), 1)
+        for got, wanted in ((found, expected), (states[slots], after))
+        for name in wanted.dtype.names or ()
+    ]
     return float(np.max(errors))
 
 
@@ -393,21 +413,23 @@ def _crop(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     config, slots, n = launcher.config, _slots(case), case.size
     image = rng.integers(0, 256, (240, 320, 3), np.uint8)
     targets = _targets(rng)
-    expected = np.empty((case.targets, case.scales, 3, n, n))
-    for i, slot in enumerate(slots):
-        for s in range(case.scales):
-            factor = config.scale_step ** (s - case.scales // 2) * (1 + config.padding)
-            axes = [
-                targets[c][slot] + (np.arange(n) - (n - 1) / 2) * targets[side][slot] * factor / n
-                for c, side in (("cx", "w"), ("cy", "h"))
-            ]
-            expected[i, s] = sample(image, *axes) - np.array(config.pixel_mean)[:, None, None]
     frame = FRAME.pack(memory.put(image), 0, 320, 240, 960, 0, 3, 2, 0, 0)
-    patches = memory.space(expected.size * 4)
-    address = memory.put(np.frombuffer(frame, np.uint8))
-    launcher.crop(address, memory.put(targets), memory.put(slots), patches, case.targets, learn=False)
-    found = memory.get(patches, expected.shape, np.float32)
-    return float(np.abs(found - expected).max() / 255)
+    address, states = memory.put(np.frombuffer(frame, np.uint8)), memory.put(targets)
+    errors = []
+    for learn, center in ((False, ("look_x", "look_y")), (True, ("cx", "cy"))):
+        expected = np.empty((case.targets, case.scales, 3, n, n))
+        for i, slot in enumerate(slots):
+            for s in range(case.scales):
+                factor = config.scale_step ** (s - case.scales // 2) * (1 + config.padding)
+                axes = [
+                    targets[c][slot] + (np.arange(n) - (n - 1) / 2) * targets[side][slot] * factor / n
+                    for c, side in zip(center, ("w", "h"), strict=True)
+                ]
+                expected[i, s] = sample(image, *axes) - np.array(config.pixel_mean)[:, None, None]
+        patches = memory.space(expected.size * 4)
+        launcher.crop(address, states, memory.put(slots), patches, case.targets, learn=learn)
+        errors.append(np.abs(memory.get(patches, expected.shape, np.float32) - expected).max() / 255)
+    return float(np.max(errors))
 
 
 def sample(image: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ by backend (which owns the targets) and tracker (which is the public face).
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.model import ModelError
-from spcnet.runtime.tracker import MultiTracker, Result, Status, Tracker
+from spcnet.runtime.recovery import Status
+from spcnet.runtime.tracker import MultiTracker, Result, Tracker
 
 __all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig"]

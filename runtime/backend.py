@@ -24,6 +24,7 @@ from spcnet.runtime.dcf import CorrelationFilter
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
+from spcnet.runtime.recovery import Pursuit, Status, learns
 
 _log = logging.getLogger("spcnet")
 
@@ -40,6 +41,7 @@ class Measurement(NamedTuple):
     state: State
     score: float  # the response at the peak
     psr: float  # peak-to-sidelobe ratio
+    status: Status
 
 
 class Backend(Protocol):
@@ -72,7 +74,7 @@ class Backend(Protocol):
         """Update the filters of the targets from frame, at their states (eq. 25)."""
 
     def update(self, frame: Any, slots: Sequence[int]) -> list[Measurement]:
-        """localize, then learn the targets that are due by update_interval; one pass on a device."""
+        """localize, then learn the targets that are due by update_interval and sure enough; one pass on a device."""
 
     def submit(self, frame: Any, slots: Sequence[int]) -> None:
         """Begin an update; at most PENDING may wait for their collect. frame must stay until then."""
@@ -113,7 +115,7 @@ class CpuBackend:
     def add(self, frame: Frame, state: State) -> int:
         self.timings = {}
         num, den = self._filter.learn(self._spectra(frame, [state], learn=True)[0])
-        target = _Target(state, state, num, den)
+        target = _Target(state, num, den)
         if None in self._targets:
             slot = self._targets.index(None)
             self._targets[slot] = target
@@ -137,9 +139,13 @@ class CpuBackend:
     def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         self.timings = {}
         found = self._localize(frame, slots)
-        for slot in slots:
-            self._target(slot).age += 1
-        self._learn(frame, [s for s in slots if self._target(s).age % self.config.update_interval == 0])
+        due = []
+        for slot, measurement in zip(slots, found, strict=True):
+            target = self._target(slot)
+            target.age += 1
+            if target.age % self.config.update_interval == 0 and learns(measurement.status, self.config):
+                due.append(slot)
+        self._learn(frame, due)
         return found
 
     def submit(self, frame: Frame, slots: Sequence[int]) -> None:
@@ -153,23 +159,27 @@ class CpuBackend:
 
     def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         targets = [self._target(slot) for slot in slots]
-        spectra = self._spectra(frame, [target.state for target in targets], learn=False)
-        found = []
-        for target, zf in zip(targets, spectra, strict=True):
+        size = frame.shape[0], frame.shape[1]
+        places = [target.pursuit.place(size, self.config) for target in targets]
+        spectra = self._spectra(frame, places, learn=False)
+        found, pursuits = [], []
+        for target, place, zf in zip(targets, places, spectra, strict=True):
             with stage(self.timings, "respond"):
                 responses = self._filter.respond(target.num, target.den, zf)
             with stage(self.timings, "locate"):
                 peak = locate.find_peak(responses, self.config)
                 shift = (peak.scale, peak.row, peak.column)
-                state = move(target.state, target.first, shift, frame.shape[:2], self.config)
-            found.append(Measurement(state, peak.score, peak.psr))
-        for target, measurement in zip(targets, found, strict=True):
-            target.state = measurement.state
+                state = move(place, target.first, shift, size, self.config)
+                pursuit, status = target.pursuit.after(state, peak.score, self.config)
+            pursuits.append(pursuit)
+            found.append(Measurement(pursuit.state, peak.score, peak.psr, status))
+        for target, pursuit in zip(targets, pursuits, strict=True):
+            target.pursuit = pursuit
         return found
 
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
         targets = [self._target(slot) for slot in slots]
-        spectra = self._spectra(frame, [target.state for target in targets], learn=True)
+        spectra = self._spectra(frame, [target.pursuit.state for target in targets], learn=True)
         with stage(self.timings, "learn"):
             for target, xf in zip(targets, spectra, strict=True):
                 self._filter.learn(xf, self._learnt)
@@ -216,12 +226,10 @@ def stage(timings: dict[str, float], name: str) -> Iterator[None]:
 
 
 class _Target:
-    """One target: its first and present state, its filter, and the frames since it was added."""
+    """One target: its first state and what is known of it, its filter, and the frames since it was added."""
 
-    def __init__(
-        self, first: State, state: State, num: NDArray[np.complex64], den: NDArray[np.float32]
-    ) -> None:
-        self.first, self.state, self.num, self.den = first, state, num, den
+    def __init__(self, first: State, num: NDArray[np.complex64], den: NDArray[np.float32]) -> None:
+        self.first, self.pursuit, self.num, self.den = first, Pursuit(first), num, den
         self.age = 0
 
 

@@ -35,6 +35,9 @@ class TrackerConfig:
     pixel_mean: tuple[float, float, float] = (104.0, 117.0, 123.0)  # B, G, R grey levels
     uncertain_score: float = 0.2  # a peak below this is UNCERTAIN ...
     lost_score: float = 0.10  # ... and below this LOST
+    # 0: the status is only reported, as published. Else: learn only while TRACKING; while LOST, look this many target
+    # sides around the last sure place, in turn, until a peak reaches uncertain_score.
+    recovery_radius: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -130,4 +133,5 @@ _RANGES: dict[str, tuple[float, float]] = {
     "pixel_mean": (0.0, 255.0),
     "uncertain_score": (0.0, 10.0),
     "lost_score": (0.0, 10.0),
+    "recovery_radius": (0.0, 10.0),
 }

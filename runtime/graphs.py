@@ -22,6 +22,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.model import ModelError
+from spcnet.runtime.recovery import Pursuit, learns
 
 FORMATS = {"localize": "spcnet-localize-1", "learn": "spcnet-learn-1"}
 
@@ -64,7 +65,7 @@ def open_graphs(localize: Path, threads: int = 1) -> Graphs:
 @dataclass
 class _Target:
     first: State
-    state: State
+    pursuit: Pursuit
     num: Real
     den: Real
     age: int = 0
@@ -90,7 +91,7 @@ class GraphBackend:
     def add(self, frame: Frame, state: State) -> int:
         self.timings = {}
         slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
-        self._targets[slot] = _Target(state, state, *self._learnt(frame, state))
+        self._targets[slot] = _Target(state, Pursuit(state), *self._learnt(frame, state))
         return slot
 
     def remove(self, slot: int) -> None:
@@ -107,23 +108,29 @@ class GraphBackend:
     def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         targets = [self._targets[slot] for slot in slots]
         found = [self._find(frame, target) for target in targets]
-        for target, measurement in zip(targets, found, strict=True):
-            target.state = measurement.state
-        return found
+        for target, (_, pursuit) in zip(targets, found, strict=True):
+            target.pursuit = pursuit
+        return [measurement for measurement, _ in found]
 
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
         rate = np.float32(self.config.interp_factor)
         targets = [self._targets[slot] for slot in slots]
-        for target, (num, den) in zip(targets, [self._learnt(frame, t.state) for t in targets], strict=True):
+        for target, (num, den) in zip(
+            targets, [self._learnt(frame, t.pursuit.state) for t in targets], strict=True
+        ):
             target.num = target.num + rate * (num - target.num)
             target.den = target.den + rate * (den - target.den)
 
     def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         self.timings = {}
         found = self._localize(frame, slots)
-        for slot in slots:
-            self._targets[slot].age += 1
-        self._learn(frame, [s for s in slots if self._targets[s].age % self.config.update_interval == 0])
+        due = []
+        for slot, measurement in zip(slots, found, strict=True):
+            target = self._targets[slot]
+            target.age += 1
+            if target.age % self.config.update_interval == 0 and learns(measurement.status, self.config):
+                due.append(slot)
+        self._learn(frame, due)
         return found
 
     def submit(self, frame: Frame, slots: Sequence[int]) -> None:
@@ -141,13 +148,15 @@ class GraphBackend:
         with stage(self.timings, "learn"):
             return self._graphs.learn(pyramid)
 
-    def _find(self, frame: Frame, target: _Target) -> Measurement:
+    def _find(self, frame: Frame, target: _Target) -> tuple[Measurement, Pursuit]:
+        size = frame.shape[0], frame.shape[1]
+        place = target.pursuit.place(size, self.config)
         with stage(self.timings, "crop"):
-            pyramid = patches.pyramid(frame, target.state, self.config, self.config.scales)
+            pyramid = patches.pyramid(frame, place, self.config, self.config.scales)
         with stage(self.timings, "respond"):
             responses = self._graphs.localize(pyramid, target.num, target.den)
         with stage(self.timings, "locate"):
             peak = locate.find_peak(responses, self.config)
-            shift = (peak.scale, peak.row, peak.column)
-            state = move(target.state, target.first, shift, frame.shape[:2], self.config)
-        return Measurement(state, peak.score, peak.psr)
+            state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
+            pursuit, status = target.pursuit.after(state, peak.score, self.config)
+        return Measurement(pursuit.state, peak.score, peak.psr, status), pursuit

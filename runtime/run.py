@@ -13,8 +13,9 @@ import numpy as np
 
 from spcnet.runtime.frame import as_bgr
 from spcnet.runtime.geometry import Box, check_box
+from spcnet.runtime.recovery import Status
 from spcnet.runtime.sinks import Sink
-from spcnet.runtime.tracker import MultiTracker, Result, Status
+from spcnet.runtime.tracker import MultiTracker, Result
 from spcnet.runtime.video import Video, VideoError
 
 DEMO_VIDEO = Path(__file__).parent / "demo" / "bigbuckbunny.mp4"

@@ -12,7 +12,8 @@ from typing import Protocol
 import cv2
 
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.tracker import Result, Status
+from spcnet.runtime.recovery import Status
+from spcnet.runtime.tracker import Result
 
 COLOURS = {Status.TRACKING: (60, 200, 60), Status.UNCERTAIN: (0, 170, 255), Status.LOST: (60, 60, 230)}  # BGR
 FIELDS = ("frame", "target", "x", "y", "w", "h", "score", "psr", "status")

@@ -6,28 +6,20 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from spcnet.runtime.backend import PENDING, Backend, Measurement, open_backend
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import Box, State, check_box
 from spcnet.runtime.model import DEFAULT_MODEL
-
-
-class Status(str, Enum):
-    """How sure the tracker is, from the score of the peak."""
-
-    TRACKING = "TRACKING"
-    UNCERTAIN = "UNCERTAIN"
-    LOST = "LOST"
+from spcnet.runtime.recovery import Status
 
 
 @dataclass(frozen=True)
 class Result:
     """One target in one frame."""
 
-    box: Box  # x, y, w, h in pixels, 0-based, of the whole target; it may reach over the frame's edge
+    box: Box  # x, y, w, h in pixels, 0-based, of the whole target; it may reach over the frame's edge. LOST: see recovery_radius
     score: float  # response at the peak: about 1 on the learnt patch, 0 without any likeness
     psr: float  # peak-to-sidelobe ratio of the response
     status: Status
@@ -182,14 +174,9 @@ class MultiTracker:
     def _results(self, targets: Iterable[int], found: list[Measurement]) -> dict[int, Result]:
         timings = self.timings
         return {
-            target: Result(m.state.to_box(), m.score, m.psr, self._status(m.score), timings)
+            target: Result(m.state.to_box(), m.score, m.psr, m.status, timings)
             for target, m in zip(targets, found, strict=True)
         }
-
-    def _status(self, score: float) -> Status:
-        if score < self.config.lost_score:
-            return Status.LOST
-        return Status.UNCERTAIN if score < self.config.uncertain_score else Status.TRACKING
 
 
 class Tracker:

@@ -22,13 +22,15 @@ from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.device import BATCH, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
-from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, Launcher
+from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, Launcher, first_state
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
+from spcnet.runtime.recovery import Status
 
 _log = logging.getLogger("spcnet")
 
+STATUSES = tuple(Status)  # by the number that peak.cu gives
 MAX_GRAPHS = 64  # kept; a graph is for one number of targets
 ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
 
@@ -71,7 +73,7 @@ class CudaBackend:
         self._warm: set[tuple[str, int, int]] = set()
         self._ages: dict[int, int] = {}  # slot -> frames since it was added
         self._listed: tuple[int, ...] = ()  # the slots that the device's list holds
-        self._pending: deque[tuple[int, int]] = deque()  # place and number of targets
+        self._pending: deque[tuple[int, int]] = deque()  # place and number of results
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
@@ -90,8 +92,7 @@ class CudaBackend:
             self._settled()
             slot = next(i for i in range(len(self._ages) + 1) if i not in self._ages)
             self._reserve(slot + 1, 1)
-            row = np.array([(*state, state.w, state.h, 0, 0)], STATE)
-            self._device.write(self._slots.targets + slot * STATE.itemsize, row)
+            self._device.write(self._slots.targets + slot * STATE.itemsize, first_state(state))
             self._run(ADD, frame, [slot])
             self._ages[slot] = 0
             return slot
@@ -185,7 +186,7 @@ class CudaBackend:
         if self._stream is not None:
             self._device.lead(self._stream)
         self._device.mark(place)
-        self._pending.append((place, len(slots)))
+        self._pending.append((place, 0 if work in (ADD, LEARN) else len(slots)))
         self._next = (place + 1) % PENDING
         self.timings = {"upload": uploaded - start, "enqueue": time.perf_counter() - uploaded}
 
@@ -195,7 +196,9 @@ class CudaBackend:
         self._device.finish(place)
         first = place * self._slots.capacity
         results = self._slots.results.array.view(MEASUREMENT)[first : first + count]
-        found = [Measurement(State(*row[:4]), row[4], row[5]) for row in results.tolist()]
+        found = [
+            Measurement(State(*row[:4]), row[4], row[5], STATUSES[int(row[6])]) for row in results.tolist()
+        ]
         self.timings = {**self.timings, "wait": time.perf_counter() - start}
         return found
 

@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
-from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, scale_exponents
+from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
 
-STATE = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "first_w", "first_h", "age", "rate")])
-MEASUREMENT = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "score", "psr")])
+_STATE = ("cx", "cy", "w", "h", "first_w", "first_h", "age", "rate", "misses", "look_x", "look_y")
+STATE = np.dtype([(name, np.float64) for name in _STATE])  # struct Target
+MEASUREMENT = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "score", "psr", "status")])
 FRAME = struct.Struct("@PPiiiiiiii")  # struct Frame of kernels/common.cuh
 TILE_BYTES = 16  # struct Tile
 MAX_SIZE = 256  # M: what kernels/common.cuh reserves
 FFT_SIZES = (32, 64, 128)
+
+
+def first_state(state: State) -> NDArray[Any]:
+    """The row of STATE of a target that begins at state."""
+    return np.array([(*state, state.w, state.h, 0, 0, 0, state.cx, state.cy)], STATE)
 
 
 class Launcher:
@@ -60,7 +66,7 @@ class Launcher:
         self._rows = device.kernel(f"rows_{suffix}", form[0])
         self._respond = device.kernel(f"respond_{suffix}", form[1])
         self._learn = device.kernel(f"learn_{suffix}", form[2])
-        self._crop = device.kernel("crop", "PPPPPiifff")
+        self._crop = device.kernel("crop", "PPPPPiiifff")
         self._invert = device.kernel("invert", "PPPPPiii")
         self._peak = device.kernel("peak", "PPPPPPP")
 
@@ -89,13 +95,16 @@ class Launcher:
         for name, interval in (("locate", 0), ("update", config.update_interval)):
             arrays[f"{name}_constants"] = np.frombuffer(
                 struct.pack(
-                    "@dddddddiiii",
+                    "@ddddddddddiiii",
                     (1 + config.padding) / config.grid,
                     config.scale_step,
                     config.scale_penalty,
                     MIN_SIDE,
                     *SCALE_RANGE,
                     config.interp_factor,
+                    config.uncertain_score,
+                    config.lost_score,
+                    config.recovery_radius,
                     config.scales,
                     config.grid,
                     round(PSR_REACH * config.sigma),
@@ -106,14 +115,17 @@ class Launcher:
         return arrays
 
     def crop(self, frame: int, targets: int, slots: int, patches: int, count: int, *, learn: bool) -> None:
-        """FRAME, states and count slots (int32) to patches (count * S, 3, N, N) float32."""
+        """FRAME, states and count slots (int32) to patches (count * S, 3, N, N) float32.
+
+        Those learnt from are cut at the target, those searched where it is looked for.
+        """
         scales = self.config.learn_scales if learn else self.config.scales
         n = self.config.patch_size
         factors = self._constants["learn_factors" if learn else "search_factors"]
         self._crop(
             grid(ceil_div(n, 32), ceil_div(n, 8), count * scales),
             (32, 8, 1),
-            *(frame, targets, slots, factors, patches, scales, n, *self.config.pixel_mean),
+            *(frame, targets, slots, factors, patches, scales, n, learn, *self.config.pixel_mean),
         )
 
     def transform(self, features: int, half: int, images: int, *, learn: bool) -> None:

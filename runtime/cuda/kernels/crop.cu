@@ -23,15 +23,17 @@ __device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
 }
 
 // grid (ceil(N / 32), ceil(N / 8), T * S), block (32, 8)
-// factors (S,): extent of the patch in target sizes, (1 + padding) * alpha**s. patches (T * S, 3, N, N).
+// factors (S,): extent of the patch in target sizes, (1 + padding) * alpha**s. learn: at the target, else where it is
+// looked for. patches (T * S, 3, N, N).
 extern "C" __global__ void crop(
     const Frame* frame_pointer, const Target* targets, const int* slots, const double* factors, float* patches,
-    int scales, int size, float mean_b, float mean_g, float mean_r) {
+    int scales, int size, int learn, float mean_b, float mean_g, float mean_r) {
     __shared__ double first[2], step[2];
     int patch = blockIdx.z;
     if (threadIdx.x == 0 && threadIdx.y < 2) { // axis 0: x, 1: y
         const Target& target = targets[slots[patch / scales]];
-        double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.cy : target.cx;
+        double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.look_y : target.look_x;
+        if (learn) center = threadIdx.y ? target.cy : target.cx;
         double cell = __dmul_rn(side, factors[patch % scales]) / size;
         first[threadIdx.y] = __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell));
         step[threadIdx.y] = cell;

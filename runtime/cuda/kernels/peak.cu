@@ -1,10 +1,11 @@
-// Responses to the joint scale-position peak and the new state of the target: what runtime/locate.py and
-// geometry.move do, in float64 where they do. The state stays on the device; a record goes to the host.
+// Responses to the joint scale-position peak and the new state of the target: what runtime/locate.py,
+// geometry.move and recovery.py do, in float64 where they do. The state stays on the device; a record goes to the host.
 // In: responses (T * S, N, N) and tiles (T * S, ceil(N / 8)) of invert.cu. Out: targets (slots,), results (T,).
 #include "common.cuh"
 
 struct Measurement {
     double cx, cy, w, h, score, psr;
+    double status; // TRACKING, UNCERTAIN, LOST
 };
 
 struct Search { // constants of the search; see runtime/config.py and runtime/geometry.py
@@ -12,6 +13,7 @@ struct Search { // constants of the search; see runtime/config.py and runtime/ge
     double scale_step, scale_penalty;
     double smallest, min_factor, max_factor; // MIN_SIDE in pixels, SCALE_RANGE
     double rate; // interp_factor
+    double uncertain_score, lost_score, recovery_radius;
     int scales, size, reach; // reach: half side of the square that PSR leaves out
     int interval; // learn every so many frames; 0: only locate
 };
@@ -118,13 +120,30 @@ extern "C" __global__ void __launch_bounds__(128) peak(
     double low = fmax(search.min_factor, search.smallest / fmin(target.first_w, target.first_h));
     double high = fmin(search.max_factor, fmin(frame->width / target.first_w, frame->height / target.first_h));
     factor = fmax(fmin(factor, high), fmin(low, 1.0));
-    target.cx = clamped(target.cx + (shifted(column, size) + d_column) * cell * target.w, 0.0, frame->width - 1.0);
-    target.cy = clamped(target.cy + (shifted(row, size) + d_row) * cell * target.h, 0.0, frame->height - 1.0);
-    target.w = target.first_w * factor;
-    target.h = target.first_h * factor;
-    if (search.interval) {
-        target.age += 1;
-        target.rate = fmod(target.age, (double)search.interval) == 0 ? search.rate : 0.0;
+    bool recovers = search.recovery_radius > 0;
+    bool lost = top.best < (recovers && target.misses > 0 ? search.uncertain_score : search.lost_score);
+    int status = lost ? 2 : top.best < search.uncertain_score ? 1 : 0;
+    if (lost && recovers) { // the state stays where the target was last seen; look around it in turn
+        const double right[4] = {0, 1, -0.5, -0.5}, down[4] = {0, 0, 0.8660254037844386, -0.8660254037844386};
+        int place = (int)fmod(target.misses, 4.0);
+        target.misses += 1;
+        target.look_x =
+            clamped(target.cx + right[place] * search.recovery_radius * target.w, 0.0, frame->width - 1.0);
+        target.look_y =
+            clamped(target.cy + down[place] * search.recovery_radius * target.h, 0.0, frame->height - 1.0);
+    } else {
+        double x = target.look_x + (shifted(column, size) + d_column) * cell * target.w;
+        double y = target.look_y + (shifted(row, size) + d_row) * cell * target.h;
+        target.look_x = target.cx = clamped(x, 0.0, frame->width - 1.0);
+        target.look_y = target.cy = clamped(y, 0.0, frame->height - 1.0);
+        target.w = target.first_w * factor;
+        target.h = target.first_h * factor;
+        target.misses = 0;
     }
-    results[frame->result + blockIdx.x] = {target.cx, target.cy, target.w, target.h, top.best, psr};
+    if (search.interval) {
+        bool due = fmod(target.age + 1, (double)search.interval) == 0 && (status == 0 || !recovers);
+        target.age += 1;
+        target.rate = due ? search.rate : 0.0;
+    }
+    results[frame->result + blockIdx.x] = {target.cx, target.cy, target.w, target.h, top.best, psr, (double)status};
 }

@@ -87,7 +87,7 @@ def test_graphs_and_plain_launches_are_the_same_to_the_bit(on_device, tiny_model
     assert recording.launches == plain.launches
 
 
-def test_a_frame_is_12_launches_one_synchronisation_and_48_bytes(on_device, tiny_model, video):
+def test_a_frame_is_12_launches_one_synchronisation_and_56_bytes(on_device, tiny_model, video):
     frames, boxes = video
     tracker, device = on_device(tiny_model)
     tracker.init(frames[0], boxes[0])
@@ -99,7 +99,7 @@ def test_a_frame_is_12_launches_one_synchronisation_and_48_bytes(on_device, tiny
     assert device.syncs - before[1] == 1
     assert device.bytes_up - before[2] == frames[3].nbytes  # the frame and nothing else
     assert device.allocations == before[3]
-    assert MEASUREMENT.itemsize == 48  # the results of a target, in mapped memory
+    assert MEASUREMENT.itemsize == 56  # the results of a target, in mapped memory
 
 
 def test_several_targets_are_tracked_as_if_alone(on_device, tiny_model, video):

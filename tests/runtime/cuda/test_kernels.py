@@ -78,7 +78,7 @@ def test_a_size_without_kernels_is_refused(device):
 def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     from spcnet.runtime import patches
     from spcnet.runtime.cuda import frames
-    from spcnet.runtime.cuda.launch import STATE
+    from spcnet.runtime.cuda.launch import first_state
     from spcnet.runtime.frame import FORMATS, as_bgr
     from spcnet.runtime.geometry import State
 
@@ -92,7 +92,7 @@ def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     upload = frames.Upload(device)
     with kernels.Memory(device) as memory:
         upload.put(frames.accept(frame, pixel, 0), 0, 0)
-        target = memory.put(np.array([(*state, state.w, state.h, 0, 0)], STATE))
+        target = memory.put(first_state(state))
         out = memory.space(3 * 3 * 33 * 33 * 4)
         launcher.crop(upload.record(0), target, memory.put(np.zeros(1, np.int32)), out, 1, learn=False)
         found = memory.get(out, (3, 3, 33, 33), np.float32)
