@@ -369,7 +369,7 @@ TILE = np.dtype([("best", np.float32), ("index", np.int32), ("sum", np.float32),
 def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
     config, slots, n = launcher.config, _slots(case), case.size
     responses = rng.normal(size=(case.targets, case.scales, n, n)).astype(np.float32)
-    # In turn lost, uncertain, sure. A target that is lost already (all but slot 0) needs to be sure.
+    # In turn missed, uncertain, sure; slot i was missed i times before.
     levels = np.array([0.5 * LOST, 0.5 * (LOST + UNCERTAIN), 2 * UNCERTAIN])[
         (np.arange(case.targets) + rng.integers(3)) % 3
     ]
@@ -391,8 +391,8 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
         cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
         first, known = State(cx, cy, first_w, first_h), State(cx, cy, w, h)
         state = move(State(x, y, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
-        pursuit, status = Pursuit(known, int(misses)).after(state, peak.score, config)
-        expected[i] = (*pursuit.state, peak.score, peak.psr, list(Status).index(status))
+        pursuit, state, status = Pursuit(known, int(misses)).after(state, peak.score, config)
+        expected[i] = (*state, peak.score, peak.psr, list(Status).index(status))
         place = pursuit.place((height, width), config)
         rate = config.interp_factor if learns(status, config) else 0.0
         after[i] = (*pursuit.state, first_w, first_h, 4, rate, pursuit.misses, place.cx, place.cy)

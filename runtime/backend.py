@@ -170,9 +170,9 @@ class CpuBackend:
                 peak = locate.find_peak(responses, self.config)
                 shift = (peak.scale, peak.row, peak.column)
                 state = move(place, target.first, shift, size, self.config)
-                pursuit, status = target.pursuit.after(state, peak.score, self.config)
+                pursuit, state, status = target.pursuit.after(state, peak.score, self.config)
             pursuits.append(pursuit)
-            found.append(Measurement(pursuit.state, peak.score, peak.psr, status))
+            found.append(Measurement(state, peak.score, peak.psr, status))
         for target, pursuit in zip(targets, pursuits, strict=True):
             target.pursuit = pursuit
         return found

@@ -35,8 +35,8 @@ class TrackerConfig:
     pixel_mean: tuple[float, float, float] = (104.0, 117.0, 123.0)  # B, G, R grey levels
     uncertain_score: float = 0.2  # a peak below this is UNCERTAIN ...
     lost_score: float = 0.10  # ... and below this LOST
-    # 0: the status is only reported, as published. Else: learn only while TRACKING; while LOST, look this many target
-    # sides around the last sure place, in turn, until a peak reaches uncertain_score.
+    # 0: the status is only reported, as published. Else: learn only while TRACKING; LOST takes two frames in a row, and
+    # then look this many target sides around where the target was last seen until a peak reaches uncertain_score.
     recovery_radius: float = 0.0
 
     def __post_init__(self) -> None:

@@ -158,5 +158,5 @@ class GraphBackend:
         with stage(self.timings, "locate"):
             peak = locate.find_peak(responses, self.config)
             state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
-            pursuit, status = target.pursuit.after(state, peak.score, self.config)
-        return Measurement(pursuit.state, peak.score, peak.psr, status), pursuit
+            pursuit, state, status = target.pursuit.after(state, peak.score, self.config)
+        return Measurement(state, peak.score, peak.psr, status), pursuit

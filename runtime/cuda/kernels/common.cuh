@@ -22,8 +22,8 @@ struct Target { // state of one target, in pixels; float64, as on the host
     double first_w, first_h;
     double age; // frames since it was added
     double rate; // share of the next learnt spectra in the filter; 0: do not learn
-    double misses; // frames since it was lost, 0 while it is followed
-    double look_x, look_y; // centre of the next search: the target's, or a place around it while it is lost
+    double misses; // frames in a row without a sure peak
+    double look_x, look_y; // centre of the next search: the target's, or another after a miss
 };
 
 struct Tile { // of a response: its maximum and where (row * N + column), the sums of its samples and their squares

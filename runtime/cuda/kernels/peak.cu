@@ -5,8 +5,9 @@
 
 struct Measurement {
     double cx, cy, w, h, score, psr;
-    double status; // TRACKING, UNCERTAIN, LOST
+    double status;
 };
+const double TRACKING = 0, UNCERTAIN = 1, LOST = 2;
 
 struct Search { // constants of the search; see runtime/config.py and runtime/geometry.py
     double cell; // (1 + padding) / N, in target sizes
@@ -120,30 +121,43 @@ extern "C" __global__ void __launch_bounds__(128) peak(
     double low = fmax(search.min_factor, search.smallest / fmin(target.first_w, target.first_h));
     double high = fmin(search.max_factor, fmin(frame->width / target.first_w, frame->height / target.first_h));
     factor = fmax(fmin(factor, high), fmin(low, 1.0));
+    double x = target.look_x + (shifted(column, size) + d_column) * cell * target.w;
+    double y = target.look_y + (shifted(row, size) + d_row) * cell * target.h;
+    Measurement found = {
+        clamped(x, 0.0, frame->width - 1.0),
+        clamped(y, 0.0, frame->height - 1.0),
+        target.first_w * factor,
+        target.first_h * factor,
+        top.best,
+        psr,
+        top.best < search.uncertain_score ? UNCERTAIN : TRACKING};
     bool recovers = search.recovery_radius > 0;
-    bool lost = top.best < (recovers && target.misses > 0 ? search.uncertain_score : search.lost_score);
-    int status = lost ? 2 : top.best < search.uncertain_score ? 1 : 0;
-    if (lost && recovers) { // the state stays where the target was last seen; look around it in turn
+    bool missed = top.best < (target.misses > 1 ? search.uncertain_score : search.lost_score);
+    if (missed && !recovers) found.status = LOST;
+    if (missed && recovers && target.misses == 0) { // one weak peak is followed, though the state stays
+        target.misses = 1;
+        target.look_x = found.cx;
+        target.look_y = found.cy;
+    } else if (missed && recovers) { // look around the place where the target was last seen
         const double right[4] = {0, 1, -0.5, -0.5}, down[4] = {0, 0, 0.8660254037844386, -0.8660254037844386};
-        int place = (int)fmod(target.misses, 4.0);
+        int place = (int)fmod(target.misses - 1, 4.0);
         target.misses += 1;
         target.look_x =
             clamped(target.cx + right[place] * search.recovery_radius * target.w, 0.0, frame->width - 1.0);
         target.look_y =
             clamped(target.cy + down[place] * search.recovery_radius * target.h, 0.0, frame->height - 1.0);
+        found = {target.cx, target.cy, target.w, target.h, top.best, psr, LOST};
     } else {
-        double x = target.look_x + (shifted(column, size) + d_column) * cell * target.w;
-        double y = target.look_y + (shifted(row, size) + d_row) * cell * target.h;
-        target.look_x = target.cx = clamped(x, 0.0, frame->width - 1.0);
-        target.look_y = target.cy = clamped(y, 0.0, frame->height - 1.0);
-        target.w = target.first_w * factor;
-        target.h = target.first_h * factor;
+        target.look_x = target.cx = found.cx;
+        target.look_y = target.cy = found.cy;
+        target.w = found.w;
+        target.h = found.h;
         target.misses = 0;
     }
     if (search.interval) {
-        bool due = fmod(target.age + 1, (double)search.interval) == 0 && (status == 0 || !recovers);
+        bool due = fmod(target.age + 1, (double)search.interval) == 0 && (found.status == TRACKING || !recovers);
         target.age += 1;
         target.rate = due ? search.rate : 0.0;
     }
-    results[frame->result + blockIdx.x] = {target.cx, target.cy, target.w, target.h, top.best, psr, (double)status};
+    results[frame->result + blockIdx.x] = found;
 }
