@@ -159,11 +159,11 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
                 "AUC",
                 f"IoU < {BAD}",
                 "ROC area, score",
-                "PSR",
+                "ROC area, PSR",
                 "LOST: precision",
-                "recall",
+                "LOST: recall",
                 "not TRACKING: precision",
-                "recall",
+                "not TRACKING: recall",
             ),
             [
                 (
@@ -245,6 +245,7 @@ def removal_summary(removals: Sequence[Removal]) -> dict[str, Any]:
     return {
         "counted": len(removals),
         "found": sum(r.found > FOUND for r in removals),
+        "on_target": [r.found for r in removals],  # in the same order for every way
         "gone_frames": GONE,
         "gone": {s.value: float((gone == s.value).mean()) for s in Status},
         "lost": sum(bool(np.isfinite(r.until_lost)) for r in removals),

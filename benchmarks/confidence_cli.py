@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def _confidence(options: argparse.Namespace) -> int:
     from spcnet.runtime import model
 
     path = model.find(options.tracker)
-    found, _ = model.load(path)
-    config = found.config
+    config = model.load(path)[0].config
+    version = hashlib.sha256(path.read_bytes()).hexdigest()
     videos = read_otb(options.data)
     names = [video.name for video in videos]
     if unknown := [name for name in options.course if name not in names]:
@@ -49,7 +50,7 @@ def _confidence(options: argparse.Namespace) -> int:
         outcomes = confidence_run.run(path, ways, videos, options.jobs, done)
     record = {
         "machine": report.machine(),
-        "model": {"name": path.stem, "sha256": found.sha256},
+        "model": {"name": path.stem, "version": version},
         "config": json.loads(config.to_json()),
         "sequences": len(videos),
         "ways": {
@@ -60,7 +61,7 @@ def _confidence(options: argparse.Namespace) -> int:
             for way, outcome in outcomes.items()
         },
     }
-    head = f"{path.stem} {found.sha256[:12]}, {len(videos)} sequences; thresholds: {next(iter(ways))}.\n"
+    head = f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds, sequences and courses: {next(iter(ways))}.\n"
     markdown = f"{head}\n{confidence.markdown(record, options.course)}"
     report.write(options.out, "confidence", record, markdown)
     drawing = confidence_plot.svg(
