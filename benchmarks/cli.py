@@ -1,4 +1,4 @@
-"""The verb bench: accuracy, speed; front and failures are in front_cli.py."""
+"""The verb bench: accuracy, speed; front and failures are in front_cli.py, confidence in confidence_cli.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from spcnet.benchmarks.confidence_cli import add_confidence
 from spcnet.benchmarks.front_cli import add_failures, add_front
 from spcnet.runtime.cli import Commands
 
@@ -13,7 +14,7 @@ DEFAULT = ("c32-125", "kcf", "csrt", "mosse")
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """bench accuracy, bench speed, bench front, bench failures."""
+    """bench accuracy, bench speed, bench front, bench failures, bench confidence."""
     bench = commands.add_parser("bench", help="measure accuracy and latency beside OpenCV's trackers")
     kinds = bench.add_subparsers(dest="kind", metavar="KIND", required=True)
 
@@ -45,6 +46,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         parser.add_argument("--json", action="store_true", help="print the record as JSON")
     add_front(kinds)
     add_failures(kinds)
+    add_confidence(kinds)
 
 
 def _accuracy(options: argparse.Namespace) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 from itertools import islice, pairwise
 from typing import NamedTuple
 
+from spcnet.benchmarks.drawing import clean, line, text
 from spcnet.benchmarks.front import PUBLISHED, Point, pareto
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
@@ -59,14 +59,14 @@ def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> 
 
     parts = []
     for ms in _ticks(low_ms, high_ms):
-        parts.append(_line("rule", x(ms), area.y0, x(ms), area.y1))
-        parts.append(_text(x(ms), area.y1 + 16, f"{ms:g}", "middle"))
+        parts.append(line("rule", x(ms), area.y0, x(ms), area.y1))
+        parts.append(text(x(ms), area.y1 + 16, f"{ms:g}", "middle"))
     step = 0.05 if high - low < 0.45 else 0.1
     for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
-        parts.append(_line("rule", area.x0, y(index * step), area.x1, y(index * step)))
-        parts.append(_text(area.x0 - 6, y(index * step) + 4, f"{index * step:.2f}".lstrip("0"), "end"))
-    parts.append(_text((area.x0 + area.x1) / 2, height - 8, "mean ms per frame, one thread", "middle"))
-    parts.append(_text(8, TOP - 12, f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"))
+        parts.append(line("rule", area.x0, y(index * step), area.x1, y(index * step)))
+        parts.append(text(area.x0 - 6, y(index * step) + 4, f"{index * step:.2f}".lstrip("0"), "end"))
+    parts.append(text((area.x0 + area.x1) / 2, height - 8, "mean ms per frame, one thread", "middle"))
+    parts.append(text(8, TOP - 12, f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"))
 
     stairs, height_of_last = [], area.y1
     for point in front:
@@ -80,17 +80,17 @@ def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> 
     for point, (px, py), label in zip(drawn, places, labels(drawn, places, stairs, area), strict=True):
         nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
         if math.dist(nearest, (px, py)) > 12:
-            parts.append(_line("lead", px, py, *nearest))
+            parts.append(line("lead", px, py, *nearest))
         parts.append(
             _mark(point.kind, px, py, f"{point.name}: {point.score.auc:.3f} at {point.mean_ms:.2f} ms")
         )
         # Held at the end that is next to the mark: fonts differ in width.
         if label.x0 >= px:
-            parts.append(_text(label.x0, label.y1 - 3, _cut(point.name)))
+            parts.append(text(label.x0, label.y1 - 3, _cut(point.name)))
         elif label.x1 <= px:
-            parts.append(_text(label.x1, label.y1 - 3, _cut(point.name), "end"))
+            parts.append(text(label.x1, label.y1 - 3, _cut(point.name), "end"))
         else:
-            parts.append(_text((label.x0 + label.x1) / 2, label.y1 - 3, _cut(point.name), "middle"))
+            parts.append(text((label.x0 + label.x1) / 2, label.y1 - 3, _cut(point.name), "middle"))
     parts += _legend(sorted({p.kind for p in drawn}, key=list(_LEGEND).index))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
@@ -158,28 +158,15 @@ def _ticks(low: float, high: float) -> list[float]:
 def _legend(kinds: Sequence[str]) -> list[str]:
     parts, place = [], 14.0
     for kind in kinds:
-        parts += [_mark(kind, place, 15, ""), _text(place + 10, 19, _LEGEND[kind])]
+        parts += [_mark(kind, place, 15, ""), text(place + 10, 19, _LEGEND[kind])]
         place += 32 + _width(_LEGEND[kind])
     parts.append(f'<polyline class="front" points="{place:.0f},15 {place + 28:.0f},15"/>')
-    return [*parts, _text(place + 34, 19, "Pareto front")]
+    return [*parts, text(place + 34, 19, "Pareto front")]
 
 
 def _mark(kind: str, x: float, y: float, title: str) -> str:
     """A disc, a square or a ring: colour alone does not tell."""
-    inside = f"<title>{_clean(title)}</title>"
+    inside = f"<title>{clean(title)}</title>"
     if kind == "peer":
         return f'<rect class="peer" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9">{inside}</rect>'
     return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{inside}</circle>'
-
-
-def _line(kind: str, x0: float, y0: float, x1: float, y1: float) -> str:
-    return f'<line class="{kind}" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_clean(text)}</text>'
-
-
-def _clean(text: str) -> str:
-    """Escaped; characters that XML forbids become question marks."""
-    return escape("".join(c if c.isprintable() else "?" for c in text))

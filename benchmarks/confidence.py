@@ -1,0 +1,258 @@
+"""How far a tracker's score and status can be trusted: measures of both against the truth, frame by frame.
+
+A frame is bad where the box has an IoU below BAD with the truth, good above GOOD; frames without a true box do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcnet.benchmarks import report
+from spcnet.benchmarks.metrics import Floats, success_curve
+from spcnet.benchmarks.removal import FOUND, GONE, Removal
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.recovery import Status
+
+BAD, GOOD = 0.2, 0.5  # IoU
+SCORES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # thresholds of the table; those of the model are added
+PSRS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
+Flags = NDArray[np.bool_]
+
+
+class Trace(NamedTuple):
+    """What a tracker said of each frame after the first, and what was true: (n,) each."""
+
+    overlap: Floats  # IoU; NaN without a true box
+    score: Floats
+    psr: Floats
+    status: NDArray[np.str_]  # values of Status
+
+    def counted(self) -> Trace:
+        """The frames with a true box."""
+        there = np.isfinite(self.overlap)
+        return Trace(self.overlap[there], self.score[there], self.psr[there], self.status[there])
+
+
+class Call(NamedTuple):
+    """How right it is to call some frames bad. NaN where there is nothing to divide by."""
+
+    precision: float  # share of the called frames that are bad
+    recall: float  # share of the bad frames that are called
+
+
+class Stretch(NamedTuple):
+    """Consecutive frames with one status; frames count from 0, last is included."""
+
+    first: int
+    last: int
+    status: str
+    overlap: float  # mean IoU; NaN without a true box
+
+
+def pooled(traces: Iterable[Trace]) -> Trace:
+    """The counted frames of all. Raises ValueError where there is none."""
+    parts = [trace.counted() for trace in traces]
+    if not sum(len(part.overlap) for part in parts):
+        raise ValueError("no frame after a first has a true box; give sequences with more boxes")
+    return Trace(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def roc_area(values: Floats, good: Flags, bad: Flags) -> float:
+    """Chance that a good frame has a higher value than a bad one, ties half; NaN without either."""
+    low, high = np.sort(values[bad]), values[good]
+    if not len(low) or not len(high):
+        return float("nan")
+    ranks = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
+    return float(ranks.mean() / 2 / len(low))
+
+
+def call(called: Flags, bad: Flags) -> Call:
+    """Precision and recall of the called frames as the bad ones."""
+    hits, calls, total = (int(np.count_nonzero(flags)) for flags in (called & bad, called, bad))
+    return Call(hits / calls if calls else float("nan"), hits / total if total else float("nan"))
+
+
+def curve(values: Floats, bad: Flags) -> list[Call]:
+    """The calls of 'value at most v' for every v that occurs, v rising."""
+    order = np.argsort(values, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)  # ties are called together
+    hits, total = np.cumsum(bad[order])[ends], int(np.count_nonzero(bad))
+    return [
+        Call(float(h / (e + 1)), float(h / total) if total else float("nan"))
+        for h, e in zip(hits, ends, strict=True)
+    ]
+
+
+def stretches(trace: Trace) -> Iterator[Stretch]:
+    """The course of one sequence. Its first frame, where the tracker was told the box, is none of a stretch."""
+    begins = np.flatnonzero(np.append(True, trace.status[1:] != trace.status[:-1]))
+    for begin, end in zip(begins, np.append(begins[1:], len(trace.status)), strict=True):
+        there = trace.overlap[begin:end][np.isfinite(trace.overlap[begin:end])]
+        mean = float(there.mean()) if len(there) else float("nan")
+        yield Stretch(int(begin) + 1, int(end), str(trace.status[begin]), mean)
+
+
+def summary(traces: Mapping[str, Trace], config: TrackerConfig) -> dict[str, Any]:
+    """The record of one-pass runs, by sequence; a share of nothing is None."""
+    frames = pooled(traces.values())
+    bad, good = frames.overlap < BAD, frames.overlap > GOOD
+    thresholds = sorted({*SCORES, config.lost_score, config.uncertain_score})
+    courses = {name: list(stretches(trace)) for name, trace in traces.items() if len(trace.status)}
+    curves = (success_curve(t.counted().overlap).mean() for t in traces.values() if len(t.counted().overlap))
+    return {
+        "auc": float(np.mean(list(curves))),
+        "frames": len(bad),
+        "bad": int(bad.sum()),
+        "good": int(good.sum()),
+        "status": {status.value: int((frames.status == status.value).sum()) for status in Status},
+        "roc_area": {
+            "score": _plain(roc_area(frames.score, good, bad)),
+            "psr": _plain(roc_area(frames.psr, good, bad)),
+        },
+        "score_below": {f"{t:g}": _call(call(frames.score < t, bad)) for t in thresholds},
+        "psr_below": {f"{t:g}": _call(call(frames.psr < t, bad)) for t in PSRS},
+        "lost": _call(call(frames.status == Status.LOST.value, bad)),
+        "not_tracking": _call(call(frames.status != Status.TRACKING.value, bad)),
+        "by_sequence": {name: _counts(trace.counted()) for name, trace in traces.items()},
+        "course": {
+            name: [{**s._asdict(), "overlap": _plain(s.overlap)} for s in course]
+            for name, course in courses.items()
+        },
+    }
+
+
+def _counts(frames: Trace) -> dict[str, int]:
+    bad, lost = frames.overlap < BAD, frames.status == Status.LOST.value
+    unsure = frames.status != Status.TRACKING.value
+    flags = {
+        "frames": bad | True,
+        "bad": bad,
+        "lost": lost,
+        "lost_bad": lost & bad,
+        "unsure": unsure,
+        "unsure_bad": unsure & bad,
+    }
+    return {name: int(np.count_nonzero(flag)) for name, flag in flags.items()}
+
+
+def _call(found: Call) -> dict[str, float | None]:
+    return {name: _plain(value) for name, value in found._asdict().items()}
+
+
+def _plain(value: float) -> float | None:
+    """For JSON, which has no NaN."""
+    return value if np.isfinite(value) else None
+
+
+def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
+    """The tables of a record; courses names sequences whose stretches are written out."""
+    ways: dict[str, Any] = record["ways"]
+    first = next(iter(ways.values()))["one_pass"]
+    parts = [
+        report.table(
+            (
+                "one pass",
+                "AUC",
+                f"IoU < {BAD}",
+                "ROC area, score",
+                "ROC area, PSR",
+                "LOST: precision",
+                "LOST: recall",
+                "not TRACKING: precision",
+                "not TRACKING: recall",
+            ),
+            [
+                (
+                    way,
+                    f"{o['auc']:.3f}",
+                    f"{o['bad']} of {o['frames']}",
+                    *map(_number, o["roc_area"].values()),
+                    *map(_number, o["lost"].values()),
+                    *map(_number, o["not_tracking"].values()),
+                )
+                for way, o in ((way, parts["one_pass"]) for way, parts in ways.items())
+            ],
+        )
+    ]
+    marks = {f"{record['config'][name]:g}": name for name in ("lost_score", "uncertain_score")}
+    for name in ("score", "psr"):
+        parts.append(
+            report.table(
+                (f"{name.upper() if name == 'psr' else name} below", "precision", "recall"),
+                [
+                    (f"{t} ({marks[t]})" if name == "score" and t in marks else t, *map(_number, c.values()))
+                    for t, c in first[f"{name}_below"].items()
+                ],
+            )
+        )
+    rows = [
+        (sequence, *(str(number) for number in counts.values()))
+        for sequence, counts in first["by_sequence"].items()
+        if counts["bad"] or counts["lost"]
+    ]
+    if rows:
+        header = (f"LOST, IoU < {BAD}", "not TRACKING", f"not TRACKING, IoU < {BAD}")
+        parts.append(report.table(("sequence", "frames", f"IoU < {BAD}", "LOST", *header), rows))
+    removed = {way: parts["removed"] for way, parts in ways.items() if parts["removed"]["counted"]}
+    if removed:
+        parts.append(removal_table(removed))
+    for name in courses:
+        rows = [
+            (
+                f"{s['first']}" if s["first"] == s["last"] else f"{s['first']} to {s['last']}",
+                s["status"],
+                _number(s["overlap"]),
+            )
+            for s in first["course"][name]
+        ]
+        parts.append(report.table((f"{name}, frames", "status", "mean IoU"), rows))
+    return "\n".join(parts)
+
+
+def removal_table(removed: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of removed targets, a line for each way to track."""
+    return report.table(
+        (
+            "removed targets",
+            "found again",
+            *(f"gone: {status.value}" for status in (Status.LOST, Status.UNCERTAIN, Status.TRACKING)),
+            "called LOST",
+            "frames until LOST",
+            "frames until TRACKING again",
+        ),
+        [
+            (
+                way,
+                f"{r['found']} of {r['counted']}",
+                *(f"{r['gone'][status]:.3f}" for status in ("LOST", "UNCERTAIN", "TRACKING")),
+                f"{r['lost']} of {r['counted']}",
+                *(f"{r[key]:g}" if r[key] else "never" for key in ("until_lost", "until_tracking")),
+            )
+            for way, r in removed.items()
+        ],
+    )
+
+
+def removal_summary(removals: Sequence[Removal]) -> dict[str, Any]:
+    """The record of removed targets. A target that is never LOST, or never TRACKED again, counts as latest in the median."""
+    if not removals:
+        return {"counted": 0}
+    gone = np.concatenate([r.gone for r in removals])
+    return {
+        "counted": len(removals),
+        "found": sum(r.found > FOUND for r in removals),
+        "on_target": [r.found for r in removals],  # in the same order for every way
+        "gone_frames": GONE,
+        "gone": {s.value: float((gone == s.value).mean()) for s in Status},
+        "lost": sum(bool(np.isfinite(r.until_lost)) for r in removals),
+        "until_lost": _plain(float(np.median([r.until_lost for r in removals]))),
+        "until_tracking": _plain(float(np.median([r.until_tracking for r in removals]))),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,129 @@
+"""Runs of one model that keep score and status of every frame: whole sequences, and segments with the target removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from spcnet.benchmarks import removal
+from spcnet.benchmarks.confidence import Trace
+from spcnet.benchmarks.metrics import iou
+from spcnet.benchmarks.removal import Removal
+from spcnet.benchmarks.sequences import Sequence as Video
+from spcnet.runtime import model
+from spcnet.runtime.backend import CpuBackend
+from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.tracker import Tracker
+from spcnet.runtime.video import VideoError
+
+
+class Outcome(NamedTuple):
+    """Of one way to track."""
+
+    traces: dict[str, Trace]  # by sequence
+    removals: list[Removal]
+
+
+class _Task(NamedTuple):
+    way: str
+    radius: float
+    video: Video
+    start: int | None  # of a segment whose target is removed; None: the whole sequence
+
+    @property
+    def frames(self) -> int:
+        return len(self.video.frames) if self.start is None else removal.END
+
+
+def run(
+    path: Path,
+    ways: dict[str, float],
+    videos: Sequence[Video],
+    jobs: int = 1,
+    progress: Callable[[str, int], None] = lambda name, frames: None,
+) -> dict[str, Outcome]:
+    """Track all with a model file, once for each of ways, name -> recovery_radius, spread over jobs processes.
+
+    A removal counts where the target was on its box just before in every way, so that all are compared on the same.
+    """
+    tasks = [
+        _Task(way, radius, video, start)
+        for video in videos
+        for start in (None, *removal.starts(video))
+        for way, radius in ways.items()
+    ]
+    tasks.sort(key=lambda task: -task.frames)  # so that no process is left with a long one at the end
+    traces: dict[tuple[str, str, int | None], Trace | None] = {}
+    if jobs <= 1:
+        for task in tasks:
+            traces[task.way, task.video.name, task.start] = _track(path, task)
+            progress(task.video.name, task.frames)
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+            waiting = {pool.submit(_track, path, task): task for task in tasks}
+            for done in as_completed(waiting):
+                task = waiting[done]
+                traces[task.way, task.video.name, task.start] = done.result()
+                progress(task.video.name, task.frames)
+    found: dict[str, Outcome] = {way: Outcome({}, []) for way in ways}
+    for video in videos:
+        for way in ways:
+            whole = traces[way, video.name, None]
+            if whole is not None:
+                found[way].traces[video.name] = whole
+        for start in removal.starts(video):
+            segments = [traces[way, video.name, start] for way in ways]
+            ends = [removal.outcome(s.overlap, s.status) for s in segments if s is not None]
+            if len(ends) == len(ways) and all(end.before > removal.ON for end in ends):
+                for way, end in zip(ways, ends, strict=True):
+                    found[way].removals.append(end)
+    return found
+
+
+def frames(videos: Sequence[Video], ways: int) -> int:
+    """What run will report to progress in all."""
+    return ways * sum(len(v.frames) + removal.END * len(removal.starts(v)) for v in videos)
+
+
+def _track(path: Path, task: _Task) -> Trace | None:
+    """One task; None where a segment begins with a target outside the picture."""
+    cv2.setNumThreads(1)
+    found, session = model.load(path)
+    config = dataclasses.replace(found.config, recovery_radius=task.radius)
+    tracker = Tracker(CpuBackend(config, OnnxBackbone(session)))
+    start = task.start or 0
+    boxes = task.video.boxes[start : start + task.frames]
+    results = []
+    with threadpool_limits(1):
+        for index, image in enumerate(task.video.frames[start : start + task.frames]):
+            frame = cv2.imread(str(image), cv2.IMREAD_COLOR)
+            if frame is None:
+                raise VideoError(f"{image} cannot be read as an image; restore it")
+            if index == 0:
+                try:
+                    tracker.init(frame, boxes[0].tolist())
+                except ValueError:
+                    if task.start is None:
+                        raise
+                    return None
+                continue
+            if task.start is not None and removal.OUT <= index < removal.BACK:
+                frame = removal.paint_out(np.asarray(frame, np.uint8), boxes[index])
+            results.append(tracker.update(frame))
+    there = np.isfinite(boxes[1:]).all(1)
+    overlap = iou(np.array([r.box for r in results]).reshape(-1, 4), boxes[1:])
+    return Trace(
+        np.where(there, overlap, np.nan),
+        np.array([r.score for r in results]),
+        np.array([r.psr for r in results]),
+        np.array([r.status.value for r in results], dtype=np.str_),
+    )

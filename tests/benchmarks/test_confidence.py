@@ -1,0 +1,227 @@
+import hashlib
+import json
+import math
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import synthetic
+
+from spcnet.benchmarks import confidence, confidence_plot, removal
+from spcnet.benchmarks.confidence import Trace
+from spcnet.benchmarks.sequences import Sequence
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import TrackerConfig
+from spcnet.runtime.cli import main
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def trace(overlap, score=None, psr=None, status=None):
+    count = len(overlap)
+    return Trace(
+        np.array(overlap, float),
+        np.array(score if score is not None else [0.5] * count, float),
+        np.array(psr if psr is not None else [9.0] * count, float),
+        np.array(status if status is not None else ["TRACKING"] * count, dtype=np.str_),
+    )
+
+
+def random_frames(rng, count=60, levels=8):
+    """Few levels make ties."""
+    return rng.integers(0, levels, count) / levels, rng.random(count) < 0.3, rng.random(count) < 0.5
+
+
+def test_the_roc_area_is_the_share_of_ordered_pairs(rng):
+    for _ in range(20):
+        values, bad, other = random_frames(rng)
+        good = ~bad & other
+        pairs = [(g > b) + 0.5 * (g == b) for g in values[good] for b in values[bad]]
+        assert confidence.roc_area(values, good, bad) == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_the_roc_area_at_its_ends():
+    values, bad = np.array([0.1, 0.2, 0.8, 0.9]), np.array([True, True, False, False])
+    assert confidence.roc_area(values, ~bad, bad) == 1
+    assert confidence.roc_area(-values, ~bad, bad) == 0
+    assert confidence.roc_area(np.ones(4), ~bad, bad) == 0.5
+    assert math.isnan(confidence.roc_area(values, np.ones(4, bool), np.zeros(4, bool)))
+
+
+def test_a_call_by_hand():
+    called, bad = np.array([1, 1, 1, 0, 0], bool), np.array([1, 0, 0, 1, 0], bool)
+    assert confidence.call(called, bad) == (1 / 3, 1 / 2)
+    none = np.zeros(5, bool)
+    assert math.isnan(confidence.call(none, bad).precision) and confidence.call(none, bad).recall == 0
+    assert math.isnan(confidence.call(called, none).recall) and confidence.call(called, none).precision == 0
+
+
+def test_the_curve_is_the_call_at_every_value(rng):
+    for _ in range(20):
+        values, bad, _ = random_frames(rng)
+        bad[0] = True
+        expected = []
+        for v in sorted(set(values.tolist())):
+            called = [i for i, x in enumerate(values) if x <= v]
+            hits = sum(bad[i] for i in called)
+            expected.append((hits / len(called), hits / bad.sum()))
+        assert np.allclose(confidence.curve(values, bad), expected, rtol=0, atol=1e-12)
+
+
+def test_stretches_cover_every_frame_once():
+    found = list(
+        confidence.stretches(
+            trace([0.8, 0.6, 0.1, math.nan, 0.5], status=["TRACKING", "TRACKING", "LOST", "LOST", "TRACKING"])
+        )
+    )
+    assert [s[:3] for s in found] == [(1, 2, "TRACKING"), (3, 4, "LOST"), (5, 5, "TRACKING")]
+    assert [s.overlap for s in found] == pytest.approx([0.7, 0.1, 0.5])
+
+
+def test_frames_without_a_true_box_do_not_count():
+    record = confidence.summary(
+        {"a": trace([0.9, math.nan, 0.1], [0.6, 0.01, 0.05], status=["TRACKING", "LOST", "LOST"])},
+        TrackerConfig(),
+    )
+    assert (record["frames"], record["good"], record["bad"]) == (2, 1, 1)
+    counts = {"frames": 2, "bad": 1, "lost": 1, "lost_bad": 1, "unsure": 1, "unsure_bad": 1}
+    assert record["by_sequence"] == {"a": counts}
+    assert record["status"] == {"TRACKING": 1, "UNCERTAIN": 0, "LOST": 1}
+    assert record["lost"] == {"precision": 1.0, "recall": 1.0} and record["roc_area"]["score"] == 1
+    assert record["score_below"]["0.05"] == {"precision": None, "recall": 0.0}  # below is strict
+    with pytest.raises(ValueError, match="no frame after a first has a true box"):
+        confidence.pooled([trace([math.nan])])
+
+
+def test_the_thresholds_of_the_model_are_in_the_table():
+    config = TrackerConfig(lost_score=0.12, uncertain_score=0.27)
+    record = confidence.summary({"a": trace([0.9, 0.1], [0.6, 0.1])}, config)
+    assert {"0.12", "0.27"} <= set(record["score_below"])
+    removed = {"counted": 0}
+    whole = {
+        "config": {"lost_score": 0.12, "uncertain_score": 0.27},
+        "ways": {"x": {"one_pass": record, "removed": removed}},
+    }
+    text = confidence.markdown(whole)
+    assert "| 0.12 (lost_score) | 1.000 | 1.000 |" in text and "0.27 (uncertain_score)" in text
+    assert "removed targets" not in text
+
+
+@pytest.mark.parametrize(
+    "box",
+    (
+        (60.0, 50.0, 40.0, 30.0),
+        (60.4, 50.7, 41.3, 30.9),
+        (-20.0, -10.0, 60.0, 50.0),
+        (280.0, 200.0, 90.0, 80.0),
+        (0.0, 0.0, 320.0, 240.0),
+        (5.0, 5.0, 300.0, 220.0),
+        (400.0, 10.0, 20.0, 20.0),
+        (100.0, 100.0, 1.0, 1.0),
+    ),
+)
+def test_painting_out_leaves_the_rest_untouched(rng, box):
+    frame = synthetic.texture(rng, 240, 320, 8)
+    before = frame.copy()
+    painted = removal.paint_out(frame, np.array(box))
+    assert np.array_equal(frame, before) and painted.dtype == np.uint8
+    x, y, w, h = box
+    rows, columns = np.mgrid[:240, :320]
+    outside = (columns < x - 0.1 * w - 1) | (columns > x + 1.1 * w + 1)
+    outside |= (rows < y - 0.1 * h - 1) | (rows > y + 1.1 * h + 1)
+    assert np.array_equal(painted[outside], before[outside])
+
+
+def test_what_was_in_the_box_is_gone():
+    frame = np.full((120, 160, 3), 90, np.uint8)
+    frame[40:70, 50:90] = (0, 0, 255)
+    painted = removal.paint_out(frame, np.array((50.0, 40.0, 40.0, 30.0)))
+    assert np.abs(painted.astype(int) - 90).max() <= 6  # inpaint rounds
+
+
+def test_segments_start_where_all_their_frames_have_boxes():
+    boxes = np.tile([10.0, 10.0, 20.0, 20.0], (400, 1))
+    assert removal.starts(Sequence("a", (None,) * 400, boxes)) == [0, 150, 300]
+    boxes[160] = np.nan
+    boxes[310, 2] = 0
+    assert removal.starts(Sequence("a", (None,) * 400, boxes)) == [0]
+    assert removal.starts(Sequence("a", (None,) * 94, boxes[:94])) == []
+
+
+def test_the_outcome_of_a_removal_by_hand():
+    overlap, status = np.full(94, 0.8), np.full(94, "TRACKING", dtype="<U9")
+    overlap[38] = 0.7  # of frame 39, the last before
+    status[39:42], status[42:66] = "UNCERTAIN", "LOST"  # frames 40 to 42, 43 to 66
+    overlap[64:70] = 0.1  # frames 65 to 70
+    found = removal.outcome(overlap.copy(), status.copy())
+    assert found.before == pytest.approx(0.7) and len(found.gone) == 25
+    assert list(found.gone).count("LOST") == 22 and list(found.gone).count("TRACKING") == 0
+    assert (found.until_lost, found.until_tracking, found.found) == (4, 7, 1)
+    overlap[64:] = 0
+    status[:] = "TRACKING"
+    never = removal.outcome(overlap, status)
+    assert (never.until_lost, never.until_tracking, never.found) == (math.inf, math.inf, 0)
+    record = confidence.removal_summary([found, never, never])
+    assert (record["counted"], record["found"], record["until_lost"]) == (3, 1, None)
+    assert record["gone"]["LOST"] == pytest.approx(22 / 75)
+    assert "| 1 of 3 | never | never |" in confidence.removal_table({"x": record})
+
+
+@pytest.mark.parametrize("overlap", ([0.9, 0.1, 0.3, 0.8], [0.9] * 4, [0.1] * 4, [0.3] * 4, [0.7]))
+def test_the_drawing_is_xml_and_escaped(overlap):
+    count = len(overlap)
+    frames = trace(
+        overlap, np.linspace(0.9, -0.1, count), np.linspace(3, 9, count), (["LOST", "TRACKING"] * 2)[:count]
+    )
+    text = confidence_plot.svg(frames, TrackerConfig(), "<b>&\x00")
+    words = [t.text for t in ElementTree.fromstring(text).iter(f"{SVG}text")]
+    assert words[0] == f"<b>&?, {count} frames" and "prefers-color-scheme:dark" in text and "nan" not in text
+    with pytest.raises(ValueError, match="no frame to draw"):
+        confidence_plot.svg(trace([]), TrackerConfig(), "x")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("otb")
+    for name, count in (("Long", 96), ("Short", 12)):
+        frames, boxes = synthetic.moving_target(count, growth=1.0, velocity=(0.5, 1), size=(180, 240))
+        synthetic.write_otb(folder / name, frames, boxes)
+    return folder
+
+
+def test_the_command_writes_three_files(data, make_checkpoint, tmp_path, capsys):
+    config = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02, recovery_radius=1.0)
+    path = export_onnx(make_checkpoint(config), tmp_path / "tiny.onnx").path
+    arguments = ["bench", "confidence", str(data), "--tracker", str(path), "-o", str(tmp_path)]
+    assert main([*arguments, "--course", "Long", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((tmp_path / "confidence.json").read_text())
+    assert record["model"] == {"name": "tiny", "version": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert list(record["ways"]) == ["recovery radius 1", "recovery off"]
+    for way in record["ways"].values():
+        assert way["one_pass"]["frames"] == 95 + 11 and set(way["one_pass"]["course"]) == {"Long", "Short"}
+        assert way["removed"]["counted"] == 1 and sum(way["removed"]["gone"].values()) == pytest.approx(1)
+    text = (tmp_path / "confidence.md").read_text()
+    assert "| recovery off |" in text and "Long, frames" in text and "Short, frames" not in text
+    ElementTree.fromstring((tmp_path / "confidence.svg").read_text())
+
+
+def test_a_model_without_recovery_is_run_once(data, tiny_model, tmp_path, capsys):
+    assert (
+        main(["bench", "confidence", str(data), "--tracker", str(tiny_model), "-o", str(tmp_path), "--json"])
+        == 0
+    )
+    assert list(json.loads(capsys.readouterr().out)["ways"]) == ["recovery off"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    (
+        (("--tracker", "kcf"), "no model named 'kcf'"),
+        (("--course", "None"), "--course None is not among Long"),
+    ),
+)
+def test_what_cannot_be_measured_is_refused(data, tiny_model, tmp_path, capsys, words, message):
+    tracker = () if "--tracker" in words else ("--tracker", str(tiny_model))
+    assert main(["bench", "confidence", str(data), *tracker, *words, "-o", str(tmp_path / "out")]) != 0
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
