@@ -99,7 +99,7 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
         raise ValueError(f"{path} has no scores of {name}; it has {', '.join(record.get('trackers', {}))}")
     found = record["trackers"][name]
     by_sequence = {video: round(score["auc"], 3) for video, score in found["by_sequence"].items()}
-    means = {key: round(value, 4) for key, value in found["mean"].items()}
+    means = {key: round(value, 6) for key, value in found["mean"].items()}
     return {
         **means,
         "sequences": record["sequences"],

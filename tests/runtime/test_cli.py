@@ -89,7 +89,7 @@ def test_help_and_import_need_neither_torch_nor_a_gpu():
 
 
 def test_ctrl_c_keeps_what_was_tracked(tmp_path):
-    code = "import sys; from spcnet.runtime.cli import main; sys.exit(main(['demo', sys.argv[1]]))"
+    code = "import sys; from spcnet.runtime.cli import main; sys.exit(main(['demo', sys.argv[1], '--model', 'c32-125']))"
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
     part = tmp_path / "tracked.part.mp4"  # grows once the writer has some frames together
     deadline = time.monotonic() + 60

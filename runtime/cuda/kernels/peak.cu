@@ -34,13 +34,13 @@ __device__ inline double clamped(double x, double low, double high) {
 }
 
 // grid T, block 128
-extern "C" __global__ void __launch_bounds__(128) peak(
+extern "C" __global__ void __launch_bounds__(128, 4) peak(
     const float* responses, const Tile* tiles, const Frame* frame, const Search* search_pointer, const int* slots,
     Target* targets, Measurement* results) {
     __shared__ Tile best[MAX_SCALES];
     __shared__ int chosen;
     __shared__ double sums[128], squares[128];
-    const Search search = *search_pointer;
+    const Search& search = *search_pointer; // not a copy: its constants would be spilled
     int scales = search.scales, size = search.size, tid = threadIdx.x, count = (size + 7) / 8;
     const float* response = responses + (size_t)blockIdx.x * scales * size * size;
     if (tid < scales) {
@@ -139,13 +139,14 @@ extern "C" __global__ void __launch_bounds__(128) peak(
         target.look_x = found.cx;
         target.look_y = found.cy;
     } else if (missed && recovers) { // look around the place where the target was last seen
-        const double right[4] = {0, 1, -0.5, -0.5}, down[4] = {0, 0, 0.8660254037844386, -0.8660254037844386};
-        int place = (int)fmod(target.misses - 1, 4.0);
+        int place = ((int)target.misses - 1) % 4; // of RING in runtime/recovery.py
+        double right = place == 0 ? 0.0 : place == 1 ? 1.0 : -0.5;
+        double down = place < 2 ? 0.0 : place == 2 ? 0.8660254037844386 : -0.8660254037844386;
         target.misses += 1;
         target.look_x =
-            clamped(target.cx + right[place] * search.recovery_radius * target.w, 0.0, frame->width - 1.0);
+            clamped(target.cx + right * search.recovery_radius * target.w, 0.0, frame->width - 1.0);
         target.look_y =
-            clamped(target.cy + down[place] * search.recovery_radius * target.h, 0.0, frame->height - 1.0);
+            clamped(target.cy + down * search.recovery_radius * target.h, 0.0, frame->height - 1.0);
         found = {target.cx, target.cy, target.w, target.h, top.best, psr, LOST};
     } else {
         target.look_x = target.cx = found.cx;
