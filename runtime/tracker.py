@@ -17,9 +17,9 @@ from spcnet.runtime.recovery import Status
 
 @dataclass(frozen=True)
 class Result:
-    """One target in one frame."""
+    """One target in one frame. While it is LOST, with recovery on, box is where it was last seen."""
 
-    box: Box  # x, y, w, h in pixels, 0-based, of the whole target; it may reach over the frame's edge. LOST: see recovery_radius
+    box: Box  # x, y, w, h in pixels, 0-based, of the whole target; it may reach over the frame's edge
     score: float  # response at the peak: about 1 on the learnt patch, 0 without any likeness
     psr: float  # peak-to-sidelobe ratio of the response
     status: Status
@@ -138,7 +138,10 @@ class MultiTracker:
         return self._results(slots, self._backend.localize(checked, list(slots.values())))
 
     def learn(self, frame: Any, targets: Iterable[int] | None = None) -> None:
-        """Learn targets (all, or those named) where they were last found, from frame."""
+        """Learn targets (all, or those named) where they were last found, from frame.
+
+        With recovery that is where a peak was last above lost_score, not the weak peak that may have followed.
+        """
         self._settled()
         checked, _ = self._check(frame)
         self._backend.learn(checked, list(self._select(targets).values()))

@@ -129,6 +129,6 @@ def _is_whole(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-    except Exception:
+    except Exception:  # Pillow's decoders raise a dozen kinds on damaged data; the caller names the file
         return False
     return True
