@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, assignment
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -34,7 +34,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "--set",
         action="append",
         default=[],
-        type=_assignment,
+        type=assignment,
         metavar="KEY=VALUE",
         help="change a field of the tracker config that does not belong to the network; repeat for several",
     )
@@ -80,16 +80,6 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     check.add_argument("--report", type=Path, metavar="FILE.html", help="page with plots to write")
     check.add_argument("--json", action="store_true", help="print the record as JSON")
     check.set_defaults(run=_check)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
 
 
 def _scores(path: Path, name: str) -> dict[str, Any]:

@@ -58,6 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse("interrupted")
 
 
+def assignment(text: str) -> tuple[str, Any]:
+    """KEY=VALUE of an option --set; the value as in JSON, or else a string."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
 def _refuse(reason: str) -> int:
     print(f"spcnet: {reason}", file=sys.stderr)
     return 2

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, assignment
 
 if TYPE_CHECKING:
     from spcnet.training.config import TrainConfig
@@ -55,6 +55,14 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="FORMAT:PATH",
         help="a data set instead of the config's, such as got10k:data/train; repeat for several",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=assignment,
+        metavar="TABLE.KEY=VALUE",
+        help="change a field of the config, such as tracker.channels=64; repeat for several",
+    )
 
 
 def _elsewhere(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
@@ -72,11 +80,12 @@ def _elsewhere(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
 def _config(options: argparse.Namespace) -> TrainConfig:
     from spcnet.training.config import TrainConfig
 
-    return _elsewhere(TrainConfig.from_toml(options.config), options)
+    return _elsewhere(TrainConfig.from_toml(options.config, options.set), options)
 
 
 def _train(options: argparse.Namespace) -> int:
     import dataclasses
+    import json
     import shlex
     import signal
     import sys
@@ -120,8 +129,13 @@ def _train(options: argparse.Namespace) -> int:
     if processes.rank == 0 and done:
         print(f"checkpoint {path}")
     elif processes.rank == 0:
-        data = [word for text in options.data or () for word in ("--data", text)]
-        again = shlex.join(["spcnet", "train", str(options.config), *data, "--out", str(folder), "--resume"])
+        given_again = [word for text in options.data or () for word in ("--data", text)]
+        given_again += [
+            word for key, value in options.set for word in ("--set", f"{key}={json.dumps(value)}")
+        ]
+        again = shlex.join(
+            ["spcnet", "train", str(options.config), *given_again, "--out", str(folder), "--resume"]
+        )
         print(
             f"spcnet: stopped at step {trainer.position} of {trainer.config.steps}, which is saved in {path}; "
             f"go on with {again}",

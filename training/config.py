@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -31,8 +32,8 @@ class Stage:
     learnt from than is tracked with.
     """
 
-    patch_size: int
     steps: int
+    patch_size: int = 0  # N; 0 takes the tracker's
     scales: int = 0  # scales learnt from and searched; 0 takes the tracker's
     scale_step: float = 0.0  # alpha; 0 takes the tracker's
 
@@ -40,7 +41,7 @@ class Stage:
         """The configuration to train with in this stage."""
         return dataclasses.replace(
             config,
-            patch_size=self.patch_size,
+            patch_size=self.patch_size or config.patch_size,
             scales=self.scales or config.scales,
             learn_scales=self.scales or config.learn_scales,
             scale_step=self.scale_step or config.scale_step,
@@ -155,9 +156,11 @@ class TrainConfig:
     network: NetworkConfig
 
     def __post_init__(self) -> None:
-        if not self.optim.stages or self.optim.stages[-1].patch_size != self.tracker.patch_size:
+        sizes = [stage.tracker(self.tracker).patch_size for stage in self.optim.stages]
+        if sizes[-1:] != [self.tracker.patch_size]:
             raise ValueError(
-                f"the last of optim.stages must have the tracker's patch_size {self.tracker.patch_size}"
+                f"optim.stages have the patch sizes {sizes}; the last must be the tracker's, {self.tracker.patch_size}: "
+                "leave it out there"
             )
 
     @property
@@ -182,15 +185,32 @@ class TrainConfig:
         return wanted
 
     @classmethod
-    def from_toml(cls, path: Path) -> TrainConfig:
-        """Read a file with the tables [data], [optim] and [tracker]. Raises ValueError on unknown keys."""
+    def from_toml(cls, path: Path, changes: Iterable[tuple[str, Any]] = ()) -> TrainConfig:
+        """Read a file with the tables [data], [optim] and [tracker], with changes to it: (table.field, value).
+
+        Raises FileNotFoundError, and ValueError on unknown keys.
+        """
+        values = cls.tables(path)
+        for name, value in changes:
+            put(values, name, value)
+        return cls.from_dict(values)
+
+    @classmethod
+    def tables(cls, path: Path) -> dict[str, Any]:
+        """The tables of a file with every default filled in, for put().
+
+        [network] only where the file has it: otherwise the network follows tracker.channels.
+        """
         try:
             values = tomllib.loads(Path(path).read_text())
         except FileNotFoundError:
             raise FileNotFoundError(f"no training config at {path}") from None
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path} is not valid TOML: {error}") from None
-        return cls.from_dict(values)
+        tables: dict[str, Any] = json.loads(json.dumps(cls.from_dict(values).to_dict()))
+        if "network" not in values:
+            del tables["network"]
+        return tables
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
@@ -218,6 +238,18 @@ class TrainConfig:
         if math.isinf(self.tracker.scale_sigma):
             values["tracker"]["scale_sigma"] = None
         return values
+
+
+def put(values: Any, name: str, value: Any) -> None:
+    """Set a dotted name, such as optim.stages.0.steps, in TrainConfig.tables(). Raises ValueError when it is not there."""
+    *path, last = [int(part) if part.isdigit() else part for part in name.split(".")]
+    try:
+        for part in path:
+            values = values[part]
+        values[last]
+        values[last] = value
+    except (KeyError, IndexError, TypeError):
+        raise ValueError(f"there is no parameter {name}; give table.field as in a training config") from None
 
 
 T = TypeVar("T")

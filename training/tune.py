@@ -30,7 +30,7 @@ from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.tracker import Tracker
-from spcnet.training.config import FIXED_BY_TRAINING, Source, TrainConfig
+from spcnet.training.config import FIXED_BY_TRAINING, Source, TrainConfig, put
 from spcnet.training.sources import read_source
 from spcnet.training.tracks import read_frame
 from spcnet.training.train import Trainer
@@ -147,14 +147,14 @@ def search(space: Space, say: Callable[[str], None] = print) -> optuna.Study:
     """
     base, objective = _training(space) if space.config else _tracking(space)
     for parameter in space.parameters:
-        _put(copy.deepcopy(base), parameter.name, None)
+        put(copy.deepcopy(base), parameter.name, None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(space)
 
     def one(trial: Trial) -> float:
         values = copy.deepcopy(base)
         for parameter in space.parameters:
-            _put(values, parameter.name, parameter.suggest(trial))
+            put(values, parameter.name, parameter.suggest(trial))
         return objective(trial, values)
 
     def told(_: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
@@ -176,20 +176,8 @@ def best(space: Space, study: optuna.Study) -> dict[str, Any]:
         raise ValueError(f"no trial of the study {study.study_name} is complete; see what its trials say")
     values, _ = _training(space) if space.config else _tracking(space)
     for parameter in space.parameters:
-        _put(values, parameter.name, study.best_params[parameter.name])
+        put(values, parameter.name, study.best_params[parameter.name])
     return values
-
-
-def _put(values: Any, name: str, value: Any) -> None:
-    """Set a dotted name in nested tables and lists. Raises ValueError when it is not there."""
-    *path, last = [int(part) if part.isdigit() else part for part in name.split(".")]
-    try:
-        for part in path:
-            values = values[part]
-        values[last]
-        values[last] = value
-    except (KeyError, IndexError, TypeError):
-        raise ValueError(f"there is no parameter {name}; give table.field as in a training config") from None
 
 
 Objective = Callable[[Trial, dict[str, Any]], float]
@@ -213,10 +201,7 @@ def _training(space: Space) -> tuple[dict[str, Any], Objective]:
         trainer.run(on_validation=validated)
         return trainer.validation["loss"]
 
-    values = json.loads(json.dumps(base.to_dict()))
-    if "network" not in tomllib.loads(Path(space.config).read_text()):
-        del values["network"]  # it follows tracker.channels, which may be searched
-    return values, objective
+    return TrainConfig.tables(Path(space.config)), objective
 
 
 def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:

@@ -151,7 +151,7 @@ def undisturbed(long):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_was_ended_goes_on_as_if_nothing_had_been(rng, long, undisturbed, tmp_path, number):
     """The signal reaches the loader's processes too, as from a terminal, at whatever step it is then."""
-    command = ["spcnet", "train", str(long), "--out", str(tmp_path)]
+    command = ["spcnet", "train", str(long), "--out", str(tmp_path), "--set", "data.flip=0.5"]
     process = subprocess.Popen(
         command,
         env=ENVIRONMENT,
@@ -174,7 +174,7 @@ def test_a_run_that_was_ended_goes_on_as_if_nothing_had_been(rng, long, undistur
         assert process.returncode == 1
         assert message.endswith(
             f"stopped at step {resumed.position} of 150, which is saved in {resumed.path}; go on with spcnet train "
-            f"{long} --out {tmp_path} --resume\n"
+            f"{long} --set data.flip=0.5 --out {tmp_path} --resume\n"
         )
     tensors, _ = checkpoint.load(resumed.run())
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in undisturbed.items())

@@ -85,7 +85,7 @@ def test_a_run_reports_and_keeps_its_validation(config, tmp_path):
 
 
 def test_training_learns(config, tmp_path):
-    optim = dataclasses.replace(config.optim, stages=(Stage(25, 60),), lr=3e-3, validate_every=30)
+    optim = dataclasses.replace(config.optim, stages=(Stage(60, 25),), lr=3e-3, validate_every=30)
     trainer = Trainer(dataclasses.replace(config, optim=optim), tmp_path / "run")
     before = trainer.validate()["loss"]
     trainer.run()
@@ -191,7 +191,7 @@ with closing(Report(Path(sys.argv[1]), 100, 0, 0.0, quiet=False)) as report:
 def test_throughput_and_the_wait_for_data_are_kept_and_said(config, tmp_path, monkeypatch, capsys):
     draw = Pairs.__getitem__
     monkeypatch.setattr(Pairs, "__getitem__", lambda pairs, index: [time.sleep(0.05), draw(pairs, index)][1])
-    Trainer(changed(config, stages=(Stage(25, 4),)), tmp_path / "run").run()
+    Trainer(changed(config, stages=(Stage(4, 25),)), tmp_path / "run").run()
     throughput = weights_of(tmp_path / "run" / "checkpoint.safetensors")[1]["throughput"]
     # 4 pairs a step, 0.05 s each and no loader processes: at most 20 a second.
     assert 2 < throughput["pairs_per_second"] < 20 and 0.5 < throughput["data_wait"] < 1
@@ -293,10 +293,10 @@ SOURCES = "sources = [{format = 'got10k', path = 'x'}]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"[data]\n{SOURCES}[optim]\nstages = []\n", "the last of optim.stages"),
+        (f"[data]\n{SOURCES}[optim]\nstages = []\n", "the last must be the tracker's"),
         (
             f"[data]\n{SOURCES}[optim]\nstages = [{{patch_size = 64, steps = 1}}]\n",
-            "the last of optim.stages",
+            "the last must be the tracker's",
         ),
         ("[data]\n[optim]\nstages = []\n", "data.sources is missing"),
         ("[data]\nsources = []\n[optim]\nstages = []\n", "data.sources is empty"),
