@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,34 +28,59 @@ def cut(
     moves by 1e-5 pixel would flip some of its grey levels, and the estimate of the scale, which rests on small
     differences, would carry that from frame to frame and tell two processors' boxes apart within ten frames.
     """
-    x = _samples(state.cx, state.w, config, scale)
-    y = _samples(state.cy, state.h, config, scale)
+    x, y = _samples(state, config, [scale])
+    return _resample(_region(frame, x[0], y[0]), x[0], y[0], out)
+
+
+# Pixels of the frame a pixel of the patch; beyond, only those that count are converted. For a pyramid of three, which
+# shares the converted pixels, both cost the same at about 50 (N = 128) and 100 (N = 64).
+_LARGEST_REGION = 48
+
+
+def _samples(
+    state: State, config: TrackerConfig, scales: Sequence[float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Frame coordinates x and y (S, N) of the patches' pixels: pixel j at center + (j - (N-1)/2) * step."""
+    n = config.patch_size
+    factors = np.array([(1 + config.padding) * scale for scale in scales])
+    x, y = (
+        ((center - 0.5 * (n - 1) * step)[:, None] + np.arange(n) * step[:, None]).astype(np.float32)
+        for center, step in ((state.cx, state.w * factors / n), (state.cy, state.h * factors / n))
+    )
+    return x, y
+
+
+class _Region(NamedTuple):
+    """What patches are sampled from: a part of the frame in float32, or, where that would be large, all of it in uint8."""
+
+    pixels: NDArray[np.float32] | NDArray[np.uint8]
+    left: int  # of pixels in the frame
+    top: int
+
+
+def _region(frame: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32]) -> _Region:
+    """Enough of the frame for the samples at x and y (N,), and all between them."""
     left, right = _span(x, frame.shape[1])
     top, bottom = _span(y, frame.shape[0])
-    region = frame[top:bottom, left:right]
-    n = config.patch_size
-    if region.shape[0] * region.shape[1] > _LARGEST_REGION * n * n:
-        return _cut_sparsely(frame, x, y, out)
-    columns, rows = np.empty((2, n, n), np.float32)
+    if (right - left) * (bottom - top) > _LARGEST_REGION * len(x) * len(y):
+        return _Region(frame, 0, 0)
+    return _Region(frame[top:bottom, left:right].astype(np.float32), left, top)
+
+
+def _resample(
+    region: _Region, x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """The patch (N, N, 3) at x and y (N,), from a region that holds it."""
+    pixels, left, top = region
+    if pixels.dtype == np.uint8:
+        return _cut_sparsely(pixels, x, y, out)
+    columns, rows = np.empty((2, len(y), len(x)), np.float32)
     columns[:] = x - left  # exact: both are float32, the whole number is near
     rows[:] = (y - top)[:, None]
     # Unlike warpAffine, whose coordinates depend on the width of the processor's vectors, remap takes them as
     # given, so that the CUDA kernel cuts the same patch to the bit.
-    patch = cv2.remap(
-        region.astype(np.float32), columns, rows, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE
-    )
+    patch = cv2.remap(pixels, columns, rows, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(patch, np.float32)
-
-
-# Pixels of the frame a pixel of the patch; beyond, only those that count are converted.
-_LARGEST_REGION = 16
-
-
-def _samples(center: float, side: float, config: TrackerConfig, scale: float) -> NDArray[np.float32]:
-    """Frame coordinates (N,) of the patch's pixels along one axis: pixel j at center + (j - (N-1)/2) * step."""
-    n = config.patch_size
-    step = side * ((1 + config.padding) * scale) / n
-    return ((center - 0.5 * (n - 1) * step) + np.arange(n) * step).astype(np.float32)
 
 
 def _span(samples: NDArray[np.float32], size: int) -> tuple[int, int]:
@@ -101,6 +128,8 @@ def pyramid(
     if out is None:
         out = np.empty((scales, 3, n, n), np.float32)
     grey = np.empty((n, n, 3), np.float32)
-    for patch, s in zip(out, scale_exponents(scales), strict=True):
-        normalize(cut(frame, state, config, config.scale_step**s, grey), config, patch)
+    x, y = _samples(state, config, [config.scale_step**s for s in scale_exponents(scales)])
+    region = _region(frame, x[-1], y[-1])
+    for patch, columns, rows in zip(out, x, y, strict=True):
+        normalize(_resample(region, columns, rows, grey), config, patch)
     return out

@@ -205,7 +205,7 @@ class Trainer:
                 self._enter(stage)
                 tracker = self.net.filter.config
                 self.pairs = Pairs(self.tracks, self.config.data, tracker, optim.seed, optim.batch * last)
-                report.stage(f"size {stage.patch_size} scales {tracker.scales}")
+                report.stage(f"size {tracker.patch_size} scales {tracker.scales}")
                 clock = Clock()
                 steps = range(self.position, min(last, end))
                 for batch in clock.waiting(self._load(self.pairs, map(self._share, steps))):
