@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -72,7 +72,7 @@ def _resample(
 ) -> NDArray[np.float32]:
     """The patch (N, N, 3) at x and y (N,), from a region that holds it."""
     pixels, left, top = region
-    if pixels.dtype == np.uint8:
+    if pixels.dtype != np.float32:
         return _cut_sparsely(pixels, x, y, out)
     columns, rows = np.empty((2, len(y), len(x)), np.float32)
     columns[:] = x - left  # exact: both are float32, the whole number is near
@@ -90,7 +90,7 @@ def _span(samples: NDArray[np.float32], size: int) -> tuple[int, int]:
 
 
 def _cut_sparsely(
-    frame: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
+    frame: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """cut, from the four neighbours of each sample alone."""
     left, top = np.floor(x), np.floor(y)
