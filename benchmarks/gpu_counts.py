@@ -90,16 +90,17 @@ def respond(config: TrackerConfig, targets: int, dft: str) -> Work:
 
 
 def invert(config: TrackerConfig, images: int) -> Work:
-    """K x R to N x N by two products, and the maximum and two sums of each tile of 8 rows."""
-    n, (r, k, _) = config.grid, band(config)
+    """K x R to P x P by two products, and the maximum and two sums of each tile of 8 rows."""
+    n, (r, k, _) = config.points, band(config)
     moved = k * r * COMPLEX + n**2 * FLOAT + ceil_div(n, 8) * TILE_BYTES
     return Work(images * moved, images * (8 * n * k * r + 4 * n**2 * k + 4 * n**2))
 
 
 def peak(config: TrackerConfig, targets: int) -> Work:
     """The tiles, the square around the peak, the state before and after, the measurement."""
-    tiles, side = config.scales * ceil_div(config.grid, 8), 2 * round(PSR_REACH * config.sigma) + 1
-    square = side**2 if side < config.grid else 0
+    reach = round(PSR_REACH * config.sigma * config.response_upsampling)
+    tiles, side = config.scales * ceil_div(config.points, 8), 2 * reach + 1
+    square = side**2 if side < config.points else 0
     moved = tiles * TILE_BYTES + square * FLOAT + 2 * STATE.itemsize + MEASUREMENT.itemsize
     return Work(targets * moved, targets * 3 * (tiles + square))
 

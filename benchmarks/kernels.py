@@ -119,6 +119,7 @@ def config_of(case: Case) -> TrackerConfig:
         channels=case.channels,
         scales=case.scales,
         learn_scales=case.scales,
+        response_upsampling=2 if case.size <= 64 else 1,
         interp_factor=0.3,
         scale_penalty=0.99,
         search_window=0.75,
@@ -330,12 +331,14 @@ def _learn(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Genera
 
 
 def _invert(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    n, images = case.size, case.targets * case.scales
+    n, p, images = case.size, launcher.config.points, case.targets * case.scales
     vertical, horizontal = dcf.frequencies(launcher.config)
     spectra = _complex(rng, images, launcher.band, launcher.rows)
-    full = np.zeros((images, n, n // 2 + 1), np.complex128)
-    full[:, vertical[:, None] % n, horizontal] = spectra.swapaxes(1, 2)
-    expected = np.fft.irfft2(full, s=(n, n))
+    full = np.zeros((images, p, p // 2 + 1), np.complex128)
+    full[:, vertical[:, None] % p, horizontal] = spectra.swapaxes(1, 2)
+    if p > n:  # beyond M / 2 stand zeros: what was its own conjugate there is not any more
+        full[:, :, 2 * np.arange(p // 2 + 1) == n] /= 2
+    expected = np.fft.irfft2(full, s=(p, p)) * (p / n) ** 2
     responses, tiles = memory.space(expected.size * 4), memory.space(images * launcher.tiles * 16)
     launcher.invert(memory.put(spectra), responses, tiles, images)
     found = memory.get(responses, expected.shape, np.float32)
@@ -349,7 +352,7 @@ def _invert(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Gener
 def _invert_plain(
     device: Device, memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator
 ) -> float:
-    n, images = case.size, case.targets * case.scales
+    n, images = launcher.config.points, case.targets * case.scales
     spectra = _complex(rng, images, launcher.band, launcher.rows)
     rows, columns = dcf.inverse_matrices(launcher.config)
     expected = np.einsum("nr,ikr,km->inm", rows, spectra.astype(np.complex128), columns, optimize=True).real
@@ -367,7 +370,7 @@ TILE = np.dtype([("best", np.float32), ("index", np.int32), ("sum", np.float32),
 
 
 def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    config, slots, n = launcher.config, _slots(case), case.size
+    config, slots, n = launcher.config, _slots(case), launcher.config.points
     responses = rng.normal(size=(case.targets, case.scales, n, n)).astype(np.float32)
     # In turn missed, uncertain, sure; slot i was missed i times before.
     levels = np.array([0.5 * LOST, 0.5 * (LOST + UNCERTAIN), 2 * UNCERTAIN])[

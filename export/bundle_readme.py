@@ -40,7 +40,7 @@ A file that is not here was left out when the bundle was made.
 |---|---|---|
 | `{name}*.onnx` | `patches` (batch, 3, {n}, {n}) | `features` (batch, {channels}, {m}, {m}) |
 | `localize` | `pyramids` (T, {scales}, 3, {n}, {n}), `num` (T, 2, {channels}, {rows}, {band}), `den` (T, {rows}, {band}) | \
-`responses` (T, {scales}, {m}, {m}) |
+`responses` (T, {scales}, {config.points}, {config.points}) |
 | `learn` | `pyramids` (T, {config.learn_scales}, 3, {n}, {n}) | `num`, `den` |
 
 All float32. A patch is B, G, R grey levels minus ({mean}), cut around the target with {config.padding:g} times its size of

@@ -1,6 +1,6 @@
 """The whole method as two portable ONNX graphs, for devices without our runtimes: localize and learn.
 
-localize: pyramids (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, M, M): eq. 18.
+localize: pyramids (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, P, P): eq. 18.
 learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq. 17; eq. 25 is a blend of the two.
 
 All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with constant
@@ -157,8 +157,8 @@ def localize_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.Mod
         "Concat", *g.complex_product(left, spectrum, "lines"), out="lines", axis=-1
     )  # (T, S, M, 2K)
     g.add("MatMul", lines, right, out="responses")
-    m = config.grid
-    return g.build("localize", config.scales, True, {"responses": ["targets", config.scales, m, m]})
+    p = config.points
+    return g.build("localize", config.scales, True, {"responses": ["targets", config.scales, p, p]})
 
 
 def learn_graph(backbone: onnx.GraphProto, config: TrackerConfig) -> onnx.ModelProto:

@@ -22,6 +22,7 @@ class TrackerConfig:
     stride: int = 1  # of the backbone: features are M x M cells, M = N / stride
     scales: int = 3  # S: patches searched per frame, odd
     learn_scales: int = 3  # patches learnt from; 1 is a filter that knows positions only (DCFNet)
+    response_upsampling: int = 1  # points a cell, along each axis, at which the response is evaluated
     scale_step: float = 1.02  # alpha: patch s is cut at alpha**s times the current size
     padding: float = 2.0  # patch side = target side x (1 + padding)
     output_sigma_factor: float = 0.1  # sigma of the label = factor x M / (1 + padding)
@@ -73,8 +74,17 @@ class TrackerConfig:
 
     @property
     def grid(self) -> int:
-        """M: features and responses are M x M cells."""
+        """M: features are M x M cells."""
         return self.patch_size // self.stride
+
+    @property
+    def points(self) -> int:
+        """P: responses are P x P points.
+
+        The response is a trigonometric polynomial, so it is known between the cells as exactly as at them. Where sigma is below
+        about 2 cells, its samples there miss the peak by much, and by how much depends on where the target lies.
+        """
+        return self.grid * self.response_upsampling
 
     @property
     def sigma(self) -> float:
@@ -119,6 +129,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "channels": (1, 512),
     "stride": (1, 16),
     "scales": (1, 33),
+    "response_upsampling": (1, 16),
     "learn_scales": (1, 33),
     "scale_step": (1.0001, 2.0),
     "padding": (0.1, 10.0),

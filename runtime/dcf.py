@@ -60,13 +60,16 @@ def dft_matrices(
 
 
 def inverse_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """The inverse DFT of a band as two matrices (M, R) and (K, M): x = Re(rows @ xf @ columns)."""
-    m = config.grid
+    """The inverse DFT of a band as two matrices (P, R) and (K, P): x = Re(rows @ xf @ columns).
+
+    At P x P points of the M x M cells' span; those of the cells are every (P / M)-th.
+    """
+    p = config.points
     vertical, horizontal = frequencies(config)
-    index = np.arange(m)
-    rows = np.exp(2j * np.pi / m * np.outer(index, vertical))
-    weight = multiplicity(config)[:, None] / m**2
-    return rows, np.exp(2j * np.pi / m * np.outer(horizontal, index)) * weight
+    index = np.arange(p)
+    rows = np.exp(2j * np.pi / p * np.outer(index, vertical))
+    weight = multiplicity(config)[:, None] / config.grid**2
+    return rows, np.exp(2j * np.pi / p * np.outer(horizontal, index)) * weight
 
 
 def label_spectrum(config: TrackerConfig) -> NDArray[np.float64]:
@@ -90,11 +93,10 @@ def scale_amplitudes(config: TrackerConfig, scales: int) -> NDArray[np.float64]:
 class CorrelationFilter:
     """The filter's arithmetic for one configuration; it holds constants and work space, no target.
 
-    Shapes: T targets, S scales, C channels, M x M cells, R x K band. Not to be shared between threads.
+    Shapes: T targets, S scales, C channels, M x M cells, P x P points of the response, R x K band. Not to be shared between threads.
     """
 
     def __init__(self, config: TrackerConfig) -> None:
-        m = config.grid
         vertical, horizontal = frequencies(config)
         self.config = config
         self.shape = (len(vertical), len(horizontal))  # (R, K)
@@ -104,10 +106,10 @@ class CorrelationFilter:
         self._space: dict[str, NDArray[Any]] = {}
 
         inverse_rows, inverse = inverse_matrices(config)
-        self._inverse_rows = inverse_rows.astype(np.complex64)  # (M, R)
+        self._inverse_rows = inverse_rows.astype(np.complex64)  # (P, R)
         self._inverse_columns = (
-            np.stack([inverse.real, -inverse.imag], 1).reshape(-1, m).astype(np.float32)
-        )  # (2K, M)
+            np.stack([inverse.real, -inverse.imag], 1).reshape(-1, config.points).astype(np.float32)
+        )  # (2K, P)
 
     def transform(self, features: Real, out: Complex | None = None, *, learn: bool) -> Complex:
         """Window and DFT: (..., C, M, M) float32, contiguous, to (..., C, R, K) complex64 (out, when given).
@@ -122,12 +124,12 @@ class CorrelationFilter:
         return _product(rows, half.view(np.complex64), out)  # (R, M) @ (..., N, K)
 
     def inverse(self, spectrum: Complex, out: Real | None = None) -> Real:
-        """The real signal of a spectrum: (..., R, K) complex64 to (..., M, M) float32 (out, when given)."""
-        m = self.config.grid
-        half = self._work("rows", (*spectrum.shape[:-2], m, self.shape[1]), np.complex64)
+        """The real signal of a spectrum: (..., R, K) complex64 to (..., P, P) float32 (out, when given)."""
+        p = self.config.points
+        half = self._work("rows", (*spectrum.shape[:-2], p, self.shape[1]), np.complex64)
         _product(self._inverse_rows, spectrum, half)
         if out is None:
-            out = np.empty((*spectrum.shape[:-2], m, m), np.float32)
+            out = np.empty((*spectrum.shape[:-2], p, p), np.float32)
         return _product(half.view(np.float32), self._inverse_columns, out)
 
     def learn(self, xf: Complex, out: tuple[Complex, Real] | None = None) -> tuple[Complex, Real]:
@@ -142,7 +144,7 @@ class CorrelationFilter:
         return num, den
 
     def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
-        """Eq. 18: the responses (S, M, M) of the spectra zf (S, C, R, K) to the filter.
+        """Eq. 18: the responses (S, P, P) of the spectra zf (S, C, R, K) to the filter.
 
         The result is work space: it holds until the next call.
         """
@@ -150,8 +152,8 @@ class CorrelationFilter:
         products = np.multiply(conjugate, zf, out=self._work("products", zf.shape, np.complex64))
         gf = np.sum(products, axis=1, out=self._work("gf", (len(zf), *self.shape), np.complex64))
         gf /= den + np.float32(self.config.regularization)
-        m = self.config.grid
-        return self.inverse(gf, self._work("responses", (len(zf), m, m), np.float32))
+        p = self.config.points
+        return self.inverse(gf, self._work("responses", (len(zf), p, p), np.float32))
 
     def update(self, num: Complex, den: Real, new_num: Complex, new_den: Real, rate: float) -> None:
         """Eq. 25, in place: num and den move towards the new ones by rate. Overwrites the new ones too."""

@@ -86,20 +86,20 @@ def move(
 ) -> State:
     """The state after a measured shift.
 
-    shift is (scale, row, column): the sub-scale exponent, and the displacement in feature cells of the
-    patch of the nearest searched scale. frame_size is (height, width). The size keeps the aspect ratio of
+    shift is (scale, row, column): the sub-scale exponent, and the displacement in points of the
+    response of the nearest searched scale. frame_size is (height, width). The size keeps the aspect ratio of
     the first state, within SCALE_RANGE of it and within the frame; the centre stays inside the frame.
     """
     scale, row, column = shift
     height, width = frame_size
-    cell = (1 + config.padding) / config.grid * config.scale_step ** round(scale)
+    point = (1 + config.padding) / config.points * config.scale_step ** round(scale)
     factor = state.w / first.w * config.scale_step**scale
     low = max(SCALE_RANGE[0], MIN_SIDE / min(first.w, first.h))
     high = min(SCALE_RANGE[1], width / first.w, height / first.h)
     factor = max(min(factor, high), min(low, 1.0))
     return State(
-        cx=min(max(state.cx + column * cell * state.w, 0.0), width - 1.0),
-        cy=min(max(state.cy + row * cell * state.h, 0.0), height - 1.0),
+        cx=min(max(state.cx + column * point * state.w, 0.0), width - 1.0),
+        cy=min(max(state.cy + row * point * state.h, 0.0), height - 1.0),
         w=first.w * factor,
         h=first.h * factor,
     )

@@ -43,7 +43,7 @@ class Graphs(NamedTuple):
         return num[0], den[0]
 
     def localize(self, pyramid: Real, num: Real, den: Real) -> Real:
-        """pyramid (S, 3, N, N) to the responses (S, M, M): eq. 18."""
+        """pyramid (S, 3, N, N) to the responses (S, P, P): eq. 18."""
         inputs = {"pyramids": pyramid[None], "num": num[None], "den": den[None]}
         return np.asarray(self.localize_session.run(["responses"], inputs)[0][0], np.float32)
 

@@ -17,14 +17,14 @@ class Peak(NamedTuple):
     """The maximum over (scale, row, column), refined between the samples."""
 
     scale: float  # exponent: the target is alpha**scale times its former size
-    row: float  # displacement in cells of the patch at the nearest searched scale, signed
+    row: float  # displacement in points of the response at the nearest searched scale, signed
     column: float
     score: float  # the response there, before the scale penalty; about 1 on the learnt patch
     psr: float  # peak-to-sidelobe ratio at that scale
 
 
 def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
-    """The peak of responses (S, M, M) float32, jointly over scale and position.
+    """The peak of responses (S, P, P) float32, jointly over scale and position.
 
     Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around; the
     first and the last scale take the parabola of the scale next to them, as far as they themselves, so that
@@ -45,7 +45,7 @@ def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
         row=_signed(row, n) + d_row,
         column=_signed(column, n) + d_column,
         score=top,
-        psr=_peak_to_sidelobe(response, row, column, config.sigma),
+        psr=_peak_to_sidelobe(response, row, column, config.sigma * config.response_upsampling),
     )
 
 

@@ -15,7 +15,7 @@ from spcnet.runtime.config import TrackerConfig
 FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
 ZOO = Path(__file__).parent / "models"
-DEFAULT_MODEL = "c32-125"
+DEFAULT_MODEL = "base"
 
 
 class ModelError(ValueError):

@@ -1,7 +1,7 @@
 """The kernels of the tracker, one method each: it picks grid and block, and enqueues.
 
 Addresses come in as integers; shapes and dtypes stand beside every argument. T targets, S scales, C channels,
-N patch size, K x R band, on the device with the vertical frequency last: num (slots, C, K, R) complex64,
+N patch size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency last: num (slots, C, K, R) complex64,
 den (slots, K, R) float32. A target's state is a row of STATE (slots,), its measurement a row of MEASUREMENT.
 """
 
@@ -53,7 +53,7 @@ class Launcher:
         vertical, horizontal = dcf.frequencies(config)
         self.rows, self.band = len(vertical), len(horizontal)  # R, K
         self.center = int(np.flatnonzero(vertical == 0)[0])
-        self.tiles = ceil_div(m, 8)  # of a response
+        self.tiles = ceil_div(config.points, 8)  # of a response
         self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
         self._device = device
         self._constants = Arrays(device, self._arrays(config))
@@ -76,9 +76,9 @@ class Launcher:
         step = np.float64(config.scale_step)
         arrays: dict[str, NDArray[Any]] = {
             "table": np.exp(-2j * np.pi / config.grid * index).astype(np.complex64),
-            "inverse_rows": inverse_rows.T.astype(np.complex64),  # (R, M)
+            "inverse_rows": inverse_rows.T.astype(np.complex64),  # (R, P)
             # pairs (re, -im): the real part of the product of a complex number with them
-            "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, M)
+            "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, P)
             "yf": dcf.label_spectrum(config).T.astype(np.float32),  # (K, R)
         }
         for name, scales in (("search", config.scales), ("learn", config.learn_scales)):
@@ -96,7 +96,7 @@ class Launcher:
             arrays[f"{name}_constants"] = np.frombuffer(
                 struct.pack(
                     "@ddddddddddiiii",
-                    (1 + config.padding) / config.grid,
+                    (1 + config.padding) / config.points,
                     config.scale_step,
                     config.scale_penalty,
                     MIN_SIDE,
@@ -106,8 +106,8 @@ class Launcher:
                     config.lost_score,
                     config.recovery_radius,
                     config.scales,
-                    config.grid,
-                    round(PSR_REACH * config.sigma),
+                    config.points,
+                    round(PSR_REACH * config.sigma * config.response_upsampling),
                     interval,
                 ),
                 np.uint8,
@@ -172,13 +172,13 @@ class Launcher:
             )
 
     def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
-        """spectra (images, K, R) to responses (images, M, M) float32 and their tiles (images, ceil(M / 8))."""
-        m, constants = self.config.grid, self._constants
+        """spectra (images, K, R) to responses (images, P, P) float32 and their tiles (images, ceil(P / 8))."""
+        constants = self._constants
         self._invert(
             grid(self.tiles, images),
             (128, 1, 1),
             *(spectra, constants["inverse_rows"], constants["inverse_columns"]),
-            *(responses, tiles, m, self.rows, self.band),
+            *(responses, tiles, self.config.points, self.rows, self.band),
         )
 
     def peak(

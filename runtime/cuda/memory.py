@@ -60,7 +60,7 @@ class WorkMemory:
             config.channels * m * m * 4,
             config.channels * launcher.band * m * 8,
             launcher.band * launcher.rows * 8,
-            m * m * 4,
+            config.points**2 * 4,
             launcher.tiles * TILE_BYTES,
         )
         self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0

@@ -1,5 +1,6 @@
 """The filter against float64 NumPy over the full spectrum, and against dense solves in space."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import tolerances
 
 from spcnet.runtime import TrackerConfig, dcf
 from spcnet.runtime.dcf import CorrelationFilter
+from spcnet.runtime.locate import find_peak
 
 SIZES = [32, 33, 63, 64, 125]
 
@@ -66,6 +68,51 @@ def test_the_band_holds_the_label(n, factor):
     assert len(np.unique(vertical % n)) == len(vertical) <= n and len(horizontal) <= n // 2 + 1
     found = CorrelationFilter(config).inverse(dcf.label_spectrum(config).astype(np.complex64))
     np.testing.assert_allclose(found, label(config), rtol=0, atol=tolerances.LABEL)
+
+
+@pytest.mark.parametrize("n", [16, 32, 33, 63])
+@pytest.mark.parametrize("factor", [0.1, 0.2])
+@pytest.mark.parametrize("upsampling", [1, 2, 3])
+def test_between_the_cells_the_response_is_its_trigonometric_polynomial(rng, n, factor, upsampling):
+    """The oracle sums the full spectrum's waves in float64."""
+    config = TrackerConfig(patch_size=n, output_sigma_factor=factor, response_upsampling=upsampling)
+    vertical, horizontal = dcf.frequencies(config)
+    # Real signals are even about their Nyquist frequency, whose phase between the samples is not known: none there.
+    known = (2 * np.abs(vertical) != n)[:, None] & (2 * horizontal != n)
+    cells = rng.normal(size=(n, n))
+    spectrum = np.fft.fft2(cells)[vertical[:, None] % n, horizontal] * known
+    found = CorrelationFilter(config).inverse(spectrum.astype(np.complex64))
+    assert found.shape == (config.points, config.points) == (upsampling * n, upsampling * n)
+    waves = np.exp(2j * np.pi / config.points * np.outer(np.arange(config.points), np.fft.fftfreq(n, 1 / n)))
+    full = np.zeros((n, n), np.complex128)
+    full[vertical[:, None] % n, horizontal] = spectrum
+    full[-vertical[:, None] % n, -horizontal % n] = spectrum.conj()
+    expected = (waves @ full @ waves.T).real / n**2
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerances.SPECTRUM * np.abs(expected).max())
+    plain = CorrelationFilter(dataclasses.replace(config, response_upsampling=1))
+    at_cells = plain.inverse(spectrum.astype(np.complex64))
+    np.testing.assert_allclose(
+        found[::upsampling, ::upsampling], at_cells, rtol=0, atol=tolerances.SPECTRUM * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.5, 0.5), (2.3, -3.7), (-0.25, 0.4)])
+def test_upsampling_finds_a_peak_narrower_than_two_cells(shift):
+    """At half a cell from both axes, samples at the cells show 0.4 of a peak of sigma 0.53 cells."""
+    plain = TrackerConfig(patch_size=64, stride=4, scales=1, learn_scales=1)
+    fine = dataclasses.replace(plain, response_upsampling=4)
+    vertical, horizontal = dcf.frequencies(plain)
+    phase = vertical[:, None] * shift[0] + horizontal * shift[1]
+    moved = (dcf.label_spectrum(plain) * np.exp(-2j * np.pi / plain.grid * phase)).astype(np.complex64)
+    found = {
+        config.points: find_peak(CorrelationFilter(config).inverse(moved)[None], config)
+        for config in (plain, fine)
+    }
+    assert found[64].row / 4 == pytest.approx(shift[0], abs=0.02)
+    assert found[64].column / 4 == pytest.approx(shift[1], abs=0.02)
+    assert found[64].score > 0.9
+    if shift == (0.5, 0.5):
+        assert found[16].score < 0.6
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -26,11 +26,11 @@ CASES = {
         {"layers": LAYERS},
     ),
     "stride 4, no normalisation": (
-        TrackerConfig(patch_size=128, channels=5, stride=4),
+        TrackerConfig(patch_size=128, channels=5, stride=4, response_upsampling=2),
         {"layers": [*LAYERS, {"channels": 5, "stride": 2}], "normalization": False},
     ),
     "odd cells": (
-        TrackerConfig(patch_size=99, channels=4, stride=3),
+        TrackerConfig(patch_size=99, channels=4, stride=3, response_upsampling=3),
         {"layers": [{"channels": 4, "stride": 3, "kernel": 5}]},
     ),
 }

@@ -1,12 +1,12 @@
 // Spectra to responses, and what the search for the peak needs of each: its maximum and its sums, by tiles of 8
-// rows. In: gf (T * S, K, R). Out: responses (T * S, N, N), tiles (T * S, ceil(N / 8)).
+// rows. In: gf (T * S, K, R). Out: responses (T * S, P, P), tiles (T * S, ceil(P / 8)).
 // The band is small, so the inverse DFT is two products with constant matrices, in one kernel.
 //
 // invert_plain  one thread a sample, R * K products: the reference (responses only).
 // invert        a block computes 8 rows: first the vertical transform of its rows into shared memory.
 #include "common.cuh"
 
-// grid (ceil(N / 32), ceil(N / 8), T * S), block (32, 8). inverse_rows (R, N) complex, inverse_columns (K, N) pairs.
+// grid (ceil(P / 32), ceil(P / 8), T * S), block (32, 8). inverse_rows (R, P) complex, inverse_columns (K, P) pairs.
 extern "C" __global__ void invert_plain(
     const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, int size, int rows,
     int band) {
@@ -31,7 +31,7 @@ __device__ inline void keep_best(float& best, int& index, float value, int other
     }
 }
 
-// grid (ceil(N / 8), T * S), block 128
+// grid (ceil(P / 8), T * S), block 128
 extern "C" __global__ void __launch_bounds__(128) invert(
     const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, Tile* tiles,
     int size, int rows, int band) {

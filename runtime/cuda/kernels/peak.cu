@@ -1,6 +1,6 @@
 // Responses to the joint scale-position peak and the new state of the target: what runtime/locate.py,
 // geometry.move and recovery.py do, in float64 where they do. The state stays on the device; a record goes to the host.
-// In: responses (T * S, N, N) and tiles (T * S, ceil(N / 8)) of invert.cu. Out: targets (slots,), results (T,).
+// In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu. Out: targets (slots,), results (T,).
 #include "common.cuh"
 
 struct Measurement {
@@ -10,12 +10,12 @@ struct Measurement {
 const double TRACKING = 0, UNCERTAIN = 1, LOST = 2;
 
 struct Search { // constants of the search; see runtime/config.py and runtime/geometry.py
-    double cell; // (1 + padding) / N, in target sizes
+    double point; // (1 + padding) / P, in target sizes
     double scale_step, scale_penalty;
     double smallest, min_factor, max_factor; // MIN_SIDE in pixels, SCALE_RANGE
     double rate; // interp_factor
     double uncertain_score, lost_score, recovery_radius;
-    int scales, size, reach; // reach: half side of the square that PSR leaves out
+    int scales, size, reach; // size: P; reach: half side of the square that PSR leaves out
     int interval; // learn every so many frames; 0: only locate
 };
 
@@ -116,13 +116,13 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     }
 
     Target& target = targets[slots[blockIdx.x]];
-    double cell = search.cell * pow(search.scale_step, rint(exponent + d_scale));
+    double point = search.point * pow(search.scale_step, rint(exponent + d_scale));
     double factor = target.w / target.first_w * pow(search.scale_step, exponent + d_scale);
     double low = fmax(search.min_factor, search.smallest / fmin(target.first_w, target.first_h));
     double high = fmin(search.max_factor, fmin(frame->width / target.first_w, frame->height / target.first_h));
     factor = fmax(fmin(factor, high), fmin(low, 1.0));
-    double x = target.look_x + (shifted(column, size) + d_column) * cell * target.w;
-    double y = target.look_y + (shifted(row, size) + d_row) * cell * target.h;
+    double x = target.look_x + (shifted(column, size) + d_column) * point * target.w;
+    double y = target.look_y + (shifted(row, size) + d_row) * point * target.h;
     Measurement found = {
         clamped(x, 0.0, frame->width - 1.0),
         clamped(y, 0.0, frame->height - 1.0),
