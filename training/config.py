@@ -38,9 +38,15 @@ class Stage:
     scale_step: float = 0.0  # alpha; 0 takes the tracker's
 
     def tracker(self, config: TrackerConfig) -> TrackerConfig:
-        """The configuration to train with in this stage."""
+        """The configuration to train with in this stage.
+
+        Always with Hann windows, whatever the tracker's: of networks tracked with others, those learnt with Hann windows
+        were better in four comparisons of four (docs/method.md).
+        """
         return dataclasses.replace(
             config,
+            search_window=1.0,
+            learn_window=1.0,
             patch_size=self.patch_size or config.patch_size,
             scales=self.scales or config.scales,
             learn_scales=self.scales or config.learn_scales,

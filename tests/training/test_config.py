@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from spcnet.runtime import model
 from spcnet.runtime.cli import main
 from spcnet.training.config import TrainConfig, put
 
@@ -21,6 +22,22 @@ def test_a_shipped_config_is_read_and_ends_as_it_is_tracked(path):
         config.tracker.stride,
     )
     assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("name", ["base", "lite", "nano", "c32-125"])
+def test_the_shipped_models_track_as_their_configs_say(name):
+    config = TrainConfig.from_toml(CONFIGS / f"{name}.toml")
+    assert model.load(model.find(name))[0].config == config.tracker
+
+
+def test_training_takes_hann_windows_whatever_is_tracked_with():
+    config = TrainConfig.from_toml(CONFIGS / "base.toml")
+    assert (config.tracker.search_window, config.tracker.learn_window) == (0.5, 1.5)
+    for stage in config.optim.stages:
+        assert (stage.tracker(config.tracker).search_window, stage.tracker(config.tracker).learn_window) == (
+            1,
+            1,
+        )
 
 
 @pytest.mark.parametrize(("channels", "size"), [(64, 125), (4, 125), (32, 169), (32, 33)])
