@@ -81,8 +81,9 @@ class TrackerConfig:
     def points(self) -> int:
         """P: responses are P x P points.
 
-        The response is a trigonometric polynomial, so it is known between the cells as exactly as at them. Where sigma is below
-        about 2 cells, its samples there miss the peak by much, and by how much depends on where the target lies.
+        The response is a trigonometric polynomial, so it is known between the cells as exactly as at them. Where
+        sigma is below about 2 cells, its samples there miss the peak by much, and by how much depends on where
+        the target lies.
         """
         return self.grid * self.response_upsampling
 

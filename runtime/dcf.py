@@ -93,7 +93,8 @@ def scale_amplitudes(config: TrackerConfig, scales: int) -> NDArray[np.float64]:
 class CorrelationFilter:
     """The filter's arithmetic for one configuration; it holds constants and work space, no target.
 
-    Shapes: T targets, S scales, C channels, M x M cells, P x P points of the response, R x K band. Not to be shared between threads.
+    Shapes: T targets, S scales, C channels, M x M cells, P x P points of the response, R x K band. Not to be
+    shared between threads.
     """
 
     def __init__(self, config: TrackerConfig) -> None:

@@ -40,8 +40,8 @@ class Stage:
     def tracker(self, config: TrackerConfig) -> TrackerConfig:
         """The configuration to train with in this stage.
 
-        Always with Hann windows, whatever the tracker's: of networks tracked with others, those learnt with Hann windows
-        were better in four comparisons of four (docs/method.md).
+        Always with Hann windows, whatever the tracker's: of networks tracked with others, those learnt with Hann
+        windows were better in four comparisons of four (docs/method.md).
         """
         return dataclasses.replace(
             config,

@@ -1,8 +1,8 @@
 """The kernels of the tracker, one method each: it picks grid and block, and enqueues.
 
 Addresses come in as integers; shapes and dtypes stand beside every argument. T targets, S scales, C channels,
-N patch size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency last: num (slots, C, K, R) complex64,
-den (slots, K, R) float32. A target's state is a row of STATE (slots,), its measurement a row of MEASUREMENT.
+N patch size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency
+last: num (slots, C, K, R) complex64, den (slots, K, R) float32. A target's state is a row of STATE (slots,), its measurement a row of MEASUREMENT.
 """
 
 from __future__ import annotations
