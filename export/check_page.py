@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from spcnet.benchmarks.report import machine
+from spcnet.benchmarks.machine import machine
 from spcnet.export.check import Check
 from spcnet.export.check_text import TRACKS, labels, track_rows, value_and_limit, verdict
 from spcnet.export.plots import Error, auc_plot, colour, errors_plot, overlaps_plot

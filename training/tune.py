@@ -24,7 +24,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import MaxTrialsCallback
 from optuna.trial import Trial, TrialState
 
-from spcnet.benchmarks.metrics import score
+from spcnet.benchmarks.accuracy.metrics import score
 from spcnet.runtime import model
 from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.config import TrackerConfig

@@ -3,8 +3,8 @@ import json
 import pytest
 import synthetic
 
-from spcnet.benchmarks import attributes, report
-from spcnet.benchmarks.metrics import Score
+from spcnet.benchmarks.accuracy import attributes, tables
+from spcnet.benchmarks.accuracy.metrics import Score
 from spcnet.runtime.cli import main
 
 # The numbers of sequences with each attribute in OTB-100 that papers print on their plots.
@@ -75,7 +75,7 @@ def test_the_table_has_the_best_tracker_first_and_names_what_is_unknown():
         "worse": {"Man": Score(0.25, 0, 0), "Mine": Score(0, 0, 0)},
         "better": {"Man": Score(0.5, 0, 0), "Mine": Score(0, 0, 0)},
     }
-    lines = report.attribute_markdown(scores).splitlines()
+    lines = tables.attribute_markdown(scores).splitlines()
     assert lines[0] == "| AUC by attribute | sequences | better | worse |"
     assert lines[2:] == [
         "| IV, illumination variation | 1 | 0.500 | 0.250 |",
@@ -86,7 +86,7 @@ def test_the_table_has_the_best_tracker_first_and_names_what_is_unknown():
 
 def test_without_any_known_sequence_there_is_no_table():
     assert (
-        report.attribute_markdown({"a": {"X": Score(1, 1, 1)}}) == "Sequences without known attributes: X.\n"
+        tables.attribute_markdown({"a": {"X": Score(1, 1, 1)}}) == "Sequences without known attributes: X.\n"
     )
 
 

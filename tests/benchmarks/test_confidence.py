@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks import confidence, confidence_plot, removal
-from spcnet.benchmarks.confidence import Trace
-from spcnet.benchmarks.sequences import Sequence
+from spcnet.benchmarks.accuracy.sequences import Sequence
+from spcnet.benchmarks.confidence import measures, plot, removal
+from spcnet.benchmarks.confidence.measures import Trace
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.cli import main
@@ -37,23 +37,23 @@ def test_the_roc_area_is_the_share_of_ordered_pairs(rng):
         values, bad, other = random_frames(rng)
         good = ~bad & other
         pairs = [(g > b) + 0.5 * (g == b) for g in values[good] for b in values[bad]]
-        assert confidence.roc_area(values, good, bad) == pytest.approx(np.mean(pairs), abs=1e-12)
+        assert measures.roc_area(values, good, bad) == pytest.approx(np.mean(pairs), abs=1e-12)
 
 
 def test_the_roc_area_at_its_ends():
     values, bad = np.array([0.1, 0.2, 0.8, 0.9]), np.array([True, True, False, False])
-    assert confidence.roc_area(values, ~bad, bad) == 1
-    assert confidence.roc_area(-values, ~bad, bad) == 0
-    assert confidence.roc_area(np.ones(4), ~bad, bad) == 0.5
-    assert math.isnan(confidence.roc_area(values, np.ones(4, bool), np.zeros(4, bool)))
+    assert measures.roc_area(values, ~bad, bad) == 1
+    assert measures.roc_area(-values, ~bad, bad) == 0
+    assert measures.roc_area(np.ones(4), ~bad, bad) == 0.5
+    assert math.isnan(measures.roc_area(values, np.ones(4, bool), np.zeros(4, bool)))
 
 
 def test_a_call_by_hand():
     called, bad = np.array([1, 1, 1, 0, 0], bool), np.array([1, 0, 0, 1, 0], bool)
-    assert confidence.call(called, bad) == (1 / 3, 1 / 2)
+    assert measures.call(called, bad) == (1 / 3, 1 / 2)
     none = np.zeros(5, bool)
-    assert math.isnan(confidence.call(none, bad).precision) and confidence.call(none, bad).recall == 0
-    assert math.isnan(confidence.call(called, none).recall) and confidence.call(called, none).precision == 0
+    assert math.isnan(measures.call(none, bad).precision) and measures.call(none, bad).recall == 0
+    assert math.isnan(measures.call(called, none).recall) and measures.call(called, none).precision == 0
 
 
 def test_the_curve_is_the_call_at_every_value(rng):
@@ -65,12 +65,12 @@ def test_the_curve_is_the_call_at_every_value(rng):
             called = [i for i, x in enumerate(values) if x <= v]
             hits = sum(bad[i] for i in called)
             expected.append((hits / len(called), hits / bad.sum()))
-        assert np.allclose(confidence.curve(values, bad), expected, rtol=0, atol=1e-12)
+        assert np.allclose(measures.curve(values, bad), expected, rtol=0, atol=1e-12)
 
 
 def test_stretches_cover_every_frame_once():
     found = list(
-        confidence.stretches(
+        measures.stretches(
             trace([0.8, 0.6, 0.1, math.nan, 0.5], status=["TRACKING", "TRACKING", "LOST", "LOST", "TRACKING"])
         )
     )
@@ -79,7 +79,7 @@ def test_stretches_cover_every_frame_once():
 
 
 def test_frames_without_a_true_box_do_not_count():
-    record = confidence.summary(
+    record = measures.summary(
         {"a": trace([0.9, math.nan, 0.1], [0.6, 0.01, 0.05], status=["TRACKING", "LOST", "LOST"])},
         TrackerConfig(),
     )
@@ -90,19 +90,19 @@ def test_frames_without_a_true_box_do_not_count():
     assert record["lost"] == {"precision": 1.0, "recall": 1.0} and record["roc_area"]["score"] == 1
     assert record["score_below"]["0.05"] == {"precision": None, "recall": 0.0}  # below is strict
     with pytest.raises(ValueError, match="no frame after a first has a true box"):
-        confidence.pooled([trace([math.nan])])
+        measures.pooled([trace([math.nan])])
 
 
 def test_the_thresholds_of_the_model_are_in_the_table():
     config = TrackerConfig(lost_score=0.12, uncertain_score=0.27)
-    record = confidence.summary({"a": trace([0.9, 0.1], [0.6, 0.1])}, config)
+    record = measures.summary({"a": trace([0.9, 0.1], [0.6, 0.1])}, config)
     assert {"0.12", "0.27"} <= set(record["score_below"])
     removed = {"counted": 0}
     whole = {
         "config": {"lost_score": 0.12, "uncertain_score": 0.27},
         "ways": {"x": {"one_pass": record, "removed": removed}},
     }
-    text = confidence.markdown(whole)
+    text = measures.markdown(whole)
     assert "| 0.12 (lost_score) | 1.000 | 1.000 |" in text and "0.27 (uncertain_score)" in text
     assert "removed targets" not in text
 
@@ -161,10 +161,10 @@ def test_the_outcome_of_a_removal_by_hand():
     status[:] = "TRACKING"
     never = removal.outcome(overlap, status)
     assert (never.until_lost, never.until_tracking, never.found) == (math.inf, math.inf, 0)
-    record = confidence.removal_summary([found, never, never])
+    record = measures.removal_summary([found, never, never])
     assert (record["counted"], record["found"], record["until_lost"]) == (3, 1, None)
     assert record["gone"]["LOST"] == pytest.approx(22 / 75)
-    assert "| 1 of 3 | never | never |" in confidence.removal_table({"x": record})
+    assert "| 1 of 3 | never | never |" in measures.removal_table({"x": record})
 
 
 @pytest.mark.parametrize("overlap", ([0.9, 0.1, 0.3, 0.8], [0.9] * 4, [0.1] * 4, [0.3] * 4, [0.7]))
@@ -173,11 +173,11 @@ def test_the_drawing_is_xml_and_escaped(overlap):
     frames = trace(
         overlap, np.linspace(0.9, -0.1, count), np.linspace(3, 9, count), (["LOST", "TRACKING"] * 2)[:count]
     )
-    text = confidence_plot.svg(frames, TrackerConfig(), "<b>&\x00")
+    text = plot.svg(frames, TrackerConfig(), "<b>&\x00")
     words = [t.text for t in ElementTree.fromstring(text).iter(f"{SVG}text")]
     assert words[0] == f"<b>&?, {count} frames" and "prefers-color-scheme:dark" in text and "nan" not in text
     with pytest.raises(ValueError, match="no frame to draw"):
-        confidence_plot.svg(trace([]), TrackerConfig(), "x")
+        plot.svg(trace([]), TrackerConfig(), "x")
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks import failures
-from spcnet.benchmarks.sequences import read_otb
+from spcnet.benchmarks.accuracy import failures
+from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.runtime.cli import main
 
 GOOD, BAD, ABSENT = 0.8, 0.1, np.nan

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks import front, front_plot
-from spcnet.benchmarks.front import Point
-from spcnet.benchmarks.metrics import Score
+from spcnet.benchmarks.accuracy.metrics import Score
+from spcnet.benchmarks.front import pareto, plot
+from spcnet.benchmarks.front.pareto import Point
 from spcnet.runtime.cli import main
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -43,7 +43,7 @@ def test_the_front_is_what_nobody_beats(rng, count, levels):
                 for q in points
             )
 
-        found = front.pareto(points)
+        found = pareto.pareto(points)
         assert {p.name for p in found} == {p.name for p in points if not beaten(p)}
         assert [p.mean_ms for p in found] == sorted(p.mean_ms for p in found)
 
@@ -53,13 +53,13 @@ def test_the_front_is_what_nobody_beats(rng, count, levels):
 )
 def test_what_is_no_point_is_refused(auc, ms):
     with pytest.raises(ValueError, match=r"odd has an AUC of .* run the tracker again"):
-        front.pareto([point("good", 0.5, 1.0), point("odd", auc, ms)])
+        pareto.pareto([point("good", 0.5, 1.0), point("odd", auc, ms)])
 
 
 def test_published_figures_are_read(tmp_path):
     path = tmp_path / "others.csv"
     path.write_text('name,auc,op,dp,ms\n"Net, small",.7,.8,.9,12.5\nB,0,1,1,3\n')
-    found = front.read_published(path)
+    found = pareto.read_published(path)
     assert found[0][:3] == ("Net, small", (0.7, 0.8, 0.9), 12.5)
     assert [p.kind for p in found] == ["published"] * 2 and math.isnan(found[1].median_ms)
 
@@ -91,16 +91,16 @@ def test_bad_published_files_are_named(tmp_path, text, message):
     path = tmp_path / "others.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        front.read_published(path)
+        pareto.read_published(path)
 
 
 def test_a_missing_published_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.csv"):
-        front.read_published(tmp_path / "none.csv")
+        pareto.read_published(tmp_path / "none.csv")
 
 
 def test_the_table_is_sorted_by_time_and_keeps_published_figures_apart():
-    text = front.markdown(
+    text = pareto.markdown(
         [point("slow", 0.6, 9.0), point("fast", 0.5, 1.0)], [point("other", 0.9, 0.1, "published")]
     )
     measured, published = text.split("\n\n")
@@ -117,7 +117,7 @@ def test_the_drawing_is_xml_with_every_label_on_no_other(rng, count):
         )
         for i in range(count)
     ]
-    root = ElementTree.fromstring(front_plot.svg(points, [], 16))
+    root = ElementTree.fromstring(plot.svg(points, [], 16))
     texts = {t.text: t for t in root.iter(f"{SVG}text")}
     boxes = []
     for p in points:
@@ -136,7 +136,7 @@ def test_the_drawing_is_xml_with_every_label_on_no_other(rng, count):
 def test_names_are_escaped_and_control_characters_replaced():
     names = ("<b>&\"'", "a\x00b", "Größe")
     root = ElementTree.fromstring(
-        front_plot.svg([point(n, 0.1 * i + 0.1, 1.0 + i) for i, n in enumerate(names)], [], 1)
+        plot.svg([point(n, 0.1 * i + 0.1, 1.0 + i) for i, n in enumerate(names)], [], 1)
     )
     texts = [t.text for t in root.iter(f"{SVG}text")]
     assert "<b>&\"'" in texts and "a?b" in texts and "Größe" in texts
@@ -144,22 +144,22 @@ def test_names_are_escaped_and_control_characters_replaced():
 
 def test_a_long_name_is_cut_and_whole_in_the_title():
     name = "checkpoint-" * 12
-    root = ElementTree.fromstring(front_plot.svg([point(name, 0.5, 1.0)], [], 1))
+    root = ElementTree.fromstring(plot.svg([point(name, 0.5, 1.0)], [], 1))
     assert f"{name[:39]}…" in [t.text for t in root.iter(f"{SVG}text")]
     assert any(t.text.startswith(name) for t in root.iter(f"{SVG}title") if t.text)
 
 
 def test_equal_trackers_have_a_label_each():
     points = [point(f"twin-{i}", 0.5, 2.0) for i in range(6)]
-    areas = front_plot.labels(
-        points, [(300.0, 200.0)] * 6, [(300.0, 380.0), (300.0, 200.0)], front_plot.Rect(50, 40, 700, 380)
+    areas = plot.labels(
+        points, [(300.0, 200.0)] * 6, [(300.0, 380.0), (300.0, 200.0)], plot.Rect(50, 40, 700, 380)
     )
     assert not any(a.meets(b) for a, b in combinations(areas, 2))
 
 
 def test_better_is_higher_and_faster_is_further_left():
     root = ElementTree.fromstring(
-        front_plot.svg(
+        plot.svg(
             [point("a", 0.3, 1.0), point("b", 0.6, 10.0, "peer")], [point("c", 0.9, 100.0, "published")], 16
         )
     )
@@ -176,14 +176,14 @@ def test_better_is_higher_and_faster_is_further_left():
 
 
 def test_light_and_dark_and_no_network():
-    text = front_plot.svg([point("a", 0.3, 1.0)], [], 1)
+    text = plot.svg([point("a", 0.3, 1.0)], [], 1)
     assert "prefers-color-scheme:dark" in text and "AUC, mean of 1 sequence<" in text
     assert re.findall(r"https?://[^\"]*", text) == ["http://www.w3.org/2000/svg"]
 
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="no tracker was measured"):
-        front_plot.svg([], [], 1)
+        plot.svg([], [], 1)
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_the_command_measures_reuses_and_writes_three_files(data, tiny_model, tm
 
 
 def test_the_default_is_the_zoo_and_all_peers(data, tmp_path, monkeypatch):
-    from spcnet.benchmarks import ope
+    from spcnet.benchmarks.accuracy import ope
     from spcnet.runtime.model import zoo
 
     asked = []
@@ -254,7 +254,7 @@ def test_what_is_not_there_is_refused_in_one_sentence(data, tmp_path, capsys, ex
 
 
 def test_times_are_means(data, tmp_path, monkeypatch, capsys):
-    from spcnet.benchmarks import speed
+    from spcnet.benchmarks.latency import speed
 
     told = {"opencv-mosse": {"fps": 250.0, "frame_ms": {"median": 1.5}}}
     monkeypatch.setattr(speed, "measure", lambda *_, **__: told)

@@ -8,30 +8,21 @@ import pytest
 from emulator.host_device import HostDevice
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks import (
-    gpu,
-    gpu_card,
-    gpu_compare,
-    gpu_counts,
-    gpu_pipeline,
-    gpu_report,
-    gpu_timing,
-    kernels,
-)
-from spcnet.benchmarks.gpu_counts import Work
+from spcnet.benchmarks.gpu import card, compare, counts, kernels, pipeline, report, run, timing
+from spcnet.benchmarks.gpu.counts import Work
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig, model
 from spcnet.runtime.cuda.backbone import ConvBackbone, OrtBackbone
 
 TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
 SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1)
-FAST = gpu_timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
+FAST = timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
 
 
 def test_counts_by_hand():
     images = 6  # of 2 targets at 3 scales; 33**2 = 1089 pixels each
-    assert gpu_counts.band(TINY) == (33, 17, 17)
-    assert gpu_counts.kernels(TINY, 2) == {
+    assert counts.band(TINY) == (33, 17, 17)
+    assert counts.kernels(TINY, 2) == {
         "crop": Work(6 * 1089 * 15, 6 * 1089 * 30),
         # 97 = 3 * 33 - 2 taps along an axis; 3 x 4 and 4 x 4 kernels; 11 for the normalisation
         "conv, layer 1": Work(6 * 1089 * (12 + 16), images * 2 * 9409 * 12),
@@ -66,16 +57,16 @@ def test_counts_by_hand():
 
 def test_counts_of_the_fft():
     config = TrackerConfig(patch_size=32, channels=4)
-    _, k, _ = gpu_counts.band(config)
+    _, k, _ = counts.band(config)
     # 16 transforms of 5 * 32 * 5 operations for two rows each; the window; the halves of K frequencies of 32 rows
-    assert gpu_counts.rows(config, 1, "fft").flops == 16 * 800 + 1024 + 4 * k * 32
-    assert gpu_counts.ways(config) == ("fft", "dft", "plain")
+    assert counts.rows(config, 1, "fft").flops == 16 * 800 + 1024 + 4 * k * 32
+    assert counts.ways(config) == ("fft", "dft", "plain")
 
 
 def test_a_floor_is_the_larger_of_two_times():
-    assert gpu_counts.floor(Work(100, 100), 50, 200) == 2
-    assert gpu_counts.floor(Work(100, 100), 200, 50) == 2
-    assert gpu_counts.floor(Work(100, 100), 200, None) == 0.5
+    assert counts.floor(Work(100, 100), 50, 200) == 2
+    assert counts.floor(Work(100, 100), 200, 50) == 2
+    assert counts.floor(Work(100, 100), 200, None) == 0.5
 
 
 @pytest.fixture
@@ -85,7 +76,7 @@ def devices():
 
     def make():
         made.append(HostDevice())
-        return made[-1], gpu_timing.WallTimer(made[-1])
+        return made[-1], timing.WallTimer(made[-1])
 
     HostDevice()  # loads OpenMP, which is to be limited
     with threadpool_limits(1):  # threads that wait for each other 10,000 times are slow on a busy machine
@@ -102,7 +93,7 @@ def small_model(make_checkpoint, tmp_path_factory):
 @pytest.fixture
 def subject(devices, small_model):
     def own(device):
-        return SMALL, ConvBackbone(device, gpu_pipeline.random_weights(SMALL.channels))
+        return SMALL, ConvBackbone(device, pipeline.random_weights(SMALL.channels))
 
     def onnxruntime(device):
         return SMALL, OrtBackbone(model.load(small_model)[1], "cpu")
@@ -110,11 +101,11 @@ def subject(devices, small_model):
     def absent(device):
         raise RuntimeError("no CUDA provider")
 
-    return gpu.Subject(
+    return run.Subject(
         devices,
         (SMALL,),
         (("kernels", SMALL, own), ("onnxruntime", SMALL, onnxruntime), ("engine", SMALL, absent)),
-        (gpu_compare.torch_library("cpu"),),
+        (compare.torch_library("cpu"),),
         {"CuPy": "not installed"},
         cases=(kernels.Case(33, 1, 4, 1), kernels.Case(32, 1, 4, 2)),
         batches=(1, 2),
@@ -140,8 +131,8 @@ def finite(value):
 def test_every_part_and_the_report(subject, tmp_path, capsys):
     said = []
     rates = {"fp32": 1e12, "half": 2e12, "rates": "measured"}
-    measured = gpu.run(subject, rates=lambda device, timer: rates, say=said.append)
-    assert gpu.finish(record_of(measured), tmp_path) == 0
+    measured = run.run(subject, rates=lambda device, timer: rates, say=said.append)
+    assert run.finish(record_of(measured), tmp_path) == 0
     assert said[0] == "checks"
 
     record = json.loads((tmp_path / "gpu-emulated-device-x1.json").read_text())
@@ -150,7 +141,7 @@ def test_every_part_and_the_report(subject, tmp_path, capsys):
     assert {(row["kernel"], row["size"]) for row in record["checks"]} >= {
         *(("conv", 33), ("conv_half", 32), ("respond (fft)", 32), ("learn (dft)", 33), ("crop", 32))
     }
-    names = gpu_counts.kernels(SMALL, 1)
+    names = counts.kernels(SMALL, 1)
     assert [row["kernel"] for row in record["kernels"]] == 2 * [*_order(names)]
     for row in record["kernels"]:
         assert row["floor"] > 0
@@ -179,7 +170,7 @@ def test_every_part_and_the_report(subject, tmp_path, capsys):
     assert set(one["by_kernel"]) == {"crop", "rows_dft", "respond_dft", "invert", "peak", "learn_dft"}
     for kind in ("solve", "localize"):
         for row in record["compare"][kind]:
-            assert row["error"] < gpu_report.AGREEMENT
+            assert row["error"] < report.AGREEMENT
             assert len(row["times"]) == (3 if kind == "solve" else 2)
 
     text = (tmp_path / "gpu-emulated-device-x1.md").read_text()
@@ -200,21 +191,21 @@ def _order(names):
 
 
 def test_a_part_alone(devices, subject, tmp_path):
-    measured = gpu.run(subject, ["checks"])
+    measured = run.run(subject, ["checks"])
     assert set(measured) == {"checks"}
-    assert gpu.finish(record_of(measured), tmp_path) == 0
+    assert run.finish(record_of(measured), tmp_path) == 0
 
 
 def test_a_kernel_out_of_tolerance_fails_the_run(subject, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(kernels.TOLERANCES, "invert", 1e-12)
-    assert gpu.finish(record_of(gpu.run(subject, ["checks"])), tmp_path) == 1
+    assert run.finish(record_of(run.run(subject, ["checks"])), tmp_path) == 1
     assert "kernel invert at N=32 has an error of" in capsys.readouterr().err
     assert "FAILED" in (tmp_path / "gpu-emulated-device-x1.md").read_text().upper()
 
 
 def test_a_nan_fails_and_is_null_in_the_record():
     case = kernels.Case(32, 1, 4, 1)
-    (row,) = gpu.worst([kernels.Error("peak", case, math.nan), kernels.Error("peak", case, 0.0)])
+    (row,) = run.worst([kernels.Error("peak", case, math.nan), kernels.Error("peak", case, 0.0)])
     assert row["error"] is None
     assert not row["passed"]
     assert row["cases"] == 2
@@ -222,7 +213,7 @@ def test_a_nan_fails_and_is_null_in_the_record():
 
 def test_libraries_that_disagree_fail_the_run():
     row = {"targets": 2, "library": "torch", "error": math.nan, "times": {}}
-    (sentence,) = gpu_report.failures({"compare": {"solve": [row]}})
+    (sentence,) = report.failures({"compare": {"solve": [row]}})
     assert sentence.startswith("solve of 2 targets differs from torch by nan")
 
 
@@ -231,19 +222,19 @@ def test_a_library_that_fails_is_absent(subject, tmp_path):
         raise ValueError("no\nFFT")
 
     (torch,) = subject.libraries
-    measured = gpu.run(subject._replace(libraries=(torch._replace(put=refuse),)), ["compare"])
+    measured = run.run(subject._replace(libraries=(torch._replace(put=refuse),)), ["compare"])
     assert measured["compare"]["absent"] == {"CuPy": "not installed", torch.name: "no FFT"}
-    assert gpu.finish(record_of(measured), tmp_path) == 0
+    assert run.finish(record_of(measured), tmp_path) == 0
 
 
 def test_a_run_that_breaks_off_keeps_what_it_has(subject, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu.available, "missing", lambda: None)
-    monkeypatch.setattr(gpu, "subject_of", lambda quick, compare: subject._replace(configs=(None,)))
-    monkeypatch.setattr(gpu_card, "gpu_facts", lambda: {"name": "X2"})
-    monkeypatch.setattr(gpu_card, "clocks", lambda when: {})
-    monkeypatch.setattr(gpu_card, "peak_rates", lambda device, timer: {})
+    monkeypatch.setattr(run.available, "missing", lambda: None)
+    monkeypatch.setattr(run, "subject_of", lambda quick, compare: subject._replace(configs=(None,)))
+    monkeypatch.setattr(card, "gpu_facts", lambda: {"name": "X2"})
+    monkeypatch.setattr(card, "clocks", lambda when: {})
+    monkeypatch.setattr(card, "peak_rates", lambda device, timer: {})
     arguments = ["--only", "checks", "--only", "kernels", "--quick", "-o", str(tmp_path)]
-    assert gpu.main(arguments) == 1
+    assert run.main(arguments) == 1
     record = json.loads((tmp_path / "gpu-x2.json").read_text())
     assert record["command"] == "python -m spcnet.benchmarks.gpu --quick --only checks --only kernels"
     assert record["checks"]
@@ -255,7 +246,7 @@ def test_a_sanitizer_that_complains_fails_the_run():
         "memcheck": {"passed": False, "said": "ERROR SUMMARY: 3 errors"},
         "racecheck": {"passed": None},
     }
-    (sentence,) = gpu_report.failures({"sanitizer": verdicts})
+    (sentence,) = report.failures({"sanitizer": verdicts})
     assert sentence == "compute-sanitizer's memcheck says: ERROR SUMMARY: 3 errors"
 
 
@@ -272,19 +263,19 @@ def test_the_sanitizer_is_run_and_read(tmp_path, monkeypatch, script, passed, sa
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert gpu.sanitize() == {name: {"passed": passed, "said": said} for name in ("memcheck", "racecheck")}
+    assert run.sanitize() == {name: {"passed": passed, "said": said} for name in ("memcheck", "racecheck")}
 
 
 def test_no_sanitizer_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu.shutil, "which", lambda *args, **kwargs: None)
-    (verdict,) = gpu.sanitize().values()
+    monkeypatch.setattr(run.shutil, "which", lambda *args, **kwargs: None)
+    (verdict,) = run.sanitize().values()
     assert verdict["passed"] is None
     assert verdict["said"].startswith("not found")
 
 
 def test_no_gpu_is_one_sentence(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(gpu.available, "missing", lambda: "there is no NVIDIA driver; install it")
-    assert gpu.main(["-o", str(tmp_path)]) == 2
+    monkeypatch.setattr(run.available, "missing", lambda: "there is no NVIDIA driver; install it")
+    assert run.main(["-o", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", "there is no NVIDIA driver; install it\n")
     assert not list(tmp_path.iterdir())
@@ -307,7 +298,7 @@ def test_a_clock_that_stands_still():
             pass
 
     calls = []
-    found = gpu_timing.measure(Still(), lambda: calls.append(1), 4, FAST._replace(span=1e-3, warm=0.2))
+    found = timing.measure(Still(), lambda: calls.append(1), 4, FAST._replace(span=1e-3, warm=0.2))
     assert found.median == 0.0
     assert found.pieces % 4 == 0
     assert len(calls) < 1_000_000
@@ -315,7 +306,7 @@ def test_a_clock_that_stands_still():
 
 def test_without_graphs_there_is_no_graph_time():
     device = HostDevice(graphs=False)
-    floors = gpu_timing.floors(device, gpu_timing.WallTimer(device), FAST, 1 << 12)
+    floors = timing.floors(device, timing.WallTimer(device), FAST, 1 << 12)
     assert floors["graph_launch"] is None
     assert floors["launch_in_graph"]["median"] > 0
     assert device.live == 0
@@ -325,9 +316,9 @@ def test_full_ffts_in_numpy_are_the_filter(rng):
     """The compared maths against the runtime's filter, which shares nothing with it but the label."""
     from spcnet.runtime.dcf import CorrelationFilter
 
-    library = gpu_compare.Library("NumPy", np.fft, lambda a: a, lambda a: a, lambda: None)
+    library = compare.Library("NumPy", np.fft, lambda a: a, lambda a: a, lambda: None)
     features = rng.gamma(0.5, 20, (1, 3, 4, 33, 33)).astype(np.float32)
-    full = gpu_compare.FullFilter(library, TINY, features)
+    full = compare.FullFilter(library, TINY, features)
     full.solve()
     ours = CorrelationFilter(TINY)
     num, den = ours.learn(ours.transform(features[0], learn=True))

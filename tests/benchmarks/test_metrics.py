@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from spcnet.benchmarks.metrics import OVERLAPS, Score, centre_error, iou, score, success_curve
+from spcnet.benchmarks.accuracy.metrics import OVERLAPS, Score, centre_error, iou, score, success_curve
 
 whole = arrays(np.float64, (5, 4), elements=st.integers(1, 30))
 

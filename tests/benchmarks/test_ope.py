@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks import ope, report, speed
-from spcnet.benchmarks.sequences import read_otb
+from spcnet.benchmarks.accuracy import ope, tables
+from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.benchmarks.latency import speed
 from spcnet.runtime.boxfile import read_boxes
 from spcnet.runtime.cli import main
 
@@ -156,8 +157,8 @@ def test_the_speed_command_reports_each_thread_count(data, tiny_model, tmp_path,
 
 
 def test_the_best_tracker_stands_first():
-    from spcnet.benchmarks.metrics import Score
+    from spcnet.benchmarks.accuracy.metrics import Score
 
     scores = {"worse": {"A": Score(0.1, 0.2, 0.3)}, "better": {"A": Score(0.5, 0.6, 0.7)}}
-    lines = report.accuracy_markdown(scores, {"worse": 1.0, "better": 2.0}).splitlines()
+    lines = tables.accuracy_markdown(scores, {"worse": 1.0, "better": 2.0}).splitlines()
     assert lines[2] == "| better | 0.500 | 0.600 | 0.700 | 2.00 |"

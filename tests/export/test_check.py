@@ -11,7 +11,7 @@ import synthetic
 from emulator.host_device import HostDevice
 from onnx import numpy_helper
 
-from spcnet.benchmarks.sequences import read_otb
+from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.export.check import Comparison, Measure, check
 from spcnet.export.clips import Scene, annotated_clip, demo_clip, scene_patches
 from spcnet.export.graphs import export_graphs

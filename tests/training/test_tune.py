@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from spcnet.benchmarks.metrics import score
+from spcnet.benchmarks.accuracy.metrics import score
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import Tracker
 from spcnet.runtime.cli import main

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks import kernels
+from spcnet.benchmarks.gpu import kernels
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.cuda.launch import Launcher
 

@@ -8,7 +8,7 @@ import pytest
 from emulator import fake_driver
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks import kernels
+from spcnet.benchmarks.gpu import kernels
 from spcnet.runtime import MultiTracker, Tracker
 from spcnet.runtime.cuda import available, images
 from spcnet.runtime.cuda.backend import CudaBackend

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spcnet.benchmarks.gpu_timing import QUICK, Effort, Timer, measure
-from spcnet.benchmarks.kernels import Memory
+from spcnet.benchmarks.gpu.kernels import Memory
+from spcnet.benchmarks.gpu.timing import QUICK, Effort, Timer, measure
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.device import Device
 

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks.metrics import Floats, Score, score
-from spcnet.benchmarks.sequences import Sequence as Video
+from spcnet.benchmarks.accuracy.metrics import Floats, Score, score
+from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.runtime.boxfile import read_boxes, write_lines
 from spcnet.runtime.video import VideoError

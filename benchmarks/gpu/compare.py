@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.gpu_pipeline import (
+from spcnet.benchmarks.gpu.kernels import Memory, distance
+from spcnet.benchmarks.gpu.pipeline import (
     HEIGHT,
     WIDTH,
     buffers,
@@ -20,8 +21,7 @@ from spcnet.benchmarks.gpu_pipeline import (
     random_states,
     random_weights,
 )
-from spcnet.benchmarks.gpu_timing import Effort, Opener, Work, spread
-from spcnet.benchmarks.kernels import Memory, distance
+from spcnet.benchmarks.gpu.timing import Effort, Opener, Work, spread
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights

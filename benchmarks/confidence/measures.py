@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks import report
-from spcnet.benchmarks.metrics import Floats, success_curve
-from spcnet.benchmarks.removal import FOUND, GONE, Removal
+from spcnet.benchmarks.accuracy.metrics import Floats, success_curve
+from spcnet.benchmarks.confidence.removal import FOUND, GONE, Removal
+from spcnet.benchmarks.text import table
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.recovery import Status
 
@@ -153,7 +153,7 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
     ways: dict[str, Any] = record["ways"]
     first = next(iter(ways.values()))["one_pass"]
     parts = [
-        report.table(
+        table(
             (
                 "one pass",
                 "AUC",
@@ -181,7 +181,7 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
     marks = {f"{record['config'][name]:g}": name for name in ("lost_score", "uncertain_score")}
     for name in ("score", "psr"):
         parts.append(
-            report.table(
+            table(
                 (f"{name.upper() if name == 'psr' else name} below", "precision", "recall"),
                 [
                     (f"{t} ({marks[t]})" if name == "score" and t in marks else t, *map(_number, c.values()))
@@ -196,7 +196,7 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
     ]
     if rows:
         header = (f"LOST, IoU < {BAD}", "not TRACKING", f"not TRACKING, IoU < {BAD}")
-        parts.append(report.table(("sequence", "frames", f"IoU < {BAD}", "LOST", *header), rows))
+        parts.append(table(("sequence", "frames", f"IoU < {BAD}", "LOST", *header), rows))
     removed = {way: parts["removed"] for way, parts in ways.items() if parts["removed"]["counted"]}
     if removed:
         parts.append(removal_table(removed))
@@ -209,13 +209,13 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
             )
             for s in first["course"][name]
         ]
-        parts.append(report.table((f"{name}, frames", "status", "mean IoU"), rows))
+        parts.append(table((f"{name}, frames", "status", "mean IoU"), rows))
     return "\n".join(parts)
 
 
 def removal_table(removed: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of removed targets, a line for each way to track."""
-    return report.table(
+    return table(
         (
             "removed targets",
             "found again",

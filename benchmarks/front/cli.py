@@ -1,4 +1,4 @@
-"""The verbs bench front and bench failures."""
+"""The verb bench front."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spcnet.benchmarks.options import DATA, add_output, add_trackers
 from spcnet.runtime.cli import Commands
 
 if TYPE_CHECKING:
-    from spcnet.benchmarks.front import Point
-    from spcnet.benchmarks.sequences import Sequence as Video
+    from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+    from spcnet.benchmarks.front.pareto import Point
     from spcnet.runtime.frame import Frame
-
-_DATA = "folder with <name>/img/ and <name>/groundtruth_rect.txt"
 
 
 def add_front(kinds: Commands[argparse.ArgumentParser]) -> None:
@@ -22,13 +21,8 @@ def add_front(kinds: Commands[argparse.ArgumentParser]) -> None:
     front = kinds.add_parser(
         "front", help="accuracy against ms per frame: which tracker no other beats in both"
     )
-    front.add_argument("data", type=Path, help=_DATA)
-    front.add_argument(
-        "--tracker",
-        action="append",
-        metavar="NAME",
-        help="zoo name, .onnx file, kcf, csrt, mosse or medianflow; repeat (default: the zoo and these four)",
-    )
+    front.add_argument("data", type=Path, help=DATA)
+    add_trackers(front, "the zoo and these four")
     front.add_argument(
         "--jobs", type=int, default=1, help="processes that track (default: 1); times are taken in one"
     )
@@ -41,33 +35,21 @@ def add_front(kinds: Commands[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="CSV of others' figures: name,auc,op,dp,ms; drawn hollow",
     )
-    front.add_argument("-o", "--out", type=Path, default=Path("results"), help="folder to write to")
-    front.add_argument("--json", action="store_true", help="print the record as JSON")
+    add_output(front)
     front.set_defaults(run=_front)
 
 
-def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
-    """bench failures."""
-    failures = kinds.add_parser("failures", help="pictures of the moments where a tracker lost its target")
-    failures.add_argument("data", type=Path, help=_DATA)
-    failures.add_argument("results", type=Path, help="folder that bench accuracy wrote its results to")
-    failures.add_argument(
-        "--tracker", required=True, metavar="NAME", help="a folder of results, such as base"
-    )
-    failures.add_argument("--count", type=int, default=20, help="losses to show at most (default: 20)")
-    failures.add_argument(
-        "-o", "--out", type=Path, default=Path("results/failures.jpg"), help="picture to write (.jpg, .png)"
-    )
-    failures.set_defaults(run=_failures)
-
-
 def _front(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import attributes, front, front_plot, ope, progress, report, speed
-    from spcnet.benchmarks.sequences import read_otb
+    from spcnet.benchmarks import progress, text
+    from spcnet.benchmarks.accuracy import attributes, ope, tables
+    from spcnet.benchmarks.accuracy.sequences import read_otb
+    from spcnet.benchmarks.front import pareto, plot
+    from spcnet.benchmarks.latency import speed
+    from spcnet.benchmarks.machine import machine
     from spcnet.benchmarks.trackers import PEERS, open_tracker
     from spcnet.runtime.model import zoo
 
-    published = front.read_published(options.published) if options.published else []
+    published = pareto.read_published(options.published) if options.published else []
     trackers = options.tracker or [*zoo(), *PEERS]
     videos = read_otb(options.data)
     frames, box = _clip(options.clip, videos)
@@ -79,18 +61,18 @@ def _front(options: argparse.Namespace) -> int:
     versions = {tracker.name: tracker.identity for tracker in opened.values()}
     scores = {name: ope.score_folder(options.out, name, videos) for name in kinds}
     points = [
-        front.Point(
+        pareto.Point(
             name,
-            report.mean(scores[name]),
+            tables.mean(scores[name]),
             1e3 / latency[name]["fps"],
             latency[name]["frame_ms"]["median"],
             "peer" if kind == "peer" else "ours",
         )
         for name, kind in kinds.items()
     ]
-    best = front.pareto(points)
+    best = pareto.pareto(points)
     record = {
-        "machine": report.machine(),
+        "machine": machine(),
         "sequences": len(videos),
         "frames": sum(len(v.frames) for v in videos),
         "latency": {
@@ -114,10 +96,10 @@ def _front(options: argparse.Namespace) -> int:
     }
     ours = ", ".join(f"{name} {versions[name][:12]}" for name, kind in kinds.items() if kind == "ours")
     measured = f"Models by SHA-256: {ours}.\n" if ours else ""
-    parts = (front.markdown(points, published), measured, report.attribute_markdown(scores))
+    parts = (pareto.markdown(points, published), measured, tables.attribute_markdown(scores))
     markdown = "\n".join(part for part in parts if part)
-    report.write(options.out, "front", record, markdown)
-    (options.out / "front.svg").write_text(front_plot.svg(points, published, len(videos)), encoding="utf-8")
+    text.write(options.out, "front", record, markdown)
+    (options.out / "front.svg").write_text(plot.svg(points, published, len(videos)), encoding="utf-8")
     print(json.dumps(record) if options.json else markdown)
     return 0
 
@@ -136,23 +118,3 @@ def _clip(name: str | None, videos: list[Video]) -> tuple[list[Frame], tuple[flo
         raise ValueError(f"--clip {name} is not among {', '.join(v.name for v in videos)}; name one of these")
     with open_video(str(found.frames[0].parent if found else DEMO_VIDEO)) as frames:
         return list(frames), tuple(found.boxes[0].tolist()) if found else DEMO_BOX
-
-
-def _failures(options: argparse.Namespace) -> int:
-    import cv2
-
-    from spcnet.benchmarks import failures
-    from spcnet.benchmarks.sequences import read_otb
-
-    if options.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise ValueError(f"{options.out} is no picture; give -o a name that ends in .jpg or .png")
-    videos = read_otb(options.data)
-    found = failures.find(options.results, options.tracker, videos, options.count)
-    if not found:
-        print(f"{options.tracker} lost no target in {len(videos)} sequences; no sheet is written")
-        return 0
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.out), failures.sheet(found, options.results, options.tracker, videos)):
-        raise OSError(f"{options.out} could not be written; give -o another place")
-    print(f"{failures.markdown(found, videos)}\nwrote {options.out}")
-    return 0

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.gpu_counts import ways
-from spcnet.benchmarks.gpu_timing import Effort, Opener, Timer, Work, device_time, spread, wall_times
-from spcnet.benchmarks.kernels import Memory
+from spcnet.benchmarks.gpu.counts import ways
+from spcnet.benchmarks.gpu.kernels import Memory
+from spcnet.benchmarks.gpu.timing import Effort, Opener, Timer, Work, device_time, spread, wall_times
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
@@ -146,7 +146,7 @@ def buffers(memory: Memory, launcher: Launcher, targets: int) -> Buffers:
 
 
 def filter_steps(launcher: Launcher, b: Buffers, count: int, rate: float) -> dict[str, Work]:
-    """The launches between the features and the filter and the state, by the names of gpu_counts.kernels."""
+    """The launches between the features and the filter and the state, by the names of counts.kernels."""
     images, dft = count * launcher.config.scales, launcher.dft
     return {
         f"rows ({dft})": lambda: launcher.transform(

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from spcnet.benchmarks import report
-from spcnet.benchmarks.metrics import Score
+from spcnet.benchmarks.accuracy.metrics import Score
+from spcnet.benchmarks.text import table
 
 COLUMNS = ("name", "auc", "op", "dp", "ms")  # of a file of published figures
 PUBLISHED = "published elsewhere, another machine"
@@ -89,7 +89,7 @@ def _published(row: Mapping[Any, Any], place: str) -> Point:
 def markdown(points: Sequence[Point], published: Sequence[Point] = ()) -> str:
     """The table, the fastest first; published figures in one of their own."""
     front = pareto(points)
-    text = report.table(
+    text = table(
         ("tracker", "AUC", "OP@.5", "DP@20", "mean ms", "median ms", "on the front"),
         [
             (p.name, *_cells(p), f"{p.median_ms:.2f}", "yes" if p in front else "")
@@ -97,7 +97,7 @@ def markdown(points: Sequence[Point], published: Sequence[Point] = ()) -> str:
         ],
     )
     if published:
-        text += "\n" + report.table(
+        text += "\n" + table(
             (PUBLISHED, "AUC", "OP@.5", "DP@20", "ms"),
             [(p.name, *_cells(p)) for p in sorted(published, key=lambda p: p.mean_ms)],
         )

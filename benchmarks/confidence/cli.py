@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from spcnet.benchmarks.options import DATA, add_output
 from spcnet.runtime.cli import Commands
 
 
@@ -16,7 +17,7 @@ def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
         "confidence",
         help="how well score and status tell that the target is lost, and whether it is found again",
     )
-    confidence.add_argument("data", type=Path, help="folder with <name>/img/ and <name>/groundtruth_rect.txt")
+    confidence.add_argument("data", type=Path, help=DATA)
     confidence.add_argument("--tracker", required=True, metavar="NAME", help="zoo name or .onnx file")
     confidence.add_argument("--jobs", type=int, default=1, help="processes that track (default: 1)")
     confidence.add_argument(
@@ -26,14 +27,15 @@ def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
         metavar="SEQUENCE",
         help="write out the status in each stretch of frames of this one; repeat for several",
     )
-    confidence.add_argument("-o", "--out", type=Path, default=Path("results"), help="folder to write to")
-    confidence.add_argument("--json", action="store_true", help="print the record as JSON")
+    add_output(confidence)
     confidence.set_defaults(run=_confidence)
 
 
 def _confidence(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import confidence, confidence_plot, confidence_run, progress, report
-    from spcnet.benchmarks.sequences import read_otb
+    from spcnet.benchmarks import progress, text
+    from spcnet.benchmarks.accuracy.sequences import read_otb
+    from spcnet.benchmarks.confidence import measures, plot, run
+    from spcnet.benchmarks.machine import machine
     from spcnet.runtime import model
 
     path = model.find(options.tracker)
@@ -46,27 +48,25 @@ def _confidence(options: argparse.Namespace) -> int:
     ways = {"recovery off": 0.0}
     if config.recovery_radius > 0:
         ways = {f"recovery radius {config.recovery_radius:g}": config.recovery_radius, **ways}
-    with progress.bar(confidence_run.frames(videos, len(ways))) as done:
-        outcomes = confidence_run.run(path, ways, videos, options.jobs, done)
+    with progress.bar(run.frames(videos, len(ways))) as done:
+        outcomes = run.run(path, ways, videos, options.jobs, done)
     record = {
-        "machine": report.machine(),
+        "machine": machine(),
         "model": {"name": path.stem, "version": version},
         "config": json.loads(config.to_json()),
         "sequences": len(videos),
         "ways": {
             way: {
-                "one_pass": confidence.summary(outcome.traces, config),
-                "removed": confidence.removal_summary(outcome.removals),
+                "one_pass": measures.summary(outcome.traces, config),
+                "removed": measures.removal_summary(outcome.removals),
             }
             for way, outcome in outcomes.items()
         },
     }
     head = f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds, sequences and courses: {next(iter(ways))}.\n"
-    markdown = f"{head}\n{confidence.markdown(record, options.course)}"
-    report.write(options.out, "confidence", record, markdown)
-    drawing = confidence_plot.svg(
-        confidence.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem
-    )
+    markdown = f"{head}\n{measures.markdown(record, options.course)}"
+    text.write(options.out, "confidence", record, markdown)
+    drawing = plot.svg(measures.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem)
     (options.out / "confidence.svg").write_text(drawing, encoding="utf-8")
     print(json.dumps(record) if options.json else markdown)
     return 0

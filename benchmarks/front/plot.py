@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from typing import NamedTuple
 
 from spcnet.benchmarks.drawing import clean, line, text
-from spcnet.benchmarks.front import PUBLISHED, Point, pareto
+from spcnet.benchmarks.front.pareto import PUBLISHED, Point, pareto
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
 LINE = 14  # height of a line of text of 12 units

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks import ope, report
-from spcnet.benchmarks.attributes import attributes
-from spcnet.benchmarks.metrics import Floats, iou
-from spcnet.benchmarks.sequences import Sequence as Video
+from spcnet.benchmarks.accuracy import ope
+from spcnet.benchmarks.accuracy.attributes import attributes
+from spcnet.benchmarks.accuracy.metrics import Floats, iou
+from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+from spcnet.benchmarks.text import table
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.video import VideoError
 
@@ -89,7 +90,7 @@ def markdown(found: Sequence[Loss], videos: Sequence[Video]) -> str:
         )
         for number, loss in enumerate(found, 1)
     ]
-    return report.table(("loss", "frame", "overlap", "lasts", "which", "attributes"), rows)
+    return table(("loss", "frame", "overlap", "lasts", "which", "attributes"), rows)
 
 
 def sheet(found: Sequence[Loss], folder: Path, tracker: str, videos: Sequence[Video]) -> Frame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spcnet.benchmarks import report
+from spcnet.benchmarks.text import table
 
 AGREEMENT = 1e-4  # largest difference of two responses that count as the same, over the largest response
 
@@ -35,14 +35,14 @@ def markdown(record: Mapping[str, Any]) -> str:
     """The record for people to read; times in microseconds."""
     parts = [f"# {record['gpu']['name']}\n\n`{record['command']}`, {record['seconds']:.0f} s\n"]
     about = {**record["gpu"], **record["machine"], **record.get("rates", {})}
-    parts.append(report.table(("machine", ""), [(k, _text(v)) for k, v in about.items()]))
+    parts.append(table(("machine", ""), [(k, _text(v)) for k, v in about.items()]))
     parts += [f"**Failed:** {sentence}.\n" for sentence in failures(record)]
     if "sanitizer" in record:
         rows = [(tool, verdict["said"]) for tool, verdict in record["sanitizer"].items()]
-        parts.append(report.table(("compute-sanitizer", "verdict"), rows))
+        parts.append(table(("compute-sanitizer", "verdict"), rows))
     if "floors" in record:
         rows = [(k, _text(v, k)) for k, v in record["floors"].items()]
-        parts += ["## Floors of the machine\n", report.table(("", "measured"), rows)]
+        parts += ["## Floors of the machine\n", table(("", "measured"), rows)]
     for part, (text, columns) in SECTIONS.items():
         rows = record.get(part, [])
         names = list(dict.fromkeys(name for row in rows for name in row.get("by_kernel", ())))
@@ -53,7 +53,7 @@ def markdown(record: Mapping[str, Any]) -> str:
             every = [*columns, *((name, f"us:by_kernel.{name}") for name in names)]
             cells = [[_cell(row, path) for _, path in every] for row in shown]
             parts += [f"{config}\n"] if config else []
-            parts += [report.table([name for name, _ in every], cells)] if shown else []
+            parts += [table([name for name, _ in every], cells)] if shown else []
             parts += [f"{row['backbone']}: {row['absent']}\n" for row in group if "absent" in row]
     compared = record.get("compare", {})
     for kind in ("solve", "localize"):
@@ -65,7 +65,7 @@ def markdown(record: Mapping[str, Any]) -> str:
                 + [_us(r["times"].get(name, {}).get("median")) for name in names]
                 for r in rows
             ]
-            parts.append(report.table(("", "targets", "largest difference", *names), cells))
+            parts.append(table(("", "targets", "largest difference", *names), cells))
     parts += [f"{name}: {why}\n" for name, why in compared.get("absent", {}).items()]
     return "\n".join(parts)
 

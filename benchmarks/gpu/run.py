@@ -24,19 +24,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spcnet.benchmarks import (
-    gpu_card,
-    gpu_compare,
-    gpu_counts,
-    gpu_pipeline,
-    gpu_report,
-    gpu_timing,
-    kernels,
-    report,
-)
-from spcnet.benchmarks.gpu_compare import Library
-from spcnet.benchmarks.gpu_pipeline import OpenBackbone
-from spcnet.benchmarks.gpu_timing import Effort, Opener
+from spcnet.benchmarks import text
+from spcnet.benchmarks.gpu import card, compare, counts, kernels, pipeline, report, timing
+from spcnet.benchmarks.gpu.compare import Library
+from spcnet.benchmarks.gpu.pipeline import OpenBackbone
+from spcnet.benchmarks.gpu.timing import Effort, Opener
+from spcnet.benchmarks.machine import machine
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone
@@ -69,7 +62,7 @@ class Subject(NamedTuple):
 def run(
     subject: Subject,
     parts: Sequence[str] = PARTS,
-    rates: Callable[[Device, gpu_timing.Timer], dict[str, Any]] = lambda device, timer: {},
+    rates: Callable[[Device, timing.Timer], dict[str, Any]] = lambda device, timer: {},
     say: Callable[[str], None] = lambda text: None,
     record: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -86,13 +79,13 @@ def run(
                 record["checks"] = worst(_errors(device, subject.cases))
             if set(parts) - {"checks"}:
                 say("floors")
-                record["floors"] = gpu_timing.floors(device, timer, subject.effort, subject.copied)
+                record["floors"] = timing.floors(device, timer, subject.effort, subject.copied)
                 record["rates"] = rates(device, timer)
             if "kernels" in parts:
                 record["kernels"] = []
                 for config in subject.configs:
-                    say(f"kernels, {gpu_counts.label(config)}")
-                    rows = gpu_pipeline.kernel_times(device, timer, config, subject.batches, subject.effort)
+                    say(f"kernels, {counts.label(config)}")
+                    rows = pipeline.kernel_times(device, timer, config, subject.batches, subject.effort)
                     record["kernels"] += [_with_floor(row, config, record) for row in rows]
         for part in ("frames", "solve"):
             if part in parts:
@@ -116,15 +109,15 @@ def _compare(
     subject: Subject, device: Device, library: Library, found: dict[str, Any], say: Callable[[str], None]
 ) -> None:
     for config in subject.configs:
-        about = {"config": gpu_counts.label(config)}
+        about = {"config": counts.label(config)}
         say(f"solve beside {library.name}, {about['config']}")
         with device.activate():
-            for row in gpu_compare.compare_solve(device, library, config, subject.batches, subject.effort):
+            for row in compare.compare_solve(device, library, config, subject.batches, subject.effort):
                 found["solve"].append({**about, **row})
         if library.torch:
             say(f"localize beside {library.name}, {about['config']}")
             few = [count for count in subject.targets if count <= 64]
-            for row in gpu_compare.compare_localize(subject.open, library, config, few, subject.effort):
+            for row in compare.compare_localize(subject.open, library, config, few, subject.effort):
                 found["localize"].append({**about, **row})
 
 
@@ -155,25 +148,25 @@ def worst(errors: Iterable[kernels.Error]) -> list[dict[str, Any]]:
 
 
 def _with_floor(row: dict[str, Any], config: TrackerConfig, record: Mapping[str, Any]) -> dict[str, Any]:
-    work = gpu_counts.kernels(config, row["targets"])[row["kernel"]]
+    work = counts.kernels(config, row["targets"])[row["kernel"]]
     rate = record["rates"].get("half" if row["kernel"].startswith("conv_half") else "fp32")
-    floor = gpu_counts.floor(work, record["floors"]["copy_bandwidth"], rate)
+    floor = counts.floor(work, record["floors"]["copy_bandwidth"], rate)
     share = floor / row["median"] if row["median"] else None
-    return {"config": gpu_counts.label(config), **row, **work._asdict(), "floor": floor, "share": share}
+    return {"config": counts.label(config), **row, **work._asdict(), "floor": floor, "share": share}
 
 
 def _frames(subject: Subject, part: str, say: Callable[[str], None]) -> Iterable[dict[str, Any]]:
     for name, config, open_one in subject.backbones:
-        about = {"config": gpu_counts.label(config), "backbone": name}
-        say(f"{part}, {gpu_counts.label(config)}, {name}")
+        about = {"config": counts.label(config), "backbone": name}
+        say(f"{part}, {counts.label(config)}, {name}")
         try:
             if part == "solve":
                 if name == "kernels":
-                    rows = gpu_pipeline.solve_times(subject.open, open_one, subject.targets, subject.effort)
+                    rows = pipeline.solve_times(subject.open, open_one, subject.targets, subject.effort)
                     yield from ({**about, **row} for row in rows)
                 continue
             for graphs in (True, False):
-                rows = gpu_pipeline.frame_times(
+                rows = pipeline.frame_times(
                     subject.open, open_one, subject.targets, subject.effort, graphs=graphs
                 )
                 yield from ({**about, **row} for row in rows)
@@ -185,21 +178,21 @@ def _frames(subject: Subject, part: str, say: Callable[[str], None]) -> Iterable
             yield {**about, "absent": str(error)}
 
 
-def open_gpu() -> tuple[Device, gpu_timing.Timer]:
+def open_gpu() -> tuple[Device, timing.Timer]:
     """The first GPU, on pycuda, and its events."""
     from spcnet.runtime.cuda.pycuda_device import PycudaDevice
 
     device = PycudaDevice()
-    return device, gpu_timing.CudaTimer(device)
+    return device, timing.CudaTimer(device)
 
 
-def subject_of(quick: bool, compare: bool = True) -> Subject:
+def subject_of(quick: bool, against_libraries: bool = True) -> Subject:
     """Everything that is here: the published setting, N = 128 for the FFT kernels, and the libraries installed."""
     published = TrackerConfig()
     square = replace(published, patch_size=128)
 
     def random_network(half: bool, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-        weights = gpu_pipeline.random_weights(square.channels)
+        weights = pipeline.random_weights(square.channels)
         return square, ConvBackbone(device, weights, half=half)
 
     names = ("kernels", "kernels-fp16", "onnxruntime")
@@ -207,12 +200,12 @@ def subject_of(quick: bool, compare: bool = True) -> Subject:
         (name, published, partial(_zoo, name)) for name in names
     ]
     backbones += [(names[half], square, partial(random_network, bool(half))) for half in (0, 1)]
-    libraries, absent = gpu_compare.libraries() if compare else ((), {})
+    libraries, absent = compare.libraries() if against_libraries else ((), {})
     found = Subject(open_gpu, (published, square), tuple(backbones), libraries, absent)
     if not quick:
         return found
     few = (1, 16)
-    return found._replace(cases=QUICK_CASES, batches=few, targets=few, effort=gpu_timing.QUICK)
+    return found._replace(cases=QUICK_CASES, batches=few, targets=few, effort=timing.QUICK)
 
 
 def _zoo(name: str, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
@@ -274,9 +267,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [*(f"--{flag}" for flag in flags), *(f"--only {part}" for part in options.only or ())]
     start = time.perf_counter()
     parts, say = options.only or PARTS, partial(print, file=sys.stderr, flush=True)
-    gpu, measured = gpu_card.gpu_facts(), dict[str, Any]()
+    gpu, measured = card.gpu_facts(), dict[str, Any]()
     try:
-        run(subject_of(options.quick, "compare" in parts), parts, gpu_card.peak_rates, say, measured)
+        run(subject_of(options.quick, "compare" in parts), parts, card.peak_rates, say, measured)
     except Exception as error:  # what was measured until then is written
         traceback.print_exc()
         measured["broken"] = " ".join(f"{type(error).__name__}: {error}".split())
@@ -286,8 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = {
         "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
         "seconds": time.perf_counter() - start,
-        "machine": report.machine(),
-        "gpu": {**gpu, **gpu_card.clocks("after")},
+        "machine": machine(),
+        "gpu": {**gpu, **card.clocks("after")},
         **measured,
     }
     return finish(record, options.out)
@@ -295,14 +288,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def finish(record: Mapping[str, Any], folder: Path) -> int:
     """Write the record under the GPU's name and print it; returns the exit status."""
-    text = gpu_report.markdown(record)
+    table = report.markdown(record)
     slug = re.sub(r"[^a-z0-9]+", "-", str(record["gpu"]["name"]).lower()).strip("-")
-    report.write(folder, f"gpu-{slug}", record, text)
-    print(text)
-    for sentence in gpu_report.failures(record):
+    text.write(folder, f"gpu-{slug}", record, table)
+    print(table)
+    for sentence in report.failures(record):
         print(sentence, file=sys.stderr)
-    return 1 if gpu_report.failures(record) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return 1 if report.failures(record) else 0

@@ -1,0 +1,1 @@
+"""What score and status are worth."""

@@ -1,0 +1,1 @@
+"""Kernels and whole frames on an NVIDIA GPU."""

@@ -1,0 +1,25 @@
+"""Options that several verbs of bench share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DATA = "folder with <name>/img/ and <name>/groundtruth_rect.txt"
+DEFAULT = ("base", "kcf", "csrt", "mosse")
+
+
+def add_trackers(parser: argparse.ArgumentParser, default: str = ", ".join(DEFAULT)) -> None:
+    """--tracker NAME, again and again."""
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        metavar="NAME",
+        help=f"zoo name, .onnx file, kcf, csrt, mosse or medianflow; repeat (default: {default})",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """-o FOLDER and --json."""
+    parser.add_argument("-o", "--out", type=Path, default=Path("results"), help="folder to write to")
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")

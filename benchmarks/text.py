@@ -1,0 +1,24 @@
+"""Results to one Markdown table and one JSON record."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column left, the others right."""
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
+
+
+def write(folder: Path, name: str, record: Mapping[str, Any], markdown: str) -> None:
+    """<name>.json and <name>.md in folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", markdown)):
+        aside = folder / f"{name}{suffix}.part"
+        aside.write_text(text)
+        os.replace(aside, folder / f"{name}{suffix}")
