@@ -38,7 +38,7 @@ def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _accuracy(options: argparse.Namespace) -> int:
     from spcnet.benchmarks import progress, text
-    from spcnet.benchmarks.accuracy import attributes, ope, tables
+    from spcnet.benchmarks.accuracy import attributes, ope, results, tables
     from spcnet.benchmarks.accuracy.sequences import read_otb
     from spcnet.benchmarks.machine import machine
     from spcnet.benchmarks.trackers import open_tracker
@@ -48,8 +48,8 @@ def _accuracy(options: argparse.Namespace) -> int:
     with progress.bar(sum(len(v.frames) for v in videos)) as done:
         ope.run(trackers, videos, options.out, options.jobs, done)
     names = [open_tracker(name).name for name in trackers]
-    scores = {name: ope.score_folder(options.out, name, videos) for name in names}
-    times = {name: ope.median_ms(options.out, name, videos) for name in names}
+    scores = {name: results.score_folder(options.out, name, videos) for name in names}
+    times = {name: results.median_ms(options.out, name, videos) for name in names}
     record = {
         "machine": machine(),
         "sequences": len(videos),

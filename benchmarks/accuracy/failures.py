@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.accuracy import ope
 from spcnet.benchmarks.accuracy.attributes import attributes
 from spcnet.benchmarks.accuracy.metrics import Floats, iou
+from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.text import table
 from spcnet.runtime.frame import Frame
@@ -71,7 +71,7 @@ def find(folder: Path, tracker: str, videos: Sequence[Video], count: int) -> lis
     found = [
         loss
         for video in videos
-        for loss in losses(video.name, overlaps(ope.read_result(folder, tracker, video), video.boxes))
+        for loss in losses(video.name, overlaps(read_result(folder, tracker, video), video.boxes))
     ]
     return sorted(found, key=lambda loss: loss.again)[:count]
 
@@ -106,7 +106,7 @@ def sheet(found: Sequence[Loss], folder: Path, tracker: str, videos: Sequence[Vi
     rows = [title]
     for number, loss in enumerate(found, 1):
         video = by_name[loss.sequence]
-        results = ope.read_result(folder, tracker, video)
+        results = read_result(folder, tracker, video)
         rows.append(_row(number, loss, video, results, width))
     return np.vstack(rows)
 

@@ -41,7 +41,7 @@ def add_front(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _front(options: argparse.Namespace) -> int:
     from spcnet.benchmarks import progress, text
-    from spcnet.benchmarks.accuracy import attributes, ope, tables
+    from spcnet.benchmarks.accuracy import attributes, ope, results, tables
     from spcnet.benchmarks.accuracy.sequences import read_otb
     from spcnet.benchmarks.front import pareto, plot
     from spcnet.benchmarks.latency import speed
@@ -59,7 +59,7 @@ def _front(options: argparse.Namespace) -> int:
     opened = {name: open_tracker(name) for name in trackers}
     kinds = {opened[name].name: "peer" if name in PEERS else "ours" for name in trackers}
     versions = {tracker.name: tracker.identity for tracker in opened.values()}
-    scores = {name: ope.score_folder(options.out, name, videos) for name in kinds}
+    scores = {name: results.score_folder(options.out, name, videos) for name in kinds}
     points = [
         pareto.Point(
             name,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.accuracy import ope, tables
+from spcnet.benchmarks.accuracy import ope, results, tables
 from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.benchmarks.latency import speed
 from spcnet.runtime.boxfile import read_boxes
@@ -55,14 +55,14 @@ def test_run_and_score(data, tiny_model, tmp_path):
     seen = []
     ope.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
     assert seen == [("Right", 12), ("Slow", 12)]
-    scores = ope.score_folder(tmp_path, "tiny", videos)
+    scores = results.score_folder(tmp_path, "tiny", videos)
     assert all(score.op50 == 1.0 and score.dp20 == 1.0 for score in scores.values())
-    assert set(ope.score_folder(tmp_path, "opencv-mosse", videos)) == {"Right", "Slow"}
+    assert set(results.score_folder(tmp_path, "opencv-mosse", videos)) == {"Right", "Slow"}
     found = read_boxes(tmp_path / "tiny" / "Right.txt")
     np.testing.assert_allclose(found[0], videos[0].boxes[0])
     times = [float(line) for line in (tmp_path / "tiny" / "Right_time.txt").read_text().split()]
     assert len(times) == 12 and times[0] == 0 and min(times[1:]) > 0
-    assert ope.median_ms(tmp_path, "tiny", videos) == pytest.approx(
+    assert results.median_ms(tmp_path, "tiny", videos) == pytest.approx(
         1e3
         * np.median(
             [
@@ -101,12 +101,12 @@ def test_anybodys_files_are_scored_and_bad_ones_named(data, tmp_path):
     (tmp_path / "other").mkdir()
     path = tmp_path / "other" / "Slow.txt"
     with pytest.raises(FileNotFoundError, match="no result"):
-        ope.score_folder(tmp_path, "other", videos)
+        results.score_folder(tmp_path, "other", videos)
     path.write_text("".join(",".join(map(str, box)) + "\n" for box in videos[0].boxes))
-    assert ope.score_folder(tmp_path, "other", videos)["Slow"].auc == pytest.approx(20 / 21)
+    assert results.score_folder(tmp_path, "other", videos)["Slow"].auc == pytest.approx(20 / 21)
     path.write_text("1,1,1,1\n")
     with pytest.raises(ValueError, match=r"Slow\.txt: 1 result boxes for 12 frames"):
-        ope.score_folder(tmp_path, "other", videos)
+        results.score_folder(tmp_path, "other", videos)
 
 
 def test_two_trackers_of_one_name_are_refused(data, tiny_model, tmp_path):
