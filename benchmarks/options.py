@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from spcnet.benchmarks.trackers import NAMES
+
 DATA = "folder with <name>/img/ and <name>/groundtruth_rect.txt"
 DEFAULT = ("base", "kcf", "csrt", "mosse")
 
@@ -15,7 +17,7 @@ def add_trackers(parser: argparse.ArgumentParser, default: str = ", ".join(DEFAU
         "--tracker",
         action="append",
         metavar="NAME",
-        help=f"zoo name, .onnx file, kcf, csrt, mosse or medianflow; repeat (default: {default})",
+        help=f"{NAMES}; LABEL= before it names it; repeat (default: {default})",
     )
 
 

@@ -56,9 +56,11 @@ def _front(options: argparse.Namespace) -> int:
     with progress.bar(sum(len(v.frames) for v in videos)) as done:
         ope.run(trackers, videos, options.out, options.jobs, done)
     latency = speed.measure(trackers, frames, box, threads=1)
-    opened = {name: open_tracker(name) for name in trackers}
-    kinds = {opened[name].name: "peer" if name in PEERS else "ours" for name in trackers}
-    versions = {tracker.name: tracker.identity for tracker in opened.values()}
+    opened = [open_tracker(name) for name in trackers]
+    kinds = {tracker.name: tracker.kind for tracker in opened}
+    versions = {tracker.name: tracker.identity for tracker in opened}
+    for tracker in opened:
+        tracker.close()
     scores = {name: results.score_folder(options.out, name, videos) for name in kinds}
     points = [
         pareto.Point(

@@ -1,0 +1,65 @@
+"""The trackers that are measured: models of this toolkit, and others as peers. One kind a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # the command line reads NAMES: keep it quick
+    from spcnet.runtime.frame import Frame
+    from spcnet.runtime.geometry import Box
+
+PEERS = ("kcf", "csrt", "mosse", "medianflow")
+NAMES = f"zoo name, .onnx file, or a peer: {', '.join(PEERS)}"
+_LABEL = re.compile(r"([A-Za-z0-9][\w.+-]*)=(.+)", re.DOTALL | re.ASCII)  # it names a folder of results
+
+
+class Contender(Protocol):
+    """What a benchmark needs of a tracker. Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
+
+    init begins a sequence, again and again. A peer that crashed, hung or answered nonsense raises RuntimeError; the
+    next init starts it anew. Whoever opened a tracker closes it.
+    """
+
+    name: str
+    identity: str  # changes whenever results may
+    kind: str  # "ours" or "peer"
+
+    def init(self, frame: Frame, box: Sequence[float]) -> None: ...
+
+    def update(self, frame: Frame) -> Box: ...
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Stage -> seconds of the latest update; empty where they are not known."""
+
+    def close(self) -> None: ...
+
+
+def open_tracker(name: str, threads: int = 1) -> Contender:
+    """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
+
+    threads are for our models. Raises FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
+    """
+    label, what = split_label(name)
+    tracker = _open(what, threads)
+    if label:
+        tracker.name = label
+    return tracker
+
+
+def split_label(name: str) -> tuple[str, str]:
+    """LABEL and the rest of a name; the label is empty where there is none."""
+    found = _LABEL.fullmatch(name)
+    return (found[1], found[2]) if found else ("", name)
+
+
+def _open(name: str, threads: int) -> Contender:
+    if name in PEERS:
+        from spcnet.benchmarks.trackers.opencv import OpenCV
+
+        return OpenCV(name)
+    from spcnet.benchmarks.trackers.ours import Ours
+
+    return Ours(name, threads)
