@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spcnet.benchmarks.gpu.kernels import Memory
+from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.benchmarks.gpu.timing import QUICK, Effort, Timer, measure
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.device import Device

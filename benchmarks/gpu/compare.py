@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.gpu.kernels import Memory, distance
+from spcnet.benchmarks.gpu.kernels import distance
+from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.benchmarks.gpu.pipeline import (
     HEIGHT,
     WIDTH,

@@ -1,4 +1,4 @@
-"""The kernel table: every CUDA kernel against float64 NumPy, on any device that runs them.
+"""The kernel table: every CUDA kernel but the backbone's against float64 NumPy, on any device that runs them.
 
 Errors are the largest difference over the largest expected value, so that a NaN or a dropped term cannot hide;
 the crop's is in grey levels of 255.
@@ -7,16 +7,16 @@ the crop's is in grey levels of 255.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import dcf, locate
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.cuda.launch import FFT_SIZES, FRAME, MEASUREMENT, STATE, Launcher
 from spcnet.runtime.geometry import State, move
@@ -68,40 +68,6 @@ class Error(NamedTuple):
 def cases() -> list[Case]:
     """All sizes, scales, channels and targets of the table."""
     return [Case(*values) for values in itertools.product(SIZES, SCALES, CHANNELS, TARGETS)]
-
-
-@final
-class Memory:
-    """Device memory for the arrays of one check, given back at the end."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._addresses: list[int] = []
-
-    def __enter__(self) -> Memory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for address in self._addresses:
-            self._device.free(address)
-
-    def put(self, array: NDArray[Any]) -> int:
-        """The address of a copy of the array."""
-        address = self.space(array.nbytes)
-        self._device.write(address, np.ascontiguousarray(array))
-        return address
-
-    def space(self, size: int) -> int:
-        """The address of size bytes that nobody has written."""
-        self._addresses.append(self._device.allocate(max(size, 1)))
-        return self._addresses[-1]
-
-    def get(self, address: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """An array read back."""
-        array = np.empty(shape, dtype)
-        self._device.synchronize()
-        self._device.read(address, array)
-        return array
 
 
 def distance(found: NDArray[Any], expected: NDArray[Any]) -> float:
@@ -158,90 +124,6 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Error]:
     finally:
         launcher.close()
     return errors
-
-
-STRIDED = ((12, 2), (20, 2), (8, 1), (16, 1))  # channels and strides of the other network
-
-
-def check_backbone(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Error]:
-    """Our own convolution kernels over a whole backbone: the published one in FP32 and FP16, and one with strides."""
-    rng = np.random.default_rng([seed, size, channels])
-    case = Case(size, images, channels, 1)
-    x = rng.uniform(-128, 128, (images, 3, size, size)).astype(np.float32)
-    published, strided = _random_weights(rng, ((channels, 1), (channels, 1))), _random_weights(rng, STRIDED)
-    errors = []
-    for weights, kinds in (
-        (published, {"conv (plain)": None, "conv": False, "conv_half": True}),
-        (strided, {"conv_by_2 (plain)": None, "conv_by_2": False}),
-    ):
-        expected = backbone(x, weights)
-        for name, half in kinds.items():
-            found = (
-                _backbone_plain(device, x, weights)
-                if half is None
-                else _backbone_own(device, x, weights, expected.shape, half)
-            )
-            errors.append(Error(name, case, distance(found, expected)))
-    return errors
-
-
-def _random_weights(rng: np.random.Generator, layers: Sequence[tuple[int, int]]) -> Weights:
-    """Weights of layers (channels, stride) that keep the features within 1e3."""
-    before, weights = 3, []
-    for index, (channels, _) in enumerate(layers):
-        spread = 0.2 * (32 / before) ** 0.5 if index else 0.05
-        weights.append(rng.normal(size=(channels, before, 3, 3)).astype(np.float32) * np.float32(spread))
-        before = channels
-    biases = [rng.normal(size=channels).astype(np.float32) for channels, _ in layers]
-    return Weights(weights, biases, 2e-5, tuple(stride for _, stride in layers))
-
-
-def _backbone_own(
-    device: Device, x: NDArray[np.float32], weights: Weights, shape: tuple[int, ...], half: bool
-) -> NDArray[np.float32]:
-    own = ConvBackbone(device, weights, half=half)
-    try:
-        with Memory(device) as memory:
-            features = memory.space(4 * int(np.prod(shape)))
-            own.reserve(len(x), x.shape[-1])
-            own.enqueue(memory.put(x), features, len(x))
-            return memory.get(features, shape, np.float32)
-    finally:
-        own.close()
-
-
-def _backbone_plain(device: Device, x: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
-    """The reference kernels, one after another."""
-    images, channels, n, _ = x.shape
-    conv, lrn = device.kernel("conv_plain", "PPPPiiii"), device.kernel("lrn_plain", "PPiif")
-    with Memory(device) as memory:
-        planes = memory.put(x)
-        for weight, bias, stride in zip(weights.weights, weights.biases, weights.strides, strict=True):
-            cells = ceil_div(n, stride)
-            out = memory.space(images * len(bias) * cells * cells * 4)
-            tiles = grid(ceil_div(cells, 32), ceil_div(cells, 8), images * len(bias))
-            conv(
-                tiles,
-                (32, 8, 1),
-                *(planes, memory.put(weight), memory.put(bias), out, channels, len(bias), n, stride),
-            )
-            planes, channels, n = out, len(bias), cells
-        out = memory.space(images * channels * n * n * 4)
-        lrn(grid(ceil_div(n * n, 256), images), (256, 1, 1), planes, out, channels, n, weights.alpha)
-        return memory.get(out, (images, channels, n, n), np.float32)
-
-
-def backbone(x: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
-    """phi in float64: (B, 3, N, N) to (B, C, M, M)."""
-    y = x.astype(np.float64)
-    for weight, bias, stride in zip(weights.weights, weights.biases, weights.strides, strict=True):
-        padded = np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::stride, ::stride]
-        y = np.einsum("bcijuv,ocuv->boij", windows, weight.astype(np.float64), optimize=True)
-        y = np.maximum(y + bias.astype(np.float64)[:, None, None], 0)
-    squares = np.pad(y**2, ((0, 0), (2, 2), (0, 0), (0, 0)))
-    total = sum(squares[:, i : i + y.shape[1]] for i in range(5))
-    return np.asarray(y / (1 + weights.alpha * total) ** 0.75)
 
 
 def _slots(case: Case) -> NDArray[np.int32]:
@@ -449,10 +331,7 @@ def sample(image: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.
     return np.moveaxis(upper * (1 - v) + lower * v, -1, 0)
 
 
-def table(device: Device, on_case: Callable[[Case], None] = lambda case: None) -> Iterator[Error]:
-    """Every case, and the backbone's sizes."""
+def table(device: Device) -> Iterator[Error]:
+    """Every case."""
     for case in cases():
-        on_case(case)
         yield from check(device, case)
-    for size, channels in itertools.product((32, 63, 125), CHANNELS):
-        yield from check_backbone(device, size, channels, 2)

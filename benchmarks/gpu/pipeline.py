@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.benchmarks.gpu.counts import ways
-from spcnet.benchmarks.gpu.kernels import Memory
+from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.benchmarks.gpu.timing import Effort, Opener, Timer, Work, device_time, spread, wall_times
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights

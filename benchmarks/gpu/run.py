@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spcnet.benchmarks import text
-from spcnet.benchmarks.gpu import card, compare, counts, kernels, pipeline, report, timing
+from spcnet.benchmarks.gpu import backbone, card, compare, counts, kernels, pipeline, report, timing
 from spcnet.benchmarks.gpu.compare import Library
 from spcnet.benchmarks.gpu.pipeline import OpenBackbone
 from spcnet.benchmarks.gpu.timing import Effort, Opener
@@ -123,9 +123,9 @@ def _compare(
 
 def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Error]:
     if cases is None:
-        return kernels.table(device)
+        return chain(kernels.table(device), backbone.table(device))
     sizes = dict.fromkeys((case.size, case.channels) for case in cases)
-    backbones = (kernels.check_backbone(device, *size, 2) for size in sizes)
+    backbones = (backbone.check(device, *size, 2) for size in sizes)
     return chain(*(kernels.check(device, case) for case in cases), *backbones)
 
 

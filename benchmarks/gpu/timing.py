@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from spcnet.benchmarks.gpu.kernels import Memory
+from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime.cuda.device import Device
 
 Work = Callable[[], object]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.gpu import kernels
+from spcnet.benchmarks.gpu import backbone, kernels
+from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.cuda.launch import Launcher
 
@@ -33,7 +34,7 @@ def test_every_kernel_is_within_its_tolerance(device, size, kernel_errors):
 @pytest.mark.parametrize("channels", kernels.CHANNELS)
 @pytest.mark.parametrize("size", [32, 63, 125])
 def test_the_backbone_kernels_are_within_their_tolerance(device, size, channels, kernel_errors):
-    errors = kernels.check_backbone(device, size, channels, 2)
+    errors = backbone.check(device, size, channels, 2)
     kernel_errors.extend(errors)
     assert all(error.passed for error in errors), errors
 
@@ -43,7 +44,7 @@ def test_no_barrier_is_missing(device, size, monkeypatch):
     """Threads run one after another between barriers: forwards or backwards, the result must be the same."""
     monkeypatch.setenv("CUDA_CPU_ORDER", "reversed")
     errors = kernels.check(device, kernels.Case(size, 3, 8, 3))
-    errors += kernels.check_backbone(device, size, 33, 1)
+    errors += backbone.check(device, size, 33, 1)
     assert all(error.passed for error in errors), [e for e in errors if not e.passed]
 
 
@@ -90,7 +91,7 @@ def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     state = State(60.3, 41.2, 30.0, 22.0)
     launcher = Launcher(device, config)
     upload = frames.Upload(device)
-    with kernels.Memory(device) as memory:
+    with Memory(device) as memory:
         upload.put(frames.accept(frame, pixel, 0), 0, 0)
         target = memory.put(first_state(state))
         out = memory.space(3 * 3 * 33 * 33 * 4)

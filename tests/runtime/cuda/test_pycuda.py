@@ -8,7 +8,7 @@ import pytest
 from emulator import fake_driver
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.gpu import kernels
+from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.runtime import MultiTracker, Tracker
 from spcnet.runtime.cuda import available, images
 from spcnet.runtime.cuda.backend import CudaBackend
@@ -97,7 +97,7 @@ def test_the_kernel_table_on_pycuda(driver, size):
     device = PycudaDevice()
     with device.activate():
         errors = kernels.check(device, kernels.Case(size, 3, 4, 2))
-        errors += kernels.check_backbone(device, size, 8, 2)
+        errors += backbone.check(device, size, 8, 2)
     device.close()
     assert all(error.passed for error in errors), errors
 
