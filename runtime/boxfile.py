@@ -14,7 +14,31 @@ def read_boxes(path: Path) -> NDArray[np.float64]:
 
     Numbers are returned as they stand. Raises FileNotFoundError, ValueError naming the line.
     """
+    return np.array(_read_lines(path, (4,)), np.float64).reshape(-1, 4)
+
+
+def read_regions(path: Path) -> NDArray[np.float64]:
+    """As read_boxes, of a file whose lines may also be polygons of four corners x1,y1,...,x4,y4, as VOT has them.
+
+    The box of a polygon reaches from its smallest to its largest x and y: all of the target is in it, and it is
+    the box that vot-toolkit gives to a tracker of rectangles.
+    """
     boxes = []
+    for values in _read_lines(path, (4, 8)):
+        if len(values) == 8:
+            left, top, right, bottom = (
+                min(values[::2]),
+                min(values[1::2]),
+                max(values[::2]),
+                max(values[1::2]),
+            )
+            values = [left, top, right - left, bottom - top]
+        boxes.append(values)
+    return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _read_lines(path: Path, lengths: tuple[int, ...]) -> list[list[float]]:
+    lines = []
     for number, line in enumerate(Path(path).read_text(errors="replace").splitlines(), 1):
         if not line.strip():
             continue
@@ -22,10 +46,11 @@ def read_boxes(path: Path) -> NDArray[np.float64]:
             values = [float(v) for v in line.replace(",", " ").split()]
         except ValueError:
             raise ValueError(f"{path}, line {number}: {line!r} is not four numbers x,y,w,h") from None
-        if len(values) != 4:
-            raise ValueError(f"{path}, line {number}: {len(values)} values, expected x,y,w,h")
-        boxes.append(values)
-    return np.array(boxes, np.float64).reshape(-1, 4)
+        if len(values) not in lengths:
+            polygon = "; of a polygon write the upright box" if len(values) == 8 else ""
+            raise ValueError(f"{path}, line {number}: {len(values)} values, expected x,y,w,h{polygon}")
+        lines.append(values)
+    return lines
 
 
 def write_lines(path: Path, rows: NDArray[np.float64], form: str) -> None:

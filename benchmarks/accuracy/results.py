@@ -1,4 +1,8 @@
-"""Result files of anybody's trackers: reading and scoring."""
+"""Result files of anybody's trackers: reading, diagnosing and scoring them.
+
+A result is <folder>/<tracker>/<sequence>.txt with one x,y,w,h line for every frame, 0-based; the first is the box
+that the tracker was given. Beside it may be <sequence>_time.txt, the seconds of each frame.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.metrics import Floats, Score, score
+from spcnet.benchmarks.accuracy.metrics import Floats, Score, measure, precision_curve, score, success_curve
+from spcnet.benchmarks.accuracy.sequences import ONE_BASED
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.runtime.boxfile import read_boxes
 
+SAME = 0.01  # px; numbers of result files are rounded
 
-def read_result(folder: Path, tracker: str, video: Video) -> Floats:
-    """The boxes (frames, 4) of one result file. Raises FileNotFoundError, ValueError naming the file."""
+
+def read_result(folder: Path, tracker: str, video: Video, one_based: bool = False) -> Floats:
+    """The boxes (frames, 4) of one result file, 0-based; NaN where it has none. one_based: the file is 1-based.
+
+    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing, boxes
+    that count from the other end, or corners instead of boxes, as its first box tells.
+    """
     path = Path(folder) / tracker / f"{video.name}.txt"
     if not path.is_file():
         done = sorted({p.parent.name for p in Path(folder).glob("*/*.txt")})
@@ -25,15 +36,19 @@ def read_result(folder: Path, tracker: str, video: Video) -> Floats:
     if len(boxes) != len(video.frames):
         raise ValueError(
             f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for every frame"
+            f"{_why_short(path, boxes, video)}"
         )
-    return boxes
+    _check_convention(path, boxes[0], video.boxes[0], one_based)
+    return boxes - ONE_BASED if one_based else boxes
 
 
-def score_folder(folder: Path, tracker: str, videos: Sequence[Video]) -> dict[str, Score]:
+def score_folder(
+    folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False
+) -> dict[str, Score]:
     """The scores of one tracker's text files, by sequence. Raises FileNotFoundError, ValueError."""
     scores = {}
     for video in videos:
-        boxes = read_result(folder, tracker, video)
+        boxes = read_result(folder, tracker, video, one_based)
         try:
             scores[video.name] = score(boxes, video.boxes)
         except ValueError as error:
@@ -41,11 +56,81 @@ def score_folder(folder: Path, tracker: str, videos: Sequence[Video]) -> dict[st
     return scores
 
 
+def curves(
+    folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False
+) -> tuple[Floats, Floats]:
+    """The success curve (21,) and the precision curve (51,), means over the sequences. Raises as score_folder."""
+    measured = [measure(read_result(folder, tracker, v, one_based), v.boxes) for v in videos]
+    success = np.mean([success_curve(overlaps) for overlaps, _ in measured], axis=0)
+    return success, np.mean([precision_curve(errors) for _, errors in measured], axis=0)
+
+
+def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False) -> list[str]:
+    """What is odd in files that can be scored, a sentence each: frames without a box, boxes without an area."""
+    found = []
+    for video in videos:
+        boxes = read_result(folder, tracker, video, one_based)
+        none = ~np.isfinite(boxes).all(1)
+        flat = ~none & ~(boxes[:, 2:] > 0).all(1)
+        for bad, what in ((none, "have no box (NaN)"), (flat, "have a box without an area")):
+            if bad.any():
+                found.append(
+                    f"{Path(folder) / tracker / video.name}.txt: {bad.sum()} of {len(boxes)} frames {what}, the first is "
+                    f"frame {np.argmax(bad) + 1}; they count as no overlap"
+                )
+    return found
+
+
 def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
-    """The median time of a frame over all videos, in ms; NaN where times are missing."""
+    """The median time of a frame over all videos, in ms; NaN where times are missing.
+
+    The first frame does not count: it is no tracking. Raises ValueError naming a file that has no numbers.
+    """
     times: list[float] = []
     for video in videos:
         path = Path(folder) / tracker / f"{video.name}_time.txt"
         if path.is_file():
-            times += [float(line) for line in path.read_text().split()][1:]
+            try:
+                times += [float(line) for line in path.read_text().split()][1:]
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}; it needs the seconds of each frame, one a line") from None
     return 1e3 * float(np.median(times)) if times else float("nan")
+
+
+def _why_short(path: Path, boxes: Floats, video: Video) -> str:
+    """What may be the matter with a file of the wrong length, to end its sentence."""
+    lines = path.read_text(errors="replace").rstrip().splitlines()
+    blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
+    if blank:
+        return f"; {len(blank)} lines are blank, the first is line {blank[0]}: write NaN,NaN,NaN,NaN there"
+    given = video.boxes[0]
+    if len(boxes) == len(video.frames) - 1 and not any(
+        _same(boxes[0], start) for start in (given, given + ONE_BASED)
+    ):
+        return f"; the first frame is missing: begin the file with the given box {_text(given)}"
+    return ""
+
+
+def _check_convention(path: Path, first: Floats, given: Floats, one_based: bool) -> None:
+    """Refuse boxes in another convention, which shows where the first is the given box in it."""
+    x, y, w, h = given
+    corners = ([x, y, x + w, y + h], [x, y, x + w - 1, y + h - 1], [x + 1, y + 1, x + w, y + h])
+    begins = f"{path} begins with {_text(first)}, the given box {_text(given)}"
+    if _same(first, given):
+        if one_based:
+            raise ValueError(f"{begins} itself: it counts from 0, not from 1; score it as it stands")
+    elif _same(first, given + ONE_BASED):
+        if not one_based:
+            raise ValueError(
+                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as one-based"
+            )
+    elif any(_same(first, np.array(corner)) for corner in corners):
+        raise ValueError(f"{begins} as corners x1,y1,x2,y2; write x,y,w,h")
+
+
+def _same(a: Floats, b: Floats) -> bool:
+    return bool((np.abs(a - b) <= SAME).all())
+
+
+def _text(box: Floats) -> str:
+    return ",".join(f"{value:g}" for value in box)
