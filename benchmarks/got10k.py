@@ -90,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", type=Path, help="folder that bench accuracy wrote its results to")
     parser.add_argument("--tracker", action="append", required=True, help="a folder of results; repeat")
     parser.add_argument("--suite", choices=SUITES, help="the published benchmark that data holds")
+    parser.add_argument("--allow-missing", action="store_true", help="take what is there of the suite")
     options = parser.parse_args(arguments)
-    videos = open_data(options.data, options.suite)
+    videos = open_data(options.data, options.suite, allow_missing=options.allow_missing)
     rows, differences = [], []
     for name in options.tracker:
         both = compare(options.results, name, videos)

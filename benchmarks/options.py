@@ -21,6 +21,16 @@ def add_trackers(parser: argparse.ArgumentParser, default: str = ", ".join(DEFAU
     )
 
 
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """--suite NAME and --allow-missing, which suites.open_data takes."""
+    parser.add_argument(
+        "--suite",
+        metavar="NAME",
+        help="otb2013, otb2015 or uav123, as published (default: all there is in DATA)",
+    )
+    parser.add_argument("--allow-missing", action="store_true", help="take what is there of the suite")
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """-o FOLDER and --json."""
     parser.add_argument("-o", "--out", type=Path, default=Path("results"), help="folder to write to")

@@ -26,13 +26,8 @@ def read_regions(path: Path) -> NDArray[np.float64]:
     boxes = []
     for values in _read_lines(path, (4, 8)):
         if len(values) == 8:
-            left, top, right, bottom = (
-                min(values[::2]),
-                min(values[1::2]),
-                max(values[::2]),
-                max(values[1::2]),
-            )
-            values = [left, top, right - left, bottom - top]
+            corners = np.reshape(values, (4, 2))
+            values = [*corners.min(0), *np.ptp(corners, axis=0)]
         boxes.append(values)
     return np.array(boxes, np.float64).reshape(-1, 4)
 

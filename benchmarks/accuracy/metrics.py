@@ -65,9 +65,8 @@ def measure(results: Floats, truth: Floats) -> tuple[Floats, Floats]:
     if not counted.any():
         raise ValueError("no frame has a true box; nothing can be scored")
     found = np.where(np.isfinite(results).all(1, keepdims=True), results, np.nan)[counted]
-    return np.nan_to_num(iou(found, truth[counted])), np.nan_to_num(
-        centre_error(found, truth[counted]), nan=np.inf
-    )
+    errors = centre_error(found, truth[counted])
+    return np.nan_to_num(iou(found, truth[counted])), np.nan_to_num(errors, nan=np.inf)
 
 
 def score(results: Floats, truth: Floats) -> Score:

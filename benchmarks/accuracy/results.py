@@ -6,6 +6,7 @@ that the tracker was given. Beside it may be <sequence>_time.txt, the seconds of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,10 +23,10 @@ SAME = 0.01  # px; numbers of result files are rounded
 def read_result(folder: Path, tracker: str, video: Video, one_based: bool = False) -> Floats:
     """The boxes (frames, 4) of one result file, 0-based; NaN where it has none. one_based: the file is 1-based.
 
-    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing, boxes
-    that count from the other end, or corners instead of boxes, as its first box tells.
+    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing, or, as
+    its first box tells, pixels counted from 1 where 0 is meant (or the reverse), or corners instead of boxes.
     """
-    path = Path(folder) / tracker / f"{video.name}.txt"
+    path = _path(folder, tracker, video)
     if not path.is_file():
         done = sorted({p.parent.name for p in Path(folder).glob("*/*.txt")})
         others = f"; {folder} has results of {', '.join(done)}" if done and tracker not in done else ""
@@ -75,7 +76,7 @@ def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool
         for bad, what in ((none, "have no box (NaN)"), (flat, "have a box without an area")):
             if bad.any():
                 found.append(
-                    f"{Path(folder) / tracker / video.name}.txt: {bad.sum()} of {len(boxes)} frames {what}, the first is "
+                    f"{_path(folder, tracker, video)}: {bad.sum()} of {len(boxes)} frames {what}, the first is "
                     f"frame {np.argmax(bad) + 1}; they count as no overlap"
                 )
     return found
@@ -88,7 +89,7 @@ def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
     """
     times: list[float] = []
     for video in videos:
-        path = Path(folder) / tracker / f"{video.name}_time.txt"
+        path = _path(folder, tracker, video, "_time.txt")
         if path.is_file():
             try:
                 times += [float(line) for line in path.read_text().split()][1:]
@@ -97,8 +98,19 @@ def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
     return 1e3 * float(np.median(times)) if times else float("nan")
 
 
+def _path(folder: Path, tracker: str, video: Video, ending: str = ".txt") -> Path:
+    """The file of a sequence. One of two targets has several spellings: Jogging.1, Jogging-1, Jogging_1."""
+    home, names = Path(folder) / tracker, [video.name]
+    if target := re.fullmatch(r"(.+)[-._](\d)", video.name):
+        names += [target[1] + mark + target[2] for mark in ".-_"]
+    found = (home / f"{name}{ending}" for name in names)
+    return next((path for path in found if path.is_file()), home / f"{video.name}{ending}")
+
+
 def _why_short(path: Path, boxes: Floats, video: Video) -> str:
     """What may be the matter with a file of the wrong length, to end its sentence."""
+    if not 0 < len(boxes) < len(video.frames):
+        return ""
     lines = path.read_text(errors="replace").rstrip().splitlines()
     blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if blank:
@@ -122,7 +134,7 @@ def _check_convention(path: Path, first: Floats, given: Floats, one_based: bool)
     elif _same(first, given + ONE_BASED):
         if not one_based:
             raise ValueError(
-                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as one-based"
+                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as one-based (--one-based)"
             )
     elif any(_same(first, np.array(corner)) for corner in corners):
         raise ValueError(f"{begins} as corners x1,y1,x2,y2; write x,y,w,h")

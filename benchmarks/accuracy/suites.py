@@ -82,13 +82,15 @@ _UAV123_LAYOUT = "data_seq/UAV123/<video>/000001.jpg, ... with anno/UAV123/<name
 def open_data(
     folder: Path, suite: str | None = None, names: tuple[str, ...] = (), allow_missing: bool = False
 ) -> list[Sequence]:
-    """The sequences of a folder: of a suite, or all in OTB's layout, or else in that of GOT-10k and VOT.
+    """The sequences of a folder: of a suite, or all of them, in the layout of OTB, GOT-10k, VOT or UAV123.
 
     names picks some. Raises FileNotFoundError where sequences are missing, ValueError where one is malformed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the folder of the sequences")
+    if suite is None and (folder / "anno" / "UAV123").is_dir():
+        suite = "uav123"
     if suite is not None:
         return read_suite(suite, folder, names, allow_missing)
     if any(folder.glob("*/groundtruth.txt")) and not any(folder.glob("*/groundtruth_rect*.txt")):
@@ -121,7 +123,7 @@ def read_suite(
     if missing and not allow_missing:
         raise FileNotFoundError(
             f"{folder} lacks {len(missing)} of {len(wanted)} sequences of {suite}: {', '.join(missing)}; {expected}; "
-            "add them, or allow them to be missing"
+            "add them, or give --allow-missing"
         )
     read = _uav123_sequence if is_uav123 else otb_sequence
     return [read(name, tables[_plain(name)]) for name in wanted if _plain(name) in tables]

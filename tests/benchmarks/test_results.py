@@ -149,3 +149,24 @@ def test_times_are_read_and_bad_ones_named(put, tmp_path):
     path.write_text("0\nfast\n")
     with pytest.raises(ValueError, match=r"Ball_time\.txt: .*'fast'; it needs the seconds of each frame"):
         results.median_ms(tmp_path, "other", [VIDEO])
+
+
+@pytest.mark.parametrize("name, other", [("Jogging.1", "Jogging-1"), ("Jogging-2", "Jogging_2")])
+def test_one_of_two_targets_is_found_under_any_spelling(tmp_path, name, other):
+    video = Sequence(name, VIDEO.frames, TRUTH)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / f"{other}.txt").write_text(lines(FOUND))
+    (tmp_path / "mine" / f"{other}_time.txt").write_text("0\n" + "0.5\n" * 4)
+    np.testing.assert_array_equal(results.read_result(tmp_path, "mine", video), FOUND)
+    assert results.median_ms(tmp_path, "mine", [video]) == 500
+    with pytest.raises(FileNotFoundError, match=rf"no result .*{name[:-1]}3\.txt"):
+        results.read_result(tmp_path, "mine", Sequence(f"{name[:-1]}3", VIDEO.frames, TRUTH))
+
+
+def test_a_file_that_is_empty_for_one_frame_is_no_crash(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "One.txt").touch()
+    with pytest.raises(
+        ValueError, match=r"0 result boxes for 1 frames; a result has one line for every frame$"
+    ):
+        results.read_result(tmp_path, "mine", Sequence("One", VIDEO.frames[:1], TRUTH[:1]))

@@ -106,7 +106,7 @@ def test_uav123_shares_videos_among_targets_and_has_absent_ones(tmp_path):
     assert np.isnan(other.boxes[1]).all() and other.boxes[2].tolist() == [11, 19, 30, 40]
     two.frames[-1].unlink()
     with pytest.raises(ValueError, match="has 684 of the frames 577 to 1261 of truck4_2"):
-        open_data(tmp_path, "uav123", ("truck4_2",))
+        open_data(tmp_path, names=("truck4_2",))
     for frame in other.frames:
         frame.unlink()
     with pytest.raises(FileNotFoundError, match=r"car2_s\.txt has boxes but .* no frames; expected data_seq"):
