@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.benchmarks.drawing import cut, line, text
+
 WIDTH = 370  # of every plot, in its own units: text of 12 stays readable on a phone
 COLOURS = 6
 _LEFT, _RIGHT, _ROW = 84, 8, 20
@@ -44,17 +46,17 @@ def errors_plot(groups: Sequence[tuple[str, Sequence[Error]]]) -> str:
 
     parts, y = [], 8.0
     for index, (name, dots) in enumerate(groups, 1):
-        parts.append(_text(2, y + 10, _cut(name, 50), "name"))
+        parts.append(text(2, y + 10, cut(name, 50), "name"))
         y += _ROW
         for dot in dots:
             finite = math.isfinite(dot.value)
             place, number = x(dot.value if finite else 10.0**high), f"{dot.value:.1e}" if dot.value else "0"
             parts += [
-                f'<line class="rule" x1="{_LEFT}" x2="{right}" y1="{y + 6:.1f}" y2="{y + 6:.1f}"/>',
-                f'<line class="limit" x1="{x(dot.limit):.1f}" x2="{x(dot.limit):.1f}" y1="{y - 2:.1f}" y2="{y + 14:.1f}"/>',
-                _text(_LEFT - 8, y + 10, dot.label, "end"),
+                line("rule", _LEFT, y + 6, right, y + 6),
+                line("limit", x(dot.limit), y - 2, x(dot.limit), y + 14),
+                text(_LEFT - 8, y + 10, dot.label, "end"),
                 _mark(place, y + 6, colour(index), dot.passed, f"{name}, {dot.label}: {number}"),
-                _text(WIDTH - _RIGHT, y + 10, number, "end" if dot.passed else "end bad"),
+                text(WIDTH - _RIGHT, y + 10, number, "end" if dot.passed else "end bad"),
             ]
             y += _ROW
         y += 6
@@ -78,17 +80,15 @@ def overlaps_plot(series: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
     parts = []
     for step in range(6):
         value = floor + (1 - floor) * step / 5
-        parts.append(
-            f'<line class="rule" x1="{left}" x2="{WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
-        )
-        parts.append(_text(left - 6, y(value) + 4, f"{value:.4g}", "end"))
+        parts.append(line("rule", left, y(value), WIDTH - _RIGHT, y(value)))
+        parts.append(text(left - 6, y(value) + 4, f"{value:.4g}", "end"))
     for index, (name, values) in enumerate(series, 1):
         points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(values, 1))
         title = f"<title>{escape(name)}</title>"
         parts.append(f'<polyline class="{colour(index)}" points="{points}">{title}</polyline>')
     step = _round(frames / 5)
     ticks = [(x(frame), str(frame)) for frame in range(0, frames + 1, step)]
-    parts += [_text(place, height - 6, label, "middle") for place, label in ticks]
+    parts += [text(place, height - 6, label, "middle") for place, label in ticks]
     return _svg(height, parts, "IoU with the reference by frame")
 
 
@@ -102,12 +102,12 @@ def auc_plot(names: Sequence[str], auc: Mapping[str, Sequence[float]]) -> str:
     parts, y = [], 8.0
     for sequence, values in auc.items():
         height = 8 + 7 * len(values)  # a line a subject: equal values must not hide each other
-        parts.append(_text(_LEFT, y + height / 2 + 4, _cut(sequence, 13), "end"))
+        parts.append(text(_LEFT, y + height / 2 + 4, cut(sequence, 13), "end"))
         for index, value in enumerate(values):
             title = f"{names[index]} on {sequence}: {value:.3f}"
             parts.append(_mark(x(value), y + 7 + 7 * index, colour(index), True, title))
         y += height
-        parts.append(f'<line class="rule" x1="{x(0)}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(line("rule", x(0), y, right, y))
     ticks = [(x(v / 5), f"{v / 5:g}") for v in range(6)]
     return _svg(y + 18, [*_x_axis(ticks, y), *parts], "AUC by sequence")
 
@@ -120,17 +120,9 @@ def _svg(height: float, parts: Iterable[str], label: str) -> str:
 def _x_axis(ticks: Iterable[tuple[float, str]], bottom: float) -> list[str]:
     parts = []
     for place, label in ticks:
-        parts.append(f'<line class="rule" x1="{place:.1f}" x2="{place:.1f}" y1="4" y2="{bottom:.1f}"/>')
-        parts.append(_text(place, bottom + 14, label, "middle"))
+        parts.append(line("rule", place, 4, place, bottom))
+        parts.append(text(place, bottom + 14, label, "middle"))
     return parts
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _mark(x: float, y: float, kind: str, passed: bool, title: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from spcnet.benchmarks.drawing import clean, line, text
+from spcnet.benchmarks.drawing import Axis, clean, cut, line, log_ticks, text
 from spcnet.benchmarks.front.pareto import PUBLISHED, Point, pareto
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
@@ -42,30 +42,53 @@ class Rect(NamedTuple):
 
 def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> str:
     """The text of the file. Raises ValueError as pareto does, and where there is no point."""
+    parts, height = body(points, published, sequences, "mean ms per frame, one thread")
+    parts += _legend(sorted({p.kind for p in (*points, *published)}, key=list(_LEGEND).index))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="accuracy against time per frame"><style>{_STYLE}</style>'
+        f'<rect class="ground" width="{WIDTH}" height="{height}"/>' + "\n".join(parts) + "</svg>\n"
+    )
+
+
+def mark(point: Point, x: float, y: float, title: str) -> str:
+    """A disc, a square or a ring: colour alone does not tell."""
+    return _mark(point.kind, x, y, title)
+
+
+def body(
+    points: Sequence[Point],
+    published: Sequence[Point],
+    sequences: int,
+    across: str,
+    width: int = WIDTH,
+    draw: Callable[[Point, float, float, str], str] = mark,
+    group: Callable[[Point], str] = lambda point: "",
+) -> tuple[list[str], int]:
+    """The plot below a legend, and its height. across names the times; draw a mark, group the class of what shows a point.
+
+    Raises ValueError as pareto does, and where there is no point.
+    """
     if not points:
         raise ValueError("no tracker was measured; name at least one with --tracker")
     front, drawn = pareto(points), [*points, *published]
     height = 420 + 14 * max(len(drawn) - 16, 0)  # room for the labels of many
-    area = Rect(LEFT, TOP, WIDTH - RIGHT, height - BOTTOM)
+    area = Rect(LEFT, TOP, width - RIGHT, height - BOTTOM)
     low_ms, high_ms = min(p.mean_ms for p in drawn) / 1.6, max(p.mean_ms for p in drawn) * 1.6
     low = max(math.floor(20 * min(p.score.auc for p in drawn) - 0.5) / 20, 0)
     high = min(math.ceil(20 * max(p.score.auc for p in drawn) + 0.5) / 20, 1.05)
-
-    def x(ms: float) -> float:
-        return area.x0 + (area.x1 - area.x0) * math.log(ms / low_ms) / math.log(high_ms / low_ms)
-
-    def y(auc: float) -> float:
-        return area.y1 - (area.y1 - area.y0) * (auc - low) / (high - low)
+    x = Axis(low_ms, high_ms, area.x0, area.x1, log=True)
+    y = Axis(low, high, area.y1, area.y0)
 
     parts = []
-    for ms in _ticks(low_ms, high_ms):
+    for ms in log_ticks(low_ms, high_ms):
         parts.append(line("rule", x(ms), area.y0, x(ms), area.y1))
         parts.append(text(x(ms), area.y1 + 16, f"{ms:g}", "middle"))
     step = 0.05 if high - low < 0.45 else 0.1
     for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
         parts.append(line("rule", area.x0, y(index * step), area.x1, y(index * step)))
         parts.append(text(area.x0 - 6, y(index * step) + 4, f"{index * step:.2f}".lstrip("0"), "end"))
-    parts.append(text((area.x0 + area.x1) / 2, height - 8, "mean ms per frame, one thread", "middle"))
+    parts.append(text((area.x0 + area.x1) / 2, height - 8, across, "middle"))
     parts.append(text(8, TOP - 12, f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"))
 
     stairs, height_of_last = [], area.y1
@@ -78,12 +101,11 @@ def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> 
 
     places = [(x(p.mean_ms), y(p.score.auc)) for p in drawn]
     for point, (px, py), label in zip(drawn, places, labels(drawn, places, stairs, area), strict=True):
+        parts.append(f'<g class="{group(point)}">')
         nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
         if math.dist(nearest, (px, py)) > 12:
             parts.append(line("lead", px, py, *nearest))
-        parts.append(
-            _mark(point.kind, px, py, f"{point.name}: {point.score.auc:.3f} at {point.mean_ms:.2f} ms")
-        )
+        parts.append(draw(point, px, py, f"{point.name}: {point.score.auc:.3f} at {point.mean_ms:.2f} ms"))
         # Held at the end that is next to the mark: fonts differ in width.
         if label.x0 >= px:
             parts.append(text(label.x0, label.y1 - 3, _cut(point.name)))
@@ -91,12 +113,8 @@ def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> 
             parts.append(text(label.x1, label.y1 - 3, _cut(point.name), "end"))
         else:
             parts.append(text((label.x0 + label.x1) / 2, label.y1 - 3, _cut(point.name), "middle"))
-    parts += _legend(sorted({p.kind for p in drawn}, key=list(_LEGEND).index))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="accuracy against time per frame"><style>{_STYLE}</style>'
-        f'<rect class="ground" width="{WIDTH}" height="{height}"/>' + "\n".join(parts) + "</svg>\n"
-    )
+        parts.append("</g>")
+    return parts, height
 
 
 def labels(
@@ -140,19 +158,12 @@ def _around(x: float, y: float, width: float) -> Iterator[Rect]:
 
 def _cut(name: str) -> str:
     """What of a name is written; the whole of it is in the title of its mark."""
-    return name if len(name) <= 40 else f"{name[:39]}…"
+    return cut(name, 40)
 
 
 def _width(text: str) -> float:
     """At most what a text takes in the fonts of the style."""
     return sum(4.5 if c in "fijlrt.,:;-|'()[] " else 10 if c.isupper() or c in "mw@%" else 7.3 for c in text)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, ... within the range; only powers of ten where these would be many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(powers) < 6 else (1,)
-    return [f * 10.0**power for power in powers for f in factors if low <= f * 10.0**power <= high]
 
 
 def _legend(kinds: Sequence[str]) -> list[str]:
@@ -165,7 +176,6 @@ def _legend(kinds: Sequence[str]) -> list[str]:
 
 
 def _mark(kind: str, x: float, y: float, title: str) -> str:
-    """A disc, a square or a ring: colour alone does not tell."""
     inside = f"<title>{clean(title)}</title>"
     if kind == "peer":
         return f'<rect class="peer" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9">{inside}</rect>'

@@ -84,7 +84,7 @@ def test_the_page_is_whole_and_needs_nothing_else(found):
     assert not {"script", "link", "img", "iframe", "object"} & set(tags.counts)
     assert not {"src", "href", "onload"} & set(tags.attributes)
     assert not re.search(r"https?:|url\(|@import", text)
-    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    assert "color-scheme: light dark" in text and "light-dark(#" in text and 'name="viewport"' in text
     words = " ".join(tags.words)
     assert "numpy" in words and "spcnet check ref.onnx" in words and "Failed" in words
     assert f"{EVIL} differs from ref.onnx in features" in words
