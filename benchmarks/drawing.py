@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import NamedTuple
 
+COLUMN = 370  # width in units of a plot in a column of a page: text of 12 stays readable on a phone
+
 
 class Axis(NamedTuple):
     """Values from low to high to places from start to end, linear or logarithmic."""

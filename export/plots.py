@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.drawing import cut, line, text
+from spcnet.benchmarks.drawing import COLUMN, cut, line, text
 
-WIDTH = 370  # of every plot, in its own units: text of 12 stays readable on a phone
 COLOURS = 6
 _LEFT, _RIGHT, _ROW = 84, 8, 20
 _DECADES = (-9, 1)  # of the axis of errors
@@ -38,7 +37,7 @@ def colour(index: int) -> str:
 def errors_plot(groups: Sequence[tuple[str, Sequence[Error]]]) -> str:
     """Errors of each subject (its label and dots) on a logarithmic axis, each beside its tolerance."""
     low, high = _DECADES
-    right = WIDTH - _RIGHT - 58  # room for the number
+    right = COLUMN - _RIGHT - 58  # room for the number
 
     def x(value: float) -> float:
         exponent = math.log10(value) if value > 0 else low
@@ -56,7 +55,7 @@ def errors_plot(groups: Sequence[tuple[str, Sequence[Error]]]) -> str:
                 line("limit", x(dot.limit), y - 2, x(dot.limit), y + 14),
                 text(_LEFT - 8, y + 10, dot.label, "end"),
                 _mark(place, y + 6, colour(index), dot.passed, f"{name}, {dot.label}: {number}"),
-                text(WIDTH - _RIGHT, y + 10, number, "end" if dot.passed else "end bad"),
+                text(COLUMN - _RIGHT, y + 10, number, "end" if dot.passed else "end bad"),
             ]
             y += _ROW
         y += 6
@@ -72,7 +71,7 @@ def overlaps_plot(series: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
     floor = max((f for f in (0.0, 0.5, 0.8, 0.9, 0.98) if f <= lowest), default=0.0)
 
     def x(frame: float) -> float:
-        return left + (WIDTH - _RIGHT - left) * frame / max(frames, 1)
+        return left + (COLUMN - _RIGHT - left) * frame / max(frames, 1)
 
     def y(value: float) -> float:
         return bottom - (bottom - top) * (value - floor) / (1 - floor)
@@ -80,7 +79,7 @@ def overlaps_plot(series: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
     parts = []
     for step in range(6):
         value = floor + (1 - floor) * step / 5
-        parts.append(line("rule", left, y(value), WIDTH - _RIGHT, y(value)))
+        parts.append(line("rule", left, y(value), COLUMN - _RIGHT, y(value)))
         parts.append(text(left - 6, y(value) + 4, f"{value:.4g}", "end"))
     for index, (name, values) in enumerate(series, 1):
         points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(values, 1))
@@ -94,7 +93,7 @@ def overlaps_plot(series: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
 
 def auc_plot(names: Sequence[str], auc: Mapping[str, Sequence[float]]) -> str:
     """AUC by sequence: sequence -> one value a subject (named in names, the reference first)."""
-    right = WIDTH - _RIGHT
+    right = COLUMN - _RIGHT
 
     def x(value: float) -> float:
         return _LEFT + 8 + (right - _LEFT - 8) * value
@@ -113,7 +112,7 @@ def auc_plot(names: Sequence[str], auc: Mapping[str, Sequence[float]]) -> str:
 
 
 def _svg(height: float, parts: Iterable[str], label: str) -> str:
-    box = f"0 0 {WIDTH} {height:.0f}"
+    box = f"0 0 {COLUMN} {height:.0f}"
     return f'<svg viewBox="{box}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 

@@ -133,25 +133,39 @@ def _row(number: int, loss: Loss, video: Video, results: Floats, width: int) -> 
     return row
 
 
-def _tile(video: Video, index: int, result: Floats, side: float) -> Frame:
-    """side px of a frame around the true box (the last there was), as a square of TILE px."""
+def corner(video: Video, index: int, side: float) -> Floats:
+    """Top left x, y (2,) of a square of side px around the true box of a frame, or the last there was."""
+    x, y, w, h = video.boxes[_known(video, index)]
+    return np.array([x + w / 2, y + h / 2]) - side / 2
+
+
+def cut(video: Video, index: int, side: float, size: int) -> Frame:
+    """That square of a frame, resampled to size px; grey outside of the frame. Raises VideoError."""
     path = video.frames[index]
     frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if frame is None:
         raise VideoError(f"{path} cannot be read as an image; restore it")
-    known = np.flatnonzero(np.isfinite(video.boxes[: index + 1]).all(1))[-1]
-    x, y, w, h = video.boxes[known]
-    scale = TILE / side
-    corner = np.array([x + w / 2, y + h / 2]) - side / 2
-    matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+    scale = size / side
+    low = corner(video, index, side)
+    matrix = np.array([[scale, 0, -low[0] * scale], [0, scale, -low[1] * scale]])
     warped = cv2.warpAffine(
-        frame, matrix, (TILE, TILE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY
+        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY
     )
-    tile = np.asarray(warped, np.uint8)
-    if known == index:
-        _box(tile, video.boxes[index], corner, scale, _TRUTH)
+    return np.asarray(warped, np.uint8)
+
+
+def _known(video: Video, index: int) -> int:
+    """The frame of the last true box up to index."""
+    return int(np.flatnonzero(np.isfinite(video.boxes[: index + 1]).all(1))[-1])
+
+
+def _tile(video: Video, index: int, result: Floats, side: float) -> Frame:
+    """side px of a frame around the true box (the last there was), as a square of TILE px."""
+    tile, low, scale = cut(video, index, side, TILE), corner(video, index, side), TILE / side
+    if _known(video, index) == index:
+        _box(tile, video.boxes[index], low, scale, _TRUTH)
     if np.isfinite(result).all():
-        _box(tile, result, corner, scale, _RESULT)
+        _box(tile, result, low, scale, _RESULT)
     return tile
 
 

@@ -1,0 +1,94 @@
+"""What happened along each sequence: the boxes of the trackers' files against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spcnet.benchmarks.accuracy import failures, ope
+from spcnet.benchmarks.accuracy.failures import Loss
+from spcnet.benchmarks.accuracy.metrics import Floats, score
+from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.benchmarks.report.records import Json, number, part
+
+APART = 10  # frames between two moments that are shown of one sequence
+SAME = 1e-6  # of two AUC that come from the same boxes
+
+
+class Course(NamedTuple):
+    """One tracker on one sequence."""
+
+    boxes: Floats  # (frames, 4): x, y, w, h, 0-based
+    overlap: Floats  # (frames,), NaN where the target is absent
+    auc: float
+    losses: list[Loss]
+
+
+class Passage(NamedTuple):
+    """One sequence with all its trackers."""
+
+    video: Video
+    courses: dict[str, Course]  # by tracker, in the given order
+    failed: dict[str, str]  # tracker -> why there is no course
+
+
+def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> list[Passage]:
+    """All sequences of the record, the hardest first (mean AUC of the trackers).
+
+    A tracker without a good result file is in failed. Raises as read_otb does, where a sequence is missing in data.
+    """
+    names = dict.fromkeys(s for name in trackers for s in part(accuracy, "trackers", name, "by_sequence"))
+    names |= dict.fromkeys(s for one in part(accuracy, "failed").values() for s in part(one))
+    passages = []
+    for video in read_otb(data, tuple(names)) if names else []:
+        courses, failed = {}, {}
+        for name in trackers:
+            told = part(accuracy, "failed", name).get(video.name)
+            try:
+                if told:
+                    raise ValueError(str(told))
+                boxes = ope.read_result(folder, name, video)
+                overlap = failures.overlaps(boxes, video.boxes)
+                auc = score(boxes, video.boxes).auc
+                courses[name] = Course(boxes, overlap, auc, failures.losses(video.name, overlap))
+            except (FileNotFoundError, ValueError) as error:
+                failed[name] = str(error)
+        passages.append(Passage(video, courses, failed))
+    return sorted(passages, key=_mean_auc)
+
+
+def changed(accuracy: Json, passages: Sequence[Passage]) -> list[str]:
+    """A sentence for each tracker whose files no longer have the AUC that the record has."""
+    found: dict[str, list[str]] = {}
+    for passage in passages:
+        for name, course in passage.courses.items():
+            recorded = number(accuracy, "trackers", name, "by_sequence", passage.video.name, "auc")
+            if not abs(recorded - course.auc) <= SAME:
+                found.setdefault(name, []).append(passage.video.name)
+    return [
+        f"The files of {name} on {', '.join(where)} no longer have the AUC that accuracy.json has: "
+        "run bench accuracy again."
+        for name, where in found.items()
+    ]
+
+
+def moments(courses: Mapping[str, Course], count: int) -> list[int]:
+    """At most count frames: where each tracker, the best first, began its longest loss, APART frames from another."""
+    found: list[int] = []
+    for course in courses.values():
+        lasting = {
+            loss.frame: len(course.overlap) - loss.frame if loss.lasts is None else loss.lasts
+            for loss in course.losses
+        }
+        if lasting:
+            frame = max(lasting, key=lambda frame: lasting[frame])
+            if len(found) < count and all(abs(frame - other) >= APART for other in found):
+                found.append(frame)
+    return sorted(found)
+
+
+def _mean_auc(passage: Passage) -> float:
+    scores = [course.auc for course in passage.courses.values()]
+    return sum(scores) / len(scores) if scores else 0.0

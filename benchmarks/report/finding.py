@@ -1,0 +1,58 @@
+"""The main finding in one sentence, from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from spcnet.benchmarks.report.noise import LEAST, Interval
+
+
+class Finding(NamedTuple):
+    """What is said at the head of the page."""
+
+    best: str
+    near: list[str]  # not told from the best by their AUC, the best first
+    sentence: str
+
+
+def finding(
+    auc: Mapping[str, float],
+    differences: Mapping[str, Interval],
+    mean_ms: Mapping[str, float],
+    sequences: int,
+) -> Finding:
+    """auc: tracker -> mean AUC, the best first; differences to the first; mean_ms of those whose time is known."""
+    best, *others = auc
+    head = f"{best} is the most accurate, {_score(best, auc, mean_ms)}"
+    if not others:
+        return Finding(best, [], f"{best} reaches {_score(best, auc, mean_ms)}, over {sequences} sequences.")
+    if sequences < LEAST:
+        few = f"{sequences} sequence{'s are' if sequences != 1 else ' is'} too few to tell trackers apart"
+        return Finding(best, [], f"{head}; {few}.")
+    near = [name for name in others if not differences[name].told]
+    if not near:
+        than = "every other" if len(others) > 1 else others[0]
+        return Finding(best, [], f"{head}, and better than {than} by more than noise.")
+    sentence = f"{head}, but {listed(near)} {'are' if len(near) > 1 else 'is'} within noise of it"
+    timed = [name for name in (best, *near) if name in mean_ms]
+    fastest = min(timed, key=lambda name: mean_ms[name], default=best)
+    if len(timed) == 1 + len(near):
+        of = "the two" if len(near) == 1 else "these"
+        if fastest == best:
+            sentence += f"; {best} is also the fastest of {of}"
+        else:
+            ratio = mean_ms[best] / mean_ms[fastest]
+            times = f", {ratio:.1f} times as fast as {best}" if ratio >= 1.05 else ""
+            sentence += f"; {fastest} is the fastest of {of}{times}"
+    return Finding(best, near, f"{sentence}.")
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _score(name: str, auc: Mapping[str, float], mean_ms: Mapping[str, float]) -> str:
+    time = f" at {mean_ms[name]:.3g} ms a frame" if name in mean_ms else ""
+    return f"AUC {auc[name]:.3f}{time}"

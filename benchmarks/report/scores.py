@@ -1,0 +1,285 @@
+"""The sections on accuracy: front, standing, curves, attributes, other starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
+from spcnet.benchmarks.accuracy.metrics import OVERLAPS, Score
+from spcnet.benchmarks.document import details, figure, paragraph, section, table
+from spcnet.benchmarks.drawing import COLUMN, clean, picture
+from spcnet.benchmarks.front import pareto, plot
+from spcnet.benchmarks.front.pareto import Point
+from spcnet.benchmarks.report import curves, dots, radar
+from spcnet.benchmarks.report.curves import Curve
+from spcnet.benchmarks.report.marks import Look, legend, mark
+from spcnet.benchmarks.report.noise import DRAWS, LEAST, intervals
+from spcnet.benchmarks.report.records import (
+    Records,
+    first_threads,
+    number,
+    numbers,
+    part,
+    ranking,
+    shared_auc,
+    shown,
+    times,
+)
+
+Looks = Mapping[str, Look]
+FEW = 3  # sequences: a mean over fewer is marked
+
+
+def points(records: Records) -> list[Point]:
+    """The ranked trackers whose time is known."""
+    ms = times(records).mean_ms
+    found = []
+    for name in ranking(records.accuracy):
+        mean = part(records.accuracy, "trackers", name, "mean")
+        kind = part(records.accuracy, "trackers", name).get("kind")
+        score = Score(*(number(mean, key) for key in ("auc", "op", "dp")))
+        if name in ms:
+            found.append(Point(name, score, ms[name], math.nan, "peer" if kind == "peer" else "ours"))
+    return found
+
+
+def front(records: Records, looks: Looks) -> str:
+    """AUC against time, as wide as the page and once more for a phone."""
+    found, source = points(records), times(records).source
+    without = [name for name in ranking(records.accuracy) if name not in {p.name for p in found}]
+    notes = (
+        [paragraph(f"Without a known time, and so not in this plot: {', '.join(without)}.")]
+        if without
+        else []
+    )
+    if not found:
+        return section("Accuracy against time", *notes, key="front")
+    sequences = len(next(iter(shared_auc(records.accuracy).values())))
+    said = "; ".join(f"{p.name} {p.score.auc:.3f} at {p.mean_ms:.3g} ms" for p in found)
+    drawn = []
+    for kind, width in (("broad", plot.WIDTH), ("narrow", COLUMN)):
+        parts, height = plot.body(
+            found,
+            [],
+            sequences,
+            "mean ms per frame",
+            width,
+            lambda point, x, y, title: mark(looks[point.name], x, y, title),
+            lambda point: looks[point.name].classes,
+        )
+        plain = picture(f"front-{kind}", width, height, parts, "AUC against mean ms per frame", said, top=26)
+        drawn.append(f'<div class="{kind}">{plain}</div>')
+    best = [point.name for point in pareto.pareto(found)]
+    caption = (
+        f"Higher and further left is better; the axis of time is logarithmic. Time: {source}. The dashed line is the "
+        "front: no other tracker is both at least as accurate and as fast as one on it. It is drawn for all trackers, "
+        "shown or not. Full marks are models of spcnet, hollow ones peers."
+    )
+    rows = [
+        (p.name, shown(p.score.auc), shown(p.mean_ms, 2), "yes" if p.name in best else "")
+        for p in sorted(found, key=lambda p: p.mean_ms)
+    ]
+    return section(
+        "Accuracy against time",
+        figure(caption, *drawn, kind="full"),
+        *notes,
+        details("Numbers", table("front", ("tracker", "AUC", "mean ms", "on the front"), rows, (1, 2))),
+        key="front",
+    )
+
+
+def standing(records: Records, looks: Looks) -> str:
+    """Every tracker with its figures, and which differences are larger than noise."""
+    accuracy, auc = records.accuracy, shared_auc(records.accuracy)
+    names, count = list(auc), len(next(iter(auc.values())))
+    own, against, ms = intervals(auc), intervals(auc, names[0]), times(records).mean_ms
+    best, threads = {p.name for p in pareto.pareto(points(records))}, first_threads(records.speed)
+    rows = []
+    for name in names:
+        mean, low, high = against[name]
+        enough = math.isfinite(low)
+        late = number(records.speed, "trackers", name, "threads", threads, "frame_ms", "p99")
+        rows.append(
+            (
+                name,
+                shown(number(accuracy, "trackers", name, "mean", "auc")),
+                f"{own[name].low:.2f} to {own[name].high:.2f}" if enough else "–",
+                f"{mean:+.3f}" if name != names[0] else "",
+                f"{low:+.3f} to {high:+.3f}" if enough and name != names[0] else "",
+                ""
+                if name == names[0] or not enough
+                else "told apart"
+                if against[name].told
+                else "within noise",
+                shown(number(accuracy, "trackers", name, "mean", "op")),
+                shown(number(accuracy, "trackers", name, "mean", "dp")),
+                shown(ms.get(name, math.nan), 2),
+                shown(late, 2),
+                "yes" if name in best else "",
+                "peer" if looks[name].peer else "spcnet",
+            )
+        )
+    header = (
+        "tracker",
+        "AUC",
+        "95 %",
+        "to the best",
+        "95 %",
+        "",
+        "OP@.5",
+        "DP@20",
+        "mean ms",
+        "p99 ms",
+        "on the front",
+    )
+    parts = [table("all trackers", (*header, "kind"), rows, (1, 2, 3, 4, 6, 7, 8, 9))]
+    words = (
+        f"Means over the {count} sequences that every tracker finished. AUC is the area under the success plot, OP@.5 the "
+        "share of frames with an overlap above 0.5, DP@20 the share with a centre error of at most 20 px."
+    )
+    if count >= LEAST and len(names) > 1:
+        words += (
+            f" The 95 % intervals come from a paired bootstrap over sequences ({DRAWS:,} draws of {count} sequences, the "
+            "same for all trackers): a difference whose interval holds zero is within noise. They say how much hangs on "
+            "which sequences were taken; with so few they are rather too narrow than too wide."
+        )
+        others = [(name, looks[name], against[name]) for name in names[1:]]
+        parts.append(
+            figure(
+                f"Difference of AUC to {names[0]}, with its 95 % interval. Where the bar crosses the line at zero, "
+                "these sequences cannot tell the two apart.",
+                dots.differences("differences", others, names[0]),
+            )
+        )
+    return section("All trackers", paragraph(words), *parts, key="trackers")
+
+
+def success_and_precision(records: Records, looks: Looks) -> str:
+    """The two plots of one-pass evaluation, where the record has the curves."""
+    kinds = (
+        ("success", "auc", "AUC", OVERLAPS.tolist(), "overlap threshold", "share of frames above"),
+        (
+            "precision",
+            "dp",
+            "DP@20",
+            [float(v) for v in range(51)],
+            "centre error threshold, px",
+            "share of frames within",
+        ),
+    )
+    figures = []
+    for key, measure, label, thresholds, across, upwards in kinds:
+        found = []
+        for name in ranking(records.accuracy):
+            record = part(records.accuracy, "trackers", name)
+            y = numbers(record, key)
+            if len(y) == len(thresholds):
+                found.append((number(record, "mean", measure), Curve(name, looks[name], thresholds, y)))
+        if not found:
+            continue
+        found.sort(key=lambda one: -one[0] if math.isfinite(one[0]) else math.inf)
+        lines = [curve for _, curve in found]
+        high = thresholds[-1]
+        header = (across, *(curve.name for curve in lines))
+        rows = [(f"{t:.3g}", *(f"{curve.y[i]:.3f}" for curve in lines)) for i, t in enumerate(thresholds)]
+        probe = (
+            f'<input type="range" class="probe" min="0" max="{len(rows) - 1}" value="{len(rows) // 2}" hidden '
+            f'aria-label="{across} at which the values of the {key} plot are shown" '
+            f'data-from="{curves.LEFT}" data-to="{COLUMN - curves.RIGHT}" data-width="{COLUMN}" '
+            f'data-rest="{label}">'
+        )
+        figures.append(
+            figure(
+                f"{key.capitalize()} plot: mean over the sequences",
+                curves.shares(key, lines, high, across, upwards, f"{key.capitalize()} plot"),
+                probe,
+                legend([(c.name, c.look, shown(value)) for value, c in found], label),
+                details("Numbers", table(f"{key} plot", header, rows, range(1, len(header)))),
+                kind="curves",
+            )
+        )
+    if not figures:
+        words = "accuracy.json has no curves; run bench accuracy again for the success and precision plots."
+        return section("Success and precision", paragraph(words), key="curves")
+    return section("Success and precision", f'<div class="grid">{"".join(figures)}</div>', key="curves")
+
+
+def attributes(records: Records, looks: Looks) -> str:
+    """AUC by attribute: a radar where there are three, and the table."""
+    accuracy = records.accuracy
+    counts = {
+        code: int(n) for code, n in part(accuracy, "attributes").items() if isinstance(n, int) and n > 0
+    }
+    found = [
+        (name, looks[name], {c: auc for c in counts if math.isfinite(auc := number(by, c))})
+        for name in ranking(accuracy)
+        if (by := part(accuracy, "trackers", name, "auc_by_attribute"))
+    ]
+    if not counts or not found:
+        return ""
+    parts = []
+    if len(counts) >= 3:
+        parts.append(
+            figure(
+                "AUC by attribute; in brackets the sequences that have it.",
+                radar.radar("radar", counts, found),
+                legend(
+                    [
+                        (n, look, shown(number(accuracy, "trackers", n, "mean", "auc")))
+                        for n, look, _ in found
+                    ],
+                    "AUC",
+                ),
+            )
+        )
+    rows = [
+        (
+            f"{code}, {ATTRIBUTES.get(code, 'unknown')}",
+            f"{number}{' (few)' if number < FEW else ''}",
+            *(shown(auc.get(code, math.nan)) for _, _, auc in found),
+        )
+        for code, number in counts.items()
+    ]
+    header = ("attribute", "sequences", *(name for name, _, _ in found))
+    parts.append(f"<div>{table('AUC by attribute', header, rows, range(1, len(header)))}</div>")
+    few = [code for code, number in counts.items() if number < FEW]
+    words = "A sequence has several attributes, so the rows share sequences."
+    if few:
+        words += f" Of {', '.join(few)} there are fewer than {FEW} sequences: read nothing into these."
+    return section(
+        "Attributes", paragraph(words), f'<div class="pair">{"".join(parts)}</div>', key="attributes"
+    )
+
+
+def other_starts(records: Records, looks: Looks) -> str:
+    """Temporal and spatial robustness, where they were measured."""
+    kinds = {"OPE": ("mean", "auc"), "TRE": ("tre", "auc"), "SRE": ("sre", "auc")}
+    found = [
+        (name, {kind: number(records.accuracy, "trackers", name, *keys) for kind, keys in kinds.items()})
+        for name in ranking(records.accuracy)
+    ]
+    found = [(name, one) for name, one in found if math.isfinite(one["TRE"]) or math.isfinite(one["SRE"])]
+    if not found:
+        return ""
+    rows = [dots.Row(name, looks[name], list(values.items())) for name, values in found]
+    keys = "".join(
+        f'<li><svg class="swatch" viewBox="0 0 12 12" aria-hidden="true"><circle class="spot {kind.lower()}" cx="6" cy="6" r="4.5"/></svg>{clean(words)}</li>'
+        for kind, words in (
+            ("OPE", "OPE, from the first frame"),
+            ("TRE", "TRE, from later frames"),
+            ("SRE", "SRE, from boxes that are shifted or scaled"),
+        )
+    )
+    cells = [(name, *(shown(value) for value in one.values())) for name, one in found]
+    caption = "AUC from other starts. A tracker whose three marks are close does not hang on its first box."
+    return section(
+        "Other starts",
+        figure(
+            caption,
+            f'<ul class="keys">{keys}</ul>',
+            dots.rows("starts", rows, "AUC", "AUC from other starts"),
+        ),
+        details("Numbers", table("AUC from other starts", ("tracker", *kinds), cells, (1, 2, 3))),
+        key="starts",
+    )

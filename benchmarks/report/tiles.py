@@ -1,0 +1,72 @@
+"""The place of a failure as a small picture: the frame, or nothing of it, and the boxes of all trackers over it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from spcnet.benchmarks.accuracy import failures
+from spcnet.benchmarks.accuracy.metrics import Floats
+from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+from spcnet.benchmarks.drawing import clean, picture
+from spcnet.benchmarks.report.courses import Course
+from spcnet.benchmarks.report.marks import Look
+from spcnet.runtime.frame import Frame
+
+SIZE, QUALITY = 192, 55  # px and JPEG: 48 of them and all else stay below 1 MB
+
+
+def tile(
+    key: str, video: Video, frame: int, courses: Mapping[str, Course], looks: Mapping[str, Look], frames: bool
+) -> str:
+    """One frame around the true box, with every tracker's box; without frames no pixel of the video is in it."""
+    known = video.boxes[: frame + 1]
+    sides = np.sqrt(np.prod(known[np.isfinite(known).all(1), 2:], axis=1))
+    side = 5 * max(16.0, float(sides[-1]))
+    low, scale = failures.corner(video, frame, side), SIZE / side
+    parts = ['<rect class="blank" width="100%" height="100%"/>']
+    if frames:
+        data = _jpeg(failures.cut(video, frame, side, SIZE))
+        parts = [f'<image width="{SIZE}" height="{SIZE}" href="data:image/jpeg;base64,{data}"/>']
+    parts.append(_box(video.boxes[frame], low, scale, "truth", "true box"))
+    said = []
+    for name, course in reversed(courses.items()):  # the best on top
+        overlap = course.overlap[frame]
+        words = f"{name}: overlap {overlap:.2f}" if np.isfinite(overlap) else f"{name}: target absent"
+        said.append(words)
+        parts.append(_box(course.boxes[frame], low, scale, looks[name].classes, words))
+    title = f"{video.name}, frame {frame + 1} of {len(video.frames)}"
+    return picture(key, SIZE, SIZE, parts, title, "; ".join(reversed(said)))
+
+
+def _box(box: Floats, corner: Floats, scale: float, kind: str, title: str) -> str:
+    """An outline, twice so that it is seen on every ground; outside of the tile an arrow to where it is."""
+    if not np.isfinite(box).all():
+        return ""
+    low, high = (box[:2] - corner) * scale, (box[:2] + box[2:] - corner) * scale
+    if (high > 0).all() and (low < SIZE).all():
+        # Far ends are of no use, and some viewers stumble over large numbers.
+        (x0, y0), (x1, y1) = np.clip([low, high], -SIZE, 2 * SIZE).tolist()
+        shape = f'd="M{x0:.1f} {y0:.1f}H{x1:.1f}V{y1:.1f}H{x0:.1f}z"'
+    else:
+        middle, away = np.full(2, SIZE / 2), (low + high) / 2 - SIZE / 2
+        tip = middle + away / np.abs(away).max() * (SIZE / 2 - 3)
+        along = away / np.linalg.norm(away)
+        across = np.array([-along[1], along[0]])
+        points = (tip, tip - 12 * along + 5 * across, tip - 12 * along - 5 * across)
+        shape = 'd="M' + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + 'z"'
+    return (
+        f'<g class="box {kind}"><title>{clean(title)}</title><path class="under" {shape}/><path {shape}/></g>'
+    )
+
+
+def _jpeg(image: Frame) -> str:
+    done, data = cv2.imencode(
+        ".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    )
+    if not done:
+        raise RuntimeError("OpenCV could not write a JPEG; give --no-frames")
+    return base64.b64encode(data.tobytes()).decode("ascii")
