@@ -47,6 +47,12 @@ def paragraph(words: str, kind: str = "") -> str:
     return f'<p class="{kind}">{clean(words)}</p>' if kind else f"<p>{clean(words)}</p>"
 
 
+def note(title: str, sentences: Iterable[str]) -> str:
+    """What must not be overlooked."""
+    items = "".join(f"<li>{clean(sentence)}</li>" for sentence in sentences)
+    return f'<aside class="note" role="note"><strong>{clean(title)}</strong><ul>{items}</ul></aside>'
+
+
 def figure(caption: str, *parts: str, kind: str = "") -> str:
     return f'<figure class="{kind}"><figcaption>{clean(caption)}</figcaption>{"".join(parts)}</figure>'
 
@@ -58,14 +64,19 @@ def details(summary: str, *parts: str) -> str:
 def table(
     caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
 ) -> str:
-    """A table in a box that scrolls by itself; numbers are the columns that are aligned right."""
+    """A table in a box that scrolls by itself; numbers are the columns that are aligned right.
+
+    What follows a line break in a cell is written small below the rest.
+    """
 
     def row(cells: Sequence[str], first: str, tag: str) -> str:
         inner = []
         for index, cell in enumerate(cells):
             kind = ' class="number"' if index in numbers else ""
             name = first if index == 0 else tag
-            inner.append(f"<{name}{kind}>{clean(cell)}</{name.split()[0]}>")
+            value, _, more = cell.partition("\n")
+            small = f"<small>{clean(more)}</small>" if more else ""
+            inner.append(f"<{name}{kind}>{clean(value)}{small}</{name.split()[0]}>")
         return f"<tr>{''.join(inner)}</tr>"
 
     head = f"<thead>{row(header, 'th', 'th')}</thead>" if any(header) else ""

@@ -139,19 +139,23 @@ def corner(video: Video, index: int, side: float) -> Floats:
     return np.array([x + w / 2, y + h / 2]) - side / 2
 
 
-def cut(video: Video, index: int, side: float, size: int) -> Frame:
-    """That square of a frame, resampled to size px; grey outside of the frame. Raises VideoError."""
-    path = video.frames[index]
-    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if frame is None:
-        raise VideoError(f"{path} cannot be read as an image; restore it")
+def cut(frame: Frame, low: Floats, side: float, size: int) -> Frame:
+    """The square of side px from low (2,) x, y on, resampled to size px; grey outside of the frame."""
     scale = size / side
-    low = corner(video, index, side)
     matrix = np.array([[scale, 0, -low[0] * scale], [0, scale, -low[1] * scale]])
     warped = cv2.warpAffine(
         frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY
     )
     return np.asarray(warped, np.uint8)
+
+
+def read_frame(video: Video, index: int) -> Frame:
+    """(H, W, 3) uint8 BGR. Raises VideoError."""
+    path = video.frames[index]
+    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if frame is None:
+        raise VideoError(f"{path} cannot be read as an image; restore it")
+    return np.asarray(frame, np.uint8)
 
 
 def _known(video: Video, index: int) -> int:
@@ -161,7 +165,8 @@ def _known(video: Video, index: int) -> int:
 
 def _tile(video: Video, index: int, result: Floats, side: float) -> Frame:
     """side px of a frame around the true box (the last there was), as a square of TILE px."""
-    tile, low, scale = cut(video, index, side, TILE), corner(video, index, side), TILE / side
+    low, scale = corner(video, index, side), TILE / side
+    tile = cut(read_frame(video, index), low, side, TILE)
     if _known(video, index) == index:
         _box(tile, video.boxes[index], low, scale, _TRUTH)
     if np.isfinite(result).all():

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spcnet.benchmarks.accuracy import failures, ope
+from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.accuracy.metrics import Floats, score
+from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.accuracy.sequences import read_otb
-from spcnet.benchmarks.report.records import Json, number, part
+from spcnet.benchmarks.report.records import Json, number, part, shared_auc
 
-APART = 10  # frames between two moments that are shown of one sequence
+APART, SHARE = 10, 0.06  # between two moments that are shown of one sequence: frames, and share of all
 SAME = 1e-6  # of two AUC that come from the same boxes
 
 
@@ -49,25 +50,31 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
             try:
                 if told:
                     raise ValueError(str(told))
-                boxes = ope.read_result(folder, name, video)
+                boxes = read_result(folder, name, video)
                 overlap = failures.overlaps(boxes, video.boxes)
                 auc = score(boxes, video.boxes).auc
                 courses[name] = Course(boxes, overlap, auc, failures.losses(video.name, overlap))
             except (FileNotFoundError, ValueError) as error:
-                failed[name] = str(error)
+                failed[name] = str(error).replace(f"{folder}/", "")  # the page tells nothing of the disk
         passages.append(Passage(video, courses, failed))
     return sorted(passages, key=_mean_auc)
 
 
 def changed(accuracy: Json, passages: Sequence[Passage]) -> list[str]:
-    """A sentence for each tracker whose files no longer have the AUC that the record has."""
+    """A sentence for each tracker whose mean is not that of its sequences, or whose files have another AUC by now."""
     found: dict[str, list[str]] = {}
     for passage in passages:
         for name, course in passage.courses.items():
             recorded = number(accuracy, "trackers", name, "by_sequence", passage.video.name, "auc")
             if not abs(recorded - course.auc) <= SAME:
                 found.setdefault(name, []).append(passage.video.name)
+    means = {name: sum(one.values()) / max(len(one), 1) for name, one in shared_auc(accuracy).items()}
     return [
+        f"The mean AUC of {name} in accuracy.json is {recorded:.3f}, that of the sequences which every tracker finished "
+        f"{mean:.3f}: run bench accuracy again."
+        for name, mean in means.items()
+        if not abs((recorded := number(accuracy, "trackers", name, "mean", "auc")) - mean) <= SAME
+    ] + [
         f"The files of {name} on {', '.join(where)} no longer have the AUC that accuracy.json has: "
         "run bench accuracy again."
         for name, where in found.items()
@@ -75,7 +82,7 @@ def changed(accuracy: Json, passages: Sequence[Passage]) -> list[str]:
 
 
 def moments(courses: Mapping[str, Course], count: int) -> list[int]:
-    """At most count frames: where each tracker, the best first, began its longest loss, APART frames from another."""
+    """At most count frames: where each tracker, the best first, began its longest loss, none close to another."""
     found: list[int] = []
     for course in courses.values():
         lasting = {
@@ -84,7 +91,8 @@ def moments(courses: Mapping[str, Course], count: int) -> list[int]:
         }
         if lasting:
             frame = max(lasting, key=lambda frame: lasting[frame])
-            if len(found) < count and all(abs(frame - other) >= APART for other in found):
+            apart = max(APART, SHARE * len(course.overlap))
+            if len(found) < count and all(abs(frame - other) >= apart for other in found):
                 found.append(frame)
     return sorted(found)
 

@@ -35,9 +35,7 @@ def shares(key: str, curves: Sequence[Curve], high: float, across: str, upwards:
 
 def powers(key: str, curves: Sequence[Curve], across: str, upwards: str, title: str) -> str:
     """Positive values over positive values, both axes logarithmic."""
-    xs, ys = (
-        [v for c in curves for v in values] for values in ((c.x for c in curves), (c.y for c in curves))
-    )
+    xs, ys = [v for c in curves for v in c.x], [v for c in curves for v in c.y]
     x, y = _axes(min(xs) / 1.1, max(xs) * 1.1, min(ys) / 1.3, max(ys) * 1.3, log=True)
     parts = [
         *_grid(x, y, sorted(set(xs)), log_ticks(y.low, y.high), across, upwards),

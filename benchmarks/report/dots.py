@@ -9,6 +9,7 @@ from typing import NamedTuple
 from spcnet.benchmarks.drawing import COLUMN, Axis, clean, cut, line, picture, text
 from spcnet.benchmarks.report.marks import Look, mark
 from spcnet.benchmarks.report.noise import Interval
+from spcnet.benchmarks.report.records import signed
 
 ROW, TOP, LEFT, RIGHT = 26, 8, 128, 14
 
@@ -34,7 +35,7 @@ def differences(key: str, rows: Sequence[tuple[str, Look, Interval]], best: str)
     said = []
     for index, (name, look, one) in enumerate(rows):
         y = TOP + ROW * (index + 0.5)
-        value = f"{name}: {one.mean:+.3f}, 95 % interval {one.low:+.3f} to {one.high:+.3f}"
+        value = f"{name}: {signed(one.mean)}, 95 % interval {signed(one.low)} to {signed(one.high)}"
         said.append(value)
         parts.append(f'<g class="{look.classes}"><title>{clean(value)}</title>')
         if math.isfinite(one.low):
@@ -69,7 +70,7 @@ def _ticks(x: Axis, bottom: float, step: float) -> list[str]:
     parts = []
     for index in range(round(x.low / step), round(x.high / step) + 1):
         parts.append(line("rule", x(index * step), TOP, x(index * step), bottom))
-        parts.append(text(x(index * step), bottom + 16, f"{index * step:.3g}", "middle"))
+        parts.append(text(x(index * step), bottom + 16, f"{index * step:.3g}".replace("-", "−"), "middle"))
     return parts
 
 

@@ -32,13 +32,8 @@ def histograms(key: str, rows: Sequence[Row]) -> str:
     parts, said = [], []
     for ms in log_ticks(low, high):
         parts += [line("rule", x(ms), TOP, x(ms), bottom), text(x(ms), bottom + 16, f"{ms:g}", "middle")]
-    for rate in RATES:
-        if low < 1e3 / rate < high:
-            place = x(1e3 / rate)
-            parts += [
-                line("period", place, TOP - 8, place, bottom),
-                text(place, TOP - 12, f"{rate} Hz", "middle"),
-            ]
+    cameras = [(x(1e3 / rate), rate) for rate in RATES if low < 1e3 / rate < high]
+    parts += [text(place, TOP - 12, f"{rate} Hz", "middle") for place, rate in cameras]
     for index, (row, values) in enumerate(zip(rows, samples, strict=True)):
         base = TOP + ROW * (index + 1) - 6
         median, late = np.percentile(values, (50, 99)).tolist()
@@ -50,12 +45,13 @@ def histograms(key: str, rows: Sequence[Row]) -> str:
         )
         words = f"median {median:.3g}, p99 {late:.3g} ms"
         said.append(f"{row.name}: {words}")
+        parts += [line("period", place, base - BAR, place, base) for place, _ in cameras]
         parts += [
             f'<g class="{row.look.classes}"><title>{clean(said[-1])}, {len(values)} frames</title>',
             f'<path class="bars {row.look.classes}" d="M{x.start:.1f} {base:.1f}{corners}V{base:.1f}z"/>',
             line(f"span {row.look.classes}", x(median), base + 2.5, x(late), base + 2.5),
-            text(SIDE, base - BAR - 5, cut(row.name, 24), "name halo"),
-            text(COLUMN - SIDE, base - BAR - 5, words, "end halo"),
+            text(SIDE, base - BAR - 5, cut(row.name, 24), "name"),
+            text(COLUMN - SIDE, base - BAR - 5, words, "end"),
             "</g>",
         ]
     parts.append(text(COLUMN / 2, bottom + 34, "ms per frame", "middle"))

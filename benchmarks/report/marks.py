@@ -14,7 +14,7 @@ _SHAPES = (  # of about 9 units, around 0, 0
     "M0-5.4L5 0L0 5.4L-5 0z",  # diamond
     "M0 5L4.8-3.6H-4.8z",  # triangle, downwards
     "M-1.6-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z",  # plus
-    "M0-5L4.8-1.5L3-4.1V4.1L-3 4.1L-4.8-1.5z",  # house
+    "M0-5L4.8-1.5L2.9 4H-2.9L-4.8-1.5z",  # pentagon
     "M-5-4.4L0-1.4L5-4.4L2 0L5 4.4L0 1.4L-5 4.4L-2 0z",  # star of four
     "M-5-2.6h10v5.2h-10z",  # bar
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from spcnet.benchmarks.drawing import COLUMN, line, picture, text
 from spcnet.benchmarks.report.marks import Look, mark, polyline
 
-HEIGHT, RADIUS = 340, 132
+HEIGHT, RADIUS = 310, 116
 
 
 def radar(
@@ -20,7 +20,7 @@ def radar(
     rings = max(math.ceil(5 * highest - 1e-9), 1)  # of 0.2
     centre = COLUMN / 2, HEIGHT / 2
 
-    def place(index: int, auc: float) -> tuple[float, float]:
+    def place(index: float, auc: float) -> tuple[float, float]:
         turn, distance = 2 * math.pi * index / len(codes), RADIUS * auc / (rings / 5)
         return centre[0] + distance * math.sin(turn), centre[1] - distance * math.cos(turn)
 
@@ -39,10 +39,10 @@ def radar(
         parts.append(f'<g class="{look.classes}">{polyline(look, [*points, *points[:1]], name)}')
         parts += [mark(look, *spot, f"{name}, {code}: {auc[code]:.3f}") for code, spot in known]
         parts.append("</g>")
-    # Last, so that the numbers are on top of the lines.
+    # Last, so that the numbers are on top of the lines; between two axes there are no marks.
     for ring in range(1, rings + 1):
-        x, y = place(0, ring / 5)
-        parts.append(text(x + 3, y + 12, f"{ring / 5:.1f}", "halo"))
+        x, y = place(-0.5, ring / 5 * math.cos(math.pi / len(codes)))
+        parts.append(text(x, y + 4, f"{ring / 5:.1f}", "middle halo"))
     said = "; ".join(
         f"{name}: " + ", ".join(f"{code} {auc[code]:.2f}" for code in codes if code in auc)
         for name, _, auc in trackers

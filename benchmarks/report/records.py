@@ -98,6 +98,12 @@ def shown(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
+def signed(value: float) -> str:
+    """A difference for a cell, with its sign; none where it rounds to zero."""
+    text = f"{value:+.3f}"
+    return "0.000" if not float(text) else text.replace("-", "−")
+
+
 def ranking(accuracy: Json) -> list[str]:
     """The trackers that have an AUC, the best first."""
     trackers = part(accuracy, "trackers")

@@ -24,10 +24,12 @@ from spcnet.benchmarks.report.records import (
     ranking,
     shared_auc,
     shown,
+    signed,
     times,
 )
 
 Looks = Mapping[str, Look]
+BROAD = 960  # units of the front's plot where the page is wide
 FEW = 3  # sequences: a mean over fewer is marked
 
 
@@ -58,7 +60,7 @@ def front(records: Records, looks: Looks) -> str:
     sequences = len(next(iter(shared_auc(records.accuracy).values())))
     said = "; ".join(f"{p.name} {p.score.auc:.3f} at {p.mean_ms:.3g} ms" for p in found)
     drawn = []
-    for kind, width in (("broad", plot.WIDTH), ("narrow", COLUMN)):
+    for kind, width in (("broad", BROAD), ("narrow", COLUMN)):
         parts, height = plot.body(
             found,
             [],
@@ -95,37 +97,32 @@ def standing(records: Records, looks: Looks) -> str:
     names, count = list(auc), len(next(iter(auc.values())))
     own, against, ms = intervals(auc), intervals(auc, names[0]), times(records).mean_ms
     best, threads = {p.name for p in pareto.pareto(points(records))}, first_threads(records.speed)
+    enough = count >= LEAST and len(names) > 1
     rows = []
     for name in names:
         mean, low, high = against[name]
-        enough = math.isfinite(low)
-        late = number(records.speed, "trackers", name, "threads", threads, "frame_ms", "p99")
+        told = (
+            "" if not enough or name == names[0] else "told apart" if against[name].told else "within noise"
+        )
+        span = f"\n{own[name].low:.2f} to {own[name].high:.2f}" if enough else ""
         rows.append(
             (
-                name,
-                shown(number(accuracy, "trackers", name, "mean", "auc")),
-                f"{own[name].low:.2f} to {own[name].high:.2f}" if enough else "–",
-                f"{mean:+.3f}" if name != names[0] else "",
-                f"{low:+.3f} to {high:+.3f}" if enough and name != names[0] else "",
-                ""
-                if name == names[0] or not enough
-                else "told apart"
-                if against[name].told
-                else "within noise",
-                shown(number(accuracy, "trackers", name, "mean", "op")),
-                shown(number(accuracy, "trackers", name, "mean", "dp")),
+                f"{name}\n{'peer' if looks[name].peer else 'spcnet'}",
+                shown(number(accuracy, "trackers", name, "mean", "auc")) + span,
+                signed(mean) + (f"\n{signed(low)} to {signed(high)}" if enough else "")
+                if name != names[0]
+                else "",
+                told,
+                *(shown(number(accuracy, "trackers", name, "mean", key)) for key in ("op", "dp")),
                 shown(ms.get(name, math.nan), 2),
-                shown(late, 2),
+                shown(number(records.speed, "trackers", name, "threads", threads, "frame_ms", "p99"), 2),
                 "yes" if name in best else "",
-                "peer" if looks[name].peer else "spcnet",
             )
         )
     header = (
         "tracker",
         "AUC",
-        "95 %",
-        "to the best",
-        "95 %",
+        "difference to the best",
         "",
         "OP@.5",
         "DP@20",
@@ -133,26 +130,28 @@ def standing(records: Records, looks: Looks) -> str:
         "p99 ms",
         "on the front",
     )
-    parts = [table("all trackers", (*header, "kind"), rows, (1, 2, 3, 4, 6, 7, 8, 9))]
     words = (
         f"Means over the {count} sequences that every tracker finished. AUC is the area under the success plot, OP@.5 the "
         "share of frames with an overlap above 0.5, DP@20 the share with a centre error of at most 20 px."
     )
-    if count >= LEAST and len(names) > 1:
-        words += (
-            f" The 95 % intervals come from a paired bootstrap over sequences ({DRAWS:,} draws of {count} sequences, the "
-            "same for all trackers): a difference whose interval holds zero is within noise. They say how much hangs on "
-            "which sequences were taken; with so few they are rather too narrow than too wide."
-        )
+    parts = [paragraph(words), table("all trackers", header, rows, (1, 2, 4, 5, 6, 7))]
+    if enough:
         others = [(name, looks[name], against[name]) for name in names[1:]]
-        parts.append(
-            figure(
-                f"Difference of AUC to {names[0]}, with its 95 % interval. Where the bar crosses the line at zero, "
-                "these sequences cannot tell the two apart.",
-                dots.differences("differences", others, names[0]),
-            )
+        plot_of_them = figure(
+            f"Difference of AUC to {names[0]}, with its 95 % interval",
+            dots.differences("differences", others, names[0]),
         )
-    return section("All trackers", paragraph(words), *parts, key="trackers")
+        said = (
+            "Where a bar crosses zero, these sequences cannot tell the two apart: the difference is within noise.",
+            (
+                f"The intervals, small in the table, come from a paired bootstrap over sequences: {DRAWS:,} times, {count} "
+                "sequences are drawn with replacement, the same for all trackers. They say how much hangs on which "
+                "sequences were taken, and with few sequences they are rather too narrow than too wide."
+            ),
+            f"That {names[0]} is the best was found on the same sequences, which flatters it a little.",
+        )
+        parts.append(f'<div class="pair">{plot_of_them}<div>{"".join(map(paragraph, said))}</div></div>')
+    return section("All trackers", *parts, key="trackers")
 
 
 def success_and_precision(records: Records, looks: Looks) -> str:
@@ -220,36 +219,26 @@ def attributes(records: Records, looks: Looks) -> str:
         return ""
     parts = []
     if len(counts) >= 3:
-        parts.append(
-            figure(
-                "AUC by attribute; in brackets the sequences that have it.",
-                radar.radar("radar", counts, found),
-                legend(
-                    [
-                        (n, look, shown(number(accuracy, "trackers", n, "mean", "auc")))
-                        for n, look, _ in found
-                    ],
-                    "AUC",
-                ),
-            )
+        plotted = figure(
+            "AUC by attribute; in brackets the sequences that have it.", radar.radar("radar", counts, found)
         )
+        entries = [(n, look, shown(number(accuracy, "trackers", n, "mean", "auc"))) for n, look, _ in found]
+        parts.append(f'<div class="pair">{plotted}{legend(entries, "AUC, all sequences")}</div>')
     rows = [
         (
             f"{code}, {ATTRIBUTES.get(code, 'unknown')}",
-            f"{number}{' (few)' if number < FEW else ''}",
+            f"{count}{' (few)' if count < FEW else ''}",
             *(shown(auc.get(code, math.nan)) for _, _, auc in found),
         )
-        for code, number in counts.items()
+        for code, count in counts.items()
     ]
     header = ("attribute", "sequences", *(name for name, _, _ in found))
-    parts.append(f"<div>{table('AUC by attribute', header, rows, range(1, len(header)))}</div>")
-    few = [code for code, number in counts.items() if number < FEW]
+    parts.append(table("AUC by attribute", header, rows, range(1, len(header))))
+    few = [code for code, count in counts.items() if count < FEW]
     words = "A sequence has several attributes, so the rows share sequences."
     if few:
         words += f" Of {', '.join(few)} there are fewer than {FEW} sequences: read nothing into these."
-    return section(
-        "Attributes", paragraph(words), f'<div class="pair">{"".join(parts)}</div>', key="attributes"
-    )
+    return section("Attributes", paragraph(words), *parts, key="attributes")
 
 
 def other_starts(records: Records, looks: Looks) -> str:
@@ -273,13 +262,11 @@ def other_starts(records: Records, looks: Looks) -> str:
     )
     cells = [(name, *(shown(value) for value in one.values())) for name, one in found]
     caption = "AUC from other starts. A tracker whose three marks are close does not hang on its first box."
+    plotted = figure(
+        caption, f'<ul class="keys">{keys}</ul>', dots.rows("starts", rows, "AUC", "AUC from other starts")
+    )
     return section(
         "Other starts",
-        figure(
-            caption,
-            f'<ul class="keys">{keys}</ul>',
-            dots.rows("starts", rows, "AUC", "AUC from other starts"),
-        ),
-        details("Numbers", table("AUC from other starts", ("tracker", *kinds), cells, (1, 2, 3))),
+        f'<div class="pair">{plotted}{table("AUC from other starts", ("tracker", *kinds), cells, (1, 2, 3))}</div>',
         key="starts",
     )

@@ -14,7 +14,7 @@ from spcnet.benchmarks.drawing import clean
 BINS, HEIGHT = 160, 12
 LEVELS = (BELOW, 0.5, 0.7)  # lost, poor, fair, good
 WORDS = (f"below {BELOW} (lost)", f"{BELOW} to 0.5", "0.5 to 0.7", "above 0.7")
-_TALL = (4, 7, 10, 12)  # of the level's bars
+TALL = (4, 7, 10, 12)  # of the level's bars
 
 
 def levels(overlap: Floats) -> list[int]:
@@ -33,10 +33,10 @@ def strip(overlap: Floats, title: str) -> str:
     for level, run in groupby(levels(overlap)):
         length = len(list(run))
         if level >= 0:
-            paths.setdefault(level, []).append(f"M{at} {HEIGHT - _TALL[level] / 2:g}h{length}")
+            paths.setdefault(level, []).append(f"M{at} {HEIGHT - TALL[level] / 2:g}h{length}")
         at = total = at + length
     drawn = "".join(
-        f'<path class="v{level}" stroke-width="{_TALL[level]}" d="{"".join(parts)}"/>'
+        f'<path class="v{level}" stroke-width="{TALL[level]}" d="{"".join(parts)}"/>'
         for level, parts in sorted(paths.items())
     )
     return (

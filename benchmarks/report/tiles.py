@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from spcnet.benchmarks.accuracy import failures
+from spcnet.benchmarks.accuracy.failures import BELOW
 from spcnet.benchmarks.accuracy.metrics import Floats
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.drawing import clean, picture
+from spcnet.benchmarks.drawing import clean, picture, rect
 from spcnet.benchmarks.report.courses import Course
 from spcnet.benchmarks.report.marks import Look
 from spcnet.runtime.frame import Frame
@@ -24,20 +25,25 @@ def tile(
 ) -> str:
     """One frame around the true box, with every tracker's box; without frames no pixel of the video is in it."""
     known = video.boxes[: frame + 1]
-    sides = np.sqrt(np.prod(known[np.isfinite(known).all(1), 2:], axis=1))
-    side = 5 * max(16.0, float(sides[-1]))
+    target = max(16.0, float(np.sqrt(known[np.isfinite(known).all(1)][-1, 2:].prod())))
+    image = failures.read_frame(video, frame)
+    height, width = image.shape[:2]
+    side = max(2.5 * target, min(5 * target, float(max(height, width))))  # little around a large target
     low, scale = failures.corner(video, frame, side), SIZE / side
-    parts = ['<rect class="blank" width="100%" height="100%"/>']
     if frames:
-        data = _jpeg(failures.cut(video, frame, side, SIZE))
+        data = _jpeg(failures.cut(image, low, side, SIZE))
         parts = [f'<image width="{SIZE}" height="{SIZE}" href="data:image/jpeg;base64,{data}"/>']
+    else:
+        (x0, y0), (x1, y1) = np.clip((np.array([[0, 0], [width, height]]) - low) * scale, 0, SIZE).tolist()
+        parts = [rect("outside", 0, 0, SIZE, SIZE), rect("blank", x0, y0, x1 - x0, y1 - y0)]
     parts.append(_box(video.boxes[frame], low, scale, "truth", "true box"))
     said = []
     for name, course in reversed(courses.items()):  # the best on top
         overlap = course.overlap[frame]
         words = f"{name}: overlap {overlap:.2f}" if np.isfinite(overlap) else f"{name}: target absent"
         said.append(words)
-        parts.append(_box(course.boxes[frame], low, scale, looks[name].classes, words))
+        kind = f"{looks[name].classes} lost" if overlap < BELOW else looks[name].classes
+        parts.append(_box(course.boxes[frame], low, scale, kind, words))
     title = f"{video.name}, frame {frame + 1} of {len(video.frames)}"
     return picture(key, SIZE, SIZE, parts, title, "; ".join(reversed(said)))
 

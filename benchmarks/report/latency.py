@@ -1,0 +1,169 @@
+"""The section on time: histograms, stages, dropped frames, many targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from spcnet.benchmarks.document import details, figure, note, paragraph, section, table
+from spcnet.benchmarks.drawing import clean
+from spcnet.benchmarks.report import bars, curves, histogram
+from spcnet.benchmarks.report.bars import Stack
+from spcnet.benchmarks.report.curves import Curve
+from spcnet.benchmarks.report.marks import Look, legend
+from spcnet.benchmarks.report.records import Json, first_threads, number, numbers, part, shown
+
+Looks = Mapping[str, Look]
+REST = "other"  # what of a frame no stage has
+
+
+def latency(speed: Json, looks: Looks) -> str:
+    """Nothing without speed.json."""
+    threads = first_threads(speed)
+    runs = {n: run for n in looks if (run := part(speed, "trackers", n, "threads", threads))}
+    if not runs:
+        return ""
+    columns = [_histograms(runs, looks) + _targets(speed, looks), _stages(runs) + _dropped(runs)]
+    plural = "s" * (threads != "1")
+    frames = number(speed, "frames")
+    words = f"On a clip of {frames:.0f} frames" if math.isfinite(frames) else "On one clip"
+    size = numbers(speed, "size")
+    words += f" of {size[0]:.0f} x {size[1]:.0f} px" if len(size) == 2 else ""
+    words += f", {threads} thread{plural}, the trackers taking turns frame by frame. Decoding is not counted."
+    warnings = [sentence for sentence in speed.get("warnings") or [] if isinstance(sentence, str)]
+    return section(
+        "Time of a frame",
+        note("Measured with warnings", warnings) if warnings else "",
+        paragraph(words),
+        f'<div class="grid">{"".join(f"<div>{column}</div>" for column in columns if column)}</div>',
+        _numbers(speed, looks),
+        key="time",
+    )
+
+
+def _histograms(runs: Mapping[str, Json], looks: Looks) -> str:
+    rows = [
+        histogram.Row(name, looks[name], samples)
+        for name, run in runs.items()
+        if (samples := [ms for ms in numbers(run, "samples_ms") if ms > 0])
+    ]
+    if not rows:
+        return ""
+    return figure(
+        "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below it goes from "
+        "the median to the 99th percentile. Dashed: the time between two frames of a camera.",
+        histogram.histograms("histograms", rows),
+    )
+
+
+def _stages(runs: Mapping[str, Json]) -> str:
+    stacks = []
+    for name, run in runs.items():
+        means = {stage: number(ms, "mean") for stage, ms in part(run, "stage_ms").items()}
+        whole = number(run, "frame_ms", "mean")
+        if means and all(math.isfinite(ms) and ms >= 0 for ms in means.values()) and whole > 0:
+            rest = whole - sum(means.values())
+            stacks.append(
+                Stack(name, means | ({REST: rest} if rest > 0 else {}), max(whole, sum(means.values())))
+            )
+    if not stacks:
+        return ""
+    stages = list(dict.fromkeys(stage for stack in stacks for stage in stack.parts if stage != REST))
+    tints = {stage: index % (bars.TINTS - 1) for index, stage in enumerate(stages)} | {REST: bars.TINTS - 1}
+    shown_stages = [*stages, *([REST] if any(REST in stack.parts for stack in stacks) else [])]
+    keys = "".join(f'<li><i class="p{tints[stage]}"></i>{clean(stage)}</li>' for stage in shown_stages)
+    rows = [
+        (
+            stack.name,
+            *(shown(stack.parts.get(stage, math.nan), 2) for stage in shown_stages),
+            shown(stack.total, 2),
+        )
+        for stack in stacks
+    ]
+    header = ("mean ms", *shown_stages, "frame")
+    return figure(
+        "Where the time goes: mean share of each stage, from left to right as in the list. Peers do not tell their stages.",
+        bars.stacks("stages", stacks, tints),
+        f'<ul class="keys">{keys}</ul>',
+        details("Numbers", table("mean ms per stage", header, rows, range(1, len(header)))),
+    )
+
+
+def _targets(speed: Json, looks: Looks) -> str:
+    """ms of a frame by the number of targets that are tracked at once."""
+    found = []
+    for name, look in looks.items():
+        times = {
+            int(count): number(run, "frame_ms", "median")
+            for count, run in part(speed, "trackers", name, "targets").items()
+            if count.isdecimal() and int(count) > 0
+        }
+        known = sorted((count, ms) for count, ms in times.items() if ms > 0)
+        if len(known) > 1:
+            found.append(Curve(name, look, [float(count) for count, _ in known], [ms for _, ms in known]))
+    if not found:
+        return ""
+    counts = sorted({count for curve in found for count in curve.x})
+    times = {curve.name: dict(zip(curve.x, curve.y, strict=True)) for curve in found}
+    header = ("targets", *times)
+    rows = [(f"{n:g}", *(shown(one.get(n, math.nan), 2) for one in times.values())) for n in counts]
+    title = "Time of a frame by the number of targets"
+    return figure(
+        f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
+        curves.powers("targets", found, "targets tracked at once", "median ms per frame", title),
+        legend([(c.name, c.look, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
+        details("Numbers", table(title, header, rows, range(1, len(header)))),
+    )
+
+
+def _dropped(runs: Mapping[str, Json]) -> str:
+    rates = sorted({rate for run in runs.values() for rate in part(run, "dropped")}, key=_rate)
+    if not rates:
+        return ""
+    rows = [(name, *(_percent(number(run, "dropped", rate)) for rate in rates)) for name, run in runs.items()]
+    header = ("frames dropped at", *(f"{rate} Hz" for rate in rates))
+    return (
+        "<h3>Dropped frames</h3>"
+        + paragraph("Share of a camera's frames that find the tracker busy and are never looked at.")
+        + table("dropped frames", header, rows, range(1, len(header)))
+    )
+
+
+def _numbers(speed: Json, looks: Looks) -> str:
+    """All there is in speed.json, tracker by tracker and thread count by thread count."""
+    rows, others = [], []
+    statistics = ("median", "p90", "p99", "p99.9", "mean", "min", "max")
+    for name in looks:
+        one = part(speed, "trackers", name)
+        for threads, run in part(one, "threads").items():
+            times = [shown(number(run, "frame_ms", key), 2) for key in statistics]
+            rows.append(
+                (name, threads, *times, shown(number(run, "jitter_ms"), 2), shown(number(run, "fps"), 1))
+            )
+        if one:
+            memory = ", ".join(
+                f"{key} {number(value, key):.4g}" for value in [part(one, "memory")] for key in value
+            )
+            bus = ", ".join(
+                f"{key} {number(value, key):.4g}" for value in [part(one, "bus_bytes")] for key in value
+            )
+            loads = (shown(number(one, "load_ms"), 1), shown(number(one, "first_frame_ms"), 1))
+            others.append((name, *loads, memory or "–", bus or "–"))
+    header = ("ms", "threads", *statistics, "jitter", "FPS")
+    start = ("tracker", "load ms", "first frame ms", "memory", "bytes over the bus")
+    return details(
+        "Numbers: percentiles, threads, start, memory",
+        table("times of a frame", header, rows, range(1, len(header))),
+        table("start and memory", start, others, (1, 2)),
+    )
+
+
+def _rate(rate: str) -> float:
+    try:
+        return float(rate)
+    except ValueError:
+        return math.inf
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "–"

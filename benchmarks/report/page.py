@@ -1,0 +1,124 @@
+"""The page: the finding at its head, then a section for everything that was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from spcnet.benchmarks import document
+from spcnet.benchmarks.document import note
+from spcnet.benchmarks.drawing import clean
+from spcnet.benchmarks.front import pareto
+from spcnet.benchmarks.report import courses, extras, latency, marks, noise, origin, scores, sequences
+from spcnet.benchmarks.report.courses import Passage
+from spcnet.benchmarks.report.finding import finding, listed
+from spcnet.benchmarks.report.marks import Look, swatch
+from spcnet.benchmarks.report.records import Records, number, part, ranking, shared_auc, times
+
+_HERE = Path(__file__).parent
+
+
+def page(records: Records, passages: Sequence[Passage], frames: bool, command: str) -> str:
+    """The whole page. All text from outside is escaped."""
+    looks = look(records)
+    sections = {
+        "front": scores.front(records, looks),
+        "trackers": scores.standing(records, looks),
+        "curves": scores.success_and_precision(records, looks),
+        "attributes": scores.attributes(records, looks),
+        "starts": scores.other_starts(records, looks),
+        "time": latency.latency(records.speed, looks),
+        "roofline": extras.roofline(records.roofline),
+        "confidence": extras.confidence(records.confidence),
+        "sequences": sequences.sequences(records.accuracy, looks, passages, frames),
+        "failed": origin.failed(records),
+        "origin": origin.origin(records, command),
+    }
+    names = {
+        "front": "Front",
+        "trackers": "All trackers",
+        "curves": "Success, precision",
+        "attributes": "Attributes",
+        "starts": "Other starts",
+        "time": "Time",
+        "roofline": "Roofline",
+        "confidence": "Confidence",
+        "sequences": "Sequences",
+        "failed": "Failed runs",
+        "origin": "Machine, commands",
+    }
+    links = "".join(f'<li><a href="#{key}">{names[key]}</a></li>' for key, text in sections.items() if text)
+    warnings = courses.changed(records.accuracy, passages)
+    body = [
+        '<a class="skip" href="#main">Skip to the findings</a>',
+        f'<div class="bar"><p>spcnet bench</p>{_THEME}</div>',
+        '<main id="main">',
+        _head(records),
+        note("These records do not fit each other", warnings) if warnings else "",
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
+        _controls(looks),
+        *(text for text in sections.values() if text),
+        "</main>",
+    ]
+    style = (_HERE / "style.css").read_text("utf-8") + marks.style(len(looks))
+    return document.document("spcnet: which tracker?", body, style, (_HERE / "script.js").read_text("utf-8"))
+
+
+def look(records: Records) -> dict[str, Look]:
+    """The look of every tracker: the ranked ones first, then those of which only times are known."""
+    accuracy, speed = part(records.accuracy, "trackers"), part(records.speed, "trackers")
+    return {
+        name: Look(index, part(accuracy.get(name) or speed.get(name)).get("kind") == "peer")
+        for index, name in enumerate(dict.fromkeys([*ranking(records.accuracy), *speed]))
+    }
+
+
+def _head(records: Records) -> str:
+    auc = shared_auc(records.accuracy)
+    count = len(next(iter(auc.values())))
+    means = {name: number(records.accuracy, "trackers", name, "mean", "auc") for name in auc}
+    ms = times(records).mean_ms
+    best = next(iter(auc))
+    found = finding(means, noise.intervals(auc, best), ms, count)
+    timed = [name for name in (best, *found.near) if name in ms]
+    fastest = min(timed, key=lambda name: ms[name], default="")
+    failures = sum(len(part(one)) for one in part(records.accuracy, "failed").values())
+    frames = number(records.accuracy, "frames")
+    peers = sum(one.peer for name, one in look(records).items() if name in auc)
+    figures = [(f"{means[best]:.3f}", "highest AUC", best)]
+    if fastest:
+        what = "fastest within noise of it" if found.near else "mean of a frame"
+        figures.append((f"{ms[fastest]:.3g} ms", what, f"{fastest}, {1e3 / ms[fastest]:.0f} FPS"))
+    figures.append((str(count), "sequences", f"{frames:,.0f} frames" if math.isfinite(frames) else ""))
+    figures.append((str(len(auc)), "trackers", f"{len(auc) - peers} of spcnet, {peers} peers"))
+    if failures:
+        figures.append((str(failures), "failed runs", "see below"))
+    tiles = "".join(
+        f"<div><dt>{clean(label)}</dt><dd>{clean(value)}<small>{clean(more)}</small></dd></div>"
+        for value, label, more in figures
+    )
+    points = scores.points(records)
+    front = [point.name for point in pareto.pareto(points)]
+    line = f"On the front of accuracy against time, the fastest first: {listed(front)}." if front else ""
+    return f'<header><h1>{clean(found.sentence)}</h1><p class="lead">{clean(line)}</p><dl class="figures">{tiles}</dl></header>'
+
+
+def _controls(looks: dict[str, Look]) -> str:
+    boxes = "".join(
+        f'<label class="{one.classes}"><input type="checkbox" id="show-{one.index}" aria-label="{clean(name)}" checked>'
+        f"{swatch(one)}<span>{clean(name)}</span></label>"
+        for name, one in looks.items()
+    )
+    return f'<fieldset class="trackers"><legend>Trackers in the plots</legend>{boxes}</fieldset>'
+
+
+_THEME = (
+    '<fieldset class="theme"><legend>Theme</legend>'
+    + "".join(
+        f'<label><input type="radio" name="theme" id="theme-{name}"{" checked" * (name == "system")}>'
+        f"<span>{name}</span></label>"
+        for name in ("system", "light", "dark")
+    )
+    + "</fieldset>"
+)
