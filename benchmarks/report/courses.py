@@ -11,7 +11,7 @@ from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.accuracy.metrics import Floats, score
 from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.benchmarks.accuracy.suites import open_data
 from spcnet.benchmarks.report.records import Json, number, part, shared_auc
 
 APART, SHARE = 10, 0.06  # between two moments that are shown of one sequence: frames, and share of all
@@ -38,12 +38,13 @@ class Passage(NamedTuple):
 def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> list[Passage]:
     """All sequences of the record, the hardest first (mean AUC of the trackers).
 
-    A tracker without a good result file is in failed. Raises as read_otb does, where a sequence is missing in data.
+    A tracker without a good result file is in failed. Raises as open_data does, where a sequence is missing in data.
     """
     names = dict.fromkeys(s for name in trackers for s in part(accuracy, "trackers", name, "by_sequence"))
     names |= dict.fromkeys(s for one in part(accuracy, "failed").values() for s in part(one))
     passages = []
-    for video in read_otb(data, tuple(names)) if names else []:
+    suite = accuracy.get("suite")
+    for video in open_data(data, suite if isinstance(suite, str) else None, tuple(names)) if names else []:
         courses, failed = {}, {}
         for name in trackers:
             told = part(accuracy, "failed", name).get(video.name)

@@ -75,7 +75,7 @@ def _drawn(curves: Sequence[Curve], x: Axis, y: Axis, every: int = 0) -> list[st
         points = [(x(a), y(b)) for a, b in zip(curve.x, curve.y, strict=True)]
         step = every or max(len(points) // 5, 1)
         parts.append(f'<g class="{curve.look.classes}">{polyline(curve.look, points, curve.name)}')
-        for index in range(curve.look.index * max(step // 4, 1) % step, len(points), step):
+        for index in range(curve.look.place * max(step // 4, 1) % step, len(points), step):
             value = f"{curve.name}: {curve.y[index]:.3g} at {curve.x[index]:g}"
             parts.append(mark(curve.look, *points[index], value))
         parts.append("</g>")

@@ -33,7 +33,9 @@ def histograms(key: str, rows: Sequence[Row]) -> str:
     for ms in log_ticks(low, high):
         parts += [line("rule", x(ms), TOP, x(ms), bottom), text(x(ms), bottom + 16, f"{ms:g}", "middle")]
     cameras = [(x(1e3 / rate), rate) for rate in RATES if low < 1e3 / rate < high]
-    parts += [text(place, TOP - 12, f"{rate} Hz", "middle") for place, rate in cameras]
+    for place, rate in cameras:  # the last one's name ends at the edge
+        near = place > COLUMN - 26
+        parts.append(text(COLUMN if near else place, TOP - 12, f"{rate} Hz", "end" if near else "middle"))
     for index, (row, values) in enumerate(zip(rows, samples, strict=True)):
         base = TOP + ROW * (index + 1) - 6
         median, late = np.percentile(values, (50, 99)).tolist()

@@ -11,7 +11,16 @@ from spcnet.benchmarks.report import bars, curves, histogram
 from spcnet.benchmarks.report.bars import Stack
 from spcnet.benchmarks.report.curves import Curve
 from spcnet.benchmarks.report.marks import Look, legend
-from spcnet.benchmarks.report.records import Json, first_threads, number, numbers, part, shown
+from spcnet.benchmarks.report.records import (
+    Json,
+    first_threads,
+    flat,
+    number,
+    numbers,
+    part,
+    sentences,
+    shown,
+)
 
 Looks = Mapping[str, Look]
 REST = "other"  # what of a frame no stage has
@@ -24,13 +33,13 @@ def latency(speed: Json, looks: Looks) -> str:
     if not runs:
         return ""
     columns = [_histograms(runs, looks) + _targets(speed, looks), _stages(runs) + _dropped(runs)]
-    plural = "s" * (threads != "1")
-    frames = number(speed, "frames")
-    words = f"On a clip of {frames:.0f} frames" if math.isfinite(frames) else "On one clip"
+    frames = max(len(numbers(run, "samples_ms")) for run in runs.values()) or number(speed, "frames")
     size = numbers(speed, "size")
-    words += f" of {size[0]:.0f} x {size[1]:.0f} px" if len(size) == 2 else ""
-    words += f", {threads} thread{plural}, the trackers taking turns frame by frame. Decoding is not counted."
-    warnings = [sentence for sentence in speed.get("warnings") or [] if isinstance(sentence, str)]
+    words = f"{threads} thread{'s' * (threads != '1')}, the trackers taking turns frame by frame"
+    words += f", {frames:.0f} times each" if math.isfinite(frames) else ""
+    words += f", on frames of {size[0]:.0f} x {size[1]:.0f} px" if len(size) == 2 else ""
+    words += ". Reading frames is not counted."
+    warnings = sentences(speed, "warnings")
     return section(
         "Time of a frame",
         note("Measured with warnings", warnings) if warnings else "",
@@ -94,7 +103,7 @@ def _targets(speed: Json, looks: Looks) -> str:
     found = []
     for name, look in looks.items():
         times = {
-            int(count): number(run, "frame_ms", "median")
+            int(count): number(run, "frame_ms", "mean")
             for count, run in part(speed, "trackers", name, "targets").items()
             if count.isdecimal() and int(count) > 0
         }
@@ -104,13 +113,13 @@ def _targets(speed: Json, looks: Looks) -> str:
     if not found:
         return ""
     counts = sorted({count for curve in found for count in curve.x})
-    times = {curve.name: dict(zip(curve.x, curve.y, strict=True)) for curve in found}
-    header = ("targets", *times)
-    rows = [(f"{n:g}", *(shown(one.get(n, math.nan), 2) for one in times.values())) for n in counts]
+    by_count = [dict(zip(curve.x, curve.y, strict=True)) for curve in found]
+    header = ("targets", *(curve.name for curve in found))
+    rows = [(f"{n:g}", *(shown(one.get(n, math.nan), 2) for one in by_count)) for n in counts]
     title = "Time of a frame by the number of targets"
     return figure(
         f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
-        curves.powers("targets", found, "targets tracked at once", "median ms per frame", title),
+        curves.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
         legend([(c.name, c.look, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
         details("Numbers", table(title, header, rows, range(1, len(header)))),
     )
@@ -131,7 +140,8 @@ def _dropped(runs: Mapping[str, Json]) -> str:
 
 def _numbers(speed: Json, looks: Looks) -> str:
     """All there is in speed.json, tracker by tracker and thread count by thread count."""
-    rows, others = [], []
+    rows: list[tuple[str, ...]] = []
+    others: dict[str, dict[str, str]] = {}
     statistics = ("median", "p90", "p99", "p99.9", "mean", "min", "max")
     for name in looks:
         one = part(speed, "trackers", name)
@@ -141,20 +151,15 @@ def _numbers(speed: Json, looks: Looks) -> str:
                 (name, threads, *times, shown(number(run, "jitter_ms"), 2), shown(number(run, "fps"), 1))
             )
         if one:
-            memory = ", ".join(
-                f"{key} {number(value, key):.4g}" for value in [part(one, "memory")] for key in value
-            )
-            bus = ", ".join(
-                f"{key} {number(value, key):.4g}" for value in [part(one, "bus_bytes")] for key in value
-            )
-            loads = (shown(number(one, "load_ms"), 1), shown(number(one, "first_frame_ms"), 1))
-            others.append((name, *loads, memory or "–", bus or "–"))
+            known = {k: v for k, v in one.items() if k not in ("kind", "identity", "threads", "targets")}
+            others[name] = flat(known)
     header = ("ms", "threads", *statistics, "jitter", "FPS")
-    start = ("tracker", "load ms", "first frame ms", "memory", "bytes over the bus")
+    kinds = list(dict.fromkeys(key for one in others.values() for key in one))
+    start = [(name, *(one.get(kind, "–") for kind in kinds)) for name, one in others.items()]
     return details(
         "Numbers: percentiles, threads, start, memory",
         table("times of a frame", header, rows, range(1, len(header))),
-        table("start and memory", start, others, (1, 2)),
+        table("start and memory", ("", *kinds), start, range(1, 1 + len(kinds))) if kinds else "",
     )
 
 

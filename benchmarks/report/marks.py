@@ -34,12 +34,12 @@ COLOURS = (  # light, dark: at least 3 : 1 on a card, and apart for those who ar
 class Look(NamedTuple):
     """Of one tracker."""
 
-    index: int  # in the order of the page; after nine the colours and marks come again
+    place: int  # in the order of the page; after nine the colours and marks come again
     peer: bool  # dashed and hollow
 
     @property
     def classes(self) -> str:
-        return f"k{self.index} peer" if self.peer else f"k{self.index}"
+        return f"k{self.place} peer" if self.peer else f"k{self.place}"
 
 
 def style(count: int) -> str:
@@ -50,7 +50,7 @@ def style(count: int) -> str:
         off = f":root:has(#show-{index}:not(:checked))"
         rules.append(
             f".k{index} {{ --c: light-dark({light}, {dark}); }}\n"
-            f"{off} :is(svg, .strips) .k{index} {{ display: none; }}\n"
+            f"{off} :is(svg:not(.swatch), .strips) .k{index} {{ display: none; }}\n"
             f"{off} .legend .k{index} {{ text-decoration: line-through; opacity: .6; }}\n"
         )
     return "".join(rules)
@@ -58,7 +58,7 @@ def style(count: int) -> str:
 
 def mark(look: Look, x: float, y: float, title: str = "") -> str:
     """The mark of a tracker at a place of a plot."""
-    shape = _SHAPES[look.index % len(_SHAPES)]
+    shape = _SHAPES[look.place % len(_SHAPES)]
     place = f'<path class="mark {look.classes}" transform="translate({x:.1f} {y:.1f})" d="{shape}"'
     return f"{place}><title>{clean(title)}</title></path>" if title else f"{place}/>"
 
@@ -73,14 +73,14 @@ def swatch(look: Look) -> str:
     """The tracker's line and mark for a legend; said by the name that follows it."""
     return (
         '<svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">'
-        f'<g class="shown"><path class="line {look.classes}" d="M0 6H26"/>{mark(look, 13, 6)}</g></svg>'
+        f'<path class="line {look.classes}" d="M0 6H26"/>{mark(look, 13, 6)}</svg>'
     )
 
 
 def legend(entries: Sequence[tuple[str, Look, str]], what: str) -> str:
     """Name, look and value of each; a click on a name does what its box at the head of the page does."""
     rows = "".join(
-        f'<li class="{look.classes}"><label for="show-{look.index}">{swatch(look)}<span>{clean(name)}</span>'
+        f'<li class="{look.classes}"><label for="show-{look.place}">{swatch(look)}<span>{clean(name)}</span>'
         f"<b>{clean(value)}</b></label></li>"
         for name, look, value in entries
     )

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-DRAWS = 10_000
+from spcnet.benchmarks.accuracy.metrics import paired_bootstrap
+
 LEAST = 5  # sequences: of fewer there are too few different draws for an interval of 95 %
 
 
@@ -27,18 +28,15 @@ class Interval(NamedTuple):
 def intervals(auc: Mapping[str, Mapping[str, float]], against: str = "") -> dict[str, Interval]:
     """Of the mean over sequences of each tracker's AUC, or of its difference to that of the tracker against.
 
-    auc: tracker -> sequence -> AUC, the same sequences for all. A percentile bootstrap: sequences are drawn with
-    replacement, the same draws for every tracker, so that a hard sequence is hard for all (paired). The seed is fixed.
+    auc: tracker -> sequence -> AUC, the same sequences for all. All are drawn alike, by paired_bootstrap.
     """
     values = {name: np.array(list(one.values())) for name, one in auc.items()}
-    count = len(next(iter(values.values())))
-    drawn = np.random.default_rng(0).integers(0, count, (DRAWS, count)) if count else np.empty((0, 0), int)
     found = {}
     for name, one in values.items():
-        difference = one - values[against] if against else one
-        if count < LEAST:
-            low = high = float("nan")
+        other = values[against] if against else np.zeros(len(one))
+        if len(one) < LEAST:
+            mean = float((one - other).mean()) if len(one) else float("nan")
+            found[name] = Interval(mean, float("nan"), float("nan"))
         else:
-            low, high = np.percentile(difference[drawn].mean(1), (2.5, 97.5)).tolist()
-        found[name] = Interval(float(difference.mean()) if count else float("nan"), low, high)
+            found[name] = Interval(*paired_bootstrap(one, other))
     return found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spcnet.benchmarks.document import paragraph, section, table
+from spcnet.benchmarks.document import note, paragraph, section, table
 from spcnet.benchmarks.drawing import clean
-from spcnet.benchmarks.report.records import Records, part, words
+from spcnet.benchmarks.report.records import Records, flat, part, sentences, words
 
 
 def failed(records: Records) -> str:
@@ -16,16 +16,13 @@ def failed(records: Records) -> str:
         for tracker, by_sequence in part(records.accuracy, "failed").items()
         for sequence, sentence in part(by_sequence).items()
     ]
-    if not rows:
-        return ""
-    return section(
-        "Failed runs",
-        paragraph(
-            "Means are over the sequences that every tracker finished, so these sequences do not count for any."
-        ),
-        table("failed runs", ("tracker", "sequence", "what happened"), rows),
-        key="failed",
-    )
+    remarks = sentences(records.accuracy, "remarks")
+    parts = [note("Remarks on result files", remarks)] if remarks else []
+    if rows:
+        header = ("tracker", "sequence", "what happened")
+        said = "Means are over the sequences that every tracker finished: these sequences count for none."
+        parts += [paragraph(said), table("failed runs", header, rows)]
+    return section("Failed runs", *parts, key="failed") if parts else ""
 
 
 def origin(records: Records, command: str) -> str:
@@ -42,11 +39,13 @@ def origin(records: Records, command: str) -> str:
     for names, machine in machines.items():
         parts.append(f"<h3>Machine and versions <small>{clean(names)}</small></h3>")
         parts.append(table("machine and versions", ("", ""), [(key, words(v)) for key, v in machine.items()]))
-    before, after = (_flat(part(records.speed, "conditions", when)) for when in ("before", "after"))
-    if before or after:
-        rows = [(key, before.get(key, "–"), after.get(key, "–")) for key in {**before, **after}]
+    before, after = (flat(part(records.speed, "conditions", when)) for when in ("before", "after"))
+    rows = [(key, before.get(key, "–"), after.get(key, "–")) for key in {**before, **after}]
+    during = {k: v for k, v in part(records.speed, "conditions").items() if k not in ("before", "after")}
+    rows += [(key, value, "") for key, value in flat(during).items()]
+    if rows:
         parts.append("<h3>State of the machine while times were taken</h3>")
-        parts.append(table("state of the machine", ("", "before", "after"), rows))
+        parts.append(table("state of the machine", ("", "before, or during", "after"), rows))
     identities = {
         name: words(part(records.accuracy, "trackers", name).get("identity", "unknown"))
         for name in part(records.accuracy, "trackers")
@@ -71,14 +70,3 @@ def _differing(records: Records, identities: Mapping[str, str]) -> Sequence[str]
         for name, identity in identities.items()
         if name in speed and words(part(speed, name).get("identity", identity)) != identity
     ]
-
-
-def _flat(record: Mapping[str, object], above: str = "") -> dict[str, str]:
-    """Nested mappings as one, with dotted names; what is not known is left out."""
-    found: dict[str, str] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{key}.")
-        elif value is not None and value != []:
-            found[above + key] = words(value)
-    return found

@@ -10,7 +10,17 @@ from spcnet.benchmarks import document
 from spcnet.benchmarks.document import note
 from spcnet.benchmarks.drawing import clean
 from spcnet.benchmarks.front import pareto
-from spcnet.benchmarks.report import courses, extras, latency, marks, noise, origin, scores, sequences
+from spcnet.benchmarks.report import (
+    confidence,
+    courses,
+    latency,
+    marks,
+    noise,
+    origin,
+    roofline,
+    scores,
+    sequences,
+)
 from spcnet.benchmarks.report.courses import Passage
 from spcnet.benchmarks.report.finding import finding, listed
 from spcnet.benchmarks.report.marks import Look, swatch
@@ -29,8 +39,8 @@ def page(records: Records, passages: Sequence[Passage], frames: bool, command: s
         "attributes": scores.attributes(records, looks),
         "starts": scores.other_starts(records, looks),
         "time": latency.latency(records.speed, looks),
-        "roofline": extras.roofline(records.roofline),
-        "confidence": extras.confidence(records.confidence),
+        "roofline": roofline.roofline(records.roofline),
+        "confidence": confidence.confidence(records.confidence),
         "sequences": sequences.sequences(records.accuracy, looks, passages, frames),
         "failed": origin.failed(records),
         "origin": origin.origin(records, command),
@@ -106,7 +116,7 @@ def _head(records: Records) -> str:
 
 def _controls(looks: dict[str, Look]) -> str:
     boxes = "".join(
-        f'<label class="{one.classes}"><input type="checkbox" id="show-{one.index}" aria-label="{clean(name)}" checked>'
+        f'<label class="{one.classes}"><input type="checkbox" id="show-{one.place}" aria-label="{clean(name)}" checked>'
         f"{swatch(one)}<span>{clean(name)}</span></label>"
         for name, one in looks.items()
     )

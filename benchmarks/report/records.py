@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Json = Mapping[str, Any]
+MANY = 6  # numbers in a list: of more only the range is written
 
 
 class Records(NamedTuple):
@@ -86,11 +87,30 @@ def words(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.5g}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list) and len(value) > MANY and (values := numbers({"": value}, "")):
+        return f"{min(values):.5g} to {max(values):.5g}, {len(value)} values"
+    if isinstance(value, list):
         return ", ".join(map(words, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
     return str(value)
+
+
+def sentences(record: Json, key: str) -> list[str]:
+    """The texts of a list at key."""
+    found = record.get(key)
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+
+def flat(record: Json, above: str = "") -> dict[str, str]:
+    """Nested mappings as one, with dotted names, as words; what is not known is left out."""
+    found: dict[str, str] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{above}{key}.")
+        elif value is not None and value != []:
+            found[above + key] = words(value)
+    return found
 
 
 def shown(value: float, digits: int = 3) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
-from spcnet.benchmarks.accuracy.metrics import OVERLAPS, Score
+from spcnet.benchmarks.accuracy.metrics import OVERLAPS, RESAMPLES, Score
 from spcnet.benchmarks.document import details, figure, paragraph, section, table
 from spcnet.benchmarks.drawing import COLUMN, clean, picture
 from spcnet.benchmarks.front import pareto, plot
@@ -14,7 +14,7 @@ from spcnet.benchmarks.front.pareto import Point
 from spcnet.benchmarks.report import curves, dots, radar
 from spcnet.benchmarks.report.curves import Curve
 from spcnet.benchmarks.report.marks import Look, legend, mark
-from spcnet.benchmarks.report.noise import DRAWS, LEAST, intervals
+from spcnet.benchmarks.report.noise import LEAST, intervals
 from spcnet.benchmarks.report.records import (
     Records,
     first_threads,
@@ -144,7 +144,7 @@ def standing(records: Records, looks: Looks) -> str:
         said = (
             "Where a bar crosses zero, these sequences cannot tell the two apart: the difference is within noise.",
             (
-                f"The intervals, small in the table, come from a paired bootstrap over sequences: {DRAWS:,} times, {count} "
+                f"The intervals, small in the table, come from a paired bootstrap over sequences: {RESAMPLES:,} times, {count} "
                 "sequences are drawn with replacement, the same for all trackers. They say how much hangs on which "
                 "sequences were taken, and with few sequences they are rather too narrow than too wide."
             ),

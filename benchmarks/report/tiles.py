@@ -38,7 +38,7 @@ def tile(
         parts = [rect("outside", 0, 0, SIZE, SIZE), rect("blank", x0, y0, x1 - x0, y1 - y0)]
     parts.append(_box(video.boxes[frame], low, scale, "truth", "true box"))
     said = []
-    for name, course in reversed(courses.items()):  # the best on top
+    for name, course in reversed(list(courses.items())):  # the best on top
         overlap = course.overlap[frame]
         words = f"{name}: overlap {overlap:.2f}" if np.isfinite(overlap) else f"{name}: target absent"
         said.append(words)
