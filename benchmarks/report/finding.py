@@ -26,7 +26,8 @@ def finding(
     best, *others = auc
     head = f"{best} is the most accurate, {_score(best, auc, mean_ms)}"
     if not others:
-        return Finding(best, [], f"{best} reaches {_score(best, auc, mean_ms)}, over {sequences} sequences.")
+        over = f"{sequences} sequence{'s' * (sequences != 1)}"
+        return Finding(best, [], f"{best} alone was measured: {_score(best, auc, mean_ms)}, over {over}.")
     if sequences < LEAST:
         few = f"{sequences} sequence{'s are' if sequences != 1 else ' is'} too few to tell trackers apart"
         return Finding(best, [], f"{head}; {few}.")

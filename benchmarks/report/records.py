@@ -71,6 +71,12 @@ def number(record: Any, *keys: str) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
+def share(record: Any, *keys: str) -> float:
+    """The number from 0 to 1 at keys; NaN where there is none."""
+    value = number(record, *keys)
+    return value if 0 <= value <= 1 else math.nan
+
+
 def numbers(record: Any, key: str) -> list[float]:
     """The numbers of a list at key; empty where there is none, or where one of them is not finite."""
     values = record.get(key) if isinstance(record, Mapping) else None
@@ -127,7 +133,7 @@ def signed(value: float) -> str:
 def ranking(accuracy: Json) -> list[str]:
     """The trackers that have an AUC, the best first."""
     trackers = part(accuracy, "trackers")
-    auc = {name: number(one, "mean", "auc") for name, one in trackers.items()}
+    auc = {name: share(one, "mean", "auc") for name, one in trackers.items()}
     return sorted((name for name in auc if math.isfinite(auc[name])), key=lambda name: -auc[name])
 
 
@@ -135,9 +141,9 @@ def shared_auc(accuracy: Json) -> dict[str, dict[str, float]]:
     """tracker -> sequence -> AUC, of the sequences that every ranked tracker finished."""
     found = {
         name: {
-            sequence: number(score, "auc")
+            sequence: share(score, "auc")
             for sequence, score in part(accuracy, "trackers", name, "by_sequence").items()
-            if math.isfinite(number(score, "auc"))
+            if math.isfinite(share(score, "auc"))
         }
         for name in ranking(accuracy)
     }

@@ -16,7 +16,7 @@ def roofline(record: Json) -> str:
     for index, (model, one) in enumerate(part(record, "models").items()):
         stages = {**part(one, "stages"), **({"total": part(one, "total")} if part(one, "total") else {})}
         shares = [
-            (stage, number(value, "achieved"), words(value.get("bound")))
+            (stage, number(value, "achieved"), words(part(value).get("bound")))
             for stage, value in stages.items()
             if math.isfinite(number(value, "achieved"))
         ]
@@ -30,7 +30,7 @@ def roofline(record: Json) -> str:
             times = (shown(number(value, key), 3) for key in ("ms", "floor_ms"))
             share = number(value, "achieved")
             percent = f"{100 * share:.0f} %" if math.isfinite(share) else "–"
-            rows.append((model, stage, *megas, *times, percent, words(value.get("bound"))))
+            rows.append((model, stage, *megas, *times, percent, words(part(value).get("bound"))))
     if not rows:
         return ""
     header = ("model", "stage", "MFLOP", "MB", "ms", "floor ms", "achieved", "bound by")

@@ -22,6 +22,7 @@ from spcnet.benchmarks.report.records import (
     numbers,
     part,
     ranking,
+    share,
     shared_auc,
     shown,
     signed,
@@ -211,7 +212,7 @@ def attributes(records: Records, looks: Looks) -> str:
         code: int(n) for code, n in part(accuracy, "attributes").items() if isinstance(n, int) and n > 0
     }
     found = [
-        (name, looks[name], {c: auc for c in counts if math.isfinite(auc := number(by, c))})
+        (name, looks[name], {c: auc for c in counts if math.isfinite(auc := share(by, c))})
         for name in ranking(accuracy)
         if (by := part(accuracy, "trackers", name, "auc_by_attribute"))
     ]
@@ -245,7 +246,7 @@ def other_starts(records: Records, looks: Looks) -> str:
     """Temporal and spatial robustness, where they were measured."""
     kinds = {"OPE": ("mean", "auc"), "TRE": ("tre", "auc"), "SRE": ("sre", "auc")}
     found = [
-        (name, {kind: number(records.accuracy, "trackers", name, *keys) for kind, keys in kinds.items()})
+        (name, {kind: share(records.accuracy, "trackers", name, *keys) for kind, keys in kinds.items()})
         for name in ranking(records.accuracy)
     ]
     found = [(name, one) for name, one in found if math.isfinite(one["TRE"]) or math.isfinite(one["SRE"])]

@@ -1,11 +1,11 @@
 """The page of spcnet check: whole, self-contained, escaped; its plots show the numbers."""
 
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from tags import Tags
 
 from spcnet.export.check import Check, Comparison
 from spcnet.export.check_page import page, write_page
@@ -15,33 +15,6 @@ from spcnet.export.subjects import Subject
 from spcnet.runtime import TrackerConfig
 
 EVIL = "<b>\"x\" & 'y'<i>.onnx"
-VOID = {"meta"}
-
-
-class Tags(HTMLParser):
-    """Fails where tags do not nest; counts them and keeps the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.counts, self.words, self.attributes = [], {}, [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.counts[tag] = self.counts.get(tag, 0) + 1
-        self.attributes += [name for name, _ in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.counts[tag] = self.counts.get(tag, 0) + 1
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def subject(name, precision="fp32"):

@@ -1,0 +1,258 @@
+"""The drawings: what is drawn is where its number says."""
+
+import itertools
+import math
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from spcnet.benchmarks.accuracy.failures import Loss
+from spcnet.benchmarks.drawing import COLUMN, Axis, log_ticks
+from spcnet.benchmarks.report import bars, curves, dots, histogram, marks, radar, strips
+from spcnet.benchmarks.report.curves import Curve
+from spcnet.benchmarks.report.marks import COLOURS, Look
+from spcnet.benchmarks.report.noise import Interval
+
+ONE, TWO = Look(0, False), Look(1, True)
+# Machado, Oliveira, Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009.
+BLIND = {
+    "none": np.eye(3),
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def linear(colour):
+    """#rrggbb to linear light (3,)."""
+    value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def lightness(colour):
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+
+
+def oklab(light):
+    """Ottosson 2020; a distance of 0.02 is just seen side by side."""
+    to_lms = [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+    to_lab = [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+    return np.array(to_lab) @ np.cbrt(np.array(to_lms) @ np.clip(light, 0, 1))
+
+
+@pytest.mark.parametrize(("theme", "ground"), ((0, "#f6f7f9"), (1, "#1c2026")))
+def test_colours_stay_apart(theme, ground):
+    colours = [pair[theme] for pair in COLOURS]
+    for colour in colours:
+        darker, lighter = sorted((lightness(colour), lightness(ground)))
+        assert (lighter + 0.05) / (darker + 0.05) >= 3, colour
+    for kind, matrix in BLIND.items():
+        seen = [oklab(np.array(matrix) @ linear(colour)) for colour in colours]
+        nearest = min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2))
+        assert nearest > (0.15 if kind == "none" else 0.06), kind
+
+
+def shapes(plot):
+    """The elements of a drawing by tag. It has a title and a description, and every number in it is finite."""
+    root = ElementTree.fromstring(plot)
+    assert root.get("role") == "img"
+    names = [root.find(tag) for tag in ("title", "desc")]
+    assert root.get("aria-labelledby").split() == [name.get("id") for name in names]
+    assert all(name.text for name in names)
+    found = {}
+    for element in root.iter():
+        found.setdefault(element.tag, []).append(element)
+        for key, value in element.attrib.items():
+            if key in (
+                "points",
+                "d",
+                "transform",
+                "x",
+                "y",
+                "x1",
+                "x2",
+                "y1",
+                "y2",
+                "width",
+                "height",
+                "cx",
+                "cy",
+            ):
+                assert "nan" not in value and "inf" not in value, (key, value)
+    width = float(root.get("viewBox").split()[2])
+    for line in found.get("line", []):
+        assert 0 <= float(line.get("x1")) <= width
+    return found
+
+
+def corners(element):
+    return np.array([[float(v) for v in pair.split(",")] for pair in element.get("points").split()])
+
+
+def test_axes():
+    linear_axis, log_axis = Axis(2, 4, 100, 0), Axis(1, 100, 0, 10, log=True)
+    assert [linear_axis(v) for v in (2, 3, 4)] == [100, 50, 0]
+    assert [log_axis(v) for v in (1, 10, 100)] == pytest.approx([0, 5, 10])
+    assert log_ticks(0.4, 30) == pytest.approx([0.5, 1, 2, 5, 10, 20])
+    assert log_ticks(1e-4, 1e4) == pytest.approx([10.0**p for p in range(-4, 5)])
+
+
+def test_curves_lie_where_their_values_are():
+    thresholds = np.linspace(0, 1, 21).tolist()
+    falling, half = [1 - t for t in thresholds], [0.5] * 21
+    found = shapes(
+        curves.shares(
+            "k",
+            [Curve("a", ONE, thresholds, falling), Curve("b<", TWO, thresholds, half)],
+            1.0,
+            "x",
+            "y",
+            "t",
+        )
+    )
+    second, first = map(corners, found["polyline"])  # the first is drawn last, on top
+    x0, x1, y0, y1 = curves.LEFT, COLUMN - curves.RIGHT, curves.HEIGHT - curves.BOTTOM, curves.TOP
+    np.testing.assert_allclose(first[:, 0], np.linspace(x0, x1, 21), atol=0.06)
+    np.testing.assert_allclose(first[:, 1], np.linspace(y1, y0, 21), atol=0.06)
+    np.testing.assert_allclose(second[:, 1], (y0 + y1) / 2, atol=0.06)
+    places = {tuple(p) for p in np.round(np.vstack([first, second]), 1)}
+    drawn = [p.get("transform") for p in found["path"]]
+    assert len(drawn) >= 10
+    for place in drawn:
+        assert tuple(float(v) for v in re.findall(r"[\d.]+", place)) in places
+
+
+def test_powers_are_straight_lines():
+    counts = [1.0, 4.0, 16.0, 256.0]
+    found = shapes(curves.powers("k", [Curve("a", ONE, counts, [3 * n for n in counts])], "x", "y", "t"))
+    points = corners(found["polyline"][0])
+    slopes = np.diff(points[:, 1]) / np.diff(points[:, 0])
+    np.testing.assert_allclose(slopes, slopes[0], rtol=0.01)
+    assert len(found["path"]) == 4
+
+
+def test_differences_cross_the_line_where_they_hold_zero():
+    rows = [("near", ONE, Interval(-0.02, -0.1, 0.05)), ("far", TWO, Interval(-0.3, -0.4, -0.2))]
+    found = shapes(dots.differences("k", rows, "best"))
+    zero = next(float(e.get("x1")) for e in found["line"] if e.get("class") == "zero")
+    near, far = (
+        [float(e.get(k)) for k in ("x1", "x2")] for e in found["line"] if e.get("class").startswith("span")
+    )
+    assert near[0] < zero < near[1] and far[0] < far[1] < zero
+    assert (far[1] - far[0]) == pytest.approx((near[1] - near[0]) * 0.2 / 0.15, abs=0.3)
+    shapes(dots.differences("k", [("few", ONE, Interval(0.0, math.nan, math.nan))], "best"))
+
+
+def test_other_starts_lie_on_one_axis():
+    found = shapes(
+        dots.rows("k", [dots.Row("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])], "AUC", "t")
+    )
+    ope, sre = sorted((e.get("class").split()[1], float(e.get("cx"))) for e in found["circle"])
+    axis = Axis(0, 1, dots.LEFT, COLUMN - dots.RIGHT)
+    assert (ope[1], sre[1]) == pytest.approx((axis(0.5), axis(0.25)), abs=0.06)
+
+
+def test_a_histogram_has_the_area_of_its_bins(rng):
+    samples = rng.lognormal(1.5, 0.3, 500)
+    found = shapes(
+        histogram.histograms("k", [histogram.Row("a", ONE, samples.tolist()), histogram.Row("b", TWO, [4.0])])
+    )
+    first, second = (e.get("d") for e in found["path"])
+    base = float(re.match(r"M[\d.]+ ([\d.]+)", first)[1])
+    heights = base - np.array([float(v) for v in re.findall(r"V([\d.]+)H", first)])
+    edges = np.geomspace(samples.min() / 1.15, samples.max() * 1.15, histogram.BINS + 1)
+    counts = np.array([((samples >= a) & (samples < b)).sum() for a, b in itertools.pairwise(edges)])
+    np.testing.assert_allclose(heights, histogram.BAR * counts / counts.max(), atol=0.06)
+    assert second.count("H") == histogram.BINS  # one value is no reason to fail
+    words = [e.text for e in found["text"]]
+    assert f"median {np.median(samples):.3g}, p99 {np.percentile(samples, 99):.3g} ms" in words
+    assert "120 Hz" in words
+
+
+def test_a_bar_is_as_wide_as_its_share():
+    found = shapes(bars.stacks("k", [bars.Stack("a", {"crop": 1.0, "dft": 3.0}, 4.0)], {"crop": 0, "dft": 1}))
+    crop, dft = (float(e.get("width")) for e in found["rect"])
+    assert dft == pytest.approx(3 * crop, abs=0.2) and crop + dft == pytest.approx(
+        COLUMN - 2 * bars.SIDE, abs=0.2
+    )
+    found = shapes(bars.achieved("k", [("crop", 0.25, "memory"), ("dft", 1.4, "compute")], "t"))
+    widths = [float(e.get("width")) for e in found["rect"]]
+    assert widths == pytest.approx([widths[0], widths[0] / 4, widths[0], widths[0]], abs=0.1)
+    assert "140 % · compute" in [e.text for e in found["text"]]  # said as it is, drawn as full
+
+
+def test_a_radar_has_its_values_along_its_axes():
+    codes = {"IV": 3, "SV": 2, "OCC": 1, "LR": 1}
+    found = shapes(radar.radar("k", codes, [("a", ONE, {"IV": 0.8, "SV": 0.4, "OCC": 0.2, "LR": 0.0})]))
+    points = corners(found["polyline"][0])
+    assert (points[0] == points[-1]).all()
+    away = points[:4] - (COLUMN / 2, radar.HEIGHT / 2)
+    expected = radar.RADIUS * np.array([[0, -1], [0.5, 0], [0, 0.25], [0, 0]])  # the outer ring is 0.8
+    np.testing.assert_allclose(away, expected, atol=0.06)
+    assert "SV (2)" in [e.text for e in found["text"]]
+    missing = shapes(radar.radar("k", codes, [("a", ONE, {"IV": 0.8})]))
+    assert len(missing["path"]) == 1
+
+
+def test_levels_of_a_strip():
+    overlap = np.array([0.0, 0.19, 0.2, 0.49, 0.5, 0.69, 0.7, 1.0, np.nan])
+    assert strips.levels(overlap) == [0, 0, 1, 1, 2, 2, 3, 3, -1]
+    long = np.repeat([0.9, np.nan, 0.1], 320)
+    found = strips.levels(long)
+    assert (
+        len(found) == strips.BINS
+        and set(found) == {3, -1, 0}
+        and found == sorted(found, key=[3, -1, 0].index)
+    )
+    assert strips.levels(np.array([0.9, np.nan] * 160)) == [3] * 160  # frames without a target do not count
+    assert strips.levels(np.empty(0)) == [-1]
+
+
+def test_a_strip_draws_every_stretch_once(rng):
+    overlap = rng.choice([0.0, 0.3, 0.6, 0.9, np.nan], 100)
+    root = ElementTree.fromstring(strips.strip(overlap, "<t>"))
+    painted = np.full(100, -1)
+    for path in root.findall("path"):
+        for start, length in re.findall(r"M(\d+) [\d.]+h(\d+)", path.get("d")):
+            assert (painted[int(start) : int(start) + int(length)] == -1).all()
+            painted[int(start) : int(start) + int(length)] = int(path.get("class")[1:])
+    np.testing.assert_array_equal(painted, strips.levels(overlap))
+    assert root.get("viewBox").split()[2] == "100" and root.find("title").text == "<t>"
+
+
+def test_a_strip_in_words():
+    loss = Loss("s", 4, False, 0.1, 9)
+    assert strips.told("a", 0.5, []) == "a: AUC 0.500, never lost"
+    assert strips.told("a", 0.5, [loss, loss._replace(frame=30, lasts=None)]) == (
+        "a: AUC 0.500, lost at frame 5 for 9 frames, 31 to the end"
+    )
+    assert strips.told("a", 0.5, [loss] * 6).endswith("and 2 more times")
+
+
+def test_every_tracker_looks_different():
+    drawn = [marks.mark(Look(i, False), 0, 0) for i in range(len(COLOURS))]
+    assert len({re.search(r' d="([^"]+)"', one)[1] for one in drawn}) == len(COLOURS)
+    sheet = marks.style(11)
+    assert "k10 { --c: light-dark(#c2410c, #ff9d5c)" in sheet and sheet.count(":has(") == 22

@@ -1,0 +1,237 @@
+"""The page of bench report: whole, self-contained, escaped; what was not measured is left out."""
+
+import copy
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from report_results import EVIL, SEQUENCES, write
+from tags import Tags
+
+from spcnet.benchmarks.report import page as pages
+from spcnet.benchmarks.report.records import Records
+from spcnet.runtime.cli import main
+
+
+def text_of(made, tmp_path, *extra):
+    data, results = made
+    target = tmp_path / "new" / "report.html"
+    assert main(["bench", "report", str(results), "--data", str(data), "-o", str(target), *extra]) == 0
+    return target.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(made, tmp_path_factory):
+    return text_of(made, tmp_path_factory.mktemp("page"))
+
+
+def records(made):
+    return {name: json.loads((made[1] / f"{name}.json").read_text()) for name in Records._fields}
+
+
+def build(of):
+    return pages.page(Records(**{name: of.get(name, {}) for name in Records._fields}), [], True, "command")
+
+
+def test_the_page_is_whole_and_needs_nothing_else(page):
+    tags = Tags(page)
+    assert tags.counts["script"] == tags.counts["style"] == 1
+    assert not {"link", "img", "iframe", "object", "b>"} & set(tags.counts)
+    assert not {"src", "onload", "onclick"} & set(tags.attributes)
+    assert not re.search(r"https?:|url\(|@import|fetch|XMLHttp|localStorage", page)
+    for tag, attributes in tags.all:
+        if "href" in attributes:
+            assert attributes["href"].startswith("data:image/jpeg;base64," if tag == "image" else "#")
+    policy = next(a["content"] for t, a in tags.all if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+
+
+def test_every_reference_has_its_target(page):
+    tags = Tags(page)
+    ids = [a["id"] for _, a in tags.all if "id" in a]
+    assert len(set(ids)) == len(ids)
+    for _, a in tags.all:
+        named = [*a.get("aria-labelledby", "").split(), *filter(None, [a.get("for")])]
+        named += [a["href"][1:]] if a.get("href", "").startswith("#") else []
+        assert set(named) <= set(ids)
+
+
+def test_every_drawing_is_described_and_has_its_numbers(page):
+    tags = Tags(page)
+    drawings = [a for t, a in tags.all if t == "svg" and "aria-hidden" not in a]
+    assert drawings and all(a.get("role") == "img" for a in drawings)
+    # The strips have a title of their own, the others title and description.
+    assert all("aria-labelledby" in a or a["class"] == "strip" for a in drawings)
+    keys = {a["aria-labelledby"].split("-title")[0] for a in drawings if "aria-labelledby" in a}
+    plots = {
+        "front-broad",
+        "front-narrow",
+        "differences",
+        "success",
+        "precision",
+        "radar",
+        "starts",
+        "histograms",
+    }
+    assert plots | {"stages", "targets", "roofline-0", "roofline-1", "tile-0-1"} <= keys
+    tables = {a["aria-label"] for t, a in tags.all if a.get("class") == "wide"}
+    assert tables >= {
+        *(
+            "front",
+            "all trackers",
+            "success plot",
+            "precision plot",
+            "AUC by attribute",
+            "AUC from other starts",
+        ),
+        *(
+            "mean ms per stage",
+            "times of a frame",
+            "dropped frames",
+            "roofline",
+            "predictions",
+            "scores by sequence",
+        ),
+    }
+    strips = [a for a in drawings if a.get("class") == "strip"]
+    assert len(strips) == 3 * len(SEQUENCES)
+
+
+def test_names_cannot_break_out(page):
+    tags = Tags(page)
+    assert EVIL in tags.words and f"{EVIL} is loaded" in tags.words
+    assert '<b>"' not in page and "<i>" not in page.replace('<i style="left', "")
+    title = [a["aria-label"] for t, a in tags.all if t == "input" and a.get("type") == "checkbox"]
+    assert EVIL in title and len(title) == 3
+
+
+def test_the_numbers_are_those_of_the_records(page, made):
+    accuracy, speed = records(made)["accuracy"], records(made)["speed"]
+    words = Tags(page).words
+    for name, tracker in accuracy["trackers"].items():
+        assert f"{tracker['mean']['auc']:.3f}" in words and f"{tracker['mean']['dp']:.3f}" in words
+        assert f"{speed['trackers'][name]['threads']['1']['frame_ms']['mean']:.2f}" in words
+        assert f"identity of {name}" in words
+        assert f"{tracker['success'][7]:.3f}" in words and f"{tracker['precision'][20]:.3f}" in words
+    assert f"spcnet bench accuracy OTB --tracker '{EVIL}' -o results" in "".join(words)
+    assert "spcnet bench report results --data OTB -o report.html" in "".join(words)
+    head = next(word for word in words if "most accurate" in word)
+    best = max(accuracy["trackers"], key=lambda n: accuracy["trackers"][n]["mean"]["auc"])
+    assert head.startswith(
+        f"{best} is the most accurate, AUC {accuracy['trackers'][best]['mean']['auc']:.3f}"
+    )
+    assert "≈ 2 ± 25 %" in words and "0.1 to 1" in words and "−50 %" in words
+
+
+def test_a_page_to_publish_has_no_pixel_of_the_data(made, tmp_path, page):
+    text = text_of(made, tmp_path, "--no-frames")
+    assert "<image" in page and "<image" not in text and "base64" not in text and "data:image" not in text
+    tiles = re.findall(r'id="tile-\d+-\d+-title"', text)
+    assert tiles and tiles == re.findall(r'id="tile-\d+-\d+-title"', page)
+    assert 'class="box truth"' in text
+    assert str(tmp_path) not in text and str(made[0].parent) not in text
+
+
+def test_what_was_not_measured_is_left_out(made):
+    found = records(made)
+    alone = build({"accuracy": found["accuracy"]})
+    tags = Tags(alone)
+    sections = {a["id"] for t, a in tags.all if t == "section"}
+    assert sections == {"front", "trackers", "curves", "attributes", "starts", "sequences", "origin"}
+    assert "Time: mean ms per frame in the evaluation, 2 processes at once." in "".join(tags.words)
+    assert "Give --data with the folder" in "".join(tags.words)
+    least = {"trackers": {"a": {"mean": {"auc": 0.5}}}}
+    tags = Tags(build({"accuracy": least}))
+    assert "accuracy.json has no curves" in "".join(tags.words) and tags.counts.get("script") == 1
+    assert "Without a known time, and so not in this plot: a." in tags.words
+    everything = Tags(build(found))
+    assert {a["id"] for t, a in everything.all if t == "section"} == sections | {
+        "time",
+        "roofline",
+        "confidence",
+    }
+
+
+def test_what_failed_is_shown(made):
+    found = records(made)
+    found["accuracy"]["failed"] = {"poor": {EVIL: f"{EVIL} crashed"}}
+    found["accuracy"]["remarks"] = ["3 frames have no box"]
+    found["speed"]["trackers"]["good"]["identity"] = "older"
+    del found["accuracy"]["trackers"]["poor"]["by_sequence"][EVIL]
+    words = Tags(build(found)).words
+    assert f"{EVIL} crashed" in words and "3 frames have no box" in words
+    assert "Times were taken of another version of good." in words
+    assert any("over the 5 sequences that every tracker finished" in word for word in words)
+
+
+def leaves(value, path=()):
+    """The places of a record."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from leaves(inner, (*path, key))
+
+
+JUNK = st.sampled_from(
+    [None, float("nan"), float("inf"), -1, 0, 1e300, "x", EVIL, "\ud800\0", [], {}, [None], [{}], True]
+)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_stands_in_a_record_there_is_a_page(made, data):
+    found = copy.deepcopy(records(made))
+    for _ in range(data.draw(st.integers(1, 4))):
+        # The mean AUC is what there must be.
+        places = [
+            p
+            for p in leaves(found)
+            if (len(p) > 1 and p[1:2] != ("trackers",)) or (len(p) > 3 and "mean" not in p)
+        ]
+        *path, last = data.draw(st.sampled_from(places))
+        home = found
+        for key in path:
+            home = home[key]
+        home[last] = data.draw(JUNK)
+    text = build(found)
+    tags = Tags(text)
+    assert text.encode("utf-8") and tags.counts["main"] == 1
+    for attribute in re.findall(r'(?:d|points|x|y|x1|x2|y1|y2|cx|cy|width|height|viewBox)="([^"]*)"', text):
+        assert not re.search(r"nan|inf", attribute), attribute
+
+
+def test_the_page_of_sixteen_sequences_and_nine_trackers_is_below_a_megabyte(tmp_path):
+    trackers = {f"tracker-{i}": ("peer" if i > 4 else "ours", 2.0 + i, 3.0 * i + 1) for i in range(9)}
+    made = write(tmp_path, trackers, [f"sequence-{i}" for i in range(16)])
+    text = text_of(made, tmp_path)
+    assert text.count("<image") >= 16 and text.count("<image") <= 48
+    assert len(text.encode()) < 1e6
+    assert np.mean([len(data) for data in re.findall(r"base64,([^\"]+)", text)]) < 14_000
+
+
+def test_a_failed_write_leaves_the_former_page(made, tmp_path, monkeypatch, capsys):
+    target = tmp_path / "r.html"
+    target.write_text("former")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    assert main(["bench", "report", str(made[1]), "-o", str(target)]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert target.read_text() == "former" and list(tmp_path.iterdir()) == [target]
+
+
+def test_bad_input_is_named(made, tmp_path, capsys):
+    assert main(["bench", "report", str(tmp_path / "none"), "-o", str(tmp_path / "r.html")]) == 2
+    assert "run `spcnet bench accuracy" in capsys.readouterr().err
+    data, results = made
+    other = tmp_path / "OTB"
+    shutil.copytree(data, other)
+    shutil.rmtree(other / "Dog")
+    assert main(["bench", "report", str(results), "--data", str(other), "-o", str(tmp_path / "r.html")]) == 2
+    assert "Dog" in capsys.readouterr().err
+    assert not (tmp_path / "r.html").exists()

@@ -1,0 +1,174 @@
+"""Records, the bootstrap over sequences, and the sentence at the head of the page."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from spcnet.benchmarks.report import records
+from spcnet.benchmarks.report.finding import finding, listed
+from spcnet.benchmarks.report.noise import LEAST, Interval, intervals
+from spcnet.benchmarks.report.records import Records
+
+
+def accuracy(**auc):
+    """A record of trackers by their AUC on sequences a, b, c ..."""
+    names = "abcdefgh"
+    return {
+        "trackers": {
+            name: {
+                "mean": {"auc": float(np.mean(values))},
+                "mean_ms": 5.0,
+                "by_sequence": {names[i]: {"auc": value} for i, value in enumerate(values)},
+            }
+            for name, values in auc.items()
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    (
+        (None, FileNotFoundError, "accuracy.json; run `spcnet bench accuracy"),
+        ("{", ValueError, "accuracy.json is no JSON"),
+        ("[1]", ValueError, "accuracy.json holds a list, a record is an object"),
+        ('{"trackers": {"a": {"mean": {"auc": null}}}}', ValueError, "no tracker with an AUC"),
+        ('{"trackers": 3}', ValueError, "no tracker with an AUC"),
+    ),
+)
+def test_what_is_no_record_is_refused(tmp_path, text, error, message):
+    if text:
+        (tmp_path / "accuracy.json").write_text(text)
+    with pytest.raises(error, match=message.replace("[", r"\[")):
+        records.read(tmp_path)
+
+
+def test_what_is_missing_is_nan():
+    record = {
+        "a": {"b": 3, "c": "x", "d": True, "e": math.inf},
+        "l": [1, 2.5],
+        "m": [1, None],
+        "n": [math.nan],
+    }
+    assert records.number(record, "a", "b") == 3
+    for keys in (("a", "c"), ("a", "d"), ("a", "x"), ("x", "y"), ("a",), ("l", "b")):
+        assert math.isnan(records.number(record, *keys))
+    assert [records.share({"s": v}, "s") for v in (0, 0.5, 1)] == [0, 0.5, 1]
+    assert all(math.isnan(records.share({"s": v}, "s")) for v in (-0.1, 1.1, math.nan, None))
+    assert records.numbers(record, "l") == [1, 2.5]
+    assert [records.numbers(record, key) for key in ("m", "n", "a", "x")] == [[]] * 4
+    assert records.part(record, "a", "b") == {} and records.part(None, "a") == {}
+    assert records.shown(math.nan) == "–" and records.shown(0.12345) == "0.123"
+    assert [records.signed(v) for v in (0.1, -0.1, -0.0001)] == ["+0.100", "−0.100", "0.000"]
+    assert records.words([1, 2]) == "1, 2" and records.words([3, 1.5] * 4) == "1.5 to 3, 8 values"
+    assert records.flat({"a": {"b": 1, "c": None}, "d": []}) == {"a.b": "1"}
+
+
+def test_trackers_are_compared_on_the_sequences_that_all_have():
+    record = accuracy(low=[0.1, 0.2, 0.3], high=[0.9, 0.8])
+    record["trackers"]["none"] = {"mean": {"auc": None}}
+    assert records.ranking(record) == ["high", "low"]
+    assert records.shared_auc(record) == {"high": {"a": 0.9, "b": 0.8}, "low": {"a": 0.1, "b": 0.2}}
+
+
+def test_times_come_from_one_source():
+    found = accuracy(a=[0.5], b=[0.4])
+    speed = {"size": [64, 48], "trackers": {"a": {"threads": {"10": {}, "2": {"frame_ms": {"mean": 3.0}}}}}}
+    both = records.times(Records(found, speed, {}, {}))
+    assert both.mean_ms == {"a": 3.0}  # of b there is a time in the other record, taken in another way
+    assert both.source == "mean ms per frame of bench speed, 2 threads, 64 x 48 px"
+    found["jobs"] = 3
+    alone = records.times(Records(found, {}, {}, {}))
+    assert alone.mean_ms == {"a": 5.0, "b": 5.0}
+    assert alone.source == "mean ms per frame in the evaluation, 3 processes at once"
+
+
+def test_the_interval_is_that_of_all_draws():
+    values = np.array([0.1, 0.4, -0.2, 0.3, 0.25])
+    auc = {"b": dict(zip("abcde", values + 0.2, strict=True)), "a": dict.fromkeys("abcde", 0.2)}
+    means = [np.mean(draw) for draw in itertools.product(values, repeat=5)]  # each of the 3125 is as likely
+    low, high = np.percentile(means, (2.5, 97.5))
+    found = intervals(auc, "a")
+    assert found["b"] == pytest.approx((values.mean(), low, high), abs=0.012)
+    assert found["a"] == (0, 0, 0) and not found["a"].told
+    own = intervals(auc)
+    assert own["b"] == pytest.approx(np.array(found["b"]) + 0.2)
+
+
+def test_what_is_told_apart():
+    assert Interval(0.1, 0.01, 0.2).told and Interval(-0.1, -0.2, -0.01).told
+    assert not Interval(0.1, -0.01, 0.2).told and not Interval(0.1, math.nan, math.nan).told
+    same = {name: {str(i): value for i in range(LEAST - 1)} for name, value in (("a", 0.9), ("b", 0.1))}
+    assert not intervals(same, "a")["b"].told  # too few sequences, though all agree
+    more = {name: {str(i): value for i in range(LEAST)} for name, value in (("a", 0.9), ("b", 0.1))}
+    assert intervals(more, "a")["b"].told
+
+
+BUT_B = "a is the most accurate, AUC 0.500 at 6 ms a frame, but b is within noise of it"
+FAR, NEAR = Interval(-0.3, -0.4, -0.2), Interval(-0.01, -0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("auc", "differences", "ms", "sequences", "sentence"),
+    (
+        ({"a": 0.5}, {}, {}, 1, "a alone was measured: AUC 0.500, over 1 sequence."),
+        ({"a": 0.5}, {}, {"a": 2.0}, 9, "a alone was measured: AUC 0.500 at 2 ms a frame, over 9 sequences."),
+        (
+            {"a": 0.5, "b": 0.4},
+            {"b": NEAR},
+            {"a": 2.0},
+            3,
+            "a is the most accurate, AUC 0.500 at 2 ms a frame; 3 sequences are too few to tell trackers apart.",
+        ),
+        (
+            {"a": 0.5, "b": 0.2},
+            {"b": FAR},
+            {},
+            9,
+            "a is the most accurate, AUC 0.500, and better than b by more than noise.",
+        ),
+        (
+            {"a": 0.5, "b": 0.2, "c": 0.1},
+            {"b": FAR, "c": FAR},
+            {},
+            9,
+            "a is the most accurate, AUC 0.500, and better than every other by more than noise.",
+        ),
+        (
+            {"a": 0.5, "b": 0.49, "c": 0.1},
+            {"b": NEAR, "c": FAR},
+            {"a": 6.0, "b": 2.0, "c": 1.0},
+            9,
+            BUT_B + "; b is the fastest of the two, 3.0 times as fast as a.",
+        ),
+        (
+            {"a": 0.5, "b": 0.49, "c": 0.4},
+            {"b": NEAR, "c": NEAR},
+            {"a": 1.0, "b": 2.0, "c": 3.0},
+            9,
+            BUT_B.replace("b is", "b and c are").replace("6 ms", "1 ms")
+            + "; a is also the fastest of these.",
+        ),
+        (  # of one nothing is known: nobody is called the fastest
+            {"a": 0.5, "b": 0.49},
+            {"b": NEAR},
+            {"a": 1.0},
+            9,
+            BUT_B.replace("6 ms", "1 ms") + ".",
+        ),
+    ),
+)
+def test_the_finding(auc, differences, ms, sequences, sentence):
+    assert finding(auc, differences, ms, sequences).sentence == sentence
+
+
+def test_lists_of_names():
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_optional_records_may_be_missing(tmp_path):
+    (tmp_path / "accuracy.json").write_text(json.dumps(accuracy(a=[0.5])))
+    found = records.read(tmp_path)
+    assert found.accuracy and not (found.speed or found.roofline or found.confidence)

@@ -1,0 +1,155 @@
+"""What happened along the sequences: losses, moments, and their pictures."""
+
+import base64
+import json
+import re
+import shutil
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+from report_results import EVIL
+
+from spcnet.benchmarks.accuracy import failures
+from spcnet.benchmarks.accuracy.failures import Loss
+from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.benchmarks.report import courses, tiles
+from spcnet.benchmarks.report.courses import Course
+from spcnet.benchmarks.report.marks import Look
+
+LOOKS = {"a": Look(0, False), "b": Look(1, True)}
+
+
+def course(frames, *losses):
+    """A run of so many frames that is lost from frame to frame; None: to the end."""
+    found = [Loss("s", start, False, 0.1, end and end - start) for start, end in losses]
+    return Course(np.zeros((frames, 4)), np.zeros(frames), 0.5, found)
+
+
+def test_moments_are_the_longest_losses_of_the_best_first():
+    of = {
+        "best": course(100, (5, 9), (40, 60)),
+        "next": course(100, (44, None)),
+        "last": course(100, (80, None)),
+    }
+    assert courses.moments(of, 3) == [40, 80]  # 44 is too close to 40
+    assert courses.moments(of, 1) == [40] and courses.moments(of, 0) == []
+    assert courses.moments({"one": course(1000, (5, 300), (900, None))}, 3) == [5]
+    assert courses.moments({"one": course(1000, (500, None)), "two": course(1000, (540, None))}, 3) == [500]
+    assert courses.moments({"never": course(50)}, 3) == []
+
+
+def test_the_hardest_sequence_comes_first(made):
+    data, results = made
+    accuracy = json.loads((results / "accuracy.json").read_text())
+    passages = courses.read(accuracy, results, data, ["good", "poor"])
+    means = [
+        np.mean([accuracy["trackers"][n]["by_sequence"][p.video.name]["auc"] for n in ("good", "poor")])
+        for p in passages
+    ]
+    assert means == sorted(means) and len(means) == 6
+    for passage in passages:
+        assert list(passage.courses) == ["good", "poor"] and not passage.failed
+        assert not passage.courses["good"].losses and passage.courses["poor"].losses
+    assert courses.changed(accuracy, passages) == []
+
+
+def test_what_is_wrong_with_a_result_is_said(made, tmp_path):
+    data, results = made
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    accuracy = json.loads((folder / "accuracy.json").read_text())
+    accuracy["failed"] = {"good": {"Dog": "good crashed"}}
+    (folder / "good" / "Deer.txt").unlink()
+    (folder / "good" / "Man.txt").write_text("1,2,3,4\n")
+    (folder / "poor" / "Man.txt").write_text((folder / EVIL / "Man.txt").read_text())
+    accuracy["trackers"]["good"]["mean"]["auc"] = 0.123
+    passages = {p.video.name: p for p in courses.read(accuracy, folder, data, ["good", "poor"])}
+    assert passages["Dog"].failed == {"good": "good crashed"}
+    assert passages["Deer"].failed["good"].startswith("no result good/Deer.txt; run the tracker on Deer")
+    assert "good/Man.txt: 1 result boxes for 24 frames" in passages["Man"].failed["good"]
+    assert str(tmp_path) not in str([p.failed for p in passages.values()])
+    mean, files = courses.changed(accuracy, list(passages.values()))
+    assert mean.startswith(
+        "The mean AUC of good in accuracy.json is 0.123, that of the sequences which every"
+    )
+    assert files.startswith("The files of poor on Man no longer have the AUC that accuracy.json has")
+    accuracy["failed"] = {"good": {"Gone": "crashed"}}
+    with pytest.raises(FileNotFoundError, match="Gone"):
+        courses.read(accuracy, folder, data, ["good"])
+
+
+@pytest.fixture(scope="module")
+def video(made):
+    return read_otb(made[0], ("Dog",))[0]
+
+
+def boxes(plot):
+    """Class -> corners x0, y0, x1, y1 of the boxes of a tile, and the other outlines by class."""
+    found, others = {}, {}
+    for group in ElementTree.fromstring(plot).iter("g"):
+        path = group.findall("path")[-1].get("d")
+        if match := re.fullmatch(r"M(\S+) (\S+)H(\S+)V(\S+)H\1z", path):
+            found[group.get("class")] = [float(v) for v in match.groups()]
+        else:
+            others[group.get("class")] = np.array(
+                [[float(v) for v in p.split()] for p in path[1:-1].split("L")]
+            )
+    return found, others
+
+
+@pytest.mark.parametrize("frames", (True, False))
+def test_boxes_lie_on_the_tile_where_they_are(video, frames):
+    truth = video.boxes[3]
+    near, far = (
+        np.tile(truth + np.array([10, 0, 0, 0]), (24, 1)),
+        np.tile(truth + np.array([0, 900, 0, 0]), (24, 1)),
+    )
+    of = {
+        "a": Course(near, failures.overlaps(near, video.boxes), 0.5, []),
+        "b": Course(far, failures.overlaps(far, video.boxes), 0.0, []),
+    }
+    plot = tiles.tile("k", video, 3, of, LOOKS, frames)
+    found, others = boxes(plot)
+    scale = (found["box truth"][2] - found["box truth"][0]) / truth[2]
+    half = scale * truth[2:] / 2
+    middle = tiles.SIZE / 2
+    assert found["box truth"] == pytest.approx([*(middle - half), *(middle + half)], abs=0.2)
+    assert found["box k0"][0] == pytest.approx(found["box truth"][0] + 10 * scale, abs=0.2)
+    arrow = others["box k1 peer lost"]
+    assert arrow[:, 1].max() == pytest.approx(tiles.SIZE - 3, abs=0.1)  # the target is far below
+    assert abs(arrow[0, 0] - middle) < 1
+    desc = ElementTree.fromstring(plot).find("desc").text
+    assert desc.startswith("a: overlap 0.") and desc.endswith("b: overlap 0.00")
+    assert ("<image" in plot) == frames == ("data:" in plot)
+
+
+def test_the_picture_is_the_frame_around_the_target(video):
+    plot = tiles.tile("k", video, 3, {}, {}, True)
+    data = base64.b64decode(re.search(r"base64,([^\"]+)", plot)[1])
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(float)
+    assert picture.shape == (tiles.SIZE, tiles.SIZE, 3)
+    x0, y0, x1, y1 = (round(v) for v in boxes(plot)[0]["box truth"])
+    x, y, w, h = (round(v) for v in video.boxes[3])
+    target = cv2.imread(str(video.frames[3]))[y : y + h, x : x + w]
+    cut = cv2.resize(picture[y0:y1, x0:x1], target.shape[1::-1])
+    assert np.corrcoef(cut.ravel(), target.ravel())[0, 1] > 0.95
+
+
+def test_without_frames_the_edge_of_the_frame_is_drawn(video):
+    root = ElementTree.fromstring(tiles.tile("k", video, 3, {}, {}, False))
+    outside, inside = root.findall("rect")
+    assert (outside.get("class"), inside.get("class")) == ("outside", "blank")
+    truth = boxes(ElementTree.tostring(root))[0]["box truth"]
+    scale = (truth[2] - truth[0]) / video.boxes[3][2]
+    left = truth[0] - scale * video.boxes[3][0]
+    assert float(inside.get("x")) == pytest.approx(max(left, 0), abs=0.2)
+
+
+def test_a_result_or_a_truth_that_is_no_box_is_not_drawn(video):
+    gone = np.full((24, 4), np.nan)
+    absent = type(video)(video.name, video.frames, np.vstack([video.boxes[:3], gone[3:]]))
+    of = {"a": Course(gone, np.full(24, np.nan), 0.0, [])}
+    found, others = boxes(tiles.tile("k", absent, 5, of, LOOKS, False))
+    assert found == {} and others == {}
