@@ -11,7 +11,7 @@ from spcnet.benchmarks.report.marks import Look, mark
 from spcnet.benchmarks.report.noise import Interval
 from spcnet.benchmarks.report.records import signed
 
-ROW, TOP, LEFT, RIGHT = 26, 8, 128, 14
+ROW, TOP, LEFT, RIGHT = 26, 8, 136, 14
 
 
 class Row(NamedTuple):
@@ -75,4 +75,4 @@ def _ticks(x: Axis, bottom: float, step: float) -> list[str]:
 
 
 def _name(name: str, y: float) -> str:
-    return text(LEFT - 10, y + 4, cut(name, 18), "end")
+    return text(LEFT - 10, y + 4, cut(name, 17), "end")

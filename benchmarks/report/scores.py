@@ -77,7 +77,7 @@ def front(records: Records, looks: Looks) -> str:
     caption = (
         f"Higher and further left is better; the axis of time is logarithmic. Time: {source}. The dashed line is the "
         "front: no other tracker is both at least as accurate and as fast as one on it. It is drawn for all trackers, "
-        "shown or not. Full marks are models of spcnet, hollow ones peers."
+        "shown or not. Filled marks are models of spcnet, hollow ones peers."
     )
     rows = [
         (p.name, shown(p.score.auc), shown(p.mean_ms, 2), "yes" if p.name in best else "")
