@@ -31,6 +31,7 @@ EXTRAS = {  # package -> the extra that brings it
     "threadpoolctl": "bench",
     "tomli": "train",
     "torch": "train",
+    "trax": "vot",
     "webdataset": "train",
 }
 

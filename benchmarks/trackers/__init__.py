@@ -11,7 +11,10 @@ if TYPE_CHECKING:  # the command line reads NAMES: keep it quick
     from spcnet.runtime.geometry import Box
 
 PEERS = ("kcf", "csrt", "mosse", "medianflow")
-NAMES = f"zoo name, .onnx file, or a peer: {', '.join(PEERS)}"
+NAMES = (
+    f"zoo name, .onnx file, or a peer: {', '.join(PEERS)}, nano:BACKBONE.onnx,HEAD.onnx, vit:MODEL.onnx, "
+    "trax:COMMAND LINE"
+)
 _LABEL = re.compile(r"([A-Za-z0-9][\w.+-]*)=(.+)", re.DOTALL | re.ASCII)  # it names a folder of results
 
 
@@ -40,7 +43,7 @@ class Contender(Protocol):
 def open_tracker(name: str, threads: int = 1) -> Contender:
     """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
 
-    threads are for our models. Raises FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
+    threads are for our models, and told to processes of others. Raises FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
     """
     label, what = split_label(name)
     tracker = _open(what, threads)
@@ -56,10 +59,17 @@ def split_label(name: str) -> tuple[str, str]:
 
 
 def _open(name: str, threads: int) -> Contender:
-    if name in PEERS:
-        from spcnet.benchmarks.trackers.opencv import OpenCV
+    kind, colon, what = name.partition(":")
+    if name in PEERS or (colon and kind in ("nano", "vit")):
+        from spcnet.benchmarks.trackers import opencv
 
-        return OpenCV(name)
+        if kind == "nano":
+            return opencv.nano(what)
+        return opencv.vit(what) if kind == "vit" else opencv.classic(name)
+    if colon and kind == "trax":
+        from spcnet.benchmarks.trackers.trax import Trax
+
+        return Trax(what, threads)
     from spcnet.benchmarks.trackers.ours import Ours
 
     return Ours(name, threads)

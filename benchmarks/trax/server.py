@@ -1,0 +1,103 @@
+"""A model of ours as a TraX server: frames and a box in, boxes out, sequence after sequence."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Any
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+from trax import Image, Rectangle, Region, Server, TraxException, TraxStatus
+
+from spcnet.benchmarks.trax import region
+from spcnet.runtime import model as models
+from spcnet.runtime.frame import Frame, as_bgr
+from spcnet.runtime.geometry import Box
+from spcnet.runtime.tracker import Tracker
+
+
+def serve(model: str, threads: int = 1) -> None:
+    """Answer a client until it quits.
+
+    Images come as a path, as pixels or as an encoded file; regions as rectangles, polygons or masks (see
+    spcnet.benchmarks.trax.region). Every answer is a rectangle with the property confidence: the score of the
+    peak, 1 on a first frame. What is refused ends the session: the client is told the sentence, and it is raised.
+    """
+    cv2.setNumThreads(threads)
+    with threadpool_limits(threads):
+        try:
+            path = models.find(model)
+            tracker = Tracker.load(path, threads=threads)
+        except Exception as error:
+            if not sys.stdin.isatty():  # a client would take silence for a crash
+                with suppress(TraxException):
+                    server = _greet(model)
+                    server.wait()
+                    server.quit(str(error))
+            raise
+        server = _greet(path.stem)
+        try:
+            while _answer(server, tracker):
+                pass
+        except TraxException:
+            raise RuntimeError("the client went without a quit message, or sent what is not TraX") from None
+        except Exception as error:
+            server.quit(str(error))
+            raise
+
+
+def _greet(name: str) -> Server:
+    return Server(
+        [Region.RECTANGLE, Region.POLYGON, Region.MASK],
+        [Image.PATH, Image.MEMORY, Image.BUFFER],
+        tracker_name=f"spcnet-{name}",
+        tracker_family="correlation filter",
+    )
+
+
+def _answer(server: Server, tracker: Tracker) -> bool:
+    """One request; false when there are no more."""
+    request = server.wait()
+    if request.type == TraxStatus.QUIT:
+        return False
+    frame = pixels(request.image["color"])
+    if request.type == TraxStatus.INITIALIZE:
+        box = rectangle(request.objects[0][0])
+        tracker.init(frame, box)
+        score = 1.0
+    else:
+        result = tracker.update(frame)
+        box, score = result.box, result.score
+    server.status([(Rectangle.create(*box), {"confidence": f"{score:.4f}"})])
+    return True
+
+
+def pixels(image: Any) -> Frame:
+    """A TraX image as BGR. Raises ValueError when it cannot be read."""
+    if image.type() == Image.MEMORY:
+        array = image.array()  # (H, W, 3) RGB or (H, W, 1)
+        if array.dtype != np.uint8:
+            raise ValueError(f"the image has pixels of {array.dtype}; send 8 bits a channel")
+        return as_bgr(array, "rgb" if array.shape[2] == 3 else "bgr")
+    if image.type() == Image.PATH:
+        name = image.path()
+        found = cv2.imread(name, cv2.IMREAD_COLOR)
+    else:
+        name = "the encoded image"
+        found = cv2.imdecode(np.frombuffer(image.buffer(), np.uint8), cv2.IMREAD_COLOR)
+    if found is None:
+        raise ValueError(f"{name} cannot be read as an image; send a JPEG or PNG file")
+    return np.asarray(found, np.uint8)
+
+
+def rectangle(area: Any) -> Box:
+    """A TraX region as an upright rectangle. Raises ValueError when it has none."""
+    if area.type == Region.RECTANGLE:
+        return Box(*area.bounds())
+    if area.type == Region.POLYGON:
+        return region.of_polygon(np.array(list(area)))
+    if area.type == Region.MASK:
+        return region.of_mask(area.array(), area.offset())
+    raise ValueError("the region is a special one; send a rectangle, polygon or mask")
