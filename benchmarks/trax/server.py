@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from contextlib import suppress
 from typing import Any
@@ -35,24 +36,31 @@ def serve(model: str, threads: int = 1) -> None:
                 with suppress(TraxException):
                     server = _greet(model)
                     server.wait()
-                    server.quit(str(error))
+                    _quit(server, error)
             raise
-        server = _greet(path.stem)
+        server = _greet(path.stem, f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
         try:
             while _answer(server, tracker):
                 pass
         except TraxException:
-            raise RuntimeError("the client went without a quit message, or sent what is not TraX") from None
+            raise RuntimeError(
+                "the client went without a quit message, or sent what vot-trax cannot read, such as a path beyond ASCII"
+            ) from None
         except Exception as error:
-            server.quit(str(error))
+            _quit(server, error)
             raise
 
 
-def _greet(name: str) -> Server:
+def _quit(server: Server, error: Exception) -> None:
+    server.quit(str(error).encode("ascii", "replace").decode())  # vot-trax's client reads no more
+
+
+def _greet(name: str, description: str = "") -> Server:
     return Server(
         [Region.RECTANGLE, Region.POLYGON, Region.MASK],
         [Image.PATH, Image.MEMORY, Image.BUFFER],
         tracker_name=f"spcnet-{name}",
+        tracker_description=description,
         tracker_family="correlation filter",
     )
 

@@ -1,0 +1,154 @@
+"""Our server against vot-trax's own client, which the VOT toolkit drives trackers with."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from trax import BufferImage, FileImage, Image, Mask, MemoryImage, Polygon, Rectangle, Region, TraxException
+from trax.client import Client
+
+from spcnet.benchmarks.trax import region
+from spcnet.runtime.tracker import Tracker
+
+
+class Session:
+    """A server process and a client of it."""
+
+    def __init__(self, model):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "spcnet.runtime.cli", "trax", str(model)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        pipes = self.process.stdin.fileno(), self.process.stdout.fileno()
+        self.client = Client(pipes, log=lambda text: None)  # its log=False is broken
+
+    def init(self, image, area):
+        return self._boxes(self.client.initialize({"color": image}, [(area, {})], {}))
+
+    def update(self, image):
+        return self._boxes(self.client.frame({"color": image}, {}, []))
+
+    @staticmethod
+    def _boxes(answer):
+        ((area, properties),) = answer[0]
+        return area.bounds(), float(properties["confidence"])
+
+    def end(self):
+        """The exit status, and what was said on standard error."""
+        self.client.quit()
+        _, said = self.process.communicate(timeout=20)
+        return self.process.returncode, said.decode()
+
+
+@pytest.fixture
+def session(tiny_model):
+    opened = Session(tiny_model)
+    yield opened
+    opened.client.quit()
+    opened.process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def files(video, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames")
+    for index, frame in enumerate(video[0]):
+        cv2.imwrite(str(folder / f"{index} a=b.png"), frame)
+    return sorted(folder.iterdir(), key=lambda path: int(path.name.split()[0]))
+
+
+def test_it_greets_with_what_it_takes(session):
+    client = session.client
+    assert client.tracker_name == "spcnet-tiny" and client.tracker_description.startswith("SHA-256 ")
+    assert set(client.region_formats) == {Region.RECTANGLE, Region.POLYGON, Region.MASK}
+    assert set(client.image_formats) == {Image.PATH, Image.MEMORY, Image.BUFFER}
+    assert client.channels == ["color"] and not client.get("multiobject")
+
+
+def test_sequence_after_sequence_in_every_form_of_image(session, tiny_model, video, files):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    forms = (
+        lambda index: FileImage.create(str(files[index])),
+        lambda index: MemoryImage.create(cv2.cvtColor(frames[index], cv2.COLOR_BGR2RGB)),
+        lambda index: BufferImage.create(files[index].read_bytes()),
+    )
+    for form in forms:
+        box, score = session.init(form(0), Rectangle.create(*boxes[0]))
+        assert box == tuple(boxes[0]) and score == 1.0
+        tracker.init(frames[0], boxes[0])
+        for index in range(1, 5):
+            box, score = session.update(form(index))
+            expected = tracker.update(frames[index])
+            np.testing.assert_allclose(box, expected.box, atol=1e-4)
+            assert score == pytest.approx(expected.score, abs=1e-4)
+    assert session.end() == (0, "")
+
+
+def test_polygons_and_masks_become_upright_rectangles(session, video, files):
+    first = FileImage.create(str(files[0]))
+    corners = [(60.0, 60.0), (90.0, 40.0), (110.0, 70.0), (80.0, 90.0)]
+    box, _ = session.init(first, Polygon.create(corners))
+    np.testing.assert_allclose(box, region.of_polygon(np.array(corners)), atol=1e-3)
+    mask = np.zeros((30, 40), np.uint8)
+    mask[3:, 5:25] = mask[10:20] = 1
+    box, _ = session.init(first, Mask.create(mask, x=50, y=60))
+    np.testing.assert_allclose(box, region.of_mask(mask, (50, 60)), atol=1e-3)
+
+
+def test_a_grey_frame_is_tracked(session, video):
+    grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in video[0][:3]]
+    session.init(MemoryImage.create(grey[0]), Rectangle.create(*video[1][0]))
+    box, _ = session.update(MemoryImage.create(grey[1]))
+    assert np.abs(np.array(box) - video[1][1]).max() < 6
+
+
+@pytest.mark.parametrize(
+    "image, box, sentence",
+    [
+        (lambda files: FileImage.create("/nosuch.png"), (60, 50, 48, 36), "/nosuch.png cannot be read"),
+        (lambda files: BufferImage.create(files[0].read_bytes()[:50]), (60, 50, 48, 36), "the encoded image"),
+        (
+            lambda files: MemoryImage.create(np.zeros((9, 9), np.uint16)),
+            (1, 1, 5, 5),
+            "pixels of uint16; send 8 bits",
+        ),
+        (lambda files: FileImage.create(str(files[0])), (400, 50, 48, 36), "lies outside the frame"),
+        (lambda files: FileImage.create(str(files[0])), (60, 50, 0, 36), "give a positive width"),
+    ],
+)
+def test_what_is_refused_ends_with_its_sentence(image, box, sentence, session, files):
+    with pytest.raises(TraxException, match=f"terminated the session: .*{sentence}"):
+        session.init(image(files), Rectangle.create(*box))
+    status, said = session.end()
+    last = said.splitlines()[-1]  # OpenCV may say something before
+    assert status == 2 and last.startswith("spcnet: ") and sentence in last and "Traceback" not in said
+
+
+def test_another_frame_size_is_refused_and_a_new_sequence_may_have_one(session, files):
+    small = MemoryImage.create(np.zeros((100, 120, 3), np.uint8))
+    session.init(FileImage.create(str(files[0])), Rectangle.create(60, 50, 48, 36))
+    session.init(small, Rectangle.create(20, 20, 30, 30))
+    session.update(small)
+    with pytest.raises(TraxException, match="the first one was 120 x 100"):
+        session.update(FileImage.create(str(files[1])))
+
+
+def test_without_a_model_the_client_hears_why(files):
+    session = Session("nosuch")
+    with pytest.raises(TraxException, match="terminated the session: no model named 'nosuch'"):
+        session.init(FileImage.create(str(files[0])), Rectangle.create(60, 50, 48, 36))
+    status, said = session.end()
+    assert status == 2 and said.startswith("spcnet: no model named 'nosuch'; the zoo has: base")
+
+
+@pytest.mark.parametrize("said", [b"", b"hello?\n", b"@@TRAX:frame\n", '@@TRAX:frame "/\u00e9"\n'.encode()])
+def test_a_client_that_goes_or_talks_nonsense(said, tiny_model):
+    command = [sys.executable, "-m", "spcnet.runtime.cli", "trax", str(tiny_model)]
+    ended = subprocess.run(command, input=said, capture_output=True, timeout=30)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(b"spcnet: the client went without a quit message, or sent what vot-trax")
