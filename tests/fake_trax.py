@@ -42,7 +42,7 @@ if __name__ == "__main__":
     if how == "flood":
         while True:
             say("x" * 1000)
-    print("loading weights ...\n@@TRA\n@@TRAX:unknown")
+    print("loading weights ...\n@@TRA")
     if how == "early":
         say('@@TRAX:quit "trax.reason=no GPU"')
         sys.exit(1)

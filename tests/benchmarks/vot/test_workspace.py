@@ -1,0 +1,159 @@
+import configparser
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import synthetic
+import yaml
+
+from spcnet.benchmarks.vot import workspace
+from spcnet.benchmarks.vot.stacks import BOTH, VOT2015
+from spcnet.runtime.cli import main
+from spcnet.runtime.video import VideoError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two sequences in OTB's layout, one of them without its target in a frame."""
+    folder = tmp_path_factory.mktemp("otb")
+    frames, boxes = synthetic.moving_target(5, size=(121, 163), side=(20, 31))
+    synthetic.write_otb(folder / "Left", frames, boxes)
+    absent = boxes.copy()
+    absent[2] = np.nan
+    synthetic.write_otb(folder / "Right-1", frames, absent)
+    return folder
+
+
+def _trackers(made):
+    registry = configparser.ConfigParser()
+    registry.read(made.folder / "trackers.ini")
+    return {name: dict(registry[name]) for name in registry.sections()}
+
+
+def _files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_toolkits_files(data, tiny_model, tmp_path):
+    made = workspace.make(data, tmp_path / "ws", ["nano", f"my.own={tiny_model}"], BOTH, fps=25, threads=2)
+    assert made == (tmp_path / "ws", ("nano", "my-own"), ("Left", "Right-1"))
+    config = yaml.safe_load((made.folder / "config.yaml").read_text())
+    assert config == {"registry": ["./trackers.ini"], "stack": "stack.yaml", "sequences": "sequences"}
+    python = [sys.executable, "-m", "spcnet.runtime.cli", "trax"]
+    for name, model in (("nano", "nano"), ("my-own", str(tiny_model))):
+        tracker = _trackers(made)[name]
+        assert (tracker["label"], tracker["protocol"]) == (name, "trax")
+        assert shlex.split(tracker["command"]) == [*python, model, "--threads", "2"]
+    assert not (tmp_path / "ws.part").exists()
+
+
+def test_the_sequences_are_described_and_linked(data, tmp_path):
+    home = workspace.make(data, tmp_path / "ws", ["base"], BOTH, fps=25).folder / "sequences"
+    assert (home / "list.txt").read_text().split() == ["Left", "Right-1"]
+    lines = (home / "Left" / "sequence").read_text().splitlines()
+    about = dict(line.split("=") for line in lines)
+    assert about["channels.color"] == "color/%08d.png"
+    assert (about["fps"], about["width"], about["height"], about["length"]) == ("25", "163", "121", "5")
+    links = sorted((home / "Left" / "color").iterdir())
+    assert [link.name for link in links] == [f"{n:08d}.png" for n in range(1, 6)]
+    for number, link in enumerate(links, 1):
+        assert link.is_symlink() and link.resolve() == data / "Left" / "img" / f"{number:04d}.png"
+    _, boxes = synthetic.moving_target(5, size=(121, 163), side=(20, 31))
+    found = np.loadtxt(home / "Left" / "groundtruth.txt", delimiter=",")
+    np.testing.assert_allclose(found, boxes, atol=1e-4)  # 0-based
+    assert (home / "Right-1" / "groundtruth.txt").read_text().splitlines()[2] == "nan,nan,nan,nan"
+
+
+def test_our_stack_is_vot2015_and_the_same_in_real_time(data, tmp_path):
+    made = workspace.make(data, tmp_path / "ws", ["base"], BOTH)
+    baseline, realtime = yaml.safe_load((made.folder / "stack.yaml").read_text())["experiments"].values()
+    assert baseline["repetitions"] == 15 and baseline["skip_initialize"] == 5
+    kinds = [analysis["type"] for analysis in baseline["analyses"]]
+    assert kinds == ["supervised_average_ar", "supervised_eao_score", "supervised_eao_curve"]
+    assert (baseline["analyses"][1]["low"], baseline["analyses"][1]["high"]) == (108, 371)
+    assert realtime == {**baseline, "repetitions": 1, "realtime": {"grace": 3}}
+    for stack, name in (("vot2015", "vot2015/rgb"), ("otb100", "otb100")):
+        other = workspace.make(data, tmp_path / stack, ["base"], stack).folder
+        assert yaml.safe_load((other / "config.yaml").read_text())["stack"] == name
+        assert not (other / "stack.yaml").exists()
+
+
+def test_the_same_workspace_goes_on_and_another_is_refused(data, tmp_path):
+    made = workspace.make(data, tmp_path / "ws", ["base"], BOTH)
+    (made.folder / "results").mkdir()
+    (made.folder / "results" / "kept").write_text("")
+    before = _files(made.folder)
+    assert workspace.make(data, tmp_path / "ws", ["base"], BOTH) == made
+    with pytest.raises(FileExistsError, match=r"not with this trackers.ini; give a new folder"):
+        workspace.make(data, tmp_path / "ws", ["nano"], BOTH)
+    with pytest.raises(FileExistsError, match="not with this sequences/Left/sequence"):
+        workspace.make(data, tmp_path / "ws", ["base"], BOTH, fps=10)
+    assert _files(made.folder) == before
+
+
+def test_a_data_set_of_vot_is_used_where_it_is(tmp_path):
+    for name in VOT2015:
+        (tmp_path / "vot" / name).mkdir(parents=True)
+        (tmp_path / "vot" / name / "groundtruth.txt").write_text("1,1,5,1,5,5,1,5\n")
+    (tmp_path / "vot" / "list.txt").write_text("\n".join(VOT2015))
+    assert len(VOT2015) == len(set(VOT2015)) == 60
+    made = workspace.make(tmp_path / "vot", tmp_path / "ws", ["base"], "vot2015")
+    config = yaml.safe_load((made.folder / "config.yaml").read_text())
+    assert config["sequences"] == str(tmp_path / "vot") and made.sequences == VOT2015
+    (tmp_path / "vot" / "list.txt").write_text("\n".join(VOT2015[2:]))
+    (tmp_path / "vot" / "wiper" / "groundtruth.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="lacks 3 sequences: bag, ball1, wiper; expected"):
+        workspace.make(tmp_path / "vot", tmp_path / "other", ["base"], "vot2015")
+    with pytest.raises(FileNotFoundError, match="lacks 1 sequences: wiper"):
+        workspace.make(tmp_path / "vot", tmp_path / "other", ["base"], "vot2015", allow_missing=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_refused_leaves_nothing(data, tmp_path):
+    def refused(kind, message, source=data, folder="ws", trackers=("base",)):
+        with pytest.raises(kind, match=message):
+            workspace.make(source, tmp_path / folder, trackers, BOTH)
+        assert not list(tmp_path.glob("ws*"))
+
+    refused(FileNotFoundError, "no model named 'nosuch'", trackers=["nosuch"])
+    refused(FileNotFoundError, "kcf", trackers=["kcf"])
+    refused(ValueError, "two trackers have the name base", trackers=["base", "base"])
+    refused(ValueError, "is not ASCII", folder="ws\u00e9")
+    refused(FileNotFoundError, "there is no folder", source=tmp_path / "none")
+    broken = tmp_path / "broken" / "A"
+    synthetic.write_otb(broken, [np.zeros((9, 9, 3), np.uint8)], np.array([[1.0, 1, 3, 3]]))
+    (broken / "img" / "0001.png").write_bytes(b"no image")
+    refused(VideoError, r"0001\.png cannot be read as an image", source=broken.parent)
+
+
+def test_other_trax_trackers_and_their_per_cent_signs(data, tmp_path):
+    made = workspace.make(data, tmp_path / "ws", ["trax:/opt/kcf.sh --rate 5%", "x=trax:run it"], BOTH)
+    commands = {name: tracker["command"] for name, tracker in _trackers(made).items()}
+    assert commands == {"kcf": "/opt/kcf.sh --rate 5%", "x": "run it"}
+
+
+def test_the_command_prints_what_is_next(data, tmp_path, capsys):
+    folder = tmp_path / "my ws"
+    assert main(["bench", "vot", str(data), str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "with 2 sequences" in text and f"vot evaluate --workspace '{folder}' base" in text
+    assert main(["bench", "vot", str(data), str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sequences"] == ["Left", "Right-1"]
+    assert main(["bench", "vot", str(data), str(folder), "--run", "/nosuch/vot"]) == 2
+    assert "/nosuch/vot cannot be started" in capsys.readouterr().err
+
+
+def test_jpegs_of_any_spelling_are_linked_as_the_toolkit_wants(tmp_path):
+    folder = tmp_path / "otb" / "A"
+    (folder / "img").mkdir(parents=True)
+    for name in ("1.JPEG", "2.JPEG"):
+        content = cv2.imencode(".jpg", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+        (folder / "img" / name).write_bytes(content)
+    (folder / "groundtruth_rect.txt").write_text("1,1,9,9\n1,1,9,9\n")
+    made = workspace.make(folder.parent, tmp_path / "ws", ["base"], BOTH)
+    found = sorted(Path(made.folder / "sequences" / "A" / "color").iterdir())
+    assert [path.name for path in found] == ["00000001.jpg", "00000002.jpg"]
