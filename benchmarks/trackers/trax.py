@@ -21,11 +21,8 @@ from spcnet.benchmarks.trax.process import Process
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 
-IMAGES = (
-    "path",
-    "memory",
-    "buffer",
-)  # the forms of an image that a tracker may take, the preferred one first
+IMAGES = ("path", "memory", "buffer")  # forms of an image, the preferred one first
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
 class Trax:
@@ -39,8 +36,8 @@ class Trax:
     rectangles (spcnet.benchmarks.trax.region).
 
     The identity holds the command, the files that it names, and what the tracker says of itself; it cannot see what
-    these files load: remove the results when that changes. threads are told to OpenMP, BLAS and OpenCV by their
-    environment variables. An answer that takes longer than timeout seconds is a hang.
+    these files load: remove the results when that changes. threads are told by the environment variables THREADS. An
+    answer that takes longer than timeout seconds is a hang: the process is killed.
     """
 
     kind = "peer"
@@ -52,13 +49,7 @@ class Trax:
             raise ValueError(f"trax:{command} is no command line: {error}; close its quotes") from None
         if not self._command:
             raise ValueError("trax: has no command; give trax: and the command line of a tracker")
-        variables = (
-            "OMP_NUM_THREADS",
-            "OPENBLAS_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "OPENCV_FOR_THREADS_NUM",
-        )
-        self._environment = {**os.environ, **dict.fromkeys(variables, str(threads)), "TRAX": "1"}
+        self._environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "TRAX": "1"}
         self._environment.pop("TRAX_SOCKET", None)  # answers come by standard output
         self._timeout = timeout
         self._stages: dict[str, float] = {}
@@ -78,14 +69,14 @@ class Trax:
         if self._process is None:
             self._start()
         self._box = Box(*(float(v) for v in box))
-        where = self._region(self._box)
+        image, where = self._image(frame), self._region(self._box)
         if self._version < 4:
-            self._send("initialize", self._image(frame), where)
+            self._send("initialize", image, where)
         else:
             if self._begun:
                 self._send("initialize")  # forget the former target
             self._send("initialize", where)
-            self._send("frame", self._image(frame))
+            self._send("frame", image)
         self._begun = True
         self._receive()
 
@@ -179,7 +170,7 @@ class Trax:
             self._fail(f"answered nonsense: {error}")
 
     def _read(self, what: str) -> Message:
-        """The next message that is not the end."""
+        """The next message; what is none is kept for the error."""
         assert self._process is not None
         deadline, other = time.monotonic() + self._timeout, b""
         try:

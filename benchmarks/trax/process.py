@@ -67,6 +67,8 @@ class Process:
             if not chunk:
                 raise EOFError
             self._unread += chunk
+        if time.monotonic() > deadline:  # lines may come faster than they are read
+            raise TimeoutError
         line = bytes(self._unread[:end])
         del self._unread[: end + 1]
         return line

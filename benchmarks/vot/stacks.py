@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 BOTH = "vot2015-realtime"
+SUPERVISED = (BOTH, "vot2015")  # they begin anew in any frame, so every frame has a box
 _EXPERIMENT = """\
     type: supervised
     repetitions: {repetitions}
     skip_initialize: 5
     analyses:
       - type: supervised_average_ar
+        name: accuracy and robustness
         sensitivity: 30
       - type: supervised_eao_score
+        name: EAO
         low: 108
         high: 371
       - type: supervised_eao_curve
+        name: EAO curve
 """
 # The experiment of VOT2015 as the toolkit has it, and again in real time in the way of VOT2018: frames come at the rate
 # of the sequence, however slow the tracker is, but for three slow answers after each start.

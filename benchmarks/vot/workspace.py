@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.accuracy.suites import open_data
 from spcnet.benchmarks.trackers import split_label
-from spcnet.benchmarks.vot.stacks import VOT2015, resolve
+from spcnet.benchmarks.vot.stacks import SUPERVISED, VOT2015, resolve
 from spcnet.runtime import model
 from spcnet.runtime.video import VideoError
 
@@ -64,6 +65,11 @@ def make(
         names, sequences = [video.name for video in videos], "sequences"
         texts["sequences/list.txt"] = "".join(f"{name}\n" for name in names)
         for video in videos:
+            if stack in SUPERVISED and not np.isfinite(video.boxes).all():
+                raise ValueError(
+                    f"{video.name} has no box in frame {int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the "
+                    f"supervised {stack} needs one in every frame: leave the sequence out, or give another --stack"
+                )
             home, suffix = f"sequences/{video.name}", _suffix(video)
             texts[f"{home}/sequence"] = _describe(video, fps)
             texts[f"{home}/groundtruth.txt"] = "".join(

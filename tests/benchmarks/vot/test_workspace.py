@@ -18,13 +18,11 @@ from spcnet.runtime.video import VideoError
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two sequences in OTB's layout, one of them without its target in a frame."""
+    """Two sequences in OTB's layout."""
     folder = tmp_path_factory.mktemp("otb")
     frames, boxes = synthetic.moving_target(5, size=(121, 163), side=(20, 31))
-    synthetic.write_otb(folder / "Left", frames, boxes)
-    absent = boxes.copy()
-    absent[2] = np.nan
-    synthetic.write_otb(folder / "Right-1", frames, absent)
+    for name in ("Left", "Right-1"):
+        synthetic.write_otb(folder / name, frames, boxes)
     return folder
 
 
@@ -65,7 +63,18 @@ def test_the_sequences_are_described_and_linked(data, tmp_path):
     _, boxes = synthetic.moving_target(5, size=(121, 163), side=(20, 31))
     found = np.loadtxt(home / "Left" / "groundtruth.txt", delimiter=",")
     np.testing.assert_allclose(found, boxes, atol=1e-4)  # 0-based
-    assert (home / "Right-1" / "groundtruth.txt").read_text().splitlines()[2] == "nan,nan,nan,nan"
+
+
+def test_absent_targets_are_for_unsupervised_stacks(tmp_path):
+    frames, boxes = synthetic.moving_target(5, size=(121, 163), side=(20, 31))
+    boxes[2] = np.nan
+    synthetic.write_otb(tmp_path / "otb" / "A", frames, boxes)
+    for stack in (BOTH, "vot2015"):
+        with pytest.raises(ValueError, match=f"A has no box in frame 3; the supervised {stack} needs one"):
+            workspace.make(tmp_path / "otb", tmp_path / "ws", ["base"], stack)
+    made = workspace.make(tmp_path / "otb", tmp_path / "ws", ["base"], "otb100")
+    lines = (made.folder / "sequences" / "A" / "groundtruth.txt").read_text().splitlines()
+    assert lines[2] == "nan,nan,nan,nan" and len(lines) == 5
 
 
 def test_our_stack_is_vot2015_and_the_same_in_real_time(data, tmp_path):
