@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -29,9 +30,9 @@ TOTAL = "total"
 
 
 def measure(
-    trackers: Sequence[str], frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
-) -> dict[str, Taken]:
-    """Track box through frames with every model, frame by frame in turn; name as given -> times.
+    models: Sequence[Path], frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
+) -> dict[Path, Taken]:
+    """Track box through frames with every model, frame by frame in turn.
 
     What Tracker.update does is done in its two halves, so that each is timed by itself. threads is what the backbone,
     BLAS and OpenCV may use. The first warmup frames are not counted. Raises ValueError when no frame that is learnt
@@ -39,32 +40,32 @@ def measure(
     """
     cv2.setNumThreads(threads)
     with threadpool_limits(threads):
-        opened = {name: Tracker.load(name, backend="cpu", threads=threads) for name in trackers}
-        searched: dict[str, list[Seconds]] = {name: [] for name in trackers}
-        learnt: dict[str, list[Seconds]] = {name: [] for name in trackers}
+        opened = {path: Tracker.load(path, backend="cpu", threads=threads) for path in models}
+        searched: dict[Path, list[Seconds]] = {path: [] for path in models}
+        learnt: dict[Path, list[Seconds]] = {path: [] for path in models}
         for tracker in opened.values():
             tracker.init(frames[0], box)
         for index, frame in enumerate(frames[1:], 1):
-            for name, tracker in opened.items():
+            for path, tracker in opened.items():
                 start = time.perf_counter()
                 status = tracker.localize(frame).status
                 found = {**tracker.timings, TOTAL: time.perf_counter() - start}
                 config = tracker.config
                 due = index % config.update_interval == 0 and learns(status, config)
                 if index > warmup:
-                    searched[name].append(found)
+                    searched[path].append(found)
                 if due:
                     start = time.perf_counter()
                     tracker.learn(frame)
                     if index > warmup:
-                        learnt[name].append({**tracker.timings, TOTAL: time.perf_counter() - start})
-    if none := [name for name in trackers if not learnt[name]]:
+                        learnt[path].append({**tracker.timings, TOTAL: time.perf_counter() - start})
+    if none := [path for path in models if not learnt[path]]:
         raise ValueError(
-            f"{none[0]} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"
+            f"{none[0].stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"
         )
     return {
-        name: Taken(_medians(searched[name]), _medians(learnt[name]), len(learnt[name]) / len(searched[name]))
-        for name in trackers
+        path: Taken(_medians(searched[path]), _medians(learnt[path]), len(learnt[path]) / len(searched[path]))
+        for path in models
     }
 
 

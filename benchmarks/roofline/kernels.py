@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,6 @@ from spcnet.benchmarks.gpu.timing import Effort, Opener, Timer, WallTimer, devic
 from spcnet.benchmarks.roofline.bounds import Part, Roof, Stage
 from spcnet.benchmarks.roofline.frames import TOTAL, Seconds, Taken
 from spcnet.benchmarks.roofline.records import stage_of
-from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 from spcnet.runtime.cuda.open import open_backbone
@@ -66,17 +66,17 @@ def idle() -> tuple[Device, Timer]:
     return cast(Device, Idle()), WallTimer()
 
 
-def stages(name: str) -> tuple[Stages, Stages]:
+def stages(path: Path) -> tuple[Stages, Stages]:
     """localize and learn of one target with our own FP32 kernels. Raises ModelError where they do not fit the model."""
-    with _launched(idle, name) as (config, layers, localize, learn, _):
+    with _launched(idle, path) as (config, layers, localize, learn, _):
         return _stages(config, layers, localize, config.scales), _stages(
             config, layers, learn, config.learn_scales
         )
 
 
-def times(open_device: Opener, name: str, effort: Effort) -> Taken:
+def times(open_device: Opener, path: Path, effort: Effort) -> Taken:
     """Each kernel timed by itself on a device, summed by stage. The share learnt from is what the interval allows."""
-    with _launched(open_device, name) as (config, _, localize, learn, clock):
+    with _launched(open_device, path) as (config, _, localize, learn, clock):
         found = []
         for launches in (localize, learn):
             seconds: Seconds = {}
@@ -129,12 +129,12 @@ Clock = Callable[[Launch, Effort], float]
 
 @contextlib.contextmanager
 def _launched(
-    open_device: Opener, name: str
+    open_device: Opener, path: Path
 ) -> Iterator[tuple[TrackerConfig, list[Layer], list[Launch], list[Launch], Clock]]:
     """The launches of localize and of learn, in order, and a clock for them while the device is open."""
-    weights = read_weights(model.find(name))
+    weights = read_weights(path)
     channels = [3, *(len(bias) for bias in weights.biases)]
-    own = partial(open_backbone, name, backbone="kernels")
+    own = partial(open_backbone, str(path), backbone="kernels")
     with pipeline.opened(open_device, own, graphs=False, keep=True) as (backend, watched, timer, _):
         config = backend.config
         frame = backend.accept(pipeline.random_frames(1)[0])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ Stages = Mapping[str, Stage]
 class Model(NamedTuple):
     """A model on a machine: what its two halves have to do, and how long they took."""
 
+    path: Path
     localize: Stages
     learn: Stages
     taken: Taken

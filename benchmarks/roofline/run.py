@@ -44,17 +44,17 @@ def on_cpu(
     """This machine's CPU. Raises ValueError, FileNotFoundError, ModelError."""
     if threads < 1:
         raise ValueError(f"threads is {threads}; give at least 1")
+    paths = [model.find(name) for name in names]
     counted = {}
-    for name in names:
-        path = model.find(name)
+    for path in paths:
         config, network = model.load(path)[0].config, graph.read(path)
-        counted[name] = stages.localize(config, network), stages.learn(config, network)
+        counted[path] = stages.localize(config, network), stages.learn(config, network)
     before = peaks.machine_peaks(threads, effort)
-    taken = frames.measure(names, clip, box, threads)
+    taken = frames.measure(paths, clip, box, threads)
     after = peaks.machine_peaks(threads, effort)
     found = peaks.best(before, after)
     about = {**found.record(), "before": before.record(), "after": after.record()}
-    models = {name: Model(*counted[name], taken[name]) for name in names}
+    models = {path.stem: Model(path, *counted[path], taken[path]) for path in paths}
     return Machine("this machine", False, found.roof(), about, models, unsteady(about))
 
 
@@ -79,7 +79,10 @@ def on_gpu(
     """A GPU, with our own FP32 kernels. Raises ModelError where they do not fit a model."""
     sizes = facts["L2 cache, bytes"] // 2, 2 * copied
     roof, about = kernels.device_roof(open_device, rates, effort, facts["SMs"], sizes)
-    models = {name: Model(*kernels.stages(name), kernels.times(open_device, name, effort)) for name in names}
+    models = {
+        path.stem: Model(path, *kernels.stages(path), kernels.times(open_device, path, effort))
+        for path in map(model.find, names)
+    }
     return Machine(facts["name"], True, roof, {**about, "gpu": dict(facts)}, models)
 
 
@@ -132,7 +135,7 @@ def kernel_stages(measured: Mapping[str, Model]) -> dict[str, tuple[Stages, Stag
     found: dict[str, tuple[Stages, Stages, float]] = {}
     for name, each in measured.items():
         try:
-            found[name] = (*kernels.stages(name), each.taken.learnt)
+            found[name] = (*kernels.stages(each.path), each.taken.learnt)
         except ModelError:
             continue
     return found
