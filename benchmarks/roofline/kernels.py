@@ -21,13 +21,14 @@ from spcnet.benchmarks.gpu.pipeline import Launch
 from spcnet.benchmarks.gpu.timing import Effort, Opener, Timer, WallTimer, device_time, floors, measure
 from spcnet.benchmarks.roofline.bounds import Part, Roof, Stage
 from spcnet.benchmarks.roofline.frames import TOTAL, Seconds, Taken
-from spcnet.benchmarks.roofline.records import stage_of
+from spcnet.benchmarks.roofline.gpu_records import stage_of
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.cuda.weights import read_weights
 
 Stages = dict[str, Stage]
+Clock = Callable[[Launch, Effort], float]  # seconds of a launch
 
 
 class Idle:
@@ -122,9 +123,6 @@ def device_roof(
         "floors": found,
     }
     return Roof(rate["fp32"], tuple(bandwidths), launch, processors=processors), record
-
-
-Clock = Callable[[Launch, Effort], float]
 
 
 @contextlib.contextmanager

@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SLOW_SHARE, SLOW_LAUNCH = (
-    0.1,
-    10e-6,
-)  # of a GPU's roof, seconds of a launch: assumed for the upper end of a range
+# The upper end of a GPU's range is assumed: this share of its roof, and so many seconds a launch.
+SLOW_SHARE, SLOW_LAUNCH = 0.1, 10e-6
 
 
 class Reached(NamedTuple):

@@ -12,8 +12,8 @@ from spcnet.benchmarks.roofline import bounds, predict
 from spcnet.benchmarks.roofline.bounds import Floor, Roof, Stage
 from spcnet.benchmarks.roofline.devices import Device
 from spcnet.benchmarks.roofline.frames import TOTAL, Seconds, Taken
+from spcnet.benchmarks.roofline.gpu_records import Measured
 from spcnet.benchmarks.roofline.predict import Frame, Reached
-from spcnet.benchmarks.roofline.records import Measured
 
 Stages = Mapping[str, Stage]
 
@@ -73,7 +73,8 @@ def gpu_predictions(
     for name, device in devices.items():
         for model, (localize, learn, learnt) in kernels.items() if device.gpu else ():
             if measured.launches:
-                roof = device.bound()._replace(call=float(np.mean(list(measured.launches.values()))))
+                launch = float(np.mean(list(measured.launches.values())))
+                roof = device.bound()._replace(call=launch, processors=0)  # as the records, without blocks
                 row = predict.prediction(floors(localize, learn, learnt, roof), reached, error)
             else:
                 launches = _calls(localize) + learnt * _calls(learn)

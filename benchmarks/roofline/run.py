@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from spcnet.benchmarks.gpu.timing import QUICK, Effort, Opener, Timer
 from spcnet.benchmarks.machine import machine
-from spcnet.benchmarks.roofline import frames, graph, kernels, peaks, record, records, stages
+from spcnet.benchmarks.roofline import frames, gpu_records, graph, kernels, peaks, record, stages
 from spcnet.benchmarks.roofline.bounds import Roof
 from spcnet.benchmarks.roofline.devices import DEVICES
+from spcnet.benchmarks.roofline.gpu_records import Measured
 from spcnet.benchmarks.roofline.record import Model, Stages
-from spcnet.benchmarks.roofline.records import Measured
 from spcnet.runtime import model
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.frame import Frame
@@ -105,10 +105,10 @@ def measure(
 
 def assemble(here: Machine, words: Sequence[str], results: Path) -> dict[str, Any]:
     """roofline.json. words follow the verb; results is the folder with the GPU benchmark's records."""
-    gpus = records.read(results)
+    gpus = gpu_records.read(results)
     if here.gpu:
         cache, memory = here.peaks["gpu"]["L2 cache, bytes"], 1e9 * here.peaks["copy_gb_s"]
-        like_published = here.roof._replace(bandwidths=((cache, math.inf), (math.inf, memory)))
+        like_published = Roof(here.roof.flops, ((cache, math.inf), (math.inf, memory)), here.roof.call)
         frames = {(here.name, name): each.frame(like_published) for name, each in here.models.items()}
         gpus = Measured(gpus.frames | frames, gpus.launches | {here.name: here.roof.call})
         measured = gpus.frames

@@ -7,7 +7,7 @@ from emulator.host_device import HostDevice
 from threadpoolctl import threadpool_limits
 
 from spcnet.benchmarks.gpu import counts, timing
-from spcnet.benchmarks.roofline import kernels, record, records, run, tables
+from spcnet.benchmarks.roofline import gpu_records, kernels, record, run, tables
 from spcnet.benchmarks.roofline.devices import DEVICES
 from spcnet.benchmarks.roofline.frames import Taken
 from spcnet.benchmarks.roofline.predict import Reached
@@ -141,7 +141,7 @@ def test_records_of_the_gpu_benchmark_are_read(tmp_path):
     (tmp_path / "gpu-x1.json").write_text(json.dumps(made_up()))
     (tmp_path / "gpu-checks.json").write_text(json.dumps({"gpu": {"name": "X2"}, "checks": []}))
     (tmp_path / "speed.json").write_text("not read")
-    found = records.read(tmp_path)
+    found = gpu_records.read(tmp_path)
     assert found.launches == {"X1": 1.0}
     assert found.frames == {
         ("X1", "N=128"): {
@@ -153,13 +153,13 @@ def test_records_of_the_gpu_benchmark_are_read(tmp_path):
             "learn": Reached(3.0 + 1, 5.0),
         }
     }
-    assert records.read(tmp_path / "none") == records.Measured({}, {})
+    assert gpu_records.read(tmp_path / "none") == gpu_records.Measured({}, {})
 
 
 def test_measured_gpus_predict_others(tmp_path, models):
     (tmp_path / "gpu-x1.json").write_text(json.dumps(made_up()))
     (tmp_path / "gpu-x2.json").write_text(json.dumps(made_up(2.0, "X2")))
-    measured = records.read(tmp_path)
+    measured = gpu_records.read(tmp_path)
     localize, learn = kernels.stages(models[0])
     found = record.gpu_predictions(DEVICES, {"strided": (localize, learn, 0.5)}, measured)
     assert set(found) == {name for name, device in DEVICES.items() if device.gpu}
@@ -179,7 +179,7 @@ def test_other_files_are_refused(tmp_path, text):
     with pytest.raises(
         ValueError, match=r"gpu-x1.json is no record of the GPU benchmark .*; write one with python -m"
     ):
-        records.read(tmp_path)
+        gpu_records.read(tmp_path)
 
 
 def test_a_model_that_our_kernels_do_not_fit_has_no_bounds(make_checkpoint, tmp_path):
