@@ -30,7 +30,7 @@ class Device(NamedTuple):
         return self.processors > 0
 
     def bound(self) -> Roof:
-        """What no program gets below: data that fits the cache moves at once, launches are free."""
+        """What our FP32 kernels do not get below: data that fits the cache moves at once, launches are free."""
         memory = 1e9 * self.gb_s
         return Roof(
             1e9 * self.gflops, ((self.cache, math.inf), (math.inf, memory)), processors=self.processors

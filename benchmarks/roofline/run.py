@@ -44,7 +44,7 @@ def on_cpu(
     """This machine's CPU. Raises ValueError, FileNotFoundError, ModelError."""
     if threads < 1:
         raise ValueError(f"threads is {threads}; give at least 1")
-    paths = [model.find(name) for name in names]
+    paths = _find(names)
     counted = {}
     for path in paths:
         config, network = model.load(path)[0].config, graph.read(path)
@@ -56,6 +56,17 @@ def on_cpu(
     about = {**found.record(), "before": before.record(), "after": after.record()}
     models = {path.stem: Model(path, *counted[path], taken[path]) for path in paths}
     return Machine("this machine", False, found.roof(), about, models, unsteady(about))
+
+
+def _find(names: Sequence[str]) -> list[Path]:
+    """The models' files; the record names them by their stems."""
+    paths = [model.find(name) for name in names]
+    stems = [path.stem for path in paths]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise ValueError(
+            f"{stems.count(twice[0])} models are called {twice[0]}; give each once, or rename one"
+        )
+    return paths
 
 
 def unsteady(about: Mapping[str, Any]) -> list[str]:
@@ -81,7 +92,7 @@ def on_gpu(
     roof, about = kernels.device_roof(open_device, rates, effort, facts["SMs"], sizes)
     models = {
         path.stem: Model(path, *kernels.stages(path), kernels.times(open_device, path, effort))
-        for path in map(model.find, names)
+        for path in _find(names)
     }
     return Machine(facts["name"], True, roof, {**about, "gpu": dict(facts)}, models)
 

@@ -311,6 +311,11 @@ def test_bad_input_is_one_sentence(words, sentence, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_two_models_of_one_name_are_refused(models):
+    with pytest.raises(ValueError, match="2 models are called small; give each once, or rename one"):
+        run.on_cpu([models[0], models[0]], [], (), 1, FAST)
+
+
 def test_a_gpu_that_is_not_there_is_one_sentence(monkeypatch):
     monkeypatch.setattr("spcnet.runtime.cuda.available.missing", lambda: "there is no NVIDIA driver")
     with pytest.raises(RuntimeError, match="--backend cuda cannot run: there is no NVIDIA driver"):
