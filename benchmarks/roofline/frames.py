@@ -30,43 +30,37 @@ TOTAL = "total"
 
 
 def measure(
-    models: Sequence[Path], frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
-) -> dict[Path, Taken]:
-    """Track box through frames with every model, frame by frame in turn.
+    model: Path, frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
+) -> Taken:
+    """Track box through frames, alone: the idle threads of a second model's session would spin on the cores.
 
     What Tracker.update does is done in its two halves, so that each is timed by itself. threads is what the backbone,
     BLAS and OpenCV may use. The first warmup frames are not counted. Raises ValueError when no frame that is learnt
     from remains, FileNotFoundError and ModelError on a model.
     """
     cv2.setNumThreads(threads)
+    searched, learnt = list[Seconds](), list[Seconds]()
     with threadpool_limits(threads):
-        opened = {path: Tracker.load(path, backend="cpu", threads=threads) for path in models}
-        searched: dict[Path, list[Seconds]] = {path: [] for path in models}
-        learnt: dict[Path, list[Seconds]] = {path: [] for path in models}
-        for tracker in opened.values():
-            tracker.init(frames[0], box)
+        tracker = Tracker.load(model, backend="cpu", threads=threads)
+        config = tracker.config
+        tracker.init(frames[0], box)
         for index, frame in enumerate(frames[1:], 1):
-            for path, tracker in opened.items():
+            start = time.perf_counter()
+            status = tracker.localize(frame).status
+            searched.append({**tracker.timings, TOTAL: time.perf_counter() - start})
+            due = index % config.update_interval == 0 and learns(status, config)
+            if due:
                 start = time.perf_counter()
-                status = tracker.localize(frame).status
-                found = {**tracker.timings, TOTAL: time.perf_counter() - start}
-                config = tracker.config
-                due = index % config.update_interval == 0 and learns(status, config)
-                if index > warmup:
-                    searched[path].append(found)
-                if due:
-                    start = time.perf_counter()
-                    tracker.learn(frame)
-                    if index > warmup:
-                        learnt[path].append({**tracker.timings, TOTAL: time.perf_counter() - start})
-    if none := [path for path in models if not learnt[path]]:
+                tracker.learn(frame)
+                learnt.append({**tracker.timings, TOTAL: time.perf_counter() - start})
+            if index == warmup:
+                searched.clear()
+                learnt.clear()
+    if not learnt:
         raise ValueError(
-            f"{none[0].stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"
+            f"{model.stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"
         )
-    return {
-        path: Taken(_medians(searched[path]), _medians(learnt[path]), len(learnt[path]) / len(searched[path]))
-        for path in models
-    }
+    return Taken(_medians(searched), _medians(learnt), len(learnt) / len(searched))
 
 
 def _medians(calls: Sequence[Seconds]) -> Seconds:

@@ -50,7 +50,7 @@ def on_cpu(
         config, network = model.load(path)[0].config, graph.read(path)
         counted[path] = stages.localize(config, network), stages.learn(config, network)
     before = peaks.machine_peaks(threads, effort)
-    taken = frames.measure(paths, clip, box, threads)
+    taken = {path: frames.measure(path, clip, box, threads) for path in paths}
     after = peaks.machine_peaks(threads, effort)
     found = peaks.best(before, after)
     about = {**found.record(), "before": before.record(), "after": after.record()}
