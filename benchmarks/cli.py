@@ -10,10 +10,21 @@ from spcnet.benchmarks.confidence.cli import add_confidence
 from spcnet.benchmarks.front.cli import add_front
 from spcnet.benchmarks.latency.cli import add_speed
 from spcnet.benchmarks.report.cli import add_report
+from spcnet.benchmarks.roofline.cli import add_roofline
 from spcnet.benchmarks.vot.cli import add_vot
 from spcnet.runtime.cli import Commands
 
-KINDS = (add_accuracy, add_score, add_speed, add_front, add_failures, add_confidence, add_vot, add_report)
+KINDS = (
+    add_accuracy,
+    add_score,
+    add_speed,
+    add_roofline,
+    add_front,
+    add_failures,
+    add_confidence,
+    add_vot,
+    add_report,
+)
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -28,6 +28,31 @@ class Work(NamedTuple):
     flops: int
 
 
+class Layer(NamedTuple):
+    """A convolution of square images with zeros around them."""
+
+    inputs: int  # channels
+    outputs: int
+    size: int  # of the image it reads
+    stride: int = 1
+    kernel: int = 3
+    pad: int = 1
+
+    @property
+    def cells(self) -> int:
+        """The size of the image it writes."""
+        return (self.size + 2 * self.pad - self.kernel) // self.stride + 1
+
+    @property
+    def taps(self) -> int:
+        """Along an axis, the taps that are inside of the image, of all cells."""
+        first = (cell * self.stride - self.pad for cell in range(self.cells))
+        return sum(min(at + self.kernel, self.size) - max(at, 0) for at in first)
+
+
+LRN = 11  # operations: a square, 4 sums of squares, product and sum, two roots and their product, a division
+
+
 def label(config: TrackerConfig) -> str:
     """A configuration in a few letters."""
     return f"N={config.patch_size} C={config.channels} S={config.scales}"
@@ -49,28 +74,30 @@ def ways(config: TrackerConfig) -> tuple[str, ...]:
     return ("fft", "dft", "plain") if config.grid in FFT_SIZES else ("dft", "plain")
 
 
-def crop(config: TrackerConfig, targets: int) -> Work:
+def crop(config: TrackerConfig, images: int) -> Work:
     """A sample is 3 bytes of the frame, where a pixel of the patch is one of the frame, and 3 floats.
 
     A channel of it is three interpolations of a difference, a product and a sum, and the mean's subtraction.
     """
-    samples = targets * config.scales * config.patch_size**2
+    samples = images * config.patch_size**2
     return Work(samples * 3 * (1 + FLOAT), samples * 3 * 10)
 
 
-def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) -> Work:
-    """The first (3 to C channels) or the second layer (C to C, and the normalisation); half: FP16 in between.
+def convolution(layer: Layer, images: int) -> Work:
+    """A layer, FP32. Taps outside of the image are not counted; the bias begins the sum; ReLU is none."""
+    moved = layer.size**2 * layer.inputs + layer.cells**2 * layer.outputs
+    return Work(images * moved * FLOAT, images * 2 * layer.taps**2 * layer.inputs * layer.outputs)
 
-    Taps outside of the image are not counted: along each axis 3 N - 2 of 3 N are inside. An output of the
-    normalisation is a square, 4 sums of squares, product and sum, two roots and their product, a division.
-    """
+
+def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) -> Work:
+    """The first (3 to C channels) or the second layer (C to C, and the normalisation); half: FP16 in between."""
     n, inputs = config.patch_size, 3 if layer == 1 else config.channels
     middle = HALF * 8 * ceil_div(config.channels, 8) if half else FLOAT * config.channels  # bytes a pixel
     read, written = (3 * FLOAT, middle) if layer == 1 else (middle, config.channels * FLOAT)
-    flops = 2 * (3 * n - 2) ** 2 * inputs * config.channels
+    flops = convolution(Layer(inputs, config.channels, n), images).flops
     if layer == 2:
-        flops += 11 * n**2 * config.channels
-    return Work(images * n**2 * (read + written), images * flops)
+        flops += images * LRN * n**2 * config.channels
+    return Work(images * n**2 * (read + written), flops)
 
 
 def rows(config: TrackerConfig, images: int, dft: str) -> Work:
@@ -80,20 +107,40 @@ def rows(config: TrackerConfig, images: int, dft: str) -> Work:
     return Work(images * n * (n * FLOAT + k * COMPLEX), images * flops)
 
 
+def columns(config: TrackerConfig, images: int, dft: str) -> Work:
+    """images K x N to K x R, windowed; a real window is 2 operations a complex number."""
+    n, (r, k, f) = config.grid, band(config)
+    column = {"fft": 2 * n + _fft(n), "dft": 8 * n * f + 4 * f, "plain": 8 * n * r}[dft]
+    return Work(images * k * (n + r) * COMPLEX, images * k * column)
+
+
+def multiply(config: TrackerConfig, targets: int) -> Work:
+    """T S C spectra times the filter, summed over the channels; a division at each output."""
+    c, (r, k, _) = config.channels, band(config)
+    images = targets * config.scales
+    moved = images * (c + 1) * k * r * COMPLEX + targets * _filter(config)
+    return Work(moved, images * k * r * (8 * c + 4))
+
+
 def respond(config: TrackerConfig, targets: int, dft: str) -> Work:
-    """T S C K columns of N to R, times the filter, summed over the channels; a division at each output."""
+    """columns and multiply in one."""
     n, c, (r, k, _) = config.grid, config.channels, band(config)
     images = targets * config.scales
-    filters = targets * k * r * (c * COMPLEX + FLOAT)
-    moved = images * k * (c * n + r) * COMPLEX + filters
-    return Work(moved, images * k * (c * (_column(config, dft) + 8 * r) + 4 * r))
+    moved = images * k * (c * n + r) * COMPLEX + targets * _filter(config)
+    return Work(moved, columns(config, images * c, dft).flops + multiply(config, targets).flops)
+
+
+def inverse(config: TrackerConfig, images: int) -> Work:
+    """K x R to P x P by two products."""
+    n, (r, k, _) = config.points, band(config)
+    return Work(images * (k * r * COMPLEX + n**2 * FLOAT), images * (8 * n * k * r + 4 * n**2 * k))
 
 
 def invert(config: TrackerConfig, images: int) -> Work:
-    """K x R to P x P by two products, and the maximum and two sums of each tile of 8 rows."""
-    n, (r, k, _) = config.points, band(config)
-    moved = k * r * COMPLEX + n**2 * FLOAT + ceil_div(n, 8) * TILE_BYTES
-    return Work(images * moved, images * (8 * n * k * r + 4 * n**2 * k + 4 * n**2))
+    """inverse, and the maximum and two sums of each tile of 8 rows."""
+    n = config.points
+    tiles = Work(images * ceil_div(n, 8) * TILE_BYTES, images * 4 * n**2)
+    return total(inverse(config, images), tiles)
 
 
 def peak(config: TrackerConfig, targets: int) -> Work:
@@ -105,20 +152,27 @@ def peak(config: TrackerConfig, targets: int) -> Work:
     return Work(targets * moved, targets * 3 * (tiles + square))
 
 
+def accumulate(config: TrackerConfig, targets: int) -> Work:
+    """T S C spectra's label-weighted sum and power, and the filter read, moved and written."""
+    c, (r, k, _) = config.channels, band(config)
+    images = targets * config.learn_scales * c
+    moved = images * k * r * COMPLEX + 2 * targets * _filter(config)
+    return Work(moved, images * k * 8 * r + targets * k * r * (8 * c + 3))
+
+
 def learn(config: TrackerConfig, targets: int, dft: str) -> Work:
-    """T S C K columns of N to R, their label-weighted sum and power, and the filter read, moved and written."""
-    n, c, (r, k, _) = config.grid, config.channels, band(config)
-    columns = targets * config.learn_scales * c * k
-    moved = columns * n * COMPLEX + 2 * targets * k * r * (c * COMPLEX + FLOAT)
-    flops = columns * (_column(config, dft) + 8 * r) + targets * k * r * (8 * c + 3)
-    return Work(moved, flops)
+    """columns and accumulate in one."""
+    n, (_, k, _) = config.grid, band(config)
+    images = targets * config.learn_scales * config.channels
+    moved = images * k * n * COMPLEX + 2 * targets * _filter(config)
+    return Work(moved, columns(config, images, dft).flops + accumulate(config, targets).flops)
 
 
 def kernels(config: TrackerConfig, targets: int) -> dict[str, Work]:
     """Every kernel of a frame of so many targets, in all its ways; conv as in one of the frame's two passes."""
     images = targets * config.scales
     found = {
-        "crop": crop(config, targets),
+        "crop": crop(config, images),
         "conv, layer 1": conv(config, images, 1),
         "conv, layer 2": conv(config, images, 2),
         "conv, layer 1, to FP16": conv(config, images, 1, half=True),
@@ -157,9 +211,7 @@ def _fft(n: int) -> int:
     return 5 * n * int(math.log2(n))
 
 
-def _column(config: TrackerConfig, dft: str) -> int:
-    """Operations of the DFT of one windowed complex column at the R frequencies of the band."""
-    n, (r, _, f) = config.grid, band(config)
-    if dft == "fft":
-        return 2 * n + _fft(n)
-    return 8 * n * f + 4 * f if dft == "dft" else 8 * n * r
+def _filter(config: TrackerConfig) -> int:
+    """Bytes of num and den."""
+    r, k, _ = band(config)
+    return r * k * (config.channels * COMPLEX + FLOAT)

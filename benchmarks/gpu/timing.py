@@ -69,19 +69,20 @@ class CudaTimer:
 
 
 class WallTimer:
-    """The host's clock, for devices without events: waits at both ends of the span."""
+    """The host's clock, for devices without events: waits at both ends of the span. Without a device the host's work."""
 
     clock = "wall clock"
 
-    def __init__(self, device: Device) -> None:
-        self._device, self._start, self._span = device, 0.0, 0.0
+    def __init__(self, device: Device | None = None) -> None:
+        self._wait = device.synchronize if device else lambda: None
+        self._start = self._span = 0.0
 
     def start(self) -> None:
-        self._device.synchronize()
+        self._wait()
         self._start = time.perf_counter()
 
     def stop(self) -> None:
-        self._device.synchronize()
+        self._wait()
         self._span = time.perf_counter() - self._start
 
     def seconds(self) -> float:

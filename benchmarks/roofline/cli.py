@@ -1,0 +1,53 @@
+"""The verb bench roofline."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from spcnet.benchmarks.options import add_output
+from spcnet.runtime.cli import Commands
+
+
+def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
+    """bench roofline."""
+    roofline = kinds.add_parser(
+        "roofline", help="what a frame costs, what share of this machine's peaks it reaches, and predictions"
+    )
+    roofline.add_argument(
+        "--tracker", action="append", metavar="NAME", help="zoo name or .onnx file; repeat (default: the zoo)"
+    )
+    roofline.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
+    roofline.add_argument(
+        "--backend", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU where there is one"
+    )
+    roofline.add_argument(
+        "--gpu-records",
+        type=Path,
+        default=Path("benchmarks/results"),
+        metavar="FOLDER",
+        help="gpu-*.json of python -m spcnet.benchmarks.gpu to predict from (default: %(default)s)",
+    )
+    add_output(roofline)
+    roofline.set_defaults(run=_roofline)
+
+
+def _roofline(options: argparse.Namespace) -> int:
+    from spcnet.benchmarks import text
+    from spcnet.benchmarks.roofline import run, tables
+    from spcnet.runtime.model import zoo
+    from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+    from spcnet.runtime.video import open_video
+
+    names = list(dict.fromkeys(options.tracker or zoo()))
+    words = [word for name in options.tracker or () for word in ("--tracker", Path(name).name)]
+    words += ["--threads", str(options.threads), "--backend", options.backend]
+    with open_video(str(DEMO_VIDEO)) as video:
+        frames = list(video)
+    here = run.measure(names, frames, DEMO_BOX, options.threads, options.backend)
+    record = run.assemble(here, words, options.gpu_records)
+    markdown = tables.markdown(record)
+    text.write(options.out, "roofline", record, markdown)
+    print(json.dumps(record) if options.json else markdown)
+    return 0

@@ -1,0 +1,67 @@
+"""How long the stages of a frame take on the CPU, when it is searched and when it is learnt from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from spcnet.runtime.frame import Frame
+from spcnet.runtime.recovery import learns
+from spcnet.runtime.tracker import Tracker
+
+Seconds = dict[str, float]  # stage -> seconds
+
+
+class Taken(NamedTuple):
+    """Medians over the frames of a clip. TOTAL is the whole call."""
+
+    localize: Seconds
+    learn: Seconds
+    learnt: float  # share of the frames that were learnt from
+
+
+TOTAL = "total"
+
+
+def measure(
+    model: Path, frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
+) -> Taken:
+    """Track box through frames, alone: the idle threads of a second model's session would spin on the cores.
+
+    What Tracker.update does is done in its two halves, so that each is timed by itself. threads is what the backbone,
+    BLAS and OpenCV may use. The first warmup frames are not counted. Raises ValueError when no frame that is learnt
+    from remains, FileNotFoundError and ModelError on a model.
+    """
+    cv2.setNumThreads(threads)
+    searched, learnt = list[Seconds](), list[Seconds]()
+    with threadpool_limits(threads):
+        tracker = Tracker.load(model, backend="cpu", threads=threads)
+        config = tracker.config
+        tracker.init(frames[0], box)
+        for index, frame in enumerate(frames[1:], 1):
+            start = time.perf_counter()
+            status = tracker.localize(frame).status
+            searched.append({**tracker.timings, TOTAL: time.perf_counter() - start})
+            due = index % config.update_interval == 0 and learns(status, config)
+            if due:
+                start = time.perf_counter()
+                tracker.learn(frame)
+                learnt.append({**tracker.timings, TOTAL: time.perf_counter() - start})
+            if index == warmup:
+                searched.clear()
+                learnt.clear()
+    if not learnt:
+        raise ValueError(
+            f"{model.stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"
+        )
+    return Taken(_medians(searched), _medians(learnt), len(learnt) / len(searched))
+
+
+def _medians(calls: Sequence[Seconds]) -> Seconds:
+    return {stage: float(np.median([call[stage] for call in calls])) for stage in calls[0]}

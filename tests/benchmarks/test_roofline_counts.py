@@ -1,0 +1,256 @@
+"""The counts of the roofline: against torch's counter, NumPy's calls, the kernels' counts, and the paper."""
+
+import math
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from spcnet.benchmarks.gpu import counts
+from spcnet.benchmarks.gpu.counts import Layer, Work
+from spcnet.benchmarks.roofline import graph, stages
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import TrackerConfig, dcf, locate, model, patches
+from spcnet.runtime.dcf import CorrelationFilter
+from spcnet.runtime.geometry import State
+from spcnet.training.network import Backbone, NetworkConfig
+
+ODD = TrackerConfig(patch_size=49, channels=4, scales=5, learn_scales=3)
+UPSAMPLED = TrackerConfig(patch_size=60, channels=6, stride=4, response_upsampling=2)
+CONFIGS = (ODD, UPSAMPLED, TrackerConfig())
+
+
+@given(
+    size=st.integers(1, 40),
+    stride=st.integers(1, 4),
+    kernel=st.sampled_from([1, 3, 5]),
+    pad=st.integers(0, 2),
+)
+def test_taps_are_those_inside_the_image(size, stride, kernel, pad):
+    padded = np.pad(np.ones(size), pad)
+    if len(padded) >= kernel > pad:
+        windows = np.lib.stride_tricks.sliding_window_view(padded, kernel)[::stride]
+        layer = Layer(1, 1, size, stride, kernel, pad)
+        assert (layer.cells, layer.taps) == (len(windows), windows.sum())
+
+
+def with_padding(layer):
+    """Multiplications, those with zeros around the image too."""
+    return layer.cells**2 * layer.kernel**2 * layer.inputs * layer.outputs
+
+
+def test_the_published_network_has_the_published_multiplications():
+    layers = [node.layer for node in graph.read(model.find("c32-125")) if node.layer]
+    convolutions = [layer for layer in layers if layer.kernel == 3]
+    assert sum(map(with_padding, convolutions)) == 157_500_000  # a patch; six patches a frame
+    work = [node.work for node in graph.read(model.find("c32-125")) if node.layer in convolutions]
+    expected = [counts.convolution(Layer(3, 32, 125), 1), counts.convolution(Layer(32, 32, 125), 1)]
+    assert work == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "network"),
+    [
+        (ODD, None),
+        (UPSAMPLED, {"layers": [{"channels": 5, "stride": 2}, {"channels": 6, "stride": 2, "kernel": 5}]}),
+        (ODD, {"layers": [{"channels": 4, "kernel": 1}], "normalization": False}),
+    ],
+)
+def test_the_graph_has_the_operations_that_torch_counts(make_checkpoint, tmp_path, config, network):
+    path = export_onnx(make_checkpoint(config, network), tmp_path / "model.onnx").path
+    nodes = graph.read(path)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        Backbone(NetworkConfig.of(network, config))(torch.zeros(1, 3, config.patch_size, config.patch_size))
+    assert sum(2 * with_padding(node.layer) for node in nodes if node.layer) == counter.get_total_flops()
+    normalization = (network or {}).get("normalization", True)
+    others = ["Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"] if normalization else []
+    depth = len(network["layers"]) if network else 2
+    assert [node.operator for node in nodes] == ["Conv"] * depth + others
+    m, c = config.grid, config.channels
+    elements = c * m * m
+    if normalization:
+        assert [node.work for node in nodes if not node.layer] == [
+            *(Work(2 * 4 * elements, elements), Work(2 * 4 * elements, elements)),  # x * x reads x once
+            *(Work(2 * 4 * elements, elements), Work(3 * 4 * elements, elements)),
+            Work(3 * 4 * elements, elements),
+        ]
+
+
+def test_graph_and_kernels_count_alike():
+    """They differ in the normalisation only: dense over the channels in the graph, five of them in the kernel."""
+    nodes, config = graph.read(model.find("c32-125")), TrackerConfig()
+    ours = counts.total(*(counts.conv(config, 3, layer) for layer in (1, 2)))
+    convolutions = sum(3 * node.work.flops for node in nodes if node.layer and node.layer.kernel == 3)
+    assert ours.flops == convolutions + 3 * counts.LRN * 32 * 125**2
+    dense = sum(3 * node.work.flops for node in nodes) - convolutions
+    assert dense == 3 * (2 * 32 + 5) * 32 * 125**2
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_stages_and_kernels_count_alike(config):
+    network = []
+    first, second = stages.localize(config, network), stages.learn(config, network)
+    images = config.scales
+    kernels = [
+        counts.rows(config, images * config.channels, "plain"),
+        counts.respond(config, 1, "plain"),
+        counts.invert(config, images),
+    ]
+    maxima = 4 * images * config.points**2  # of the tiles; on the CPU they belong to locate
+    flops = first["dft"].work.flops + first["respond"].work.flops
+    assert flops == counts.total(*kernels).flops - maxima
+    images = config.learn_scales
+    rows = counts.rows(config, images * config.channels, "plain")
+    flops = second["dft"].work.flops + second["learn"].work.flops
+    assert flops == rows.flops + counts.learn(config, 1, "plain").flops
+    assert first["crop"].work == counts.crop(config, config.scales)
+
+
+def test_stages_by_hand():
+    config = TrackerConfig(patch_size=8, channels=2, scales=1, learn_scales=3, output_sigma_factor=1.0)
+    r, k = 7, 4  # sigma is 8 / 3 cells: frequencies up to 3 = ceil(4.8 * 8 / (2 pi 8 / 3))
+    assert counts.band(config)[:2] == (r, k)
+    found = stages.localize(config, [graph.Node("Mul", Work(100, 10))])
+    assert found["crop"].work == Work(64 * 3 * 5, 64 * 30)
+    assert (found["crop"].calls, found["features"].runs, found["features"].work) == (3, 1, Work(100, 10))
+    rows, columns = (part.work for part in found["dft"].parts)
+    assert rows == Work(
+        2 * (64 * 4 + 8 * k * 8), 2 * 4 * 64 * k
+    )  # a real times a complex number, added up: 4
+    assert columns == Work(2 * (8 * k + r * k) * 8, 2 * 8 * r * 8 * k)  # two complex ones: 8
+    multiply, inverse = (part.work for part in found["respond"].parts)
+    assert multiply == Work((2 + 1) * r * k * 8 + r * k * (2 * 8 + 4), r * k * (2 * 8 + 4))
+    assert inverse == Work(r * k * 8 + 64 * 4, 8 * 8 * r * k + 4 * 64 * k)
+    assert stages.learn(config, [])["learn"].work == Work(
+        3 * 2 * r * k * 8 + 2 * r * k * (2 * 8 + 4), 3 * 2 * r * k * 8 + r * k * (8 * 2 + 3)
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_products_that_run_are_those_counted(config, monkeypatch, rng):
+    """Every np.matmul of a real run, by the shapes and types it is given."""
+    flops, real = [0], np.matmul
+
+    def matmul(left, right, out):
+        each = 8 if np.iscomplexobj(left) else 2
+        flops[0] += each * math.prod(out.shape) * left.shape[-1]
+        return real(left, right, out=out)
+
+    monkeypatch.setattr(np, "matmul", matmul)
+    found = CorrelationFilter(config)
+    m, c = config.grid, config.channels
+    features = rng.normal(size=(config.scales, c, m, m)).astype(np.float32)
+    zf = found.transform(features, learn=False)
+    counted = stages.localize(config, [])
+    assert flops[0] == counted["dft"].work.flops
+    flops[0] = 0
+    num, den = found.learn(zf[: config.learn_scales])
+    found.respond(num, den, zf)
+    assert flops[0] == counted["respond"].parts[1].work.flops
+
+
+class Counted(np.ndarray):
+    """An array that counts the calls on it, and whose results count too."""
+
+    calls = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        Counted.calls += 1
+        plain = [x.view(np.ndarray) if isinstance(x, Counted) else x for x in inputs]
+        if out is not None:
+            kwargs["out"] = tuple(x.view(np.ndarray) if isinstance(x, Counted) else x for x in out)
+        return as_counted(getattr(ufunc, method)(*plain, **kwargs))
+
+    def __array_function__(self, function, types, args, kwargs):
+        views = function in (np.moveaxis, np.stack, np.linspace)
+        Counted.calls += not views
+        before = Counted.calls
+        found = super().__array_function__(function, types, args, kwargs)
+        Counted.calls = before  # what a function does inside belongs to it
+        return as_counted(found)
+
+    def argmax(self, *args, **kwargs):
+        Counted.calls += 1
+        return self.view(np.ndarray).argmax(*args, **kwargs)
+
+    def astype(self, *args, **kwargs):
+        Counted.calls += 1
+        return super().astype(*args, **kwargs)
+
+
+def as_counted(array):
+    return array.view(Counted) if isinstance(array, np.ndarray) and array.size > 1 else array
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """Whatever the runtime allocates counts; returns the number of calls of some work."""
+    empty = np.empty
+    monkeypatch.setattr(np, "empty", lambda *args, **kwargs: empty(*args, **kwargs).view(Counted))
+    huge = {np.dtype(np.float32): 1 << 60, np.dtype(np.complex64): 1 << 60}
+    monkeypatch.setattr(dcf, "_ONE_THREAD", huge)  # a product in pieces is one call
+
+    def count(work, *args, **kwargs):
+        Counted.calls = 0
+        work(*args, **kwargs)
+        return Counted.calls
+
+    return count
+
+
+def test_the_calls_that_run_are_those_counted(counting, rng, monkeypatch):
+    config = ODD
+    found, m, c = CorrelationFilter(config), config.grid, config.channels
+    features = rng.normal(size=(3, c, m, m)).astype(np.float32).view(Counted)
+    xf = np.empty((3, c, *found.shape), np.complex64)
+    first, second = stages.localize(config, []), stages.learn(config, [])
+    assert counting(found.transform, features, xf, learn=True) == first["dft"].calls
+    num, den = found.learn(xf)
+
+    def learn():
+        found.learn(xf, (np.empty(num.shape, np.complex64), np.empty(den.shape, np.float32)))
+        found.update(num, den, num.copy(), den.copy(), 0.1)
+
+    assert counting(learn) == second["learn"].calls
+    assert counting(found.respond, num, den, xf) == first["respond"].calls
+    responses = rng.normal(size=(5, m, m)).astype(np.float32).view(Counted)
+    assert counting(locate.find_peak, responses, config) == first["locate"].calls
+
+    real, remapped = cv2.remap, []
+
+    def remap(pixels, columns, rows, *args, dst=None, **kwargs):
+        remapped.append(1)
+        plain = [x.view(np.ndarray) for x in (pixels, columns, rows)]
+        dst[:] = real(*plain, *args, **kwargs)
+        return dst
+
+    monkeypatch.setattr(cv2, "remap", remap)
+    frame = rng.integers(0, 256, (90, 120, 3), np.uint8).view(Counted)
+    state, out = State(50.0, 40.0, 20.0, 16.0), np.empty((5, 3, 49, 49), np.float32)
+    cuts = counting(patches.pyramid, frame, state, config, 5, out)
+    assert cuts + len(remapped) == first["crop"].calls
+
+
+def test_other_graphs_are_refused(tmp_path):
+    def write(nodes, dtype=onnx.TensorProto.FLOAT):
+        values = [onnx.helper.make_tensor_value_info(n, dtype, [1, 4, 6, 6]) for n in ("x", "y")]
+        graph_ = onnx.helper.make_graph(nodes, "g", values[:1], values[1:], initializers)
+        onnx.save(onnx.helper.make_model(graph_, opset_imports=[onnx.helper.make_opsetid("", 17)]), path)
+
+    path, initializers = tmp_path / "other.onnx", []
+    write([onnx.helper.make_node("Tanh", ["x"], ["y"])])
+    with pytest.raises(ValueError, match="has a node Tanh; counted are Add, Conv, Div"):
+        graph.read(path)
+    write([onnx.helper.make_node("Sqrt", ["x"], ["y"])], onnx.TensorProto.FLOAT16)
+    with pytest.raises(ValueError, match="the input x is not float32; give an FP32 model"):
+        graph.read(path)
+    weights = np.ones((4, 1, 3, 3), np.float32)
+    initializers.append(onnx.numpy_helper.from_array(weights, "w"))
+    write([onnx.helper.make_node("Conv", ["x", "w"], ["y"], group=4, pads=[1] * 4)])
+    with pytest.raises(ValueError, match="groups 4; counted are square ones"):
+        graph.read(path)
