@@ -8,10 +8,10 @@ from spcnet.benchmarks.accuracy.cli import add_accuracy, add_failures
 from spcnet.benchmarks.accuracy.score import add_score
 from spcnet.benchmarks.confidence.cli import add_confidence
 from spcnet.benchmarks.front.cli import add_front
-from spcnet.benchmarks.latency.cli import add_speed
+from spcnet.benchmarks.latency.cli import add_compare, add_guard, add_speed
 from spcnet.runtime.cli import Commands
 
-KINDS = (add_accuracy, add_score, add_speed, add_front, add_failures, add_confidence)
+KINDS = (add_accuracy, add_score, add_speed, add_compare, add_guard, add_front, add_failures, add_confidence)
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -39,7 +39,7 @@ def cpu(root: Path = ROOT) -> dict[str, Any]:
     clocks = cpu_mhz(root)
     lowest = [v for c in cpus if (v := number(c / "cpufreq/cpuinfo_min_freq", 1e3)) is not None]
     highest = [v for c in cpus if (v := number(c / "cpufreq/cpuinfo_max_freq", 1e3)) is not None]
-    governors = {v for c in cpus if (v := text(c / "cpufreq/scaling_governor"))}
+    governors = {g for c in cpus if (g := text(c / "cpufreq/scaling_governor"))}
     counts = [
         v
         for c in cpus
@@ -116,9 +116,12 @@ def jetson(root: Path = ROOT) -> dict[str, Any] | None:
         return None
     mode = re.search(r"pmode:(\d+)", text(root / "var/lib/nvpmodel/status") or "")
     names = dict(re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", text(root / "etc/nvpmodel.conf") or ""))
-    gpu = next((d for d in sorted((root / "sys/class/devfreq").glob("*")) if d.name.endswith(GPU_CLOCKS)), None)
+    gpu = next(
+        (d for d in sorted((root / "sys/class/devfreq").glob("*")) if d.name.endswith(GPU_CLOCKS)), None
+    )
     clocks = {
-        f"gpu_{kind}_mhz": number(gpu / f"{kind}_freq", 1e6) if gpu else None for kind in ("cur", "min", "max")
+        f"gpu_{kind}_mhz": number(gpu / f"{kind}_freq", 1e6) if gpu else None
+        for kind in ("cur", "min", "max")
     }
     limits = [
         (number(c / "cpufreq/scaling_min_freq"), number(c / "cpufreq/scaling_max_freq")) for c in _cpus(root)

@@ -68,6 +68,5 @@ def course(values: Sequence[float] | Floats, runs: Sequence[int], period: int) -
 
 
 def settled(before: Sequence[float], latest: Sequence[float], share: float) -> bool:
-    """Whether the medians of two windows over the same frames agree within a share of the latest."""
-    now = float(np.median(latest))
-    return abs(now - float(np.median(before))) <= share * now
+    """Whether two windows over the same frames agree: the median of the ratios of their times, within a share."""
+    return abs(float(np.median(np.divide(latest, before))) - 1) <= share
