@@ -67,7 +67,10 @@ def cpu_mhz(root: Path = ROOT) -> list[float]:
     clocks = [v for c in _cpus(root) if (v := number(c / "cpufreq/scaling_cur_freq", 1e3)) is not None]
     if clocks:
         return clocks
-    return [float(v) for v in re.findall(r"^cpu MHz\s*: ([\d.]+)", text(root / "proc/cpuinfo") or "", re.M)]
+    return [
+        float(v)
+        for v in re.findall(r"^cpu MHz\s*: ([\d.]+)", text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    ]
 
 
 def turbo(root: Path = ROOT) -> bool | None:
@@ -91,7 +94,9 @@ def quota(root: Path = ROOT) -> float | None:
 
 def quota_throttled(root: Path = ROOT) -> float | None:
     """How often the quota has stopped this process's control groups."""
-    found = (re.search(r"^nr_throttled (\d+)", text(g / "cpu.stat") or "", re.M) for g in _groups(root))
+    found = (
+        re.search(r"^nr_throttled (\d+)", text(g / "cpu.stat") or "", re.MULTILINE) for g in _groups(root)
+    )
     counts = [float(match[1]) for match in found if match]
     return sum(counts) if counts else None
 

@@ -119,12 +119,16 @@ def bound(stages: Mapping[str, float]) -> list[str]:
     upload, enqueue, wait = (stages[name] for name in ("upload", "enqueue", "wait"))
     if upload > enqueue + wait:
         return [
-            f"copy-bound: the upload takes {upload:.3f} ms, launches and kernels {enqueue + wait:.3f} ms; give frames "
-            "in device memory, or overlap them by submit() and result()"
+            (
+                f"copy-bound: the upload takes {upload:.3f} ms, launches and kernels {enqueue + wait:.3f} ms; give frames "
+                "in device memory, or overlap them by submit() and result()"
+            )
         ]
     if enqueue > BOUND * (enqueue + wait):
         return [
-            f"launch-bound: {enqueue:.3f} of {enqueue + wait:.3f} ms are spent launching; let CUDA graphs record the "
-            "frame, or track more targets in a batch"
+            (
+                f"launch-bound: {enqueue:.3f} of {enqueue + wait:.3f} ms are spent launching; let CUDA graphs record the "
+                "frame, or track more targets in a batch"
+            )
         ]
     return []

@@ -55,9 +55,11 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
         parts.append(table(("targets, mean ms", *counts), rows))
     clip, (width, height) = record["clip"], record["size"]
     words = [
-        f"{record['frames']} frames of {width}x{height} ({clip['name']}, {clip['frames']} frames, again and again) on "
-        f"{record['machine']['processor']}; jitter is the standard deviation of the difference of successive "
-        "frames.",
+        (
+            f"{record['frames']} frames of {width}x{height} ({clip['name']}, {clip['frames']} frames, again and again) on "
+            f"{record['machine']['processor']}; jitter is the standard deviation of the difference of successive "
+            "frames."
+        ),
         *(f"Warning: {warning}." for warning in record["warnings"]),
     ]
     return "\n".join([*parts, "\n".join(f"- {word}" for word in words) + "\n"])
