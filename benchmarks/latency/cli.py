@@ -104,3 +104,29 @@ def _compare(options: argparse.Namespace) -> int:
     )
     print(json.dumps(record) if options.json else compare_markdown(record))
     return 1 if record["slower"] else 0
+
+
+def add_guard(kinds: Commands[argparse.ArgumentParser]) -> None:
+    """bench guard."""
+    guard = kinds.add_parser(
+        "guard", help="boxes and stage times beside a stored baseline: exit status 1 when a model breaks it"
+    )
+    guard.add_argument("models", nargs="*", metavar="MODEL", help="zoo name or .onnx file (default: the zoo)")
+    guard.add_argument("--update", action="store_true", help="store what is found as the baseline")
+    guard.add_argument("--baselines", type=Path, metavar="FOLDER", help="default: the package's")
+    guard.set_defaults(run=_guard)
+
+
+def _guard(options: argparse.Namespace) -> int:
+    from spcnet.benchmarks.latency import guard
+    from spcnet.runtime.model import zoo
+
+    folder, broken = options.baselines or guard.BASELINES, []
+    for name in options.models or zoo():
+        if options.update:
+            guard.write(folder, guard.baseline(name))
+            continue
+        found = guard.guard(name, folder)
+        broken += found["broken"]
+        print("\n".join(found["broken"] + found["notes"]) or f"{name}: as its baseline")
+    return 1 if broken else 0

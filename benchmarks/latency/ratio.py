@@ -78,8 +78,10 @@ def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
     fewest = min(len(found) for found in units)
     spread = np.quantile(draws - np.median(draws), (0.025, 0.975)) * np.sqrt(fewest / (fewest - 1))
     below, above = np.hypot(spread, LEFT * correction)
-    ends = np.exp([value, value - below, value + above, value + correction])
-    return Ratio(*(float(end) for end in ends), weights=tuple(weights.tolist()))
+    found, low, high, uncalibrated = np.exp(
+        [value, value - below, value + above, value + correction]
+    ).tolist()
+    return Ratio(found, low, high, uncalibrated, tuple(weights.tolist()))
 
 
 def nonnegative(x: Floats, y: Floats) -> Floats:
