@@ -82,15 +82,11 @@ def machine_doubts(found: Mapping[str, Any]) -> list[str]:
 
 def time_doubts(times: Mapping[str, Any], period: int, clock_step_ms: float) -> list[str]:
     """Spread, samples, and what bounds a GPU: of one tracker's times."""
-    words, typical, count = (
-        [],
-        times["frame_ms"]["median"] or times["frame_ms"]["mean"],
-        len(times["samples_ms"]),
-    )
+    words, typical, count = [], times["frame_ms"]["median"], len(times["samples_ms"])
     if times["unsettled"]:
         words.append(
-            f"the warm-up of {times['unsettled']} of {len(times['runs'])} runs ended before two medians in a row "
-            "agreed; the machine is not steady: stop what else runs"
+            f"the warm-up of {times['unsettled']} of {len(times['runs'])} runs ended while times still moved by more "
+            "than 5 %; the machine is not steady: stop what else runs"
         )
     passes = course(times["samples_ms"], times["runs"], period)
     if len(passes) > 1:
@@ -109,7 +105,7 @@ def time_doubts(times: Mapping[str, Any], period: int, clock_step_ms: float) -> 
             f"a frame of {typical:.4f} ms is less than {STEPS} steps of the clock ({clock_step_ms:.4f} ms); "
             "times are coarse"
         )
-    return words + bound({name: stage["median"] or 0.0 for name, stage in times["stage_ms"].items()})
+    return words + bound({name: stage["median"] for name, stage in times["stage_ms"].items()})
 
 
 def bound(stages: Mapping[str, float]) -> list[str]:

@@ -8,7 +8,6 @@ time inside update. It compares the second and the third with A.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -131,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         sum(found["verdict"] == verdict for found in record[way])
         for way, verdict in (("same", SAME), ("slowed", SLOWER))
     ]
-    write(options.out, "planted", json.loads(json.dumps(record)), markdown(record))
+    write(options.out, "planted", record, markdown(record))
     print(markdown(record))
     return 0 if min(right) >= 0.9 * options.tries else 1
 

@@ -71,12 +71,13 @@ def speed(
             progress(f"run {run + 1}, {count} thread(s)", 1)
     after = conditions.conditions()
     ours = [n for n, found in zip(trackers, alones.values(), strict=True) if found["kind"] == "ours"]
-    batches = {}
+    batches: dict[str, dict[str, Any]] = {found: {} for found in alones}
     for count in targets if ours else ():
-        batches[str(count)] = fresh(many_targets, ours, clip, count, threads[0])
+        for name, times in fresh(many_targets, ours, clip, count, threads[0]).items():
+            batches[name][str(count)] = times
         progress(f"{count} target(s)", 1)
     used = clip.read()
-    record: dict[str, Any] = {
+    record = {
         "format": FORMAT,
         "machine": machine(),
         "conditions": {
@@ -89,40 +90,38 @@ def speed(
         "frames": sum(len(t.calibration) for t in turns[threads[0]]),
         "size": list(used[0].shape[1::-1]),
         "clip": {"name": clip.name, "frames": len(used), "box": list(clip.box), "sha256": digest(used)},
-        "calibration": {
-            str(count): {
-                "work": WORK,
-                "runs": [len(t.calibration) for t in found],
-                "part_samples_ms": _series([t.calibration for t in found]),
-                "frame_ms": summary([1e3 * sum(parts.values()) for t in found for parts in t.calibration]),
-            }
-            for count, found in turns.items()
-        },
+        "calibration": {str(count): _kernel(found) for count, found in turns.items()},
         "trackers": {
             name: {
                 **found,
-                "threads": {
-                    str(count): {
-                        **timed([t.times[name] for t in turns[count]], rates),
-                        "warmup": [t.warmup for t in turns[count]],
-                        "unsettled": sum(name in t.unsettled for t in turns[count]),
-                    }
-                    for count in threads
-                },
-                **(
-                    {"targets": {c: b[name] for c, b in batches.items()}}
-                    if found["kind"] == "ours" and batches
-                    else {}
-                ),
+                "threads": {str(count): _tracker(name, turns[count], rates) for count in threads},
+                **({"targets": batches[name]} if batches[name] else {}),
             }
             for name, found in alones.items()
         },
     }
-    for found in record["trackers"].values():
-        for count, times in found["threads"].items():
-            kernel = record["calibration"][count]["frame_ms"]["median"]
-            times["calibration"] = {"median_ms": kernel, "ratio": times["frame_ms"]["median"] / kernel}
     return {**record, "warnings": doubts(record)}
+
+
+def _tracker(name: str, runs: Sequence[Turns], rates: Sequence[float]) -> dict[str, Any]:
+    """One tracker's part of the record, for one number of threads."""
+    times, kernel = timed([run.times[name] for run in runs], rates), _kernel(runs)["frame_ms"]["median"]
+    return {
+        **times,
+        "calibration": {"median_ms": kernel, "ratio": times["frame_ms"]["median"] / kernel},
+        "warmup": [run.warmup for run in runs],
+        "unsettled": sum(name in run.unsettled for run in runs),
+    }
+
+
+def _kernel(runs: Sequence[Turns]) -> dict[str, Any]:
+    """The calibration kernel's part of the record."""
+    return {
+        "work": WORK,
+        "runs": [len(run.calibration) for run in runs],
+        "part_samples_ms": _series([run.calibration for run in runs]),
+        "frame_ms": summary([1e3 * sum(parts.values()) for run in runs for parts in run.calibration]),
+    }
 
 
 def timed(runs: Sequence[Times], rates: Sequence[float]) -> dict[str, Any]:

@@ -54,11 +54,11 @@ class Drifting(Slowed):
 
 
 class SlowStage(Slowed):
-    """One stage takes three times as long."""
+    """One stage takes five times as long."""
 
     def update(self, frame):
         found = super().update(frame)
-        end = time.perf_counter() + 2 * self._tracker.stages["dft"]
+        end = time.perf_counter() + 4 * self._tracker.stages["dft"]
         while time.perf_counter() < end:
             pass
         return found
@@ -66,7 +66,7 @@ class SlowStage(Slowed):
     @property
     def stages(self):
         times = self._tracker.stages
-        return {**times, "dft": 3 * times["dft"]}
+        return {**times, "dft": 5 * times["dft"]}
 
 
 def test_planted_boxes_break_it(home, tiny_model):
