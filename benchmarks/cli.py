@@ -8,7 +8,7 @@ from spcnet.benchmarks.accuracy.cli import add_accuracy, add_failures
 from spcnet.benchmarks.accuracy.score import add_score
 from spcnet.benchmarks.confidence.cli import add_confidence
 from spcnet.benchmarks.front.cli import add_front
-from spcnet.benchmarks.latency.cli import add_speed
+from spcnet.benchmarks.latency.cli import add_compare, add_guard, add_speed
 from spcnet.benchmarks.report.cli import add_report
 from spcnet.benchmarks.roofline.cli import add_roofline
 from spcnet.benchmarks.vot.cli import add_vot
@@ -18,6 +18,8 @@ KINDS = (
     add_accuracy,
     add_score,
     add_speed,
+    add_compare,
+    add_guard,
     add_roofline,
     add_front,
     add_failures,

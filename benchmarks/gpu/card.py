@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.benchmarks.gpu.timing import QUICK, Effort, Timer, measure
+from spcnet.benchmarks.latency import nvml
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.device import Device
 
@@ -123,27 +123,15 @@ def clocks(when: str, index: int = 0) -> dict[str, Any]:
     """NVML's word on driver, clocks (MHz), temperature and power; what it cannot say is absent."""
     import pycuda.driver as cuda
 
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        handle, version = ctypes.c_void_p(), ctypes.create_string_buffer(96)
-        place = cuda.Device(index).pci_bus_id().encode()
-        if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByPciBusId_v2(place, ctypes.byref(handle)):
-            raise OSError("NVML does not know the GPU")
-    except OSError:  # as on a Jetson
+    found = nvml.gpus(cuda.Device(index).pci_bus_id())
+    if not found:  # as on a Jetson
         return {f"NVML {when}": None}
-
-    def number(function: str, *arguments: int) -> int | None:
-        value = ctypes.c_uint()
-        failed = getattr(nvml, function)(handle, *arguments, ctypes.byref(value))
-        return None if failed else value.value
-
-    found: dict[str, Any] = {
-        f"SM clock {when}, MHz": number("nvmlDeviceGetClockInfo", 1),
-        f"memory clock {when}, MHz": number("nvmlDeviceGetClockInfo", 2),
-        f"temperature {when}, C": number("nvmlDeviceGetTemperature", 0),
-        f"power {when}, mW": number("nvmlDeviceGetPowerUsage"),
+    (gpu,) = found
+    power = gpu["power_w"]
+    return {
+        **({"driver": gpu["driver"]} if gpu["driver"] else {}),
+        f"SM clock {when}, MHz": gpu["sm_mhz"],
+        f"memory clock {when}, MHz": gpu["memory_mhz"],
+        f"temperature {when}, C": gpu["temperature_c"],
+        f"power {when}, mW": None if power is None else round(1e3 * power),
     }
-    if nvml.nvmlSystemGetDriverVersion(version, len(version)) == 0:
-        found = {"driver": version.value.decode(errors="replace"), **found}
-    nvml.nvmlShutdown()
-    return found

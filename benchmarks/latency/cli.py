@@ -1,9 +1,12 @@
-"""The verb bench speed."""
+"""The verbs bench speed, bench compare and bench guard."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
+from pathlib import Path
 
 from spcnet.benchmarks.options import DEFAULT, add_output, add_trackers
 from spcnet.runtime.cli import Commands
@@ -16,58 +19,114 @@ def add_speed(kinds: Commands[argparse.ArgumentParser]) -> None:
     speed.add_argument(
         "--box", type=float, nargs=4, metavar=("X", "Y", "W", "H"), help="target, with --video"
     )
+    speed.add_argument("--data", type=Path, metavar="OTB", help="folder of sequences, with --clip")
+    speed.add_argument("--clip", metavar="SEQUENCE", help="sequence of --data to take times on")
     speed.add_argument(
         "--threads", type=int, nargs="+", default=[1], help="thread counts to measure (default: 1)"
     )
-    speed.add_argument("--frames", type=int, default=132, help="frames to use at most (default: 132)")
+    speed.add_argument(
+        "--frames", type=int, default=1000, help="frames to measure of each tracker (default: 1000)"
+    )
+    speed.add_argument("--runs", type=int, default=5, help="fresh processes to spread them over (default: 5)")
+    speed.add_argument(
+        "--targets", type=int, nargs="+", default=[], help="numbers of targets to track in one batch, too"
+    )
+    speed.add_argument(
+        "--rate",
+        type=float,
+        nargs="+",
+        default=[30, 60],
+        help="camera rates to count lost frames at (default: 30 60)",
+    )
     add_trackers(speed)
     add_output(speed)
     speed.set_defaults(run=_speed)
 
 
 def _speed(options: argparse.Namespace) -> int:
-    from itertools import islice
+    from spcnet.benchmarks import progress, text
+    from spcnet.benchmarks.latency.clip import find
+    from spcnet.benchmarks.latency.speed import speed
+    from spcnet.benchmarks.latency.tables import speed_markdown
 
-    from spcnet.benchmarks import text
-    from spcnet.benchmarks.latency import speed
-    from spcnet.benchmarks.machine import machine
-    from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
-    from spcnet.runtime.video import open_video
-
-    if bool(options.video) != bool(options.box):
-        raise ValueError("--video and --box go together: give both, or neither for the demo clip")
-    box = options.box or DEMO_BOX
-    with open_video(options.video or str(DEMO_VIDEO)) as video:
-        frames = list(islice(video, options.frames))
     trackers = options.tracker or list(DEFAULT)
-    runs = {str(threads): speed.measure(trackers, frames, box, threads) for threads in options.threads}
-    record = {
-        "machine": machine(),
-        "frames": len(frames),
-        "size": frames[0].shape[1::-1],
-        "threads": runs,
-    }
-    parts = []
-    for threads, run in runs.items():
-        latency = text.table(
-            (f"{threads} thread(s), ms", "median", "p90", "p99", "FPS"),
-            [(n, *(f"{v:.2f}" for v in r["frame_ms"].values()), f"{r['fps']:.1f}") for n, r in run.items()],
+    clip = find(options.video, options.box, options.data, options.clip)
+    steps = len(trackers) + options.runs * len(options.threads) + len(options.targets)
+    with progress.bar(steps) as done:
+        record = speed(
+            trackers,
+            clip,
+            options.frames,
+            options.runs,
+            options.threads,
+            options.targets,
+            options.rate,
+            done,
         )
-        staged = {n: r["stage_ms"] for n, r in run.items() if r["stage_ms"]}
-        names = list(dict.fromkeys(stage for stages in staged.values() for stage in stages))
-        parts += [
-            latency,
-            text.table(
-                ("median ms per stage", *names),
-                [
-                    (n, *(f"{s[stage]['median']:.2f}" if stage in s else "" for stage in names))
-                    for n, s in staged.items()
-                ],
-            )
-            if staged
-            else "",
-        ]
-    markdown = "\n".join(part for part in parts if part)
+    record = {"command": shlex.join(["spcnet", *sys.argv[1:]]), **record}
+    markdown = speed_markdown(record)
     text.write(options.out, "speed", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     return 0
+
+
+def add_compare(kinds: Commands[argparse.ArgumentParser]) -> None:
+    """bench compare."""
+    compare = kinds.add_parser(
+        "compare", help="two records of bench speed: exit status 0 no slower, 1 slower, 2 refused"
+    )
+    compare.add_argument("a", type=Path, metavar="A.json", help="speed.json to compare with")
+    compare.add_argument("b", type=Path, metavar="B.json", help="speed.json that may be slower")
+    compare.add_argument("--tracker", action="append", metavar="NAME", help="only this one; repeat")
+    compare.add_argument(
+        "--threshold", type=_share, default="3%", metavar="SHARE", help="slowdown to allow (default: 3%%)"
+    )
+    compare.add_argument(
+        "--across-machines", action="store_true", help="compare also other machines' records"
+    )
+    compare.add_argument("--json", action="store_true", help="print the record as JSON")
+    compare.set_defaults(run=_compare)
+
+
+def _share(text: str) -> float:
+    """3% or 0.03."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; give one as 3% or 0.03") from None
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from spcnet.benchmarks.latency.compare import compare, compare_markdown, read
+
+    record = compare(
+        read(options.a), read(options.b), options.tracker or (), options.threshold, options.across_machines
+    )
+    print(json.dumps(record) if options.json else compare_markdown(record))
+    return 1 if record["slower"] else 0
+
+
+def add_guard(kinds: Commands[argparse.ArgumentParser]) -> None:
+    """bench guard."""
+    guard = kinds.add_parser(
+        "guard", help="boxes and stage times beside a stored baseline: exit status 1 when a model breaks it"
+    )
+    guard.add_argument("models", nargs="*", metavar="MODEL", help="zoo name or .onnx file (default: the zoo)")
+    guard.add_argument("--update", action="store_true", help="store what is found as the baseline")
+    guard.add_argument("--baselines", type=Path, metavar="FOLDER", help="default: the package's")
+    guard.set_defaults(run=_guard)
+
+
+def _guard(options: argparse.Namespace) -> int:
+    from spcnet.benchmarks.latency import guard
+    from spcnet.runtime.model import zoo
+
+    folder, broken = options.baselines or guard.BASELINES, []
+    for name in options.models or zoo():
+        if options.update:
+            guard.write(folder, guard.baseline(name))
+            continue
+        found = guard.guard(name, folder)
+        broken += found["broken"]
+        print("\n".join(found["broken"] + found["notes"]) or f"{name}: as its baseline")
+    return 1 if broken else 0

@@ -1,55 +1,171 @@
-"""Latency: per frame and per stage, after a warm-up, all trackers taking turns on the same frames."""
+"""Latency: per frame and per stage, all trackers taking turns on the same frames, in several fresh processes."""
 
 from __future__ import annotations
 
+import multiprocessing
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import pairwise
+from typing import Any, TypeVar
 
-import cv2
-import numpy as np
-from threadpoolctl import threadpool_limits
-
+from spcnet.benchmarks.latency import camera, conditions
+from spcnet.benchmarks.latency.alone import alone
+from spcnet.benchmarks.latency.calibration import WORK
+from spcnet.benchmarks.latency.clip import Clip, digest
+from spcnet.benchmarks.latency.doubts import doubts
+from spcnet.benchmarks.latency.samples import jitter, summary
+from spcnet.benchmarks.latency.targets import many_targets
+from spcnet.benchmarks.latency.turns import FRAME, Effort, Open, Times, Turns, take_turns
+from spcnet.benchmarks.machine import machine
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.runtime.frame import Frame
 
-
-def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Median, p90 and p99 in ms."""
-    values = np.percentile(1e3 * np.asarray(seconds), (50, 90, 99))
-    return dict(zip(("median", "p90", "p99"), values.tolist(), strict=True))
+Result = TypeVar("Result")
+FORMAT = "spcnet-speed-1"
+DIGITS = 4  # of a ms in the record: the clock's own steps are about as fine
 
 
 def measure(
-    trackers: Sequence[str], frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
-) -> dict[str, Any]:
-    """Track box through frames with every tracker, frame by frame in turn: name -> latency and stages in ms.
+    trackers: Sequence[str], frames: Sequence[Frame], box: Sequence[float], threads: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Once through the frames in this process: name -> times, as in the record of speed."""
+    turns = take_turns(trackers, frames, box, threads, Effort(len(frames) - 1))
+    return {name: timed([times], ()) for name, times in turns.times.items()}
 
-    threads is what the backbone, BLAS and OpenCV may use. The first warmup frames are not counted. Raises
-    ValueError when too few frames remain.
+
+def speed(
+    trackers: Sequence[str],
+    clip: Clip,
+    frames: int = 1000,
+    runs: int = 5,
+    threads: Sequence[int] = (1,),
+    targets: Sequence[int] = (),
+    rates: Sequence[float] = (30, 60),
+    progress: Callable[[str, int], None] = lambda what, done: None,
+    open_: Open = open_tracker,
+) -> dict[str, Any]:
+    """The record speed.json: see docs/latency.md. frames are measured of each tracker, spread over so many runs.
+
+    Every run, and what one tracker takes alone, is in a fresh process. progress is told of each that is done.
+    Raises what opening and tracking raise, RuntimeError when a process died.
     """
-    if len(frames) - 1 <= warmup:
-        raise ValueError(f"{len(frames)} frames leave none after a warm-up of {warmup}; give a longer video")
-    cv2.setNumThreads(threads)
-    with threadpool_limits(threads):
-        opened = [open_tracker(name, threads) for name in trackers]
-        seconds: list[list[float]] = [[] for _ in opened]
-        stages: list[list[dict[str, float]]] = [[] for _ in opened]
-        for tracker in opened:
-            tracker.init(frames[0], box)
-        for index, frame in enumerate(frames[1:]):
-            for tracker, times, parts in zip(opened, seconds, stages, strict=True):
-                start = time.perf_counter()
-                tracker.update(frame)
-                elapsed = time.perf_counter() - start
-                if index >= warmup:
-                    times.append(elapsed)
-                    parts.append(tracker.stages)
-    return {
-        tracker.name: {
-            "frame_ms": percentiles(times),
-            "fps": len(times) / sum(times),
-            "stage_ms": {name: percentiles([p.get(name, 0.0) for p in parts]) for name in parts[0]},
-        }
-        for tracker, times, parts in zip(opened, seconds, stages, strict=True)
+    if frames < 1 or runs < 1 or min(threads) < 1 or min(targets, default=1) < 1:
+        raise ValueError("frames, runs, threads and targets are counted from 1; give whole numbers above 0")
+    alones = {}
+    for name in trackers:
+        found = fresh(alone, name, clip, threads[0], open_=open_)
+        if found["name"] in alones:
+            raise ValueError(
+                f"two trackers have one name, {found['name']}; give one another, as LABEL={name}"
+            )
+        alones[found.pop("name")] = found
+        progress(name, 1)
+    before = conditions.conditions()
+    effort = Effort(-(-frames // min(runs, frames)))
+    turns: dict[int, list[Turns]] = {count: [] for count in threads}
+    for run in range(min(runs, frames)):
+        for count in threads:
+            turns[count].append(fresh(take_turns_of, trackers, clip, count, effort, open_))
+            progress(f"run {run + 1}, {count} thread(s)", 1)
+    after = conditions.conditions()
+    ours = [n for n, found in zip(trackers, alones.values(), strict=True) if found["kind"] == "ours"]
+    batches: dict[str, dict[str, Any]] = {found: {} for found in alones}
+    for count in targets if ours else ():
+        for name, times in fresh(many_targets, ours, clip, count, threads[0]).items():
+            batches[name][str(count)] = times
+        progress(f"{count} target(s)", 1)
+    used = clip.read()
+    record = {
+        "format": FORMAT,
+        "machine": machine(),
+        "conditions": {
+            "before": before,
+            "after": after,
+            "shares": conditions.shares(before["times"], after["times"]),
+            "mhz": [clock for found in turns.values() for t in found for clock in t.mhz],
+            "clock_step_ms": 1e3 * clock_step(),
+        },
+        "frames": sum(len(t.calibration) for t in turns[threads[0]]),
+        "size": list(used[0].shape[1::-1]),
+        "clip": {"name": clip.name, "frames": len(used), "box": list(clip.box), "sha256": digest(used)},
+        "calibration": {str(count): _kernel(found) for count, found in turns.items()},
+        "trackers": {
+            name: {
+                **found,
+                "threads": {str(count): _tracker(name, turns[count], rates) for count in threads},
+                **({"targets": batches[name]} if batches[name] else {}),
+            }
+            for name, found in alones.items()
+        },
     }
+    return {**record, "warnings": doubts(record)}
+
+
+def _tracker(name: str, runs: Sequence[Turns], rates: Sequence[float]) -> dict[str, Any]:
+    """One tracker's part of the record, for one number of threads."""
+    times, kernel = timed([run.times[name] for run in runs], rates), _kernel(runs)["frame_ms"]["median"]
+    return {
+        **times,
+        "calibration": {"median_ms": kernel, "ratio": times["frame_ms"]["median"] / kernel},
+        "warmup": [run.warmup for run in runs],
+        "unsettled": sum(name in run.unsettled for run in runs),
+    }
+
+
+def _kernel(runs: Sequence[Turns]) -> dict[str, Any]:
+    """The calibration kernel's part of the record."""
+    return {
+        "work": WORK,
+        "runs": [len(run.calibration) for run in runs],
+        "part_samples_ms": _series([run.calibration for run in runs]),
+        "frame_ms": summary([1e3 * sum(parts.values()) for run in runs for parts in run.calibration]),
+    }
+
+
+def timed(runs: Sequence[Times], rates: Sequence[float]) -> dict[str, Any]:
+    """The times of one tracker's runs, in ms; dropped is by camera rate."""
+    times = [1e3 * t[FRAME] for run in runs for t in run]
+    lengths = [len(run) for run in runs]
+    series = _series(runs)
+    stages = {name: found for name, found in series.items() if name != FRAME}
+    return {
+        "frame_ms": summary(times),
+        "fps": 1e3 * len(times) / sum(times),
+        "jitter_ms": jitter(times, lengths),
+        "dropped": {f"{rate:g}": camera.dropped([t / 1e3 for t in times], rate) for rate in rates},
+        "stage_ms": {name: summary(found) for name, found in stages.items()},
+        "runs": lengths,
+        "samples_ms": series[FRAME],
+        "stage_samples_ms": stages,
+    }
+
+
+def _series(runs: Sequence[Times]) -> dict[str, list[float]]:
+    """part -> ms of every frame; 0 in a frame without that part."""
+    names = dict.fromkeys(name for run in runs for times in run for name in times)
+    return {n: [round(1e3 * times.get(n, 0.0), DIGITS) for run in runs for times in run] for n in names}
+
+
+def take_turns_of(names: Sequence[str], clip: Clip, threads: int, effort: Effort, open_: Open) -> Turns:
+    """take_turns on a clip that is read first."""
+    return take_turns(names, clip.read(), clip.box, threads, effort, open_)
+
+
+def fresh(function: Callable[..., Result], *arguments: Any, **more: Any) -> Result:
+    """What the function gives, called in a process of its own. Raises what it raises; RuntimeError when it died."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *arguments, **more).result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                f"the process for {function.__name__}({', '.join(map(str, arguments[:1]))}) died without a word; "
+                "see the system's log: it may have run out of memory"
+            ) from None
+
+
+def clock_step() -> float:
+    """The smallest step of the clock that is seen in many readings, in seconds."""
+    readings = [time.perf_counter() for _ in range(10000)]
+    return min((b - a for a, b in pairwise(readings) if b > a), default=float("inf"))

@@ -6,7 +6,6 @@ import synthetic
 
 from spcnet.benchmarks.accuracy import ope, results, tables
 from spcnet.benchmarks.accuracy.sequences import read_otb
-from spcnet.benchmarks.latency import speed
 from spcnet.runtime.boxfile import read_boxes
 from spcnet.runtime.cli import main
 
@@ -122,38 +121,6 @@ def test_the_accuracy_command_writes_both_reports(data, tiny_model, tmp_path, ca
     assert record["trackers"]["tiny"]["mean"]["op50"] == 1.0 and record["frames"] == 24
     markdown = (tmp_path / "accuracy.md").read_text()
     assert "| tiny |" in markdown and "| Slow |" in markdown
-
-
-def test_speed_takes_turns_and_counts_after_the_warm_up(video, tiny_model):
-    frames, boxes = video
-    found = speed.measure([str(tiny_model), "mosse"], frames, boxes[0], threads=1, warmup=5)
-    assert set(found) == {"tiny", "opencv-mosse"}
-    ours = found["tiny"]
-    assert 0 < ours["frame_ms"]["median"] <= ours["frame_ms"]["p90"] <= ours["frame_ms"]["p99"]
-    stages = sum(stage["median"] for stage in ours["stage_ms"].values())
-    assert 0.5 * ours["frame_ms"]["median"] < stages < 1.2 * ours["frame_ms"]["median"]
-    assert found["opencv-mosse"]["stage_ms"] == {}
-    with pytest.raises(ValueError, match="leave none after a warm-up of 19"):
-        speed.measure(["mosse"], frames, boxes[0], threads=1, warmup=19)
-
-
-def test_the_speed_command_reports_each_thread_count(data, tiny_model, tmp_path, capsys):
-    box = ["60", "50", "48", "36"]
-    arguments = [
-        "bench",
-        "speed",
-        "--video",
-        str(data / "Slow" / "img"),
-        "--box",
-        *box,
-        "--threads",
-        "1",
-        "2",
-    ]
-    assert main([*arguments, "--tracker", str(tiny_model), "-o", str(tmp_path)]) == 0
-    assert "2 thread(s), ms" in capsys.readouterr().out
-    record = json.loads((tmp_path / "speed.json").read_text())
-    assert set(record["threads"]) == {"1", "2"} and record["machine"]["cores"] >= 1
 
 
 def test_the_best_tracker_stands_first():

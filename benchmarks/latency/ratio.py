@@ -1,0 +1,146 @@
+"""How much slower B is than A, with an interval: pure functions on two series of measured times.
+
+The model: log time = the frame's share of the work + the machine's drift + what differs between A and B + noise.
+The frame's share cancels because times of the same frame of the clip are compared. The drift is what the parts of the
+calibration kernel tell of it, each with a weight >= 0 that is fitted to how both files moved within themselves (control
+variates); it hits trackers and kernel differently, so the weights are not 1. Neighbouring times are not independent:
+medians of blocks stand for them, and the bootstrap draws whole runs, which are processes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from spcnet.benchmarks.latency.samples import Floats, split
+
+BLOCK = 20  # frames: longer than a spike, shorter than the drift
+UNITS = 8  # that the bootstrap draws from in each series, at least: fewer runs are cut into parts
+DRAWS = 1000
+CAP = 2.0  # of a weight: a kernel's part that hardly moved must not be blown up
+LEFT = (
+    0.25  # of the correction, as half a width: what the kernel leaves of a drift between two files (measured)
+)
+SMALL = 0.1  # of a stage's largest typical time: frames in which it does less are not compared
+
+
+class Series(NamedTuple):
+    """Times of one tracker, or one of its stages, in ms, and the kernel's; both begin each run with the same frame."""
+
+    times: Floats  # (n,)
+    calibration: Floats  # (n, parts)
+    runs: tuple[int, ...]  # their lengths, n together
+
+
+class Ratio(NamedTuple):
+    """B's typical time of a frame / A's, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    uncalibrated: float  # as the clock had it
+    weights: tuple[float, ...]  # of the kernel's parts
+
+
+class _Blocks(NamedTuple):
+    """Medians of blocks, log scale: (blocks,) and (blocks, parts)."""
+
+    times: Floats
+    calibration: Floats
+
+
+def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
+    """B to A, on the frames of the clip that both measured; period is their number.
+
+    Raises ValueError when there are not 2 blocks in each that can be compared.
+    """
+    typical = np.stack([_typical(series, period) for series in (a, b)])  # (2, period), log
+    level = typical.mean(axis=0)  # NaN where one has none
+    kept = level >= np.nanmax(level, initial=-np.inf) + np.log(SMALL)
+    centre = np.median(np.log(np.concatenate([a.calibration, b.calibration])), axis=0)
+    units = [_units(series, np.where(kept, level, np.nan), centre) for series in (a, b)]
+    if min(len(found) for found in units) < 2:
+        raise ValueError(
+            f"{len(a.times)} and {len(b.times)} frames are too few to compare; measure at least {4 * BLOCK} of each"
+        )
+    value, weights, correction = _estimate(*units)
+    rng = np.random.default_rng(seed)
+    draws = np.array(
+        [
+            _estimate(*([found[i] for i in rng.integers(len(found), size=len(found))] for found in units))[0]
+            for _ in range(DRAWS)
+        ]
+    )
+    # Of n units drawn with replacement, the variance is that of n - 1.
+    fewest = min(len(found) for found in units)
+    spread = np.quantile(draws - np.median(draws), (0.025, 0.975)) * np.sqrt(fewest / (fewest - 1))
+    below, above = np.hypot(spread, LEFT * correction)
+    found, low, high, uncalibrated = np.exp(
+        [value, value - below, value + above, value + correction]
+    ).tolist()
+    return Ratio(found, low, high, uncalibrated, tuple(weights.tolist()))
+
+
+def nonnegative(x: Floats, y: Floats) -> Floats:
+    """Weights >= 0 with the least squares of y - x @ weights: the best of all subsets of the few columns of x."""
+    count = x.shape[1]
+    best, least = np.zeros(count), float(y @ y)
+    for chosen in (list(c) for size in range(1, count + 1) for c in combinations(range(count), size)):
+        found = np.linalg.lstsq(x[:, chosen], y, rcond=None)[0]
+        error = float(((y - x[:, chosen] @ found) ** 2).sum())
+        if (found >= 0).all() and error < least:
+            best, least = np.zeros(count), error
+            best[chosen] = found
+    return best
+
+
+def _typical(series: Series, period: int) -> Floats:
+    """The median log time of each frame of the clip: (period,); NaN where it was not measured, or took nothing."""
+    found = np.full(period, np.nan)
+    runs = split(series.times, series.runs)
+    for index in range(min(period, max(series.runs, default=0))):
+        times = np.concatenate([run[index::period] for run in runs])
+        if (times > 0).all():
+            found[index] = np.median(np.log(times))
+    return found
+
+
+def _units(series: Series, level: Floats, centre: Floats) -> list[_Blocks]:
+    """The runs, or parts of them, as blocks of deviations from what is typical."""
+    found = []
+    pieces = -(-UNITS // len(series.runs))
+    ends = np.cumsum(series.runs)[:-1]
+    for times, kernel in zip(np.split(series.times, ends), np.split(series.calibration, ends), strict=True):
+        usual = level[np.arange(len(times)) % len(level)]
+        kept = np.isfinite(usual) & (times > 0)
+        y, x = np.log(times[kept]) - usual[kept], np.log(kernel[kept]) - centre
+        count = max(1, len(y) // BLOCK) if len(y) >= BLOCK // 2 else 0
+        for part in np.array_split(np.arange(count), pieces) if count else ():
+            if len(part):
+                blocks = [np.array_split(values, count) for values in (y, x)]
+                found.append(
+                    _Blocks(
+                        np.array([np.median(blocks[0][i]) for i in part]),
+                        np.array([np.median(blocks[1][i], axis=0) for i in part]),
+                    )
+                )
+    return found
+
+
+def _estimate(a: Sequence[_Blocks], b: Sequence[_Blocks]) -> tuple[float, Floats, float]:
+    """log(B / A) without the drift, the weights, and the drift that was taken away."""
+    (ya, xa), (yb, xb) = (
+        (np.concatenate([u.times for u in units]), np.concatenate([u.calibration for u in units]))
+        for units in (a, b)
+    )
+    # Each centred for itself: what differs between the files is not to be explained away.
+    weights = nonnegative(
+        np.concatenate([xa - xa.mean(axis=0), xb - xb.mean(axis=0)]),
+        np.concatenate([ya - ya.mean(), yb - yb.mean()]),
+    )
+    weights = np.minimum(weights, CAP)
+    drift = float((xb.mean(axis=0) - xa.mean(axis=0)) @ weights)
+    return float(yb.mean() - ya.mean()) - drift, weights, drift

@@ -1,0 +1,93 @@
+"""The records of speed and compare as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spcnet.benchmarks.text import table
+
+
+def speed_markdown(record: Mapping[str, Any]) -> str:
+    """Tables of times per frame, per stage, with many targets, and of what each tracker takes alone."""
+    trackers = record["trackers"]
+    parts = []
+    for threads in next(iter(trackers.values()))["threads"]:
+        times = {name: tracker["threads"][threads] for name, tracker in trackers.items()}
+        rates = list(next(iter(times.values()))["dropped"])
+        kernel = record["calibration"][threads]["frame_ms"]
+        rows = [
+            (
+                name,
+                *(ms(t["frame_ms"][p]) for p in ("median", "p90", "p99", "p99.9", "max", "mean")),
+                ms(t["jitter_ms"]),
+                f"{t['fps']:.1f}",
+                *(f"{100 * share:.1f}" for share in t["dropped"].values()),
+                f"{t['calibration']['ratio']:.2f}",
+            )
+            for name, t in times.items()
+        ]
+        blanks = ["" for _ in rates]
+        rows.append(
+            ("calibration kernel", *(ms(kernel[p]) for p in ("median", "p90", "p99", "p99.9", "max", "mean")), "", "",
+             *blanks, "1.00")
+        )  # fmt: skip
+        lost = (f"% lost at {rate}/s" for rate in rates)
+        header = ("median", "p90", "p99", "p99.9", "max", "mean", "jitter", "FPS", *lost, "to kernel")
+        parts.append(table((f"{threads} thread(s), ms", *header), rows))
+        staged = {name: t["stage_ms"] for name, t in times.items() if t["stage_ms"]}
+        stages = list(dict.fromkeys(stage for found in staged.values() for stage in found))
+        for kind in ("median", "p99") if staged else ():
+            rows = [
+                (n, *(ms(found[s][kind]) if s in found else "" for s in stages))
+                for n, found in staged.items()
+            ]
+            parts.append(table((f"{kind} ms per stage", *stages), rows))
+    parts.append(_alone(trackers))
+    batches = {name: tracker["targets"] for name, tracker in trackers.items() if "targets" in tracker}
+    if batches:
+        counts = list(next(iter(batches.values())))
+        rows = [
+            (f"{name}, per {what}", *(ms(found[c][key] if what == "target" else found[c][key]["mean"]) for c in counts))
+            for name, found in batches.items()
+            for what, key in (("frame", "frame_ms"), ("target", "target_ms"))
+        ]  # fmt: skip
+        parts.append(table(("targets, mean ms", *counts), rows))
+    clip, (width, height) = record["clip"], record["size"]
+    words = [
+        (
+            f"{record['frames']} frames of {width}x{height} ({clip['name']}, {clip['frames']} frames, again and again) on "
+            f"{record['machine']['processor']}; jitter is the standard deviation of the difference of successive "
+            "frames."
+        ),
+        *(f"Warning: {warning}." for warning in record["warnings"]),
+    ]
+    return "\n".join([*parts, "\n".join(f"- {word}" for word in words) + "\n"])
+
+
+def _alone(trackers: Mapping[str, Any]) -> str:
+    rows = []
+    for name, t in trackers.items():
+        memory, bus = t["memory"], t["bus_bytes"]
+        energy = t["energy_mj"] or {}
+        rows.append(
+            (
+                name,
+                *(ms(t[key]) for key in ("load_ms", "init_ms", "first_frame_ms", "alone_ms")),
+                *(
+                    "" if value is None else f"{value:.0f}"
+                    for value in (memory["rss_mb"], memory["peak_mb"], memory["device_mb"])
+                ),
+                f"{bus['up']} / {bus['down']}" if bus else "",
+                ", ".join(f"{value:.1f} ({source})" for source, value in energy.items()),
+            )
+        )
+    header = ("load", "init", "first frame", "median", "MB", "peak MB", "device MB", "bytes up / down", "mJ")
+    return table(("in a process of its own, ms", *header), rows)
+
+
+def ms(value: float | None) -> str:
+    """Three digits that count; nothing for what is not known."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

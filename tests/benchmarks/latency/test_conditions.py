@@ -1,0 +1,196 @@
+import os
+import time
+
+import pytest
+
+from spcnet.benchmarks.latency import conditions
+
+
+def write(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+
+
+def cpus(count, **files):
+    """cpu0, cpu1, ...: file in cpufreq -> kHz or word."""
+    home = "sys/devices/system/cpu"
+    return {f"{home}/cpu{i}/cpufreq/{name}": value for i in range(count) for name, value in files.items()}
+
+
+@pytest.fixture
+def orin(tmp_path):
+    """A Jetson Orin Nano as L4T 36 shows it."""
+    clocks = {"scaling_cur_freq": 1510400, "cpuinfo_min_freq": 115200, "cpuinfo_max_freq": 1510400}
+    write(
+        tmp_path,
+        cpus(6, scaling_governor="schedutil", scaling_min_freq=729600, scaling_max_freq=1510400, **clocks),
+    )
+    gpu = "sys/class/devfreq/17000000.gpu"
+    write(
+        tmp_path,
+        {
+            "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+            "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n# more",
+            "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
+            "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet",
+            f"{gpu}/cur_freq": 612000000,
+            f"{gpu}/min_freq": 306000000,
+            f"{gpu}/max_freq": 1020000000,
+            "sys/class/devfreq/15480000.nvdec/cur_freq": 1,
+            "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
+            "sys/class/thermal/thermal_zone0/temp": 48031,
+            "sys/class/thermal/thermal_zone1/type": "cv0-thermal",  # switched off: no temp
+            "sys/class/hwmon/hwmon1/name": "ina3221",
+            "sys/class/hwmon/hwmon1/in1_label": "VDD_IN",
+            "sys/class/hwmon/hwmon1/in1_input": 4984,
+            "sys/class/hwmon/hwmon1/curr1_input": 1000,
+            "proc/loadavg": "0.52 0.58 0.59 1/300 2000",
+        },
+    )
+    return tmp_path
+
+
+def test_a_jetson(orin):
+    found = conditions.conditions(orin)
+    assert found["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert found["cpu"]["governors"] == ["schedutil"] and found["cpu"]["mhz"] == [1510.4] * 6
+    assert (found["cpu"]["min_mhz"], found["cpu"]["max_mhz"]) == (115.2, 1510.4)
+    assert found["temperature_c"] == {"cpu-thermal": 48.031} and found["load"] == [0.52, 0.58, 0.59]
+    assert found["rails_w"] == pytest.approx({"VDD_IN": 4.984})
+    assert found["jetson"] == {
+        "release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic",
+        "power_mode": "MAXN_SUPER",
+        "gpu_cur_mhz": 612.0,
+        "gpu_min_mhz": 306.0,
+        "gpu_max_mhz": 1020.0,
+        "clocks_held": False,
+    }
+
+
+def test_jetson_clocks_hold_all_limits_together(orin):
+    write(orin, cpus(6, scaling_min_freq=1510400))
+    assert conditions.jetson(orin)["clocks_held"] is False  # the GPU's are apart
+    write(orin, {"sys/class/devfreq/17000000.gpu/min_freq": 1020000000})
+    assert conditions.jetson(orin)["clocks_held"] is True
+    (orin / "etc/nvpmodel.conf").unlink()
+    assert conditions.jetson(orin)["power_mode"] == "0002"
+
+
+def test_a_desktop(tmp_path):
+    home = "sys/devices/system/cpu"
+    write(tmp_path, cpus(3, scaling_governor="performance", scaling_cur_freq=4700000))
+    write(tmp_path, cpus(1, scaling_governor="powersave"))
+    write(
+        tmp_path,
+        {
+            f"{home}/intel_pstate/no_turbo": 0,
+            f"{home}/smt/active": 1,
+            f"{home}/cpu0/thermal_throttle/core_throttle_count": 3,
+            f"{home}/cpu1/thermal_throttle/core_throttle_count": 4,
+            f"{home}/cpu1/thermal_throttle/package_throttle_count": 5,
+            "sys/devices/system/node/node0/cpulist": "0-3",
+            "sys/devices/system/node/node1/cpulist": "4-7",
+        },
+    )
+    found = conditions.cpu(tmp_path)
+    assert found["governors"] == ["performance", "powersave"] and found["mhz"] == [4700.0] * 3
+    assert (found["turbo"], found["smt"], found["numa_nodes"], found["throttled"]) == (True, True, 2, 12)
+    write(tmp_path, {f"{home}/intel_pstate/no_turbo": 1})
+    assert conditions.turbo(tmp_path) is False
+    assert conditions.jetson(tmp_path) is None
+
+
+def test_turbo_of_other_drivers(tmp_path):
+    for text, expected in (("1", True), ("0", False)):
+        write(tmp_path, {"sys/devices/system/cpu/cpufreq/boost": text})
+        assert conditions.turbo(tmp_path) is expected
+
+
+def test_an_empty_container(tmp_path):
+    found = conditions.conditions(tmp_path)
+    assert found.pop("cpu") == dict.fromkeys(
+        (
+            "governors",
+            "mhz",
+            "min_mhz",
+            "max_mhz",
+            "turbo",
+            "smt",
+            "numa_nodes",
+            "quota",
+            "throttled",
+            "quota_throttled",
+        )
+    )
+    assert found.pop("gpus") == [] and set(found.values()) == {None}
+    assert conditions.shares(None, None) is None
+
+
+def test_clocks_of_a_virtual_machine_are_those_of_cpuinfo(tmp_path):
+    write(
+        tmp_path,
+        {"proc/cpuinfo": "processor : 0\ncpu MHz\t\t: 2596.136\n\nprocessor : 1\ncpu MHz\t\t: 2600.5"},
+    )
+    assert conditions.cpu_mhz(tmp_path) == [2596.136, 2600.5]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected", "throttled"),
+    (
+        ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/b/cpu.max": "150000 100000"}, 1.5, None),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b",
+                "sys/fs/cgroup/a/b/cpu.max": "max 100000",
+                "sys/fs/cgroup/a/cpu.max": "50000 100000",
+                "sys/fs/cgroup/a/cpu.stat": "usage_usec 1\nnr_throttled 7\nthrottled_usec 9",
+            },
+            0.5,
+            7,
+        ),
+        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "200000 100000"}, 2.0, None),  # in a container
+        ({"proc/self/cgroup": "0::/hosts/path", "sys/fs/cgroup/cpu.max": "300000 100000"}, 3.0, None),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/x\n1:cpu,cpuacct:/x\n0::/",
+                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "250000",
+                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            2.5,
+            None,
+        ),
+        ({"proc/self/cgroup": "1:cpu:/", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"}, None, None),
+    ),
+)
+def test_the_quota_of_control_groups(tmp_path, files, expected, throttled):
+    write(tmp_path, files)
+    assert conditions.quota(tmp_path) == expected
+    assert conditions.quota_throttled(tmp_path) == throttled
+
+
+def test_shares_of_other_processes(tmp_path):
+    ticks = os.sysconf("SC_CLK_TCK")
+    before = {"total": 100.0, "busy": 40.0, "stolen": 1.0, "own": 10.0}
+    after = {"total": 120.0, "busy": 55.0, "stolen": 2.0, "own": 22.0}
+    assert conditions.shares(before, after) == pytest.approx({"others": 3 / 20, "stolen": 1 / 20})
+    assert conditions.shares(before, {**after, "own": 40.0})["others"] == 0.0  # clocks of two counters
+    write(tmp_path, {"proc/stat": "cpu  10 20 30 400 50 6 7 8 99 99\ncpu0 1 1 1 1 1 1 1 1 1 1"})
+    found = conditions.cpu_times(tmp_path)
+    assert found["busy"] * ticks == pytest.approx(73) and found["total"] * ticks == pytest.approx(531)
+    assert found["stolen"] * ticks == pytest.approx(8)
+
+
+def test_own_time_is_not_others(tmp_path):
+    """The sensors of this very machine."""
+    before = conditions.conditions()["times"]
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+    after = conditions.conditions()["times"]
+    assert after["own"] - before["own"] >= 0.25
+    assert after["busy"] - before["busy"] >= 0.2
+    assert 0 <= conditions.shares(before, after)["others"] <= 1
