@@ -52,14 +52,18 @@ def serve(model: str, threads: int = 1) -> None:
 
 
 def _quit(server: Server, error: Exception) -> None:
-    server.quit(str(error).encode("ascii", "replace").decode())  # vot-trax's client reads no more
+    server.quit(_ascii(str(error)))
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()  # vot-trax's client reads no more
 
 
 def _greet(name: str, description: str = "") -> Server:
     return Server(
         [Region.RECTANGLE, Region.POLYGON, Region.MASK],
         [Image.PATH, Image.MEMORY, Image.BUFFER],
-        tracker_name=f"spcnet-{name}",
+        tracker_name=_ascii(f"spcnet-{name}"),
         tracker_description=description,
         tracker_family="correlation filter",
     )
