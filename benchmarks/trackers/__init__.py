@@ -43,7 +43,8 @@ class Contender(Protocol):
 def open_tracker(name: str, threads: int = 1) -> Contender:
     """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
 
-    threads are for our models, and told to processes of others. Raises FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
+    threads are for our models, and told to processes of others. Raises FileNotFoundError, ValueError and
+    RuntimeError when there is no such tracker.
     """
     label, what = split_label(name)
     tracker = _open(what, threads)
@@ -58,18 +59,23 @@ def split_label(name: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", name)
 
 
-def _open(name: str, threads: int) -> Contender:
-    kind, colon, what = name.partition(":")
-    if name in PEERS or (colon and kind in ("nano", "vit")):
-        from spcnet.benchmarks.trackers import opencv
+def is_peer(name: str) -> bool:
+    """Whether a name without its label is another's tracker, not a model of ours."""
+    return name in PEERS or name.startswith(("nano:", "vit:", "trax:"))
 
-        if kind == "nano":
-            return opencv.nano(what)
-        return opencv.vit(what) if kind == "vit" else opencv.classic(name)
-    if colon and kind == "trax":
+
+def _open(name: str, threads: int) -> Contender:
+    if not is_peer(name):
+        from spcnet.benchmarks.trackers.ours import Ours
+
+        return Ours(name, threads)
+    kind, _, what = name.partition(":")
+    if kind == "trax":
         from spcnet.benchmarks.trackers.trax import Trax
 
         return Trax(what, threads)
-    from spcnet.benchmarks.trackers.ours import Ours
+    from spcnet.benchmarks.trackers import opencv
 
-    return Ours(name, threads)
+    if kind == "nano":
+        return opencv.nano(what)
+    return opencv.vit(what) if kind == "vit" else opencv.classic(name)
