@@ -1,0 +1,80 @@
+"""Jobs spread over processes of this machine, or with Ray over machines. Outcomes come as they are ready."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from typing import Any
+
+from spcnet.benchmarks.accuracy.supervise import Worker
+from spcnet.benchmarks.accuracy.track import Job, Outcome, say
+
+RETRIES = 1  # of a job whose Ray worker died
+
+
+def local(jobs: Sequence[Job], workers: Sequence[Worker]) -> Iterator[tuple[Job, Outcome]]:
+    """Each worker does one job after the other; closed early, it closes them."""
+    idle = list(workers)
+
+    def do(job: Job) -> Outcome:
+        worker = idle.pop()
+        try:
+            return worker.track(job)
+        finally:
+            idle.append(worker)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        waiting = {pool.submit(do, job): job for job in jobs}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.close()
+            raise
+
+
+def on_ray(
+    jobs: Sequence[Job], address: str, processes: int, timeout: float
+) -> Iterator[tuple[Job, Outcome]]:
+    """The same with a Ray cluster: "local" for one of so many processes here, or the address of one that runs.
+
+    Each job takes one CPU. Data and models must be readable at the same paths everywhere; frames are not sent, and
+    the outcomes come back to who asks.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at the import
+    import ray
+
+    here = {"num_cpus": processes, "include_dashboard": False} if address == "local" else {"address": address}
+    ray.init(**here, log_to_driver=False, logging_level="ERROR", configure_logging=True)
+    try:
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_node)
+        home = os.getcwd()
+        waiting: dict[Any, Job] = {task.remote(job, timeout, home): job for job in jobs}
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            job = waiting.pop(done)
+            try:
+                outcome: Outcome = ray.get(done)
+            except ray.exceptions.RayError as error:
+                lost = f"the Ray worker with {job.video.name} was lost: {say(error)}"
+                outcome = {entry.name: lost for entry in job.entries}
+            yield job, outcome
+    finally:
+        ray.shutdown()
+
+
+def _on_node(job: Job, timeout: float, home: str) -> Outcome:
+    with suppress(OSError):  # another machine may not have it; then only absolute paths are found
+        os.chdir(home)
+    return _worker(timeout).track(job)
+
+
+@functools.cache
+def _worker(timeout: float) -> Worker:
+    """Of this Ray worker; it ends with it."""
+    return Worker(timeout)
