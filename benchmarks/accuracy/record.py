@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy import attributes, protocols, results, run, tables
+from spcnet.benchmarks.accuracy import attributes, differences, protocols, results, run, tables
 from spcnet.benchmarks.accuracy.metrics import Score
 from spcnet.benchmarks.accuracy.protocols import OPE
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
@@ -25,7 +25,8 @@ class Files(NamedTuple):
     identity: str
     folder: Path
     tracker: str
-    ours: bool  # written by run, so that there may be other protocols and reasons for what is missing
+    ran: bool = True  # by us, so that there may be other protocols, and reasons for what is missing
+    one_based: bool = False
 
 
 class Scored(NamedTuple):
@@ -37,11 +38,11 @@ class Scored(NamedTuple):
 
 def of_run(entries: Sequence[Entry], folder: Path) -> list[Files]:
     """The files of trackers that were run."""
-    return [Files(e.name, e.kind, e.identity, Path(folder), e.name, True) for e in entries]
+    return [Files(e.name, e.kind, e.identity, Path(folder), e.name) for e in entries]
 
 
-def of_others(named: str) -> Files:
-    """Somebody's files, from NAME=FOLDER. Raises ValueError, FileNotFoundError when there are none."""
+def of_others(named: str, videos: Sequence[Video], one_based: bool = False) -> Files:
+    """Somebody's files, from NAME=FOLDER. Raises ValueError, FileNotFoundError when none can be scored."""
     name, sign, place = named.partition("=")
     folder = Path(place).resolve()
     if not (name and sign and place):
@@ -50,21 +51,25 @@ def of_others(named: str) -> Files:
     if not found:
         raise FileNotFoundError(f"no result in {place}; expected <sequence>.txt with x,y,w,h for every frame")
     identity = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
-    return Files(name, "peer", identity, folder.parent, folder.name, False)
+    files = Files(name, "peer", identity, folder.parent, folder.name, False, one_based)
+    failed = score([files], videos, (OPE,)).failed.get(name, {})
+    if len(failed) == len(videos):
+        raise ValueError(next(iter(failed.values())))
+    return files
 
 
 def score(files: Sequence[Files], videos: Sequence[Video], asked: Sequence[str]) -> Scored:
     """Score all files. What is missing or wrong is a failure of that sequence."""
     scored = Scored({protocol: {f.name: {} for f in files} for protocol in asked}, {})
     for file in files:
-        why = run.failures(file.folder, file.tracker, videos, asked) if file.ours else {}
+        why = run.failures(file.folder, file.tracker, videos, asked) if file.ran else {}
         for protocol in asked:
             own = scored.scores[protocol][file.name]
             for video in videos:
                 try:
                     if protocol == OPE:
-                        own |= results.score_folder(file.folder, file.tracker, [video])
-                    elif file.ours:
+                        own |= results.score_folder(file.folder, file.tracker, [video], file.one_based)
+                    elif file.ran:
                         own[video.name] = protocols.score_starts(file.folder, file.tracker, video, protocol)
                 except (FileNotFoundError, ValueError) as error:
                     why.setdefault(video.name, str(error))
@@ -99,21 +104,28 @@ def record(files: Sequence[Files], videos: Sequence[Video], scored: Scored) -> d
         "compared": [video.name for video in counted],
         "attributes": attributes.counts(v.name for v in counted),
         "failed": scored.failed,
+        "remarks": [remark for file in files if not file.ran for remark in _remarks(file, videos, scored)],
         "trackers": found,
     }
 
 
-def markdown(scored: Scored, times: Mapping[str, float]) -> str:
-    """All tables."""
+def markdown(record: Mapping[str, Any], scored: Scored) -> str:
+    """The same as tables."""
     one_pass = scored.scores[OPE]
-    others = {protocol: scores for protocol, scores in scored.scores.items() if protocol != OPE}
+    times = {name: math.nan if own["ms"] is None else own["ms"] for name, own in record["trackers"].items()}
     parts = (
         tables.accuracy_markdown(one_pass, times),
-        tables.robustness_markdown(others),
+        differences.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
+        *(tables.start_markdown(protocol, own) for protocol, own in scored.scores.items() if protocol != OPE),
         tables.attribute_markdown(one_pass),
         tables.failure_markdown(scored.failed),
     )
     return "\n".join(part for part in parts if part)
+
+
+def _remarks(file: Files, videos: Sequence[Video], scored: Scored) -> list[str]:
+    own = [video for video in videos if video.name in scored.scores[OPE][file.name]]
+    return results.remarks(file.folder, file.tracker, own, file.one_based)
 
 
 def _plain(score: Score) -> dict[str, float | None]:
@@ -122,16 +134,14 @@ def _plain(score: Score) -> dict[str, float | None]:
 
 def _times(file: Files, videos: Sequence[Video]) -> dict[str, float | None]:
     """Median and mean ms of a frame, the first of each sequence left out."""
-    paths = [file.folder / file.tracker / f"{video.name}_time.txt" for video in videos]
-    seconds = [np.loadtxt(path, ndmin=1)[1:] for path in paths if path.is_file()]
-    mean = 1e3 * float(np.concatenate(seconds).mean()) if seconds else math.nan
-    return {"ms": _number(results.median_ms(file.folder, file.tracker, videos)), "mean_ms": _number(mean)}
+    ms = 1e3 * results.seconds(file.folder, file.tracker, videos)
+    return {"ms": float(np.median(ms)) if len(ms) else None, "mean_ms": float(ms.mean()) if len(ms) else None}
 
 
 def _curves(file: Files, videos: Sequence[Video]) -> dict[str, list[float]]:
     if not videos:
         return {"success": [], "precision": []}
-    success, precision = results.curves(file.folder, file.tracker, videos)
+    success, precision = results.curves(file.folder, file.tracker, videos, file.one_based)
     return {"success": success.tolist(), "precision": precision.tolist()}
 
 

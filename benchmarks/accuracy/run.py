@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from spcnet.benchmarks import text
-from spcnet.benchmarks.accuracy import protocols, spread
+from spcnet.benchmarks.accuracy import spread
 from spcnet.benchmarks.accuracy.protocols import OPE, PROTOCOLS, home, starts
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.accuracy.supervise import Worker
@@ -44,7 +44,9 @@ def run(
     Returns what the trackers are. Raises ValueError, or what opener(name) raises, before anything is run.
     """
     if jobs < 1 or not timeout > 0:
-        raise ValueError(f"jobs is {jobs} and the timeout {timeout:g} s; give 1 job or more, and a time above 0")
+        raise ValueError(
+            f"jobs is {jobs} and the timeout {timeout:g} s; give 1 job or more, and a time above 0"
+        )
     if unknown := [name for name in asked if name not in PROTOCOLS]:
         raise ValueError(f"no protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}")
     workers = [Worker(timeout) for _ in range(jobs)]
@@ -52,7 +54,9 @@ def run(
         entries = workers[0].describe(trackers, opener)
         names = [entry.name for entry in entries]
         if len(set(names)) < len(names):
-            raise ValueError(f"two trackers have one name among {', '.join(names)}; name one: LABEL={trackers[0]}")
+            raise ValueError(
+                f"two trackers have one name among {', '.join(names)}; name one: LABEL={trackers[0]}"
+            )
         for entry in entries:
             _keep_if_unchanged(Path(folder) / entry.name, entry.identity)
         due = []
@@ -87,14 +91,20 @@ def done(folder: Path, tracker: str, video: Video, protocol: str = OPE) -> bool:
     return all((place / start.name / f"{video.name}.txt").is_file() for start in starts(video, protocol))
 
 
-def failures(folder: Path, tracker: str, videos: Sequence[Video], asked: Sequence[str] = (OPE,)) -> dict[str, str]:
+def failures(
+    folder: Path, tracker: str, videos: Sequence[Video], asked: Sequence[str] = (OPE,)
+) -> dict[str, str]:
     """Why a tracker did not finish a video, by video."""
     found: dict[str, str] = {}
     for video in videos:
         for protocol in asked:
             if not done(folder, tracker, video, protocol):
                 path = _error(folder, tracker, video, protocol)
-                words = path.read_text().strip() if path.is_file() else f"{tracker} has not been run on {video.name}"
+                words = (
+                    path.read_text().strip()
+                    if path.is_file()
+                    else f"{tracker} has not been run on {video.name}"
+                )
                 found.setdefault(video.name, words)
     return found
 

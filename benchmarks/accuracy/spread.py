@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from spcnet.benchmarks.accuracy.track import Job, Outcome, say
 RETRIES = 1  # of a job whose Ray worker died
 
 
-def local(jobs: Sequence[Job], workers: Sequence[Worker]) -> Iterator[tuple[Job, Outcome]]:
+def local(jobs: Sequence[Job], workers: Sequence[Worker]) -> Generator[tuple[Job, Outcome]]:
     """Each worker does one job after the other; closed early, it closes them."""
     idle = list(workers)
 
@@ -40,7 +41,7 @@ def local(jobs: Sequence[Job], workers: Sequence[Worker]) -> Iterator[tuple[Job,
 
 def on_ray(
     jobs: Sequence[Job], address: str, processes: int, timeout: float
-) -> Iterator[tuple[Job, Outcome]]:
+) -> Generator[tuple[Job, Outcome]]:
     """The same with a Ray cluster: "local" for one of so many processes here, or the address of one that runs.
 
     Each job takes one CPU. Data and models must be readable at the same paths everywhere; frames are not sent, and
@@ -49,8 +50,12 @@ def on_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at the import
     import ray
 
-    here = {"num_cpus": processes, "include_dashboard": False} if address == "local" else {"address": address}
-    ray.init(**here, log_to_driver=False, logging_level="ERROR", configure_logging=True)
+    here = {"num_cpus": processes, "include_dashboard": False}
+    ray.init(
+        **(here if address == "local" else {"address": address}),
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_node)
         home = os.getcwd()

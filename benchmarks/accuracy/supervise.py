@@ -35,7 +35,7 @@ LOOK = 0.5  # s from one look at the clock to the next, at most
 BEGIN = 120.0  # s that a process may take to begin
 
 
-class Stopped(Exception):
+class LostError(Exception):
     """The process did not finish what it was asked: why, who was at work, in which frame."""
 
     def __init__(self, why: str, who: int, frame: int) -> None:
@@ -60,8 +60,10 @@ class Worker:
         """What trackers are. Raises what the opener raises, RuntimeError when one crashes or hangs."""
         try:
             entries: list[Entry] = self._ask(describe, specs, opener)
-        except Stopped as lost:
-            raise RuntimeError(f"{specs[lost.who]} failed when it was opened: {lost.why}; leave it out") from None
+        except LostError as lost:
+            raise RuntimeError(
+                f"{specs[lost.who]} failed when it was opened: {lost.why}; leave it out"
+            ) from None
         return entries
 
     def track(self, job: Job) -> Outcome:
@@ -70,7 +72,7 @@ class Worker:
         while left := tuple(entry for entry in job.entries if entry.name not in outcome):
             try:
                 outcome |= self._ask(track, job._replace(entries=left))
-            except Stopped as lost:
+            except LostError as lost:
                 if lost.who == NOBODY:
                     path = job.video.frames[min(lost.frame, len(job.video.frames) - 1)]
                     outcome |= {entry.name: f"{path} could not be read: {lost.why}" for entry in left}
@@ -87,7 +89,7 @@ class Worker:
         self._end()
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What function(*arguments, place) returns or raises in the process. Raises Stopped when that is lost."""
+        """What function(*arguments, place) returns or raises in the process. Raises LostError when that is lost."""
         if self._process is None:
             self._start()
         process, connection, place = self._process, self._connection, self._place
@@ -108,7 +110,7 @@ class Worker:
             why = _death(process.exitcode)
         if why:
             self._end()
-            raise Stopped(why, place[WHO], place[FRAME])
+            raise LostError(why, place[WHO], place[FRAME])
         if not fine:
             raise answer
         return answer
@@ -119,8 +121,9 @@ class Worker:
         spawn = multiprocessing.get_context("spawn")
         self._place = spawn.RawArray("q", [NOBODY, CLOSED, 0])
         self._connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=serve, args=(theirs, self._place), daemon=True)
-        self._process.start()
+        process = spawn.Process(target=serve, args=(theirs, self._place), daemon=True)
+        process.start()
+        self._process = process
         theirs.close()
         if self._closed:  # meanwhile, by another thread
             self._end()
@@ -138,7 +141,7 @@ class Worker:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
+        if process is None or process.pid is None:
             return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # with what a tracker may have started

@@ -37,7 +37,9 @@ def accuracy_markdown(scores: Scores, times: Mapping[str, float]) -> str:
     parts = [table(("tracker", "AUC", "OP@.5", "DP@20", "ms/frame"), rows)]
     videos, some = _videos(scores), len(next(iter(alike.values()), ()))
     if some < len(videos):
-        parts.append(f"Means over {some} of {len(videos)} sequences: those that every tracker here finished.\n")
+        parts.append(
+            f"Means over {some} of {len(videos)} sequences: those that every tracker here finished.\n"
+        )
     by_sequence = [
         (v, *(_cell(scores[n][v].auc) if v in scores[n] else "failed" for n in order)) for v in videos
     ]
@@ -59,19 +61,20 @@ def attribute_markdown(scores: Scores) -> str:
     return "\n".join(parts)
 
 
-def robustness_markdown(scores: Mapping[str, Scores]) -> str:
-    """Means of other protocols, by protocol, the best tracker first."""
-    parts = []
-    for protocol, found in scores.items():
-        alike = shared(found)
-        rows = [(n, str(len(alike[n])), *map(_cell, mean(alike[n]))) for n in _order(alike)]
-        parts.append(table((protocol.upper(), "sequences", "AUC", "OP@.5", "DP@20"), rows))
-    return "\n".join(parts)
+def start_markdown(protocol: str, scores: Scores) -> str:
+    """Means of another protocol, the best tracker first."""
+    alike = shared(scores)
+    rows = [(n, str(len(alike[n])), *map(_cell, mean(alike[n]))) for n in _order(alike)]
+    return table((protocol.upper(), "sequences", "AUC", "OP@.5", "DP@20"), rows)
 
 
 def failure_markdown(failed: Mapping[str, Mapping[str, str]]) -> str:
     """What failed and why, by tracker and sequence; empty where nothing did."""
-    rows = [(f"{name} on {video}", why.replace("|", r"\|")) for name, own in failed.items() for video, why in own.items()]
+    rows = [
+        (f"{name} on {video}", why.replace("|", r"\|"))
+        for name, own in failed.items()
+        for video, why in own.items()
+    ]
     return table(("failed", "why"), rows) if rows else ""
 
 

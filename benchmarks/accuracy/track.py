@@ -22,7 +22,9 @@ from spcnet.benchmarks.trackers import Contender
 from spcnet.runtime.frame import Frame
 
 Opener = Callable[[str], Contender]
-Place = MutableSequence[int]  # for who watches: the tracker at work, the frame from 0, and how many steps were taken
+Place = MutableSequence[
+    int
+]  # for who watches: the tracker at work, the frame from 0, and how many steps were taken
 WHO, FRAME, STEPS = range(3)
 NOBODY = -1  # is at work: the frame is being read
 OPENED, CLOSED = -1, -2  # instead of a frame
@@ -53,14 +55,16 @@ class Track(NamedTuple):
     seconds: Floats  # (n,), 0 for the first
 
 
-Outcome = dict[str, list[Track] | str]  # by name: a track for each start, or a sentence that says what went wrong
+Outcome = dict[
+    str, list[Track] | str
+]  # by name: a track for each start, or a sentence that says what went wrong
 
 
 @dataclass
 class _Racer:
     index: int
     name: str
-    tracker: Contender | None = None
+    tracker: Contender
     tracks: list[Track] = field(default_factory=list)
     wrong: str = ""
 
@@ -71,24 +75,24 @@ def track(job: Job, place: Place) -> Outcome:
     Raises VideoError when a frame cannot be read.
     """
     cv2.setNumThreads(1)
-    racers = [_Racer(index, entry.name) for index, entry in enumerate(job.entries)]
+    racers: list[_Racer] = []
+    outcome: Outcome = {}
     with threadpool_limits(1):
         try:
-            for racer, entry in zip(racers, job.entries, strict=True):
-                _note(place, racer.index, OPENED)
+            for index, entry in enumerate(job.entries):
+                _note(place, index, OPENED)
                 try:
-                    racer.tracker = _open(job.opener, entry)
+                    racers.append(_Racer(index, entry.name, _open(job.opener, entry)))
                 except Exception as error:
-                    racer.wrong = f"{racer.name} failed {where(job, OPENED)}: {say(error)}"
+                    outcome[entry.name] = f"{entry.name} failed {where(job, OPENED)}: {say(error)}"
             for start in protocols.starts(job.video, job.protocol):
                 _race(job, start, [racer for racer in racers if not racer.wrong], place)
         finally:
             for racer in racers:
                 _note(place, racer.index, CLOSED)
                 with suppress(Exception):  # what was tracked is not touched by that
-                    if racer.tracker:
-                        racer.tracker.close()
-    return {racer.name: racer.wrong or racer.tracks for racer in racers}
+                    racer.tracker.close()
+    return outcome | {racer.name: racer.wrong or racer.tracks for racer in racers}
 
 
 def _race(job: Job, start: Start, racers: list[_Racer], place: Place) -> None:
@@ -133,13 +137,19 @@ def _step(tracker: Contender, frame: Frame, given: Floats | None) -> tuple[Float
 
 
 def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
-    """What trackers are. Raises what the opener raises."""
+    """What trackers are. Raises what the opener raises, RuntimeError for kinds of errors that are not Python's own."""
     entries = []
     for index, spec in enumerate(specs):
         _note(place, index, OPENED)
-        tracker = opener(spec)
+        try:
+            tracker = opener(spec)
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError):
+            raise
+        except Exception as error:  # libraries have kinds of their own
+            raise RuntimeError(f"{spec} could not be opened: {say(error)}") from error
         entries.append(Entry(spec, tracker.name, tracker.identity, tracker.kind))
-        tracker.close()
+        with suppress(Exception):
+            tracker.close()
     return entries
 
 

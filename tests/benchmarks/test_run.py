@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.accuracy import ope, results, tables
+from spcnet.benchmarks.accuracy import results, run, tables
 from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.benchmarks.latency import speed
 from spcnet.runtime.boxfile import read_boxes
@@ -53,7 +53,7 @@ def test_bad_sequences_are_named(data, tmp_path):
 def test_run_and_score(data, tiny_model, tmp_path):
     videos = read_otb(data)
     seen = []
-    ope.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
+    run.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
     assert seen == [("Right", 12), ("Slow", 12)]
     scores = results.score_folder(tmp_path, "tiny", videos)
     assert all(score.op50 == 1.0 and score.dp20 == 1.0 for score in scores.values())
@@ -78,7 +78,7 @@ def test_run_and_score(data, tiny_model, tmp_path):
 def test_two_processes_give_the_same_boxes(data, tiny_model, tmp_path):
     videos = read_otb(data)
     for jobs in (1, 2):
-        ope.run([str(tiny_model)], videos, tmp_path / str(jobs), jobs)
+        run.run([str(tiny_model)], videos, tmp_path / str(jobs), jobs)
     for video in videos:
         one, two = (tmp_path / jobs / "tiny" / f"{video.name}.txt" for jobs in "12")
         assert one.read_text() == two.read_text()
@@ -86,13 +86,13 @@ def test_two_processes_give_the_same_boxes(data, tiny_model, tmp_path):
 
 def test_what_is_done_is_not_done_again_unless_the_tracker_changed(data, tiny_model, tmp_path):
     videos = read_otb(data, ("Slow",))
-    ope.run([str(tiny_model)], videos, tmp_path)
+    run.run([str(tiny_model)], videos, tmp_path)
     result = tmp_path / "tiny" / "Slow.txt"
     result.write_text("1,1,1,1\n" * 12)
-    ope.run([str(tiny_model)], videos, tmp_path)
+    run.run([str(tiny_model)], videos, tmp_path)
     assert result.read_text() == "1,1,1,1\n" * 12
     (tmp_path / "tiny" / "identity").write_text("another model")
-    ope.run([str(tiny_model)], videos, tmp_path)
+    run.run([str(tiny_model)], videos, tmp_path)
     assert result.read_text() != "1,1,1,1\n" * 12
 
 
@@ -111,7 +111,7 @@ def test_anybodys_files_are_scored_and_bad_ones_named(data, tmp_path):
 
 def test_two_trackers_of_one_name_are_refused(data, tiny_model, tmp_path):
     with pytest.raises(ValueError, match="two trackers have one name"):
-        ope.run([str(tiny_model), str(tiny_model)], read_otb(data), tmp_path)
+        run.run([str(tiny_model), str(tiny_model)], read_otb(data), tmp_path)
 
 
 def test_the_accuracy_command_writes_both_reports(data, tiny_model, tmp_path, capsys):
