@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import pickle
+import sys
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from spcnet.benchmarks.accuracy.supervise import Worker
@@ -47,36 +49,43 @@ def on_ray(
     Each job takes one CPU. Data and models must be readable at the same paths everywhere; frames are not sent, and
     the outcomes come back to who asks.
     """
+    if not jobs:
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at the import
     import ray
 
-    here = {"num_cpus": processes, "include_dashboard": False}
-    ray.init(
-        **(here if address == "local" else {"address": address}),
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    try:
-        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_node)
-        home = os.getcwd()
-        waiting: dict[Any, Job] = {task.remote(job, timeout, home): job for job in jobs}
-        while waiting:
-            (done,), _ = ray.wait(list(waiting), num_returns=1)
-            job = waiting.pop(done)
-            try:
-                outcome: Outcome = ray.get(done)
-            except ray.exceptions.RayError as error:
-                lost = f"the Ray worker with {job.video.name} was lost: {say(error)}"
-                outcome = {entry.name: lost for entry in job.entries}
-            yield job, outcome
-    finally:
-        ray.shutdown()
+    own = {"address": "local", "num_cpus": processes, "include_dashboard": False}
+    with redirect_stdout(sys.stderr):  # where Ray says that it lost a worker
+        ray.init(
+            **(own if address == "local" else {"address": address}),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        try:
+            task = ray.remote(num_cpus=1, max_retries=RETRIES)(_on_node)
+            here = os.getcwd(), [os.path.abspath(path) for path in sys.path]
+            waiting: dict[Any, Job] = {task.remote(pickle.dumps(job), timeout, *here): job for job in jobs}
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                job = waiting.pop(done)
+                try:
+                    outcome: Outcome = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    cause = getattr(error, "cause", None)  # what the job itself raised
+                    why = say(cause) if cause else f"its Ray worker was lost ({type(error).__name__})"
+                    lost = f"{job.video.name} could not be run: {why}; run again to try again"
+                    outcome = {entry.name: lost for entry in job.entries}
+                yield job, outcome
+        finally:
+            ray.shutdown()
 
 
-def _on_node(job: Job, timeout: float, home: str) -> Outcome:
-    with suppress(OSError):  # another machine may not have it; then only absolute paths are found
+def _on_node(job: bytes, timeout: float, home: str, path: list[str]) -> Outcome:
+    """A job in a Ray worker, which finds files and modules as who asks does, where this machine has them."""
+    with suppress(OSError):
         os.chdir(home)
-    return _worker(timeout).track(job)
+    sys.path += [place for place in path if place not in sys.path]
+    return _worker(timeout).track(pickle.loads(job))
 
 
 @functools.cache
