@@ -17,8 +17,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def write(folder: Path, name: str, record: Mapping[str, Any], markdown: str) -> None:
     """<name>.json and <name>.md in folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, text in ((".json", json.dumps(record, indent=1) + "\n"), (".md", markdown)):
-        aside = folder / f"{name}{suffix}.part"
-        aside.write_text(text)
-        os.replace(aside, folder / f"{name}{suffix}")
+    write_text(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    write_text(folder / f"{name}.md", markdown)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file, in one step; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text)
+    os.replace(aside, path)

@@ -26,6 +26,7 @@ EXTRAS = {  # package -> the extra that brings it
     "onnxscript": "export",
     "optuna": "tune",
     "pycuda": "cuda",
+    "ray": "scale",
     "safetensors": "train",
     "tensorboard": "train",
     "threadpoolctl": "bench",
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     for point in sorted(entry_points(group="spcnet.commands"), key=lambda p: p.name):
         point.load()(commands)
     options = parser.parse_args(arguments)
+    options.words = ["spcnet", *(sys.argv[1:] if arguments is None else arguments)]  # for records
     try:
         return int(options.run(options) or 0)
     except ModuleNotFoundError as error:

@@ -4,18 +4,57 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 
-from spcnet.benchmarks.options import DATA, DEFAULT, add_output, add_trackers
+from spcnet.benchmarks.options import DATA, DEFAULT, add_output, add_suite, add_trackers
 from spcnet.runtime.cli import Commands
+
+SEQUENCES = "folder of sequences, in the layout of OTB, GOT-10k, VOT or UAV123"
 
 
 def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench accuracy."""
-    accuracy = kinds.add_parser("accuracy", help="one-pass evaluation on an OTB-style folder")
-    accuracy.add_argument("data", type=Path, help=DATA)
+    accuracy = kinds.add_parser(
+        "accuracy", help="success and precision on annotated sequences: OPE, and with --protocol TRE and SRE"
+    )
+    accuracy.add_argument("data", type=Path, help=SEQUENCES)
     accuracy.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
+    add_suite(accuracy)
+    accuracy.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="beside ope, which is always run: tre (20 starts in time), sre (12 starts beside the target); repeat",
+    )
     accuracy.add_argument("--jobs", type=int, default=1, help="processes (default: 1, for undisturbed times)")
+    accuracy.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        help="seconds that a tracker may take for a frame (default: 60)",
+    )
+    accuracy.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="spread the sequences with Ray, over --jobs processes here or over the cluster at ADDRESS",
+    )
+    accuracy.add_argument(
+        "--results",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="score these files beside, <sequence>.txt with x,y,w,h for every frame; repeat for several",
+    )
+    accuracy.add_argument(
+        "--one-based",
+        action="store_true",
+        help="the files of --results count pixels from 1 (default: from 0)",
+    )
     add_trackers(accuracy)
     add_output(accuracy)
     accuracy.set_defaults(run=_accuracy)
@@ -38,39 +77,36 @@ def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _accuracy(options: argparse.Namespace) -> int:
     from spcnet.benchmarks import progress, text
-    from spcnet.benchmarks.accuracy import attributes, ope, results, tables
-    from spcnet.benchmarks.accuracy.sequences import read_otb
+    from spcnet.benchmarks.accuracy import record, run
+    from spcnet.benchmarks.accuracy.suites import open_data
     from spcnet.benchmarks.machine import machine
-    from spcnet.benchmarks.trackers import open_tracker
 
-    videos = read_otb(options.data, tuple(options.sequence))
+    videos = open_data(options.data, options.suite, tuple(options.sequence), options.allow_missing)
+    others = [record.of_others(named, videos, options.one_based) for named in options.results]
+    named = ",".join(["ope", *options.protocol]).lower().split(",")
+    protocols = list(dict.fromkeys(name.strip() for name in named))
     trackers = options.tracker or list(DEFAULT)
-    with progress.bar(sum(len(v.frames) for v in videos)) as done:
-        ope.run(trackers, videos, options.out, options.jobs, done)
-    names = [open_tracker(name).name for name in trackers]
-    scores = {name: results.score_folder(options.out, name, videos) for name in names}
-    times = {name: results.median_ms(options.out, name, videos) for name in names}
-    record = {
+    with progress.bar(sum(run.frames(v, p) for v in videos for p in protocols)) as done:
+        entries = run.run(
+            trackers, videos, options.out, options.jobs, done, protocols, options.timeout, options.ray
+        )
+    files = [*record.of_run(entries, options.out), *others]
+    names = [file.name for file in files]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two have one name among {', '.join(names)}; give --results another NAME")
+    scored = record.score(files, videos, protocols)
+    found = {
         "machine": machine(),
-        "sequences": len(videos),
-        "frames": sum(len(v.frames) for v in videos),
+        "command": shlex.join(options.words),
         "jobs": options.jobs,
-        "attributes": attributes.counts(v.name for v in videos),
-        "trackers": {
-            name: {
-                "mean": tables.mean(scores[name])._asdict(),
-                "ms": times[name],
-                "auc_by_attribute": attributes.mean_auc(scores[name]),
-                "by_sequence": {video: s._asdict() for video, s in scores[name].items()},
-            }
-            for name in names
-        },
+        **record.record(files, videos, scored),
     }
-    parts = (tables.accuracy_markdown(scores, times), tables.attribute_markdown(scores))
-    markdown = "\n".join(part for part in parts if part)
-    text.write(options.out, "accuracy", record, markdown)
-    print(json.dumps(record) if options.json else markdown)
-    return 0
+    markdown = record.markdown(found, scored)
+    text.write(options.out, "accuracy", found, markdown)
+    print(json.dumps(found) if options.json else markdown)
+    for remark in found["remarks"]:
+        print(remark, file=sys.stderr)
+    return 1 if found["failed"] else 0
 
 
 def _failures(options: argparse.Namespace) -> int:

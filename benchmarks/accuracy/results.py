@@ -82,10 +82,10 @@ def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool
     return found
 
 
-def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
-    """The median time of a frame over all videos, in ms; NaN where times are missing.
+def seconds(folder: Path, tracker: str, videos: Sequence[Video]) -> Floats:
+    """The times of all frames over all videos, (n,); n is 0 where times are missing.
 
-    The first frame does not count: it is no tracking. Raises ValueError naming a file that has no numbers.
+    The first frame of a video does not count: it is no tracking. Raises ValueError naming a file that has no numbers.
     """
     times: list[float] = []
     for video in videos:
@@ -95,7 +95,13 @@ def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
                 times += [float(line) for line in path.read_text().split()][1:]
             except ValueError as error:
                 raise ValueError(f"{path}: {error}; it needs the seconds of each frame, one a line") from None
-    return 1e3 * float(np.median(times)) if times else float("nan")
+    return np.array(times, np.float64)
+
+
+def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
+    """The median time of a frame over all videos, in ms; NaN where times are missing. Raises as seconds does."""
+    times = seconds(folder, tracker, videos)
+    return 1e3 * float(np.median(times)) if len(times) else float("nan")
 
 
 def _path(folder: Path, tracker: str, video: Video, ending: str = ".txt") -> Path:

@@ -1,4 +1,8 @@
-"""Scores as Markdown tables: means, by sequence, by attribute."""
+"""Scores as Markdown tables: means, by sequence, by attribute, from other starts; and what failed.
+
+Scores are by tracker, then by sequence. Where a tracker failed a sequence is missing, and means are over the
+sequences that all have, so that the trackers are compared on the same.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +14,78 @@ from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, counts, mean_auc, 
 from spcnet.benchmarks.accuracy.metrics import Score
 from spcnet.benchmarks.text import table
 
+Scores = Mapping[str, Mapping[str, Score]]
+
 
 def mean(scores: Mapping[str, Score]) -> Score:
-    """The mean over sequences."""
-    return Score(*np.mean(list(scores.values()), axis=0).tolist())
+    """The mean over sequences; NaN where there are none."""
+    return Score(*np.mean(list(scores.values()), axis=0).tolist()) if scores else Score(*[float("nan")] * 3)
 
 
-def accuracy_markdown(scores: Mapping[str, Mapping[str, Score]], times: Mapping[str, float]) -> str:
-    """Means over the sequences, best first, then AUC by sequence."""
-    order = sorted(scores, key=lambda name: -mean(scores[name]).auc)
-    first = table(
-        ("tracker", "AUC", "OP@.5", "DP@20", "ms/frame"),
-        [(n, *(f"{v:.3f}" for v in mean(scores[n])), f"{times[n]:.2f}") for n in order],
-    )
-    videos = list(next(iter(scores.values())))
-    second = table(
-        ("AUC by sequence", *order), [(v, *(f"{scores[n][v].auc:.3f}" for n in order)) for v in videos]
-    )
-    return f"{first}\n{second}"
+def shared(scores: Scores) -> dict[str, dict[str, Score]]:
+    """The scores of the sequences that all trackers have; a tracker that has none is left out."""
+    found = {name: own for name, own in scores.items() if own}
+    videos = [video for video in _videos(found) if all(video in own for own in found.values())]
+    return {name: {video: own[video] for video in videos} for name, own in found.items()}
 
 
-def attribute_markdown(scores: Mapping[str, Mapping[str, Score]]) -> str:
+def accuracy_markdown(scores: Scores, times: Mapping[str, float]) -> str:
+    """Means over the sequences, best first, then AUC by sequence. times are ms of a frame."""
+    alike = shared(scores)
+    order = _order(alike)
+    rows = [(n, *map(_cell, mean(alike[n])), _cell(times[n], ".2f")) for n in order]
+    parts = [table(("tracker", "AUC", "OP@.5", "DP@20", "ms/frame"), rows)]
+    videos, some = _videos(scores), len(next(iter(alike.values()), ()))
+    if some < len(videos):
+        parts.append(
+            f"Means over {some} of {len(videos)} sequences: those that every tracker here finished.\n"
+        )
+    by_sequence = [
+        (v, *(_cell(scores[n][v].auc) if v in scores[n] else "failed" for n in order)) for v in videos
+    ]
+    return "\n".join((*parts, table(("AUC by sequence", *order), by_sequence)))
+
+
+def attribute_markdown(scores: Scores) -> str:
     """Mean AUC over the sequences with each attribute of OTB, the best tracker first; which sequences have none."""
-    order = sorted(scores, key=lambda name: -mean(scores[name]).auc)
-    videos = list(next(iter(scores.values())))
-    auc = {name: mean_auc(scores[name]) for name in order}
+    alike = shared(scores)
+    order, videos = _order(alike), _videos(alike)
+    auc = {name: mean_auc(alike[name]) for name in order}
     rows = [
-        (f"{code}, {ATTRIBUTES[code]}", str(number), *(f"{auc[name][code]:.3f}" for name in order))
+        (f"{code}, {ATTRIBUTES[code]}", str(number), *(_cell(auc[name][code]) for name in order))
         for code, number in counts(videos).items()
     ]
     parts = [table(("AUC by attribute", "sequences", *order), rows)] if rows else []
     if without := unknown(videos):
         parts.append(f"Sequences without known attributes: {', '.join(without)}.\n")
     return "\n".join(parts)
+
+
+def start_markdown(protocol: str, scores: Scores) -> str:
+    """Means of another protocol, the best tracker first."""
+    alike = shared(scores)
+    rows = [(n, str(len(alike[n])), *map(_cell, mean(alike[n]))) for n in _order(alike)]
+    return table((protocol.upper(), "sequences", "AUC", "OP@.5", "DP@20"), rows)
+
+
+def failure_markdown(failed: Mapping[str, Mapping[str, str]]) -> str:
+    """What failed and why, by tracker and sequence; empty where nothing did."""
+    rows = [
+        (f"{name} on {video}", why.replace("|", r"\|"))
+        for name, own in failed.items()
+        for video, why in own.items()
+    ]
+    return table(("failed", "why"), rows) if rows else ""
+
+
+def _videos(scores: Scores) -> list[str]:
+    return list(dict.fromkeys(video for own in scores.values() for video in own))
+
+
+def _order(scores: Scores) -> list[str]:
+    """By mean AUC, the best first; who has none last."""
+    return sorted(scores, key=lambda name: -np.nan_to_num(mean(scores[name]).auc, nan=-1.0))
+
+
+def _cell(value: float, form: str = ".3f") -> str:
+    return "" if np.isnan(value) else format(value, form)

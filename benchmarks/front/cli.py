@@ -41,12 +41,12 @@ def add_front(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _front(options: argparse.Namespace) -> int:
     from spcnet.benchmarks import progress, text
-    from spcnet.benchmarks.accuracy import attributes, ope, results, tables
+    from spcnet.benchmarks.accuracy import attributes, results, run, tables
     from spcnet.benchmarks.accuracy.sequences import read_otb
     from spcnet.benchmarks.front import pareto, plot
     from spcnet.benchmarks.latency import speed
     from spcnet.benchmarks.machine import machine
-    from spcnet.benchmarks.trackers import PEERS, open_tracker
+    from spcnet.benchmarks.trackers import PEERS
     from spcnet.runtime.model import zoo
 
     published = pareto.read_published(options.published) if options.published else []
@@ -54,13 +54,13 @@ def _front(options: argparse.Namespace) -> int:
     videos = read_otb(options.data)
     frames, box = _clip(options.clip, videos)
     with progress.bar(sum(len(v.frames) for v in videos)) as done:
-        ope.run(trackers, videos, options.out, options.jobs, done)
+        entries = run.run(trackers, videos, options.out, options.jobs, done)
+    for entry in entries:
+        if failed := run.failures(options.out, entry.name, videos):
+            raise RuntimeError(f"{next(iter(failed.values()))}; leave {entry.name} out, or try again")
     latency = speed.measure(trackers, frames, box, threads=1)
-    opened = [open_tracker(name) for name in trackers]
-    kinds = {tracker.name: tracker.kind for tracker in opened}
-    versions = {tracker.name: tracker.identity for tracker in opened}
-    for tracker in opened:
-        tracker.close()
+    kinds = {entry.name: entry.kind for entry in entries}
+    versions = {entry.name: entry.identity for entry in entries}
     scores = {name: results.score_folder(options.out, name, videos) for name in kinds}
     points = [
         pareto.Point(

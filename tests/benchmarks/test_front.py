@@ -229,12 +229,12 @@ def test_the_command_measures_reuses_and_writes_three_files(data, tiny_model, tm
 
 
 def test_the_default_is_the_zoo_and_all_peers(data, tmp_path, monkeypatch):
-    from spcnet.benchmarks.accuracy import ope
+    from spcnet.benchmarks.accuracy import run
     from spcnet.runtime.model import zoo
 
     asked = []
     monkeypatch.setattr(
-        ope, "run", lambda trackers, *_: asked.extend(trackers) or (_ for _ in ()).throw(OSError("x"))
+        run, "run", lambda trackers, *_: asked.extend(trackers) or (_ for _ in ()).throw(OSError("x"))
     )
     assert main(["bench", "front", str(data), "-o", str(tmp_path)]) == 2
     assert asked == [*zoo(), "kcf", "csrt", "mosse", "medianflow"]

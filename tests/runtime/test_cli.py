@@ -51,7 +51,7 @@ def test_a_source_that_breaks_off_is_status_1(folder, video, tiny_model, capsys)
         (["info", "none"], "no model named 'none'"),
         (["export", "missing.safetensors", "-o", "out.onnx"], "no checkpoint at missing.safetensors"),
         (["train", "missing.toml"], "no training config at missing.toml"),
-        (["bench", "accuracy", "missing"], "no sequence in missing"),
+        (["bench", "accuracy", "missing"], "no folder missing"),
         (["bench", "speed", "--video", "x.mp4"], "--video and --box go together"),
     ],
 )

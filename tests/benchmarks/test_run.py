@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.accuracy import ope, results, tables
+from spcnet.benchmarks.accuracy import results, run
 from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.runtime.boxfile import read_boxes
 from spcnet.runtime.cli import main
@@ -52,7 +52,7 @@ def test_bad_sequences_are_named(data, tmp_path):
 def test_run_and_score(data, tiny_model, tmp_path):
     videos = read_otb(data)
     seen = []
-    ope.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
+    run.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
     assert seen == [("Right", 12), ("Slow", 12)]
     scores = results.score_folder(tmp_path, "tiny", videos)
     assert all(score.op50 == 1.0 and score.dp20 == 1.0 for score in scores.values())
@@ -74,24 +74,15 @@ def test_run_and_score(data, tiny_model, tmp_path):
     )
 
 
-def test_two_processes_give_the_same_boxes(data, tiny_model, tmp_path):
-    videos = read_otb(data)
-    for jobs in (1, 2):
-        ope.run([str(tiny_model)], videos, tmp_path / str(jobs), jobs)
-    for video in videos:
-        one, two = (tmp_path / jobs / "tiny" / f"{video.name}.txt" for jobs in "12")
-        assert one.read_text() == two.read_text()
-
-
 def test_what_is_done_is_not_done_again_unless_the_tracker_changed(data, tiny_model, tmp_path):
     videos = read_otb(data, ("Slow",))
-    ope.run([str(tiny_model)], videos, tmp_path)
+    run.run([str(tiny_model)], videos, tmp_path)
     result = tmp_path / "tiny" / "Slow.txt"
     result.write_text("1,1,1,1\n" * 12)
-    ope.run([str(tiny_model)], videos, tmp_path)
+    run.run([str(tiny_model)], videos, tmp_path)
     assert result.read_text() == "1,1,1,1\n" * 12
     (tmp_path / "tiny" / "identity").write_text("another model")
-    ope.run([str(tiny_model)], videos, tmp_path)
+    run.run([str(tiny_model)], videos, tmp_path)
     assert result.read_text() != "1,1,1,1\n" * 12
 
 
@@ -109,23 +100,28 @@ def test_anybodys_files_are_scored_and_bad_ones_named(data, tmp_path):
 
 
 def test_two_trackers_of_one_name_are_refused(data, tiny_model, tmp_path):
-    with pytest.raises(ValueError, match="two trackers have one name"):
-        ope.run([str(tiny_model), str(tiny_model)], read_otb(data), tmp_path)
+    with pytest.raises(ValueError, match="two trackers have one name among tiny, tiny; name one: LABEL="):
+        run.run([str(tiny_model), str(tiny_model)], read_otb(data), tmp_path)
 
 
-def test_the_accuracy_command_writes_both_reports(data, tiny_model, tmp_path, capsys):
-    arguments = ["bench", "accuracy", str(data), "--tracker", str(tiny_model), "--tracker", "kcf"]
-    assert main([*arguments, "-o", str(tmp_path), "--json"]) == 0
-    record = json.loads(capsys.readouterr().out)
-    assert record == json.loads((tmp_path / "accuracy.json").read_text())
-    assert record["trackers"]["tiny"]["mean"]["op50"] == 1.0 and record["frames"] == 24
-    markdown = (tmp_path / "accuracy.md").read_text()
-    assert "| tiny |" in markdown and "| Slow |" in markdown
+def test_a_label_tells_two_apart(data, tiny_model, tmp_path):
+    videos = read_otb(data, ("Slow",))
+    entries = run.run([str(tiny_model), f"other={tiny_model}"], videos, tmp_path)
+    assert [(entry.name, entry.kind) for entry in entries] == [("tiny", "ours"), ("other", "ours")]
+    one, two = (tmp_path / name / "Slow.txt" for name in ("tiny", "other"))
+    assert one.read_bytes() == two.read_bytes()
 
 
-def test_the_best_tracker_stands_first():
-    from spcnet.benchmarks.accuracy.metrics import Score
-
-    scores = {"worse": {"A": Score(0.1, 0.2, 0.3)}, "better": {"A": Score(0.5, 0.6, 0.7)}}
-    lines = tables.accuracy_markdown(scores, {"worse": 1.0, "better": 2.0}).splitlines()
-    assert lines[2] == "| better | 0.500 | 0.600 | 0.700 | 2.00 |"
+@pytest.mark.parametrize(
+    ("change", "message"),
+    (
+        ({"jobs": 0}, "jobs is 0 and the timeout 60 s; give 1 job or more"),
+        ({"timeout": 0.0}, "the timeout 0 s"),
+        ({"timeout": float("nan")}, "the timeout nan s"),
+        ({"asked": ("ope", "tree")}, "no protocol 'tree'; there are ope, tre, sre"),
+    ),
+)
+def test_bad_arguments_are_refused(data, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run.run(["mosse"], read_otb(data), tmp_path, **change)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,105 @@
+"""Where a tracker is started: once, at many frames (TRE), on many boxes (SRE); and the scores of such starts.
+
+Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015. Starts, rounding and scoring are those of the benchmark's
+own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spcnet.benchmarks.accuracy.metrics import Floats, Score, score
+from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+from spcnet.runtime.boxfile import read_boxes
+
+OPE, TRE, SRE = "ope", "tre", "sre"
+PROTOCOLS = (OPE, TRE, SRE)
+SEGMENTS = 20  # starts of TRE
+SHORTEST = 20  # frames that the last of them has
+AMOUNT = 0.1  # of the target's size
+SCALES = (0.8, 0.9, 1.1, 1.2)
+
+
+class Start(NamedTuple):
+    """One start: the tracker is given box (x, y, w, h) in frame, counted from 0, and runs to the end."""
+
+    name: str  # "" of the only one, else "01", "02", ...
+    frame: int
+    box: Floats
+
+
+def starts(video: Video, protocol: str) -> list[Start]:
+    """The starts of a sequence. Boxes of SRE may reach out of the picture: see inside."""
+    if protocol == OPE:
+        return [Start("", 0, video.boxes[0])]
+    if protocol == TRE:
+        found = [(frame, video.boxes[frame]) for frame in segments(video)]
+    else:
+        found = [(0, box) for box in shifted(video.boxes[0])]
+    return [Start(f"{number:02}", *start) for number, start in enumerate(found, 1)]
+
+
+def segments(video: Video) -> list[int]:
+    """The first frames of TRE, evenly spaced; the last leaves SHORTEST frames, if there are as many.
+
+    One whose true box is absent moves to the next frame with one. So a sequence may have fewer than SEGMENTS.
+    """
+    there = np.flatnonzero(np.isfinite(video.boxes).all(1) & (video.boxes[:, 2:] > 0).all(1))
+    allowed = max(len(video.frames) - SHORTEST + 1, 1)
+    even = [step * allowed // (SEGMENTS - 1) for step in range(SEGMENTS - 1)] + [allowed - 1]
+    moved = np.searchsorted(there, even)
+    return sorted({int(there[index]) for index in moved if index < len(there)})
+
+
+def shifted(box: Floats) -> list[Floats]:
+    """The boxes of SRE: the whole box moved left, right, up and down, a corner pulled outwards, the size scaled.
+
+    In whole pixels, as the toolkit has them.
+    """
+    x, y, w, h = box
+    right, down = np.ceil(AMOUNT * w), np.ceil(AMOUNT * h)
+    moved = [(x - right, y, w, h), (x + right, y, w, h), (x, y - down, w, h), (x, y + down, w, h)]
+    corners = []
+    for top in (True, False):
+        for left in (True, False):
+            x0 = _round(x - AMOUNT * w) if left else x
+            y0 = _round(y - AMOUNT * h) if top else y
+            x1 = x + w if left else _round(x + w + AMOUNT * w)
+            y1 = y + h if top else _round(y + h + AMOUNT * h)
+            corners.append((x0, y0, x1 - x0, y1 - y0))
+    scaled = [
+        tuple(_round(v) for v in (x + (1 - s) * w / 2, y + (1 - s) * h / 2, s * w, s * h)) for s in SCALES
+    ]
+    return [np.array(values, np.float64) for values in (*moved, *corners, *scaled)]
+
+
+def inside(box: Floats, height: int, width: int) -> Floats:
+    """The box with its top-left corner moved, and its other corner cut, into a picture of that size."""
+    x, y = max(box[0], 0.0), max(box[1], 0.0)
+    return np.array((x, y, min(box[2], width - x), min(box[3], height - y)))
+
+
+def _round(value: float) -> float:
+    return float(np.floor(value + 0.5))  # as MATLAB does; Python rounds halves to even
+
+
+def home(folder: Path, tracker: str, protocol: str) -> Path:
+    """Where a tracker's results of a protocol are; those of TRE and SRE have a folder for each start in it."""
+    return Path(folder) / tracker / ("" if protocol == OPE else protocol)
+
+
+def score_starts(folder: Path, tracker: str, video: Video, protocol: str) -> Score:
+    """The mean over the starts of one sequence. Raises FileNotFoundError, ValueError naming the file."""
+    scores = []
+    for start in starts(video, protocol):
+        path = home(folder, tracker, protocol) / start.name / f"{video.name}.txt"
+        found, truth = read_boxes(path), video.boxes[start.frame :]
+        found[:1] = truth[:1]  # the given box does not count against a tracker
+        try:
+            scores.append(score(found, truth))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return Score(*np.mean(scores, axis=0).tolist())

@@ -1,0 +1,150 @@
+"""What a run is worth: its text files scored, as a record and as tables."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spcnet.benchmarks.accuracy import attributes, differences, protocols, results, run, tables
+from spcnet.benchmarks.accuracy.metrics import Score
+from spcnet.benchmarks.accuracy.protocols import OPE
+from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+from spcnet.benchmarks.accuracy.track import Entry
+
+
+class Files(NamedTuple):
+    """Where results are: <folder>/<tracker>/<sequence>.txt."""
+
+    name: str  # in tables
+    kind: str
+    identity: str
+    folder: Path
+    tracker: str
+    ran: bool = True  # by us, so that there may be other protocols, and reasons for what is missing
+    one_based: bool = False
+
+
+class Scored(NamedTuple):
+    """By tracker, then by sequence."""
+
+    scores: dict[str, dict[str, dict[str, Score]]]  # of each protocol
+    failed: dict[str, dict[str, str]]  # why there is no score
+
+
+def of_run(entries: Sequence[Entry], folder: Path) -> list[Files]:
+    """The files of trackers that were run."""
+    return [Files(e.name, e.kind, e.identity, Path(folder), e.name) for e in entries]
+
+
+def of_others(named: str, videos: Sequence[Video], one_based: bool = False) -> Files:
+    """Somebody's files, from NAME=FOLDER. Raises ValueError, FileNotFoundError when none can be scored."""
+    name, sign, place = named.partition("=")
+    folder = Path(place).resolve()
+    if not (name and sign and place):
+        raise ValueError(f"--results {named!r} is not NAME=FOLDER, such as SiamFC=results/SiamFC")
+    found = sorted(folder.glob("*.txt"))
+    if not found:
+        raise FileNotFoundError(f"no result in {place}; expected <sequence>.txt with x,y,w,h for every frame")
+    identity = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
+    files = Files(name, "peer", identity, folder.parent, folder.name, False, one_based)
+    failed = score([files], videos, (OPE,)).failed.get(name, {})
+    if len(failed) == len(videos):
+        raise ValueError(next(iter(failed.values())))
+    return files
+
+
+def score(files: Sequence[Files], videos: Sequence[Video], asked: Sequence[str]) -> Scored:
+    """Score all files. What is missing or wrong is a failure of that sequence."""
+    scored = Scored({protocol: {f.name: {} for f in files} for protocol in asked}, {})
+    for file in files:
+        why = run.failures(file.folder, file.tracker, videos, asked) if file.ran else {}
+        for protocol in asked:
+            own = scored.scores[protocol][file.name]
+            for video in videos:
+                try:
+                    if protocol == OPE:
+                        own |= results.score_folder(file.folder, file.tracker, [video], file.one_based)
+                    elif file.ran:
+                        own[video.name] = protocols.score_starts(file.folder, file.tracker, video, protocol)
+                except (FileNotFoundError, ValueError) as error:
+                    why.setdefault(video.name, str(error))
+        if why:
+            scored.failed[file.name] = why
+    return scored
+
+
+def record(files: Sequence[Files], videos: Sequence[Video], scored: Scored) -> dict[str, Any]:
+    """What accuracy.json says of the trackers. Means are over the sequences that all have finished."""
+    one_pass = tables.shared(scored.scores[OPE])
+    counted = [video for video in videos if all(video.name in own for own in one_pass.values())]
+    found: dict[str, Any] = {}
+    for file in files:
+        own = scored.scores[OPE][file.name]
+        found[file.name] = {
+            "kind": file.kind,
+            "identity": file.identity,
+            "mean": _plain(tables.mean(one_pass.get(file.name, {}))),
+            **_times(file, counted),
+            **_curves(file, counted if file.name in one_pass else []),
+            "auc_by_attribute": attributes.mean_auc(one_pass.get(file.name, {})),
+            "by_sequence": {video: _plain(score) for video, score in own.items()},
+        }
+    for protocol, scores in scored.scores.items():
+        for name, own in tables.shared(scores).items():
+            if protocol != OPE:
+                found[name][protocol] = _plain(tables.mean(own))
+    return {
+        "sequences": len(videos),
+        "frames": sum(len(v.frames) for v in videos),
+        "compared": [video.name for video in counted],
+        "attributes": attributes.counts(v.name for v in counted),
+        "failed": scored.failed,
+        "remarks": [remark for file in files if not file.ran for remark in _remarks(file, videos, scored)],
+        "trackers": found,
+    }
+
+
+def markdown(record: Mapping[str, Any], scored: Scored) -> str:
+    """The same as tables."""
+    one_pass = scored.scores[OPE]
+    times = {name: math.nan if own["ms"] is None else own["ms"] for name, own in record["trackers"].items()}
+    parts = (
+        tables.accuracy_markdown(one_pass, times),
+        differences.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
+        *(tables.start_markdown(protocol, own) for protocol, own in scored.scores.items() if protocol != OPE),
+        tables.attribute_markdown(one_pass),
+        tables.failure_markdown(scored.failed),
+    )
+    return "\n".join(part for part in parts if part)
+
+
+def _remarks(file: Files, videos: Sequence[Video], scored: Scored) -> list[str]:
+    own = [video for video in videos if video.name in scored.scores[OPE][file.name]]
+    return results.remarks(file.folder, file.tracker, own, file.one_based)
+
+
+def _plain(score: Score) -> dict[str, float | None]:
+    return dict(zip(("auc", "op", "dp"), map(_number, score), strict=True))
+
+
+def _times(file: Files, videos: Sequence[Video]) -> dict[str, float | None]:
+    """Median and mean ms of a frame, the first of each sequence left out."""
+    ms = 1e3 * results.seconds(file.folder, file.tracker, videos)
+    return {"ms": float(np.median(ms)) if len(ms) else None, "mean_ms": float(ms.mean()) if len(ms) else None}
+
+
+def _curves(file: Files, videos: Sequence[Video]) -> dict[str, list[float]]:
+    if not videos:
+        return {"success": [], "precision": []}
+    success, precision = results.curves(file.folder, file.tracker, videos, file.one_based)
+    return {"success": success.tolist(), "precision": precision.tolist()}
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,188 @@
+"""A process that tracks, and is watched: a tracker that crashes or hangs ends it, and costs nobody else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from spcnet.benchmarks.accuracy.track import (
+    CLOSED,
+    FRAME,
+    NOBODY,
+    STEPS,
+    WHO,
+    Entry,
+    Job,
+    Opener,
+    Outcome,
+    Place,
+    describe,
+    say,
+    track,
+    where,
+)
+
+LOOK = 0.5  # s from one look at the clock to the next, at most
+BEGIN = 120.0  # s that a process may take to begin
+
+
+class LostError(Exception):
+    """The process did not finish what it was asked: why, who was at work, in which frame."""
+
+    def __init__(self, why: str, who: int, frame: int) -> None:
+        super().__init__(why)
+        self.why, self.who, self.frame = why, who, frame
+
+
+class Worker:
+    """One process, started when it is needed, and anew after it was lost. To be closed.
+
+    timeout is in seconds: for a tracker on one frame, and for a frame to be read.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._process: SpawnProcess | None = None
+        self._connection: Connection[Any, Any] | None = None
+        self._place: Place = []
+        self._closed = False
+
+    def describe(self, specs: Sequence[str], opener: Opener) -> list[Entry]:
+        """What trackers are. Raises what the opener raises, RuntimeError when one crashes or hangs."""
+        try:
+            entries: list[Entry] = self._ask(describe, specs, opener)
+        except LostError as lost:
+            raise RuntimeError(
+                f"{specs[lost.who]} failed when it was opened: {lost.why}; leave it out"
+            ) from None
+        return entries
+
+    def track(self, job: Job) -> Outcome:
+        """The outcome of a job, whatever the trackers and the frames do to it."""
+        outcome: Outcome = {}
+        while left := tuple(entry for entry in job.entries if entry.name not in outcome):
+            try:
+                outcome |= self._ask(track, job._replace(entries=left))
+            except LostError as lost:
+                if lost.who == NOBODY:
+                    path = job.video.frames[min(lost.frame, len(job.video.frames) - 1)]
+                    outcome |= {entry.name: f"{path} could not be read: {lost.why}" for entry in left}
+                else:
+                    guilty = left[lost.who].name
+                    outcome[guilty] = f"{guilty} failed {where(job, lost.frame)}: {lost.why}"
+            except Exception as error:  # a frame, or what the job is made of: no tracker's fault
+                outcome |= {entry.name: say(error) for entry in left}
+        return outcome
+
+    def close(self) -> None:
+        """End the process and all that it has started, also while another thread waits for its answer."""
+        self._closed = True
+        self._end()
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What function(*arguments, place) returns or raises in the process. Raises LostError when that is lost."""
+        if self._process is None:
+            self._start()
+        process, connection, place = self._process, self._connection, self._place
+        assert process and connection
+        why = ""
+        try:
+            connection.send((function, arguments))
+            steps, since = place[STEPS], time.monotonic()
+            while not why and not wait([connection, process.sentinel], min(LOOK, self.timeout / 4)):
+                if place[STEPS] != steps:
+                    steps, since = place[STEPS], time.monotonic()
+                elif time.monotonic() - since > self.timeout:
+                    why = f"no answer within {self.timeout:g} s; allow more with --timeout"
+            if not why:
+                fine, answer = connection.recv()
+        except (EOFError, OSError):
+            process.join()
+            why = _death(process.exitcode)
+        if why:
+            self._end()
+            raise LostError(why, place[WHO], place[FRAME])
+        if not fine:
+            raise answer
+        return answer
+
+    def _start(self) -> None:
+        if self._closed:
+            raise RuntimeError("interrupted")
+        spawn = multiprocessing.get_context("spawn")
+        self._place = spawn.RawArray("q", [NOBODY, CLOSED, 0])
+        self._connection, theirs = spawn.Pipe()
+        process = spawn.Process(target=serve, args=(theirs, self._place), daemon=True)
+        process.start()
+        self._process = process
+        theirs.close()
+        if self._closed:  # meanwhile, by another thread
+            self._end()
+            raise RuntimeError("interrupted")
+        try:
+            if not self._connection.poll(BEGIN):
+                raise EOFError
+            self._connection.recv()
+        except (EOFError, OSError):
+            self._end()
+            raise RuntimeError(
+                "the process that tracks did not begin; a script that starts it needs "
+                "`if __name__ == '__main__':` around what it does"
+            ) from None
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.pid is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # with what a tracker may have started
+        process.kill()
+        process.join()
+
+
+def serve(connection: Connection[Any, Any], place: Place) -> None:
+    """What the process does: one thing after the other, until nobody asks any more."""
+    os.setsid()  # Ctrl-C is for who asks; and what trackers start can be ended with this
+    os.dup2(2, 1)  # what trackers print must not stand among what the command prints
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    connection.send("ready")
+    while True:
+        try:
+            function, arguments = connection.recv()
+            answer = True, function(*arguments, place)
+        except EOFError:
+            return
+        except Exception as error:
+            answer = False, _portable(error)
+        connection.send(answer)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one with its words, if it does not survive the way to another process."""
+    try:
+        return type(error)(*pickle.loads(pickle.dumps(error)).args)
+    except Exception:
+        return RuntimeError(say(error))
+
+
+def _death(status: int | None) -> str:
+    if status is not None and status < 0:
+        with suppress(ValueError):
+            return f"its process died of {signal.Signals(-status).name}"
+    return f"its process ended with exit status {status}"

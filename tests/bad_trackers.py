@@ -1,0 +1,92 @@
+"""Trackers that misbehave, opened by name in the process that tracks: "exit@3" ends that process in the fourth frame."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from spcnet.benchmarks.trackers import open_tracker
+
+ANSWERS = {
+    "nan": (1, 2, np.nan, 4),
+    "inf": (np.inf, 2, 3, 4),
+    "flat": (1, 2, 3, 0),
+    "short": (1, 2, 3),
+    "nested": [[1, 2, 3, 4]],
+    "text": "here",
+    "none": None,
+}
+
+
+class Bad:
+    """Follows nothing: its box stays, one pixel to the right of the given one, until it does what its name says."""
+
+    kind = "peer"
+    stages: dict[str, float] = {}  # noqa: RUF012
+
+    def __init__(self, spec):
+        self.what, _, at = spec.partition("@")
+        self.at, self.frame = int(at or 1), 0
+        self.name, self.identity = self.what, "1"
+        self._do("open")
+
+    def init(self, frame, box):
+        self.box, self.frame = (box[0] + 1, *box[1:]), 0
+        self._do("init")
+
+    def update(self, frame):
+        self.frame += 1
+        if self.frame >= self.at:
+            self._do("")
+            return ANSWERS.get(self.what, self.box)
+        return self.box
+
+    def close(self):
+        if self.frame:
+            self._do("close")
+
+    def _do(self, when):
+        due, _, what = self.what.rpartition("-")
+        if due != when:
+            return
+        match what:
+            case "exit":
+                os._exit(3)
+            case "segv":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "hang":
+                time.sleep(1000)
+            case "block":  # no other thread of the process runs meanwhile
+                ctypes.PyDLL(None).sleep(1000)
+            case "raise":
+                raise ArithmeticError("lost\n  my mind")
+            case "print":
+                print("a tracker's own words")
+                os.write(1, b"and more of them\n")
+            case "child":  # crashes, and leaves a process behind
+                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+                with open(os.environ["CHILD"], "w") as file:
+                    file.write(str(child.pid))
+                os._exit(0)
+            case "parent":  # takes down who supervises, once
+                marker = os.environ["PARENT"]
+                if not os.path.exists(marker):
+                    with open(marker, "w"):
+                        os.kill(os.getppid(), signal.SIGKILL)
+                        time.sleep(5)
+
+
+def open_bad(spec):
+    return Bad(spec)
+
+
+def open_any(spec):
+    """One of these, or any tracker of the benchmarks."""
+    known = spec.partition("@")[0] in ("parent", "exit")
+    return Bad(spec) if known else open_tracker(spec)

@@ -1,0 +1,145 @@
+"""Results do not depend on how the work was spread, nor on what came in between."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import bad_trackers
+import pytest
+import synthetic
+
+from spcnet.benchmarks.accuracy import run
+from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.runtime.cli import main
+
+NAMES = ("A", "B", "C", "D")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("otb")
+    for seed, name in enumerate(NAMES):
+        frames = synthetic.moving_target(
+            12 + seed, size=(100, 140), side=(20, 24), seed=seed, velocity=(1, 1)
+        )
+        synthetic.write_otb(folder / name, *frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(data, tiny_model, tmp_path_factory):
+    """The boxes from one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    run.run([str(tiny_model), "mosse"], read_otb(data), folder, asked=("ope", "sre"))
+    return boxes(folder)
+
+
+def boxes(folder):
+    """What every file of boxes holds."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.txt") if not p.match("*_time.txt")}
+
+
+def test_one_process_gives_all_there_is(alone):
+    assert len(alone) == 2 * len(NAMES) * (1 + 12)
+
+
+def test_two_processes_give_the_same(data, alone, tiny_model, tmp_path):
+    run.run([str(tiny_model), "mosse"], read_otb(data), tmp_path, 2, asked=("ope", "sre"))
+    assert boxes(tmp_path) == alone
+
+
+def test_what_was_interrupted_goes_on(data, alone, tiny_model, tmp_path):
+    videos, trackers = read_otb(data), [str(tiny_model), "mosse"]
+
+    def interrupt(name, frames):
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run.run(trackers, videos, tmp_path, 2, interrupt, ("ope",))
+    # A finished video is told as well, so the second run is interrupted at once.
+    begun = boxes(tmp_path)
+    assert len(begun) == 2
+    stamps = {path: (tmp_path / path).stat().st_mtime_ns for path in begun}
+    run.run(trackers, videos, tmp_path, 1, asked=("ope", "sre"))
+    assert boxes(tmp_path) == alone
+    assert {path: (tmp_path / path).stat().st_mtime_ns for path in begun} == stamps
+
+
+@pytest.mark.parametrize("how", (signal.SIGINT, signal.SIGKILL))
+def test_the_command_is_interrupted_and_leaves_no_process(data, alone, tiny_model, tmp_path, how):
+    code = "import sys; from spcnet.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [
+        "bench",
+        "accuracy",
+        str(data),
+        "--tracker",
+        str(tiny_model),
+        "--tracker",
+        "mosse",
+        "--protocol",
+        "sre",
+    ]
+    command = [sys.executable, "-c", code, *words, "--jobs", "2", "-o", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not boxes(tmp_path):
+            time.sleep(0.02)
+        workers = children(process.pid)
+        process.send_signal(how)
+        error = process.communicate()[1]
+    assert process.returncode == (2 if how == signal.SIGINT else -9)
+    assert "Traceback" not in error
+    assert workers and not any(map(alive, workers))
+    assert 0 < len(boxes(tmp_path)) < len(alone)
+    assert main([*words, "-o", str(tmp_path)]) == 0
+    assert boxes(tmp_path) == alone
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def alive(pid):
+    """Whether a process still runs after a while."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return False
+        except (ProcessLookupError, FileNotFoundError):
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_ray_gives_the_same_and_loses_nothing_with_a_worker(
+    data, alone, tiny_model, tmp_path, monkeypatch, capfd
+):
+    """A tracker kills the Ray worker that it is in, once; another crashes in its own process, in the long one."""
+    monkeypatch.setenv("PARENT", str(tmp_path / "once"))
+    videos, told = read_otb(data), []
+    specs = [str(tiny_model), "mosse", "parent@3", "exit@14"]
+    entries = run.run(
+        specs,
+        videos,
+        tmp_path / "out",
+        2,
+        lambda *done: told.append(done),
+        timeout=30,
+        ray="local",
+        opener=bad_trackers.open_any,
+    )
+    captured = capfd.readouterr()
+    assert captured.out == "" and "Traceback" not in captured.err
+    assert sorted(told) == [(name, 12 + seed) for seed, name in enumerate(NAMES)]
+    assert (tmp_path / "once").exists()
+    failed = {entry.name: run.failures(tmp_path / "out", entry.name, videos) for entry in entries}
+    assert failed.pop("exit") == {"D": "exit failed in frame 15 of D: its process ended with exit status 3"}
+    assert not any(failed.values())
+    ours = {path: data for path, data in alone.items() if "sre" not in path.parts}
+    assert {path: data for path, data in boxes(tmp_path / "out").items() if path in ours} == ours

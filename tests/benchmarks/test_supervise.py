@@ -1,0 +1,144 @@
+import time
+
+import bad_trackers
+import numpy as np
+import pytest
+import synthetic
+
+from spcnet.benchmarks.accuracy import run
+from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.benchmarks.accuracy.supervise import Worker
+from spcnet.runtime.boxfile import read_boxes
+
+OPEN = bad_trackers.open_bad
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two sequences, of 9 and of 5 frames."""
+    folder = tmp_path_factory.mktemp("otb")
+    for seed, (name, count) in enumerate((("Long", 9), ("Short", 5))):
+        synthetic.write_otb(
+            folder / name, *synthetic.moving_target(count, size=(60, 80), side=(9, 11), seed=seed)
+        )
+    return folder
+
+
+def track(data, folder, *specs, timeout=30.0, jobs=1):
+    videos = read_otb(data)
+    run.run(specs, videos, folder, jobs, timeout=timeout, opener=OPEN)
+    return {spec.partition("@")[0]: run.failures(folder, spec.partition("@")[0], videos) for spec in specs}
+
+
+def finished(folder, name, video, count):
+    boxes = read_boxes(folder / name / f"{video}.txt")
+    return len(boxes) == count and np.allclose(np.ptp(boxes[1:], axis=0), 0)
+
+
+def test_one_that_misbehaves_costs_only_that_tracker_and_sequence(data, tmp_path):
+    """From frame 7 on, so that the short sequence is finished by all."""
+    bad = ["raise", *bad_trackers.ANSWERS, "exit", "segv"]
+    failed = track(data, tmp_path, "fine", *(f"{name}@7" for name in bad), "calm")
+    assert failed["fine"] == failed["calm"] == {}
+    for name in ("fine", "calm"):
+        assert finished(tmp_path, name, "Long", 9) and finished(tmp_path, name, "Short", 5)
+    for name in bad:
+        assert finished(tmp_path, name, "Short", 5)
+        assert sorted(p.name for p in (tmp_path / name).glob("Long*")) == ["Long_error.txt"]
+        assert failed[name]["Long"].startswith(f"{name} failed in frame 8 of Long: ")
+        assert "\n" not in failed[name]["Long"] and len(failed[name]) == 1
+    assert failed["raise"]["Long"].endswith(": ArithmeticError: lost my mind")
+    assert failed["nan"]["Long"].endswith(
+        "it answered (1, 2, nan, 4), not four finite numbers x, y, w, h with a width and a height above 0"
+    )
+    assert failed["exit"]["Long"].endswith(": its process ended with exit status 3")
+    assert failed["segv"]["Long"].endswith(": its process died of SIGSEGV")
+
+
+@pytest.mark.parametrize("way", ("hang", "block"))
+def test_one_that_hangs_is_stopped(data, tmp_path, way):
+    began = time.monotonic()
+    failed = track(data, tmp_path, f"{way}@7", "fine", timeout=1.0)
+    assert time.monotonic() - began < 15
+    assert failed == {
+        "fine": {},
+        way: {"Long": f"{way} failed in frame 8 of Long: no answer within 1 s; allow more with --timeout"},
+    }
+
+
+def test_what_happens_before_and_after_tracking(data, tmp_path):
+    failed = track(data, tmp_path, "init-raise", "init-exit", "close-raise", "close-exit", "fine")
+    assert failed["fine"] == failed["close-raise"] == {}
+    assert failed["init-raise"]["Short"].startswith("init-raise failed in frame 1 of Short: ArithmeticError")
+    assert failed["init-exit"]["Short"].startswith("init-exit failed in frame 1 of Short: its process")
+    assert failed["close-exit"]["Short"].startswith("close-exit failed when it was closed after Short: its")
+
+
+def test_who_cannot_be_opened_is_refused_before_anything_runs(data, tmp_path):
+    for spec, kind, message in (
+        ("open-raise", RuntimeError, r"^open-raise could not be opened: ArithmeticError: lost my mind$"),
+        (
+            "open-segv",
+            RuntimeError,
+            "^open-segv failed when it was opened: its process died of SIGSEGV; leave it out$",
+        ),
+        ("open-hang", RuntimeError, "^open-hang failed when it was opened: no answer within 1 s"),
+    ):
+        with pytest.raises(kind, match=message):
+            track(data, tmp_path, "fine", spec, timeout=1.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_is_another_where_the_work_is_done_is_refused(data, tmp_path):
+    """As where a machine of a cluster has another version of a model."""
+    worker = Worker(30.0)
+    try:
+        (entry,) = worker.describe(["fine"], OPEN)
+        (video,) = read_otb(data, ("Short",))
+        outcome = worker.track(run.Job(video, "ope", (entry._replace(identity="2"),), OPEN))
+    finally:
+        worker.close()
+    assert outcome == {
+        "fine": "fine failed when it was opened for Short: fine is not what it was when the run began; "
+        "use one version everywhere"
+    }
+
+
+def test_failed_ones_are_tried_again(data, tmp_path):
+    assert track(data, tmp_path, "exit@7")["exit"].keys() == {"Long"}
+    before = (tmp_path / "exit" / "Short.txt").stat().st_mtime_ns
+    assert track(data, tmp_path, "exit@70")["exit"] == {}
+    assert not (tmp_path / "exit" / "Long_error.txt").exists()
+    assert (tmp_path / "exit" / "Short.txt").stat().st_mtime_ns == before
+
+
+def test_a_frame_that_cannot_be_read_costs_its_sequence(data, tmp_path):
+    synthetic.write_otb(tmp_path / "otb" / "Torn", *synthetic.moving_target(6, size=(60, 80), side=(9, 11)))
+    synthetic.write_otb(tmp_path / "otb" / "Whole", *synthetic.moving_target(6, size=(60, 80), side=(9, 11)))
+    torn = tmp_path / "otb" / "Torn" / "img" / "0004.png"
+    torn.write_bytes(torn.read_bytes()[:-200])
+    failed = track(tmp_path / "otb", tmp_path, "fine", "calm")
+    assert failed["fine"] == failed["calm"] == {"Torn": f"{torn} cannot be read as an image; restore it"}
+    assert finished(tmp_path, "fine", "Whole", 6)
+
+
+def test_what_a_tracker_prints_and_starts_goes_nowhere(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("CHILD", str(tmp_path / "pid"))
+    track(data, tmp_path, "print", "child@7")
+    captured = capfd.readouterr()
+    assert captured.out == "" and "a tracker's own words" in captured.err and "and more" in captured.err
+    pid = (tmp_path / "pid").read_text()
+    assert not alive(pid)
+
+
+def alive(pid):
+    """Whether a process runs; one that is dead but not yet collected does not."""
+    for _ in range(50):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return False
+        except FileNotFoundError:
+            return False
+        time.sleep(0.1)
+    return True
