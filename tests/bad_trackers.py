@@ -66,6 +66,15 @@ class Bad:
                 ctypes.PyDLL(None).sleep(1000)
             case "raise":
                 raise ArithmeticError("lost\n  my mind")
+            case "import":
+                import a_package_that_is_not_there  # noqa: F401
+            case "fork":  # crashes, and leaves a process that holds all its files open
+                if os.fork():
+                    os._exit(4)
+                time.sleep(1000)
+            case "cut":  # closes all files, also that of the connection
+                os.closerange(3, 1000)
+                time.sleep(1000)
             case "print":
                 print("a tracker's own words")
                 os.write(1, b"and more of them\n")

@@ -29,12 +29,12 @@ def run(
     folder: Path,
     jobs: int = 1,
     progress: Callable[[str, int], None] = lambda name, frames: None,
-    asked: Sequence[str] = (OPE,),
+    protocols: Sequence[str] = (OPE,),
     timeout: float = TIMEOUT,
     ray: str | None = None,
     opener: Opener = open_tracker,
 ) -> list[Entry]:
-    """Track every video with every tracker, one thread each, by the protocols asked; write results below folder.
+    """Track every video with every tracker, one thread each, by the protocols named; write results below folder.
 
     The trackers take turns frame by frame, so a noisy machine hurts all alike; frames are decoded ahead, which is not
     timed. Videos are spread over jobs processes, or with ray ("local" or an address) over a cluster; the boxes are the
@@ -47,7 +47,7 @@ def run(
         raise ValueError(
             f"jobs is {jobs} and the timeout {timeout:g} s; give 1 job or more, and a time above 0"
         )
-    if unknown := [name for name in asked if name not in PROTOCOLS]:
+    if unknown := [name for name in protocols if name not in PROTOCOLS]:
         raise ValueError(f"no protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}")
     workers = [Worker(timeout) for _ in range(jobs)]
     try:
@@ -61,7 +61,7 @@ def run(
             _keep_if_unchanged(Path(folder) / entry.name, entry.identity)
         due = []
         for video in videos:
-            for protocol in asked:
+            for protocol in protocols:
                 left = tuple(e for e in entries if not done(folder, e.name, video, protocol))
                 if left:
                     due.append(Job(video, protocol, left, opener))
@@ -92,20 +92,16 @@ def done(folder: Path, tracker: str, video: Video, protocol: str = OPE) -> bool:
 
 
 def failures(
-    folder: Path, tracker: str, videos: Sequence[Video], asked: Sequence[str] = (OPE,)
+    folder: Path, tracker: str, videos: Sequence[Video], protocols: Sequence[str] = (OPE,)
 ) -> dict[str, str]:
     """Why a tracker did not finish a video, by video."""
     found: dict[str, str] = {}
     for video in videos:
-        for protocol in asked:
+        for protocol in protocols:
             if not done(folder, tracker, video, protocol):
                 path = _error(folder, tracker, video, protocol)
-                words = (
-                    path.read_text().strip()
-                    if path.is_file()
-                    else f"{tracker} has not been run on {video.name}"
-                )
-                found.setdefault(video.name, words)
+                why = path.read_text().strip() if path.is_file() else f"{tracker} was not run on {video.name}"
+                found.setdefault(video.name, why)
     return found
 
 

@@ -32,8 +32,8 @@ def local(jobs: Sequence[Job], workers: Sequence[Worker]) -> Generator[tuple[Job
     with ThreadPoolExecutor(len(workers)) as pool:
         waiting = {pool.submit(do, job): job for job in jobs}
         try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
+            for done in as_completed(list(waiting)):
+                yield waiting.pop(done), done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in workers:

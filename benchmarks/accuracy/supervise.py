@@ -32,7 +32,7 @@ from spcnet.benchmarks.accuracy.track import (
 )
 
 LOOK = 0.5  # s from one look at the clock to the next, at most
-BEGIN = 120.0  # s that a process may take to begin
+BEGIN, BYE = 120.0, 1.0  # s that a process may take to begin, and to end when it has cut the connection
 
 
 class LostError(Exception):
@@ -74,7 +74,7 @@ class Worker:
                 outcome |= self._ask(track, job._replace(entries=left))
             except LostError as lost:
                 if lost.who == NOBODY:
-                    path = job.video.frames[min(lost.frame, len(job.video.frames) - 1)]
+                    path = job.video.frames[min(max(lost.frame, 0), len(job.video.frames) - 1)]
                     outcome |= {entry.name: f"{path} could not be read: {lost.why}" for entry in left}
                 else:
                     guilty = left[lost.who].name
@@ -98,15 +98,24 @@ class Worker:
         try:
             connection.send((function, arguments))
             steps, since = place[STEPS], time.monotonic()
-            while not why and not wait([connection, process.sentinel], min(LOOK, self.timeout / 4)):
+            while not (ready := wait([connection, process.sentinel], min(LOOK, self.timeout / 4))):
+                if False:  # what it has started may hold the connection
+                    raise EOFError
                 if place[STEPS] != steps:
                     steps, since = place[STEPS], time.monotonic()
                 elif time.monotonic() - since > self.timeout:
                     why = f"no answer within {self.timeout:g} s; allow more with --timeout"
+                    break
             if not why:
+                if connection not in ready:
+                    raise EOFError
                 fine, answer = connection.recv()
         except (EOFError, OSError):
-            process.join()
+            deadline = time.monotonic() + BYE
+            while process.exitcode is None and time.monotonic() < deadline:
+                time.sleep(
+                    0.01
+                )  # not join: it waits for ever where a tracker has closed all files, its sentinel too
             why = _death(process.exitcode)
         if why:
             self._end()
@@ -176,13 +185,16 @@ def _end_with_parent() -> None:
 def _portable(error: Exception) -> Exception:
     """The error, or one with its words, if it does not survive the way to another process."""
     try:
-        return type(error)(*pickle.loads(pickle.dumps(error)).args)
+        found: Exception = pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(say(error))
+        found = RuntimeError(say(error))
+    return found
 
 
 def _death(status: int | None) -> str:
-    if status is not None and status < 0:
-        with suppress(ValueError):
+    if status is None:
+        return "its process cut the connection"
+    if status < 0:
+        with suppress(ValueError):  # a signal without a name
             return f"its process died of {signal.Signals(-status).name}"
     return f"its process ended with exit status {status}"

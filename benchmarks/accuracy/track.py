@@ -22,12 +22,10 @@ from spcnet.benchmarks.trackers import Contender
 from spcnet.runtime.frame import Frame
 
 Opener = Callable[[str], Contender]
-Place = MutableSequence[
-    int
-]  # for who watches: the tracker at work, the frame from 0, and how many steps were taken
-WHO, FRAME, STEPS = range(3)
+Place = MutableSequence[int]  # for who watches: the values at
+WHO, FRAME, STEPS = range(3)  # are the tracker at work, the frame from 0, and how many steps were taken
 NOBODY = -1  # is at work: the frame is being read
-OPENED, CLOSED = -1, -2  # instead of a frame
+OPENED, CLOSED = -1, -2  # what is done with the tracker, instead of a frame
 
 
 class Entry(NamedTuple):
@@ -55,9 +53,8 @@ class Track(NamedTuple):
     seconds: Floats  # (n,), 0 for the first
 
 
-Outcome = dict[
-    str, list[Track] | str
-]  # by name: a track for each start, or a sentence that says what went wrong
+# By the tracker's name: a track for each start, or a sentence that says what went wrong.
+Outcome = dict[str, list[Track] | str]
 
 
 @dataclass

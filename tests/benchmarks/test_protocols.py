@@ -117,7 +117,7 @@ def data(tmp_path_factory):
 def test_a_segment_is_a_run_on_the_tail_of_the_sequence(data, tiny_model, tmp_path):
     specs = [str(tiny_model), "kcf"]
     videos, tails = read_otb(data), read_otb(data.with_name("tails"))
-    run.run(specs, videos, tmp_path / "tre", asked=(TRE,))
+    run.run(specs, videos, tmp_path / "tre", protocols=(TRE,))
     run.run(specs, tails, tmp_path / "tails")
     for name in ("tiny", "opencv-kcf"):
         home = tmp_path / "tre" / name / "tre"
@@ -133,7 +133,7 @@ def test_a_segment_is_a_run_on_the_tail_of_the_sequence(data, tiny_model, tmp_pa
 def test_each_shifted_start_is_given_its_box(data, tmp_path):
     """A tracker that stays on the given box: every score is known."""
     (video,) = read_otb(data)
-    run.run(["fine@99"], [video], tmp_path, asked=(SRE,), opener=bad_trackers.open_bad)
+    run.run(["fine@99"], [video], tmp_path, protocols=(SRE,), opener=bad_trackers.open_bad)
     scores = []
     for start in starts(video, SRE):
         found = read_boxes(tmp_path / "fine" / "sre" / start.name / "Whole.txt")
@@ -148,7 +148,7 @@ def test_each_shifted_start_is_given_its_box(data, tmp_path):
 
 def test_bad_files_of_starts_are_named(data, tmp_path):
     (video,) = read_otb(data)
-    run.run(["fine"], [video], tmp_path, asked=(TRE,), opener=bad_trackers.open_bad)
+    run.run(["fine"], [video], tmp_path, protocols=(TRE,), opener=bad_trackers.open_bad)
     path = tmp_path / "fine" / "tre" / "03" / "Whole.txt"
     path.write_text("1,2,3,4\n")
     with pytest.raises(ValueError, match=r"tre/03/Whole.txt: 1 result boxes for 21 frames"):
@@ -157,5 +157,5 @@ def test_bad_files_of_starts_are_named(data, tmp_path):
     with pytest.raises(FileNotFoundError, match="03"):
         protocols.score_starts(tmp_path, "fine", video, TRE)
     before = (path.parent.parent / "01" / "Whole.txt").stat().st_mtime_ns
-    run.run(["fine"], [video], tmp_path, asked=(TRE,), opener=bad_trackers.open_bad)
+    run.run(["fine"], [video], tmp_path, protocols=(TRE,), opener=bad_trackers.open_bad)
     assert path.is_file() and (path.parent.parent / "01" / "Whole.txt").stat().st_mtime_ns > before

@@ -36,7 +36,7 @@ def others(data, tmp_path):
 
 def scored(data, folder, specs, *others, asked=("ope",)):
     videos = read_otb(data)
-    entries = run.run(specs, videos, folder, asked=asked, opener=bad_trackers.open_bad)
+    entries = run.run(specs, videos, folder, protocols=asked, opener=bad_trackers.open_bad)
     files = [*record.of_run(entries, folder), *(record.of_others(named, videos) for named in others)]
     found = record.score(files, videos, asked)
     made = record.record(files, videos, found)

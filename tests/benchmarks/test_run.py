@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import synthetic
@@ -7,7 +5,6 @@ import synthetic
 from spcnet.benchmarks.accuracy import results, run
 from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.runtime.boxfile import read_boxes
-from spcnet.runtime.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +115,7 @@ def test_a_label_tells_two_apart(data, tiny_model, tmp_path):
         ({"jobs": 0}, "jobs is 0 and the timeout 60 s; give 1 job or more"),
         ({"timeout": 0.0}, "the timeout 0 s"),
         ({"timeout": float("nan")}, "the timeout nan s"),
-        ({"asked": ("ope", "tree")}, "no protocol 'tree'; there are ope, tre, sre"),
+        ({"protocols": ("ope", "tree")}, "no protocol 'tree'; there are ope, tre, sre"),
     ),
 )
 def test_bad_arguments_are_refused(data, tmp_path, change, message):

@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 def alone(data, tiny_model, tmp_path_factory):
     """The boxes from one process."""
     folder = tmp_path_factory.mktemp("alone")
-    run.run([str(tiny_model), "mosse"], read_otb(data), folder, asked=("ope", "sre"))
+    run.run([str(tiny_model), "mosse"], read_otb(data), folder, protocols=("ope", "sre"))
     return boxes(folder)
 
 
@@ -46,7 +46,7 @@ def test_one_process_gives_all_there_is(alone):
 
 
 def test_two_processes_give_the_same(data, alone, tiny_model, tmp_path):
-    run.run([str(tiny_model), "mosse"], read_otb(data), tmp_path, 2, asked=("ope", "sre"))
+    run.run([str(tiny_model), "mosse"], read_otb(data), tmp_path, 2, protocols=("ope", "sre"))
     assert boxes(tmp_path) == alone
 
 
@@ -63,7 +63,7 @@ def test_what_was_interrupted_goes_on(data, alone, tiny_model, tmp_path):
     begun = boxes(tmp_path)
     assert len(begun) == 2
     stamps = {path: (tmp_path / path).stat().st_mtime_ns for path in begun}
-    run.run(trackers, videos, tmp_path, 1, asked=("ope", "sre"))
+    run.run(trackers, videos, tmp_path, 1, protocols=("ope", "sre"))
     assert boxes(tmp_path) == alone
     assert {path: (tmp_path / path).stat().st_mtime_ns for path in begun} == stamps
 

@@ -55,6 +55,13 @@ def test_one_that_misbehaves_costs_only_that_tracker_and_sequence(data, tmp_path
     assert failed["segv"]["Long"].endswith(": its process died of SIGSEGV")
 
 
+def test_one_that_takes_the_connection_with_it(data, tmp_path):
+    failed = track(data, tmp_path, "fork@7", "cut@7", "fine")
+    assert failed["fine"] == {}
+    assert failed["fork"] == {"Long": "fork failed in frame 8 of Long: its process ended with exit status 4"}
+    assert failed["cut"] == {"Long": "cut failed in frame 8 of Long: its process cut the connection"}
+
+
 @pytest.mark.parametrize("way", ("hang", "block"))
 def test_one_that_hangs_is_stopped(data, tmp_path, way):
     began = time.monotonic()
@@ -76,6 +83,7 @@ def test_what_happens_before_and_after_tracking(data, tmp_path):
 
 def test_who_cannot_be_opened_is_refused_before_anything_runs(data, tmp_path):
     for spec, kind, message in (
+        ("open-import", ModuleNotFoundError, "No module named 'a_package_that_is_not_there'"),
         ("open-raise", RuntimeError, r"^open-raise could not be opened: ArithmeticError: lost my mind$"),
         (
             "open-segv",
