@@ -99,7 +99,7 @@ class Worker:
             connection.send((function, arguments))
             steps, since = place[STEPS], time.monotonic()
             while not (ready := wait([connection, process.sentinel], min(LOOK, self.timeout / 4))):
-                if False:  # what it has started may hold the connection
+                if not process.is_alive():  # what it has started may hold the connection open
                     raise EOFError
                 if place[STEPS] != steps:
                     steps, since = place[STEPS], time.monotonic()
@@ -113,9 +113,7 @@ class Worker:
         except (EOFError, OSError):
             deadline = time.monotonic() + BYE
             while process.exitcode is None and time.monotonic() < deadline:
-                time.sleep(
-                    0.01
-                )  # not join: it waits for ever where a tracker has closed all files, its sentinel too
+                time.sleep(0.01)  # not join, which waits for ever where a tracker has closed the sentinel too
             why = _death(process.exitcode)
         if why:
             self._end()
