@@ -17,7 +17,7 @@ from spcnet.benchmarks.latency.conditions import ROOT
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.latency.sysfs import text
 from spcnet.benchmarks.latency.turns import Open
-from spcnet.benchmarks.trackers import open_tracker
+from spcnet.benchmarks.trackers import open_tracker, split_label
 from spcnet.runtime.frame import Frame
 
 MB = 2**20
@@ -109,7 +109,7 @@ def _track(
 
 def bus(name: str, stages: dict[str, float], frame: Frame) -> dict[str, int] | None:
     """Bytes to the device and back for a frame; 0 where the tracker is on the processor, None where unknown."""
-    if "trax:" in name:
+    if split_label(name)[1].startswith("trax:"):
         return None
     if "upload" not in stages:
         return {"up": 0, "down": 0}

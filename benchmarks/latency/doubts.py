@@ -19,15 +19,14 @@ STEPS = 100  # of the clock in a frame, at least
 
 def doubts(record: Mapping[str, Any]) -> list[str]:
     """All that is known against a record of speed."""
-    found = machine_doubts(record["conditions"])
+    period, step = record["clip"]["frames"] - 1, record["conditions"]["clock_step_ms"]
+    about: dict[str, list[str]] = {}  # a sentence -> whom it is about
     for name, tracker in record["trackers"].items():
         for threads, times in tracker["threads"].items():
-            period = record["clip"]["frames"] - 1
-            who = f"{name}, {threads} thread(s)" if len(tracker["threads"]) > 1 else name
-            found += [
-                f"{who}: {what}" for what in time_doubts(times, period, record["conditions"]["clock_step_ms"])
-            ]
-    return found
+            who = f"{name} with {threads} thread(s)" if len(tracker["threads"]) > 1 else name
+            for what in time_doubts(times, period, step):
+                about.setdefault(what, []).append(who)
+    return machine_doubts(record["conditions"]) + [f"{', '.join(who)}: {what}" for what, who in about.items()]
 
 
 def machine_doubts(found: Mapping[str, Any]) -> list[str]:

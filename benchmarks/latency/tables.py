@@ -37,12 +37,13 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
         parts.append(table((f"{threads} thread(s), ms", *header), rows))
         staged = {name: t["stage_ms"] for name, t in times.items() if t["stage_ms"]}
         stages = list(dict.fromkeys(stage for found in staged.values() for stage in found))
-        for kind in ("median", "p99") if staged else ():
+        for kind in ("median", "mean", "p99") if staged else ():
             rows = [
                 (n, *(ms(found[s][kind]) if s in found else "" for s in stages))
                 for n, found in staged.items()
             ]
-            parts.append(table((f"{kind} ms per stage", *stages), rows))
+            if any(any(cells) for _, *cells in rows):  # too few frames for p99
+                parts.append(table((f"{kind} ms per stage", *stages), rows))
     parts.append(_alone(trackers))
     batches = {name: tracker["targets"] for name, tracker in trackers.items() if "targets" in tracker}
     if batches:
@@ -60,6 +61,7 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
             f"{record['machine']['processor']}; jitter is the standard deviation of the difference of successive "
             "frames."
         ),
+        *([f"Command: `{record['command']}`"] if "command" in record else []),
         *(f"Warning: {warning}." for warning in record["warnings"]),
     ]
     return "\n".join([*parts, "\n".join(f"- {word}" for word in words) + "\n"])

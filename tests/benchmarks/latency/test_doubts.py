@@ -69,10 +69,14 @@ def test_doubts_of_one_tracker(rng):
     assert any("80 frames are too few for p99," in doubt for doubt in doubts(few))
 
 
-def test_threads_are_told_apart(rng):
-    found = record(rng, names=("one",), frames=600)
-    found["trackers"]["one"]["threads"]["2"] = found["trackers"]["one"]["threads"]["1"]
-    assert [doubt.split(":")[0] for doubt in doubts(found)] == ["one, 1 thread(s)", "one, 2 thread(s)"]
+def test_a_sentence_is_said_once_of_all_it_is_about(rng):
+    found = record(rng, frames=600)
+    one = found["trackers"]["one"]["threads"]
+    one["2"] = one["1"]
+    (doubt,) = doubts(found)
+    assert doubt.startswith(
+        "one with 1 thread(s), one with 2 thread(s), two: 600 frames are too few for p99.9"
+    )
 
 
 @pytest.mark.parametrize(
