@@ -30,32 +30,43 @@ TOTAL = "total"
 
 
 def measure(
-    model: Path, frames: Sequence[Frame], box: Sequence[float], threads: int, warmup: int = 10
+    model: Path,
+    frames: Sequence[Frame],
+    box: Sequence[float],
+    threads: int,
+    warmup: int = 10,
+    seconds: float = 3.0,
 ) -> Taken:
-    """Track box through frames, alone: the idle threads of a second model's session would spin on the cores.
+    """Track box through frames, and again from the start until so many seconds have passed.
 
-    What Tracker.update does is done in its two halves, so that each is timed by itself. threads is what the backbone,
-    BLAS and OpenCV may use. The first warmup frames are not counted. Raises ValueError when no frame that is learnt
-    from remains, FileNotFoundError and ModelError on a model.
+    A model runs alone: the idle threads of a second one's session would spin on the cores. What Tracker.update does
+    is done in its two halves, so that each is timed by itself. threads is what the backbone, BLAS and OpenCV may use.
+    The first warmup frames of all are not counted. Raises ValueError when no frame that is learnt from remains,
+    FileNotFoundError and ModelError on a model.
     """
+    if len(frames) < 2:
+        raise ValueError(f"the video has {len(frames)} frame(s); give one of at least 2")
     cv2.setNumThreads(threads)
     searched, learnt = list[Seconds](), list[Seconds]()
     with threadpool_limits(threads):
         tracker = Tracker.load(model, backend="cpu", threads=threads)
-        config = tracker.config
-        tracker.init(frames[0], box)
-        for index, frame in enumerate(frames[1:], 1):
-            start = time.perf_counter()
-            status = tracker.localize(frame).status
-            searched.append({**tracker.timings, TOTAL: time.perf_counter() - start})
-            due = index % config.update_interval == 0 and learns(status, config)
-            if due:
+        config, begun, skipped = tracker.config, time.perf_counter(), warmup
+        while not searched or time.perf_counter() - begun < seconds:
+            tracker.init(frames[0], box)
+            for index, frame in enumerate(frames[1:], 1):
                 start = time.perf_counter()
-                tracker.learn(frame)
-                learnt.append({**tracker.timings, TOTAL: time.perf_counter() - start})
-            if index == warmup:
-                searched.clear()
-                learnt.clear()
+                status = tracker.localize(frame).status
+                found = {**tracker.timings, TOTAL: time.perf_counter() - start}
+                due = index % config.update_interval == 0 and learns(status, config)
+                if due:
+                    start = time.perf_counter()
+                    tracker.learn(frame)
+                if skipped:
+                    skipped -= 1
+                    continue
+                searched.append(found)
+                if due:
+                    learnt.append({**tracker.timings, TOTAL: time.perf_counter() - start})
     if not learnt:
         raise ValueError(
             f"{model.stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"

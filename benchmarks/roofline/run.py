@@ -40,8 +40,9 @@ def on_cpu(
     box: Sequence[float],
     threads: int,
     effort: Effort = peaks.EFFORT,
+    seconds: float = 3.0,
 ) -> Machine:
-    """This machine's CPU. Raises ValueError, FileNotFoundError, ModelError."""
+    """This machine's CPU, so many seconds a model. Raises ValueError, FileNotFoundError, ModelError."""
     if threads < 1:
         raise ValueError(f"threads is {threads}; give at least 1")
     paths = _find(names)
@@ -50,7 +51,7 @@ def on_cpu(
         config, network = model.load(path)[0].config, graph.read(path)
         counted[path] = stages.localize(config, network), stages.learn(config, network)
     before = peaks.machine_peaks(threads, effort)
-    taken = {path: frames.measure(path, clip, box, threads) for path in paths}
+    taken = {path: frames.measure(path, clip, box, threads, seconds=seconds) for path in paths}
     after = peaks.machine_peaks(threads, effort)
     found = peaks.best(before, after)
     about = {**found.record(), "before": before.record(), "after": after.record()}

@@ -130,7 +130,7 @@ def models(make_checkpoint, tmp_path_factory):
 
 def test_times_of_a_run(models, video):
     clip, boxes = video
-    found = [frames.measure(path, clip, boxes[0], 1, warmup=4) for path in models]
+    found = [frames.measure(path, clip, boxes[0], 1, warmup=4, seconds=0) for path in models]
     assert [taken.learnt for taken in found] == [1.0, 5 / 15, 1.0]  # frames 5 to 19; 6, 9, ..., 18
     for taken in found:
         assert set(taken.localize) == {"crop", "features", "dft", "respond", "locate", "total"}
@@ -150,18 +150,26 @@ def test_the_two_halves_are_an_update(models, video, monkeypatch):
         return result
 
     monkeypatch.setattr(Tracker, "localize", localize)
-    frames.measure(models[1], clip, boxes[0], 1, warmup=4)
+    frames.measure(models[1], clip, boxes[0], 1, warmup=4, seconds=0)
     tracker = Tracker.load(models[1], backend="cpu")
     tracker.init(clip[0], boxes[0])
     assert found == [tracker.update(frame).box for frame in clip[1:]]
 
 
+def test_a_short_clip_is_tracked_again(models, video):
+    clip, boxes = video
+    found = frames.measure(models[1], clip, boxes[0], 1, warmup=19, seconds=0)
+    assert found.learnt == 6 / 19  # of the second time: 3, 6, ..., 18
+
+
 def test_a_clip_without_learning_is_refused(models, video):
     clip, boxes = video
     with pytest.raises(
-        ValueError, match="large learns from none of 5 frames after a warm-up of 4; give a longer"
+        ValueError, match="large learns from none of 2 frames after a warm-up of 0; give a longer"
     ):
-        frames.measure(models[1], clip[:6], boxes[0], 1, warmup=4)
+        frames.measure(models[1], clip[:3], boxes[0], 1, warmup=0, seconds=0)
+    with pytest.raises(ValueError, match=r"the video has 1 frame\(s\); give one of at least 2"):
+        frames.measure(models[1], clip[:1], boxes[0], 1)
 
 
 def made_frame(*pairs):
@@ -210,7 +218,7 @@ def test_bounds_are_a_range():
 def here(models, video, peak):
     """A measurement of this machine, short, and steady."""
     clip, boxes = video
-    one = run.on_cpu(models, clip, boxes[0], 1, FAST)
+    one = run.on_cpu(models, clip, boxes[0], 1, FAST, seconds=0)
     return one._replace(warnings=[])
 
 
