@@ -99,7 +99,7 @@ def _predictions(record: Mapping[str, Any]) -> str:
         return ""
     header = ("prediction, ms", "FP32, TFLOPS", "FP16", "GB/s", "SMs", *models)
     caveat = (
-        "Predictions, not measurements. A ± is the largest error above, and the least to expect. A range is no more than "
+        "Predictions, not measurements. How far off is the largest error above, the least to expect. A range is no more than "
         f"bounds: from the roof to {SLOW_SHARE:g} of it and {1e6 * SLOW_LAUNCH:.0f} µs a kernel launch, both assumed; "
         "without upload and read-back.\n"
     )
@@ -112,4 +112,4 @@ def _prediction(row: Mapping[str, Any] | None) -> str:
     if row["ms"] is None:
         return f"{row['low_ms']:.2g} to {row['high_ms']:.2g}"
     error = row["error_at_least"]
-    return f"{row['ms']:.3g}" + (f" ± {100 * error:.0f} %" if error is not None else "")
+    return f"{row['ms']:.3g}" + (f" (≥ {100 * error:.0f} % off)" if error is not None else "")
