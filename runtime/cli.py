@@ -47,7 +47,6 @@ def main(arguments: list[str] | None = None) -> int:
     for point in sorted(entry_points(group="spcnet.commands"), key=lambda p: p.name):
         point.load()(commands)
     options = parser.parse_args(arguments)
-    options.words = ["spcnet", *(sys.argv[1:] if arguments is None else arguments)]  # for records
     try:
         return int(options.run(options) or 0)
     except ModuleNotFoundError as error:

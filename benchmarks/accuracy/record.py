@@ -30,10 +30,10 @@ class Files(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """By tracker, then by sequence."""
+    """Of one protocol, by tracker, then by sequence."""
 
-    scores: dict[str, dict[str, dict[str, Score]]]  # of each protocol
-    failed: dict[str, dict[str, str]]  # why there is no score
+    scores: dict[str, dict[str, Score]]
+    failed: dict[str, dict[str, str]]  # why there is no score; only trackers that failed
 
 
 def of_run(entries: Sequence[Entry], folder: Path) -> list[Files]:
@@ -52,79 +52,86 @@ def of_others(named: str, videos: Sequence[Video], one_based: bool = False) -> F
         raise FileNotFoundError(f"no result in {place}; expected <sequence>.txt with x,y,w,h for every frame")
     identity = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
     files = Files(name, "peer", identity, folder.parent, folder.name, False, one_based)
-    failed = score([files], videos, (OPE,)).failed.get(name, {})
+    failed = score([files], videos).failed.get(name, {})
     if len(failed) == len(videos):
         raise ValueError(next(iter(failed.values())))
     return files
 
 
-def score(files: Sequence[Files], videos: Sequence[Video], asked: Sequence[str]) -> Scored:
+def score(files: Sequence[Files], videos: Sequence[Video], protocol: str = OPE) -> Scored:
     """Score all files. What is missing or wrong is a failure of that sequence."""
-    scored = Scored({protocol: {f.name: {} for f in files} for protocol in asked}, {})
+    scored = Scored({}, {})
     for file in files:
-        why = run.failures(file.folder, file.tracker, videos, asked) if file.ran else {}
-        for protocol in asked:
-            own = scored.scores[protocol][file.name]
-            for video in videos:
-                try:
-                    if protocol == OPE:
-                        own |= results.score_folder(file.folder, file.tracker, [video], file.one_based)
-                    elif file.ran:
-                        own[video.name] = protocols.score_starts(file.folder, file.tracker, video, protocol)
-                except (FileNotFoundError, ValueError) as error:
-                    why.setdefault(video.name, str(error))
-        if why:
-            scored.failed[file.name] = why
+        if protocol != OPE and not file.ran:
+            continue
+        own, failed = scored.scores.setdefault(file.name, {}), {}
+        why = run.failures(file.folder, file.tracker, videos, protocol) if file.ran else {}
+        for video in videos:
+            try:
+                if video.name in why:
+                    raise ValueError(why[video.name])
+                if protocol == OPE:
+                    own |= results.score_folder(file.folder, file.tracker, [video], file.one_based)
+                else:
+                    own[video.name] = protocols.score_starts(file.folder, file.tracker, video, protocol)
+            except (FileNotFoundError, ValueError) as error:
+                failed[video.name] = str(error)
+        if failed:
+            scored.failed[file.name] = failed
     return scored
 
 
-def record(files: Sequence[Files], videos: Sequence[Video], scored: Scored) -> dict[str, Any]:
-    """What accuracy.json says of the trackers. Means are over the sequences that all have finished."""
-    one_pass = tables.shared(scored.scores[OPE])
-    counted = [video for video in videos if all(video.name in own for own in one_pass.values())]
+def record(files: Sequence[Files], videos: Sequence[Video], scored: Mapping[str, Scored]) -> dict[str, Any]:
+    """What accuracy.json says of the trackers; scored is by protocol. Means are over the sequences that all finished."""
+    scores, failed = scored[OPE]
+    alike = tables.shared(scores)
+    compared = [video for video in videos if all(video.name in own for own in alike.values())]
     found: dict[str, Any] = {}
     for file in files:
-        own = scored.scores[OPE][file.name]
+        own = alike.get(file.name, {})
         found[file.name] = {
             "kind": file.kind,
             "identity": file.identity,
-            "mean": _plain(tables.mean(one_pass.get(file.name, {}))),
-            **_times(file, counted),
-            **_curves(file, counted if file.name in one_pass else []),
-            "auc_by_attribute": attributes.mean_auc(one_pass.get(file.name, {})),
-            "by_sequence": {video: _plain(score) for video, score in own.items()},
+            "mean": _plain(tables.mean(own)),
+            **_times(file, compared),
+            **_curves(file, compared if own else []),
+            "auc_by_attribute": attributes.mean_auc(own),
+            "by_sequence": {video: _plain(score) for video, score in scores[file.name].items()},
         }
-    for protocol, scores in scored.scores.items():
-        for name, own in tables.shared(scores).items():
-            if protocol != OPE:
-                found[name][protocol] = _plain(tables.mean(own))
+    others = {protocol: one for protocol, one in scored.items() if protocol != OPE}
+    for protocol, one in others.items():
+        for name, own in tables.shared(one.scores).items():
+            found[name][protocol] = _plain(tables.mean(own))
     return {
         "sequences": len(videos),
         "frames": sum(len(v.frames) for v in videos),
-        "compared": [video.name for video in counted],
-        "attributes": attributes.counts(v.name for v in counted),
-        "failed": scored.failed,
-        "remarks": [remark for file in files if not file.ran for remark in _remarks(file, videos, scored)],
+        "compared": [video.name for video in compared],
+        "attributes": attributes.counts(v.name for v in compared),
+        "failed": failed,
+        "failed_starts": {protocol: one.failed for protocol, one in others.items()},
+        "remarks": [
+            remark for file in files if not file.ran for remark in _remarks(file, videos, scored[OPE])
+        ],
         "trackers": found,
     }
 
 
-def markdown(record: Mapping[str, Any], scored: Scored) -> str:
+def markdown(record: Mapping[str, Any], scored: Mapping[str, Scored]) -> str:
     """The same as tables."""
-    one_pass = scored.scores[OPE]
+    one_pass = scored[OPE].scores
     times = {name: math.nan if own["ms"] is None else own["ms"] for name, own in record["trackers"].items()}
     parts = (
         tables.accuracy_markdown(one_pass, times),
         differences.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
-        *(tables.start_markdown(protocol, own) for protocol, own in scored.scores.items() if protocol != OPE),
+        *(tables.start_markdown(protocol, one.scores) for protocol, one in scored.items() if protocol != OPE),
         tables.attribute_markdown(one_pass),
-        tables.failure_markdown(scored.failed),
+        *(tables.failure_markdown(one.failed) for one in scored.values()),
     )
     return "\n".join(part for part in parts if part)
 
 
 def _remarks(file: Files, videos: Sequence[Video], scored: Scored) -> list[str]:
-    own = [video for video in videos if video.name in scored.scores[OPE][file.name]]
+    own = [video for video in videos if video.name in scored.scores[file.name]]
     return results.remarks(file.folder, file.tracker, own, file.one_based)
 
 

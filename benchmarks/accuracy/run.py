@@ -91,17 +91,14 @@ def done(folder: Path, tracker: str, video: Video, protocol: str = OPE) -> bool:
     return all((place / start.name / f"{video.name}.txt").is_file() for start in starts(video, protocol))
 
 
-def failures(
-    folder: Path, tracker: str, videos: Sequence[Video], protocols: Sequence[str] = (OPE,)
-) -> dict[str, str]:
+def failures(folder: Path, tracker: str, videos: Sequence[Video], protocol: str = OPE) -> dict[str, str]:
     """Why a tracker did not finish a video, by video."""
     found: dict[str, str] = {}
     for video in videos:
-        for protocol in protocols:
-            if not done(folder, tracker, video, protocol):
-                path = _error(folder, tracker, video, protocol)
-                why = path.read_text().strip() if path.is_file() else f"{tracker} was not run on {video.name}"
-                found.setdefault(video.name, why)
+        if not done(folder, tracker, video, protocol):
+            path = _error(folder, tracker, video, protocol)
+            why = path.read_text().strip() if path.is_file() else f"{tracker} was not run on {video.name}"
+            found[video.name] = why
     return found
 
 

@@ -2,6 +2,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from itertools import combinations
 from xml.etree import ElementTree
 
@@ -261,3 +262,12 @@ def test_times_are_means(data, tmp_path, monkeypatch, capsys):
     assert main(["bench", "front", str(data), "--tracker", "mosse", "-o", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["trackers"]["opencv-mosse"]
     assert (found["mean_ms"], found["median_ms"]) == (4.0, 1.5) and np.isfinite(found["auc"])
+
+
+def test_a_tracker_that_failed_is_not_compared(data, tmp_path, capsys):
+    shutil.copytree(data, tmp_path / "otb")
+    torn = tmp_path / "otb" / "Mine" / "img" / "0009.png"
+    torn.write_bytes(torn.read_bytes()[:500])
+    assert main(["bench", "front", str(tmp_path / "otb"), "--tracker", "mosse", "-o", str(tmp_path)]) == 2
+    assert f"{torn} cannot be read as an image" in capsys.readouterr().err
+    assert not (tmp_path / "front.json").exists()

@@ -38,7 +38,7 @@ def scored(data, folder, specs, *others, asked=("ope",)):
     videos = read_otb(data)
     entries = run.run(specs, videos, folder, protocols=asked, opener=bad_trackers.open_bad)
     files = [*record.of_run(entries, folder), *(record.of_others(named, videos) for named in others)]
-    found = record.score(files, videos, asked)
+    found = {protocol: record.score(files, videos, protocol) for protocol in asked}
     made = record.record(files, videos, found)
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     return made, record.markdown(made, found)
@@ -99,6 +99,12 @@ def test_protocols_stand_beside(data, tmp_path):
         assert 0 < made["trackers"][name]["sre"]["auc"] < made["trackers"][name]["mean"]["auc"] < 1
         assert made["trackers"][name]["tre"] == made["trackers"][name]["mean"]  # too short for further starts
     assert "| SRE | sequences | AUC |" in markdown and "| fine | 2 | 0." in markdown
+    assert set(made["failed_starts"]["sre"]["exit"]) == {"Deer"} and "of Deer (sre): its process" in markdown
+    (tmp_path / "fine" / "sre" / "07" / "Mine.txt").write_text("1,2,3,4\n")  # a start that was spoilt
+    made, _ = scored(data, tmp_path, ["fine"], asked=("ope", "sre"))
+    assert (
+        made["failed"] == {} and "sre/07/Mine.txt: 1 result" in made["failed_starts"]["sre"]["fine"]["Mine"]
+    )
 
 
 def test_the_best_tracker_stands_first():
@@ -114,7 +120,7 @@ def test_the_command_writes_both_reports(data, others, tmp_path, capsys):
     assert main([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made == json.loads((tmp_path / "accuracy.json").read_text())
-    assert made["command"].startswith("spcnet bench accuracy ") and made["command"].endswith(" --json")
+    assert made["command"].startswith("spcnet ") and made["suite"] is None
     assert made["failed"] == {} and made["jobs"] == 1 and made["machine"]["cores"] >= 1
     assert made["attributes"]["FM"] == 1
     assert set(made["trackers"]) == {"opencv-kcf", "SiamFC"} and "tre" in made["trackers"]["opencv-kcf"]
