@@ -8,7 +8,7 @@ from typing import NamedTuple
 from spcnet.benchmarks.drawing import COLUMN, Axis, line, log_ticks, picture, text
 from spcnet.benchmarks.report.marks import Look, mark, polyline
 
-HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 40, 12, 26, 40
+HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 46, 12, 26, 40
 
 
 class Curve(NamedTuple):

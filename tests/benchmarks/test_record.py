@@ -120,7 +120,7 @@ def test_the_command_writes_both_reports(data, others, tmp_path, capsys):
     assert main([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made == json.loads((tmp_path / "accuracy.json").read_text())
-    assert made["command"].startswith("spcnet ") and made["suite"] is None
+    assert made["command"].startswith("spcnet") and made["suite"] is None
     assert made["failed"] == {} and made["jobs"] == 1 and made["machine"]["cores"] >= 1
     assert made["attributes"]["FM"] == 1
     assert set(made["trackers"]) == {"opencv-kcf", "SiamFC"} and "tre" in made["trackers"]["opencv-kcf"]

@@ -146,13 +146,13 @@ def test_values_at_a_threshold(show):
     row = figure.locator("tbody tr").nth(8).locator("th, td").all_text_contents()
     assert (what.text_content(), value.text_content()) == (f"at {row[0]}", row[1]) and row[0] == "0.4"
     assert row[1] in figure.locator("input.probe").get_attribute("aria-valuetext")
-    assert figure.locator(".cursor.on").get_attribute("x1") == f"{40 + 318 * 0.4:g}"
+    assert figure.locator(".cursor.on").get_attribute("x1") == f"{46 + 312 * 0.4:g}"
     page.locator("#show-0").focus()
     assert (what.text_content(), value.text_content()) == ("AUC", rest)
     plot = figure.locator("svg[role=img]")
     plot.scroll_into_view_if_needed()
     size = plot.bounding_box()
-    page.mouse.move(size["x"] + size["width"] * (40 + 318 * 0.8) / 370, size["y"] + 60)
+    page.mouse.move(size["x"] + size["width"] * (46 + 312 * 0.8) / 370, size["y"] + 60)
     assert what.text_content() == "at 0.8"
     page.mouse.move(2, 2)
     assert value.text_content() == rest
