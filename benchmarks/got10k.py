@@ -24,11 +24,11 @@ from PIL import Image
 
 from spcnet.benchmarks.accuracy.metrics import Floats, measure, precision_curve, success_curve
 from spcnet.benchmarks.accuracy.results import read_result
-from spcnet.benchmarks.accuracy.sequences import ONE_BASED
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.accuracy.suites import SUITES, open_data
 from spcnet.benchmarks.text import table
 from spcnet.benchmarks.trackers import open_tracker
+from spcnet.runtime.boxfile import ONE_BASED
 
 TOLERANCE = 1e-6
 

@@ -8,6 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+ONE_BASED = np.array([1.0, 1.0, 0.0, 0.0])  # what a box x,y,w,h that counts pixels from 1 is more than ours
+
+# First and last frame that OTB annotates, where its folders hold more; of all others the whole folder.
+# From the benchmark's own toolkit (jwlim/tracker_benchmark, scripts/butil/seq_config.py); got10k has the same.
+OTB_FRAMES = {
+    "David": (300, 770),
+    "Diving": (1, 215),
+    "Football1": (1, 74),
+    "Freeman3": (1, 460),
+    "Freeman4": (1, 283),
+}
+
 
 def read_boxes(path: Path) -> NDArray[np.float64]:
     """The boxes (lines, 4) of a file, separated by commas, tabs or blanks; NaN marks an absent target.

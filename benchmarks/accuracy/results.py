@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from spcnet.benchmarks.accuracy.metrics import Floats, Score, measure, precision_curve, score, success_curve
-from spcnet.benchmarks.accuracy.sequences import ONE_BASED
 from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.runtime.boxfile import ONE_BASED, read_boxes
 
 SAME = 0.01  # px; numbers of result files are rounded
 

@@ -9,21 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.runtime.boxfile import read_boxes, read_regions
+from spcnet.runtime.boxfile import ONE_BASED, OTB_FRAMES, read_boxes, read_regions
 from spcnet.runtime.video import IMAGE_SUFFIXES
 
 Boxes = NDArray[np.float64]
-ONE_BASED = np.array([1.0, 1.0, 0.0, 0.0])
-
-# First and last frame that OTB evaluates, where its folders hold more; all others are evaluated as a whole.
-# From the benchmark's own toolkit (jwlim/tracker_benchmark, scripts/butil/seq_config.py); got10k has the same.
-OTB_FRAMES = {
-    "David": (300, 770),
-    "Diving": (1, 215),
-    "Football1": (1, 74),
-    "Freeman3": (1, 460),
-    "Freeman4": (1, 283),
-}
 
 
 @dataclass(frozen=True)

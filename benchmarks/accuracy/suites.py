@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 from spcnet.benchmarks.accuracy.sequences import (
-    ONE_BASED,
     Sequence,
     images,
     make_sequence,
@@ -21,7 +20,7 @@ from spcnet.benchmarks.accuracy.sequences import (
     read_got10k,
     read_otb,
 )
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.runtime.boxfile import ONE_BASED, read_boxes
 
 _OTB2013 = """
 Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek

@@ -17,10 +17,10 @@ from hypothesis.extra.numpy import arrays
 
 from spcnet.benchmarks import got10k
 from spcnet.benchmarks.accuracy import metrics, results
-from spcnet.benchmarks.accuracy.sequences import ONE_BASED, Sequence
+from spcnet.benchmarks.accuracy.sequences import Sequence
 from spcnet.benchmarks.accuracy.suites import open_data
 from spcnet.benchmarks.trackers import open_tracker
-from spcnet.runtime.boxfile import write_lines
+from spcnet.runtime.boxfile import ONE_BASED, write_lines
 
 SUITE = OTB._OTB__version_dict["tb50"]
 boxes = arrays(np.float64, (7, 4), elements=st.decimals(0.5, 90, places=3).map(float))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from spcnet.benchmarks.accuracy.attributes import attributes
-from spcnet.benchmarks.accuracy.sequences import OTB_FRAMES, read_got10k, read_otb
+from spcnet.benchmarks.accuracy.sequences import read_got10k, read_otb
 from spcnet.benchmarks.accuracy.suites import SUITES, UAV123_FRAMES, open_data, read_suite
+from spcnet.runtime.boxfile import OTB_FRAMES
 
 
 def write(folder, frames, boxes, table="groundtruth_rect.txt", images="img", form="{:04d}.jpg", first=1):

@@ -7,20 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.runtime.boxfile import ONE_BASED, OTB_FRAMES, read_boxes
 from spcnet.training.readers.files import Watch, images, make_track
 from spcnet.training.tracks import Boxes, Files, Track
-
-ONE_BASED = np.array([1.0, 1.0, 0.0, 0.0])
-
-# First and last frame that the benchmark of OTB annotates, where its folders hold more.
-OTB_FRAMES = {
-    "David": (300, 770),
-    "Diving": (1, 215),
-    "Football1": (1, 74),
-    "Freeman3": (1, 460),
-    "Freeman4": (1, 283),
-}
 
 
 def read_got10k(folder: Path, watch: Watch = iter) -> list[Track]:
