@@ -6,8 +6,8 @@ import argparse
 
 from spcnet.benchmarks.accuracy.cli import add_accuracy, add_failures
 from spcnet.benchmarks.accuracy.score import add_score
+from spcnet.benchmarks.all import add_all
 from spcnet.benchmarks.confidence.cli import add_confidence
-from spcnet.benchmarks.everything import add_all
 from spcnet.benchmarks.front.cli import add_front
 from spcnet.benchmarks.latency.cli import add_compare, add_guard, add_speed
 from spcnet.benchmarks.report.cli import add_report

@@ -22,13 +22,13 @@ from got10k.experiments import ExperimentUAV123
 from got10k.trackers import Tracker
 from PIL import Image
 
-from spcnet.benchmarks.accuracy.metrics import Floats, measure, precision_curve, success_curve
 from spcnet.benchmarks.accuracy.results import read_result
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.accuracy.suites import SUITES, open_data
-from spcnet.benchmarks.text import table
 from spcnet.benchmarks.trackers import open_tracker
-from spcnet.runtime.boxfile import ONE_BASED
+from spcnet.common.boxfile import ONE_BASED
+from spcnet.common.metrics import Floats, measure, precision_curve, success_curve
+from spcnet.common.output import table
+from spcnet.common.sequences import Sequence as Video
+from spcnet.common.suites import SUITES, open_data
 
 TOLERANCE = 1e-6
 

@@ -23,6 +23,7 @@ from spcnet.export.bundle_readme import readme
 from spcnet.runtime import model
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.images import sidecar
+from spcnet.runtime.files import replacing, write_text
 
 FORMAT = "spcnet-bundle-1"
 SUMS, ABOUT, KERNELS = "SHA256SUMS", "bundle.json", "kernels"
@@ -80,7 +81,7 @@ def make_bundle(
         made.append(progress.run(step))
         on_made(made[-1])
     files = sorted(file for step in made for file in step.files)
-    _write(partial / SUMS, "".join(f"{sha256(partial / file)}  {file}\n" for file in files))
+    write_text(partial / SUMS, "".join(f"{sha256(partial / file)}  {file}\n" for file in files))
     files.append(SUMS)
     for path in partial.rglob("*"):  # what a killed run left half written
         if path.is_file() and path != progress.path and path.relative_to(partial).as_posix() not in files:
@@ -153,7 +154,7 @@ def _steps(
             "README.md": readme(name, found),
         }
         for file, text in contents.items():
-            _write(folder / file, text)
+            write_text(folder / file, text)
         return "what it is, its licence, what to do on the device", [folder / file for file in contents]
 
     ready = bool(compiler.usable()) and any(compiler.tools("fatbinary"))
@@ -237,7 +238,7 @@ class _Progress:
             sums = {path.relative_to(self._folder).as_posix(): sha256(path) for path in paths}
             done = {"files": sums, "seconds": seconds, "note": note}
             self._done[step.name] = done
-            _write(self.path, json.dumps({"key": self._key, "done": self._done}))
+            write_text(self.path, json.dumps({"key": self._key, "done": self._done}))
         files = tuple(done["files"])
         size = sum((self._folder / file).stat().st_size for file in files)
         return Made(step.name, files, size, done["seconds"], done["note"])
@@ -254,15 +255,6 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _swap(partial: Path, folder: Path) -> None:
     """Put the new folder in the place of the old one."""
     old = folder.with_name(f"{folder.name}.old")
@@ -277,7 +269,6 @@ def _swap(partial: Path, folder: Path) -> None:
 
 def _archive(folder: Path, target: Path, name: str, files: Sequence[str]) -> None:
     """The same files give the same archive."""
-    aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = entry.mtime = 0
@@ -285,14 +276,11 @@ def _archive(folder: Path, target: Path, name: str, files: Sequence[str]) -> Non
         entry.mode = 0o755 if entry.isdir() else 0o644
         return entry
 
-    try:
-        with (
-            aside.open("wb") as plainly,
-            gzip.GzipFile(filename="", fileobj=plainly, mode="wb", mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            for file in files:
-                archive.add(folder / file, f"{name}/{file}", filter=plain)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        replacing(target) as aside,
+        aside.open("wb") as plainly,
+        gzip.GzipFile(filename="", fileobj=plainly, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for file in files:
+            archive.add(folder / file, f"{name}/{file}", filter=plain)

@@ -9,15 +9,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from spcnet.common.sources import Source, read_source
+from spcnet.common.tracks import read_frame
+from spcnet.export.intermediates import watch
 from spcnet.export.precision import LEVELS
-from spcnet.export.watch import watch
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.model import INPUT
-from spcnet.training.config import Source
-from spcnet.training.sources import read_source
-from spcnet.training.tracks import read_frame
 
 PATCHES = 512
 _BINS = 4096

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.accuracy.metrics import iou, score
+from spcnet.common.metrics import iou, score
 from spcnet.export.clips import DEMO, Clip, Scene, scene_patches
 from spcnet.export.parity import peak_error, relative_error
 from spcnet.export.subjects import Subject

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from spcnet.benchmarks import document
-from spcnet.benchmarks.document import figure, section, table
-from spcnet.benchmarks.machine import machine
+from spcnet.common import document
+from spcnet.common.document import figure, section, table
+from spcnet.common.machine import machine
 from spcnet.export.check import Check
 from spcnet.export.check_text import TRACKS, labels, track_rows, value_and_limit, verdict
 from spcnet.export.plots import Error, auc_plot, colour, errors_plot, overlaps_plot
+from spcnet.runtime.files import write_text
 
 
 def write_page(path: Path, check: Check, command: str) -> None:
     """Written aside and renamed; the folder is made."""
-    document.write(path, page(check, command))
+    write_text(path, page(check, command))
 
 
 def page(check: Check, command: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from spcnet.benchmarks.machine import machine
+from spcnet.common.machine import machine
 from spcnet.export.check import Check, Measure
 from spcnet.export.subjects import Subject
 

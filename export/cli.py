@@ -166,7 +166,7 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from spcnet.benchmarks.accuracy.sequences import read_otb
+    from spcnet.common.sequences import read_otb
     from spcnet.export.check import check
     from spcnet.export.check_page import write_page
     from spcnet.export.check_text import record, tables, verdict

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.accuracy.sequences import Sequence as Annotated
+from spcnet.common.sequences import Sequence as Annotated
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.frame import Frame

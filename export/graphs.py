@@ -11,7 +11,6 @@ peak (spcnet.runtime.locate) and the blend.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from spcnet.export.onnx import IR_VERSION, OPSET
 from spcnet.runtime import dcf
 from spcnet.runtime import model as runtime_model
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.files import write_bytes
 from spcnet.runtime.graphs import FORMATS
 from spcnet.runtime.model import INPUT, OUTPUT
 
@@ -51,12 +51,7 @@ def export_graphs(source: Path) -> dict[str, Path]:
         )
         onnx.checker.check_model(graph, full_check=True)
         path = source.with_name(f"{source.stem}.{kind}.onnx")
-        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            aside.write_bytes(runtime_model.seal(graph.SerializeToString()))
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_bytes(path, runtime_model.seal(graph.SerializeToString()))
         paths[kind] = path
     return paths
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from spcnet.export.bundle import ABOUT, FORMAT, KERNELS, SUMS, model_name, sha25
 from spcnet.export.engine import build_engine, package_missing
 from spcnet.runtime.cuda.available import missing
 from spcnet.runtime.cuda.images import cache_folder
+from spcnet.runtime.files import replacing
 
 
 class Installed(NamedTuple):
@@ -88,10 +88,5 @@ def check_bundle(folder: Path) -> str:
 def _place(path: Path, target: Path) -> None:
     if target.is_file() and sha256(target) == sha256(path):
         return
-    aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as aside:
         shutil.copyfile(path, aside)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)

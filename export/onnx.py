@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +20,10 @@ import spcnet.runtime.model as runtime_model
 from spcnet.export import calibration
 from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.files import replacing
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
-from spcnet.training.config import FIXED_BY_TRAINING
-from spcnet.training.network import Backbone, NetworkConfig
+from spcnet.training.network import FIXED_BY_TRAINING, Backbone, NetworkConfig
 
 OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
 IR_VERSION = 8
@@ -105,14 +104,9 @@ def export_onnx(
     )
     onnx.checker.check_model(graph, full_check=True)
     target = Path(target)
-    aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as aside:
         aside.write_bytes(runtime_model.seal(graph.SerializeToString()))
         model, _ = runtime_model.load(aside)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
     return dataclasses.replace(model, path=target)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.drawing import COLUMN, cut, line, text
+from spcnet.common.drawing import COLUMN, cut, line, text
 
 COLOURS = 6
 _LEFT, _RIGHT, _ROW = 84, 8, 20

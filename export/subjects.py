@@ -16,8 +16,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from spcnet.export.intermediates import Arrays, relu_outputs, watch
 from spcnet.export.tolerances import check_precision, looser
-from spcnet.export.watch import Arrays, relu_outputs, watch
 from spcnet.runtime import model
 from spcnet.runtime.backend import Backbone, Backend, CpuBackend
 from spcnet.runtime.config import TrackerConfig

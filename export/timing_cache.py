@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any
 from spcnet.runtime.cuda.available import Gpu
 from spcnet.runtime.cuda.engine_record import EngineRecord
 from spcnet.runtime.cuda.images import cache_folder
+from spcnet.runtime.files import write_bytes
 
 _log = logging.getLogger("spcnet")
 
@@ -39,13 +39,7 @@ def timing_cache(config: Any, record: EngineRecord, gpu: Gpu | None) -> Iterator
     yield
     data = bytes(config.get_timing_cache().serialize())
     if data != known:
-        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(data)
-            os.replace(aside, path)
+            write_bytes(path, data)
         except OSError as error:
             _log.warning("the timings cannot be kept (%s); the next build takes as long", error.strerror)
-        finally:
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)

@@ -1,8 +1,4 @@
-"""The command line `spcnet`: verbs that parse, call one public function, and print.
-
-Every folder of the toolkit declares its own verbs under the entry point group "spcnet.commands", as a
-function that adds them to the parser; so the runtime imports nobody, and heavy imports wait for their verb.
-"""
+"""The verbs track, demo and info: parse, call one public function, print."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import sys
-from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,46 +13,6 @@ if TYPE_CHECKING:
     from spcnet.runtime.run import Summary
 
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
-
-
-EXTRAS = {  # package -> the extra that brings it
-    "PIL": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-    "optuna": "tune",
-    "pycuda": "cuda",
-    "ray": "scale",
-    "safetensors": "train",
-    "tensorboard": "train",
-    "threadpoolctl": "bench",
-    "tomli": "train",
-    "torch": "train",
-    "trax": "vot",
-    "webdataset": "train",
-}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused."""
-    parser = argparse.ArgumentParser(
-        prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
-    )
-    parser.add_argument("--version", action="version", version=f"spcnet {version('spcnet')}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for point in sorted(entry_points(group="spcnet.commands"), key=lambda p: p.name):
-        point.load()(commands)
-    options = parser.parse_args(arguments)
-    try:
-        return int(options.run(options) or 0)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(str(error.name).split(".")[0])
-        if extra is None:
-            raise
-        return _refuse(f"{options.command} needs the package {error.name}; pip install 'spcnet[{extra}]'")
-    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        return _refuse("interrupted")
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -69,11 +24,6 @@ def assignment(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except json.JSONDecodeError:
         return key, value
-
-
-def _refuse(reason: str) -> int:
-    print(f"spcnet: {reason}", file=sys.stderr)
-    return 2
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -234,7 +184,3 @@ def _indent(value: dict[str, Any], depth: int = 0) -> list[str]:
         else:
             lines.append(f"{'  ' * depth}{key:<{max(24 - 2 * depth, 1)}} {item}")
     return lines
-
-
-if __name__ == "__main__":
-    sys.exit(main())

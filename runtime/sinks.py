@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 
+from spcnet.runtime.files import replacing
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.tracker import Result
@@ -52,35 +53,35 @@ class VideoSink:
         codecs = {".mp4": "mp4v", ".avi": "MJPG"}
         if path.suffix.lower() not in codecs:
             raise ValueError(f"{path} ends in {path.suffix!r}; a video ends in .mp4 or .avi")
-        self._path, self._part = path, path.with_name(f"{path.stem}.part{path.suffix}")
+        self._path = path
         self._codec = cv2.VideoWriter.fourcc(*codecs[path.suffix.lower()])
         self._fps = fps or 25.0
         self._writer: cv2.VideoWriter | None = None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._whole = ExitStack()
 
     def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
         if self._writer is None:
             height, width = frame.shape[:2]
-            self._writer = cv2.VideoWriter(str(self._part), self._codec, self._fps, (width, height))
+            aside = self._whole.enter_context(replacing(self._path))
+            self._writer = cv2.VideoWriter(str(aside), self._codec, self._fps, (width, height))
             if not self._writer.isOpened():
-                raise OSError(f"{self._part} cannot be written as a video; choose another folder or format")
+                raise OSError(f"{self._path} cannot be written as a video; choose another folder or format")
         self._writer.write(draw(frame, results))
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.release()
-            os.replace(self._part, self._path)
+            self._whole.close()
 
 
 class _TextSink:
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._part = path, path.with_name(path.name + ".part")
-        self._file = self._part.open("w", newline="")
+        self._whole = ExitStack()
+        aside = self._whole.enter_context(replacing(path))
+        self._file = self._whole.enter_context(aside.open("w", newline=""))
 
     def close(self) -> None:
-        self._file.close()
-        os.replace(self._part, self._path)
+        self._whole.close()
 
 
 class CsvSink(_TextSink):

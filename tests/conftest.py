@@ -37,6 +37,14 @@ def rng():
     return np.random.default_rng(7)
 
 
+@pytest.fixture
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SPCNET_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def video():
     return synthetic.moving_target()

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import synthetic
 
-from spcnet.benchmarks.accuracy.metrics import measure, precision_curve, score, success_curve
-from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.common.metrics import measure, precision_curve, score, success_curve
+from spcnet.common.sequences import read_otb
 
 EVIL = "<b>\"x\" & 'y'<i>"
 STAGES = ("crop", "features", "dft", "learn")

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from graphlib import TopologicalSorter
 from importlib.metadata import distribution, requires
 from pathlib import Path
 
@@ -14,14 +15,33 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("training", "export", "runtime", "benchmarks")
-ALLOWED = {  # who may import whom inside the toolkit
-    "runtime": {"runtime"},
-    "training": {"training", "runtime", "benchmarks"},  # a search scores with the benchmarks' own measure
-    "export": {"export", "training", "runtime", "benchmarks"},
-    "benchmarks": {"benchmarks", "runtime"},
+FOLDERS = ("runtime", "common", "training", "export", "benchmarks")
+ALLOWED = {  # who may import whom inside the toolkit; below everything is the runtime
+    "runtime": ("runtime",),
+    "common": ("common", "runtime"),
+    "training": ("training", "common", "runtime"),
+    "export": ("export", "training.network", "training.checkpoint", "common", "runtime"),
+    "benchmarks": ("benchmarks", "common", "runtime"),
 }
 HEAVY = {"torch", "onnx", "optuna", "safetensors", "pycuda", "tensorrt", "tensorrt_rtx"}
+
+
+def modules():
+    """Every module of the toolkit by its name without "spcnet."."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+    }
+
+
+def imports(path):
+    """The full names that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_every_package_is_listed():
@@ -32,7 +52,7 @@ def test_every_package_is_listed():
         for path in (ROOT / name).rglob("*")
         if path.suffix in {".py", ".cu", ".onnx", ".mp4"}
     }
-    assert {"spcnet." + ".".join(f.relative_to(ROOT).parts) for f in folders} == set(listed)
+    assert {"spcnet." + ".".join(f.relative_to(ROOT).parts) for f in folders} | {"spcnet"} == set(listed)
 
 
 def test_models_clip_and_types_are_installed():
@@ -44,26 +64,37 @@ def test_models_clip_and_types_are_installed():
         "models/c32-125.md",
         "demo/bigbuckbunny.mp4",
         "demo/ATTRIBUTION.md",
-        "py.typed",
     ):
         assert (home / name).is_file(), name
+    assert (home.parent / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_imports_point_one_way(folder):
-    for path in (ROOT / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in names:
-                if match := re.match(r"spcnet\.(\w+)", name):
-                    assert match[1] in ALLOWED[folder], f"{path.name} imports {name}"
-                if folder == "runtime":
-                    allowed = (
-                        {"onnx", "pycuda", "tensorrt", "tensorrt_rtx"} if "cuda" in path.parts else set()
-                    )
-                    assert name.split(".")[0] not in HEAVY - allowed, path
+    for name, path in modules().items():
+        if name.split(".")[0] == folder:
+            for imported in imports(path):
+                if imported.startswith("spcnet."):
+                    target = imported.removeprefix("spcnet.")
+                    assert any(f"{target}.".startswith(f"{to}.") for to in ALLOWED[folder]), (name, imported)
+
+
+def test_only_the_cuda_runtime_imports_what_is_heavy():
+    for name, path in modules().items():
+        if name.split(".")[0] == "runtime":
+            allowed = {"onnx", "pycuda", "tensorrt", "tensorrt_rtx"} if "cuda" in path.parts else set()
+            for imported in imports(path):
+                assert imported.split(".")[0] not in HEAVY - allowed, (name, imported)
+
+
+def test_no_circle_of_imports():
+    """Those inside functions count, too."""
+    known = modules()
+    graph = {}
+    for name, path in known.items():
+        ours = [full.removeprefix("spcnet.") for full in imports(path) if full.startswith("spcnet.")]
+        graph[name] = {one if one in known else one.rpartition(".")[0] for one in ours} - {""}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(known)  # raises CycleError
 
 
 def test_the_base_install_is_the_cpu_runtime():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spcnet.runtime.cli import main
+from spcnet.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -6,7 +6,6 @@ Nothing is ever unpickled. The file is written aside and renamed, so a kill leav
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,19 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from spcnet.runtime.files import replacing
+
 FORMAT = "spcnet-checkpoint-1"
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
     """Write tensors and JSON-able meta to path in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + f".{os.getpid()}.tmp")
-    try:
+    with replacing(path) as aside:
         save_file(
             {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
             aside,
             metadata={"format": FORMAT, "meta": json.dumps(meta, sort_keys=True)},
         )
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def fit(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str, path: Path) -> None:

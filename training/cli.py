@@ -69,7 +69,7 @@ def _elsewhere(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
     """config on the data that the command line names."""
     import dataclasses
 
-    from spcnet.training.config import Source
+    from spcnet.common.sources import Source
 
     if not options.data:
         return config

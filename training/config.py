@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from spcnet.common.sources import Source
 from spcnet.runtime.config import TrackerConfig
 from spcnet.training.network import NetworkConfig
 
@@ -18,10 +19,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-# Fields of the tracker that belong to the trained network; the others may change after training.
-FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 @dataclass(frozen=True)
@@ -108,27 +105,6 @@ class OptimConfig:
         if self.schedule == "exponential":
             return float(self.lr * (self.lr_final / self.lr) ** done)
         return self.lr_final + (self.lr - self.lr_final) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set on disk: an entry of data.sources."""
-
-    format: str  # one of FORMATS in training/sources.py
-    path: str  # its folder
-    weight: float = 1.0  # how often each of its tracks is drawn, relative to those of other sources
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight < math.inf:
-            raise ValueError(f"the weight of {self.path} is {self.weight}; it must be a positive number")
-
-    @classmethod
-    def parse(cls, text: str) -> Source:
-        """FORMAT:PATH, as the command line has it."""
-        kind, _, path = text.partition(":")
-        if not kind or not path:
-            raise ValueError(f"the data set {text!r} is not FORMAT:PATH, such as got10k:data/train")
-        return cls(kind, path)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from spcnet.common.sources import joined, read_source
+from spcnet.common.tracks import Track
+from spcnet.runtime.files import write_bytes
 from spcnet.training import sheet
 from spcnet.training.config import TrainConfig
 from spcnet.training.pairs import Pairs
-from spcnet.training.shards import write
-from spcnet.training.sources import joined, read_source
-from spcnet.training.tracks import Track
 
 Values: TypeAlias = NDArray[np.float64]
 Statistics: TypeAlias = dict[str, Any]
@@ -97,9 +97,9 @@ def inspect(config: TrainConfig, folder: Path) -> Statistics:
     statistics["pairs_per_second"] = PAIRS / (time.perf_counter() - start)
     drawn = [sheet.draw_pair(sample, tracker) for sample in samples]
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "pairs.png", sheet.png(sheet.grid(drawn, columns=5)))
-    write(folder / "histograms.png", sheet.png(sheet.histograms(values, QUANTITIES)))
-    write(folder / "data.json", json.dumps(statistics, indent=1).encode())
+    write_bytes(folder / "pairs.png", sheet.png(sheet.grid(drawn, columns=5)))
+    write_bytes(folder / "histograms.png", sheet.png(sheet.histograms(values, QUANTITIES)))
+    write_bytes(folder / "data.json", json.dumps(statistics, indent=1).encode())
     return statistics
 
 

@@ -22,6 +22,10 @@ from spcnet.runtime.config import TrackerConfig
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
 
 
+# Fields of the tracker that belong to the trained network; the others may change after training.
+FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
+
+
 @dataclass(frozen=True)
 class Layer:
     """A convolution with ReLU."""

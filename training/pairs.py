@@ -6,6 +6,7 @@ is a function of (seed, index) alone: any number of workers, or a resumed run, s
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,14 +16,29 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from spcnet.common.sources import read_all
+from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State, scale_exponents
 from spcnet.training.config import DataConfig
-from spcnet.training.tracks import Track, read_frame
 
 Image = NDArray[np.uint8]
 Pyramid = NDArray[np.float32]  # (S, N, N, 3) grey levels
+
+
+def load_tracks(data: DataConfig) -> tuple[list[Track], list[Track]]:
+    """The tracks to train on, stills too, and those held out.
+
+    Raises ValueError on unknown names, and as spcnet.common.sources.read_source.
+    """
+    tracks = read_all(data.sources)
+    held_out = [dataclasses.replace(track, weight=1.0) for track in tracks if track.name in data.validation]
+    unknown = set(data.validation) - {track.name for track in held_out}
+    if unknown:
+        paths = ", ".join(source.path for source in data.sources)
+        raise ValueError(f"validation track {min(unknown)!r} is not in {paths}; mend the name")
+    return [track for track in tracks if track.name not in data.validation], held_out
 
 
 class Sample(NamedTuple):

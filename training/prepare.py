@@ -21,11 +21,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from spcnet.common.shards import Manifest, shard_path, write_shard
+from spcnet.common.sources import read_all
+from spcnet.common.tracks import Boxes, Track, decode, read_bytes
 from spcnet.training.config import TrainConfig
 from spcnet.training.pairs import density, reach
-from spcnet.training.shards import Manifest, shard_path, write_shard
-from spcnet.training.sources import read_all
-from spcnet.training.tracks import Boxes, Track, decode, read_bytes
 
 MARGIN = 1.1
 QUALITY = 95  # of the JPEG files
@@ -44,7 +44,7 @@ def prepare(
     their total. Raises ValueError when folder holds other shards or an image is damaged, OSError when the disk is full:
     what is whole then stays.
     """
-    tracks = [track for track in read_all(config.data) if track.present.any()]
+    tracks = [track for track in read_all(config.data.sources) if track.present.any()]
     if not tracks:
         raise ValueError("none of the tracks has a box; nothing to prepare")
     again = next((track.name for track in tracks if track.context < math.inf), None)

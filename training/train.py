@@ -22,9 +22,8 @@ from spcnet.training import checkpoint
 from spcnet.training.config import OptimConfig, Stage, TrainConfig
 from spcnet.training.distributed import Processes
 from spcnet.training.network import Backbone, SPCNet
-from spcnet.training.pairs import Pairs, Sample
+from spcnet.training.pairs import Pairs, Sample, load_tracks
 from spcnet.training.report import Clock, Report
-from spcnet.training.sources import load_tracks
 
 # Activations are in grey levels (tens), so under AdamW, whose steps know no scale, a bias must move that much
 # faster than a weight.

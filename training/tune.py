@@ -24,15 +24,16 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import MaxTrialsCallback
 from optuna.trial import Trial, TrialState
 
-from spcnet.benchmarks.accuracy.metrics import score
+from spcnet.common.metrics import score
+from spcnet.common.sources import Source, read_source
+from spcnet.common.tracks import read_frame
 from spcnet.runtime import model
 from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.tracker import Tracker
-from spcnet.training.config import FIXED_BY_TRAINING, Source, TrainConfig, put
-from spcnet.training.sources import read_source
-from spcnet.training.tracks import read_frame
+from spcnet.training.config import TrainConfig, put
+from spcnet.training.network import FIXED_BY_TRAINING
 from spcnet.training.train import Trainer
 
 if sys.version_info >= (3, 11):

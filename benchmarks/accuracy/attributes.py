@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.metrics import Score
+from spcnet.common.metrics import Score
 
 ATTRIBUTES = {  # in the benchmark's order
     "IV": "illumination variation",

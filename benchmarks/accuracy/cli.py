@@ -76,10 +76,10 @@ def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _accuracy(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import progress, text
     from spcnet.benchmarks.accuracy import record, run
-    from spcnet.benchmarks.accuracy.suites import open_data
-    from spcnet.benchmarks.machine import machine
+    from spcnet.common import output, progress
+    from spcnet.common.machine import machine
+    from spcnet.common.suites import open_data
 
     videos = open_data(options.data, options.suite, tuple(options.sequence), options.allow_missing)
     others = [record.of_others(named, videos, options.one_based) for named in options.results]
@@ -103,7 +103,7 @@ def _accuracy(options: argparse.Namespace) -> int:
         **record.record(files, videos, scored),
     }
     markdown = record.markdown(found, scored)
-    text.write(options.out, "accuracy", found, markdown)
+    output.write(options.out, "accuracy", found, markdown)
     print(json.dumps(found) if options.json else markdown)
     for remark in found["remarks"]:
         print(remark, file=sys.stderr)
@@ -114,7 +114,7 @@ def _failures(options: argparse.Namespace) -> int:
     import cv2
 
     from spcnet.benchmarks.accuracy import failures
-    from spcnet.benchmarks.accuracy.sequences import read_otb
+    from spcnet.common.sequences import read_otb
 
     if options.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise ValueError(f"{options.out} is no picture; give -o a name that ends in .jpg or .png")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.metrics import Score, paired_bootstrap
-from spcnet.benchmarks.text import table
+from spcnet.common.metrics import Score, paired_bootstrap
+from spcnet.common.output import table
 
 
 def differences(

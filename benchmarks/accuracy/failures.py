@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.benchmarks.accuracy.attributes import attributes
-from spcnet.benchmarks.accuracy.metrics import Floats, iou
 from spcnet.benchmarks.accuracy.results import read_result
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.text import table
+from spcnet.common.metrics import Floats, iou
+from spcnet.common.output import table
+from spcnet.common.sequences import Sequence as Video
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.video import VideoError
 

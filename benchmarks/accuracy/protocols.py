@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.metrics import Floats, Score, score
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.common.boxfile import read_boxes
+from spcnet.common.metrics import Floats, Score, score
+from spcnet.common.sequences import Sequence as Video
 
 OPE, TRE, SRE = "ope", "tre", "sre"
 PROTOCOLS = (OPE, TRE, SRE)

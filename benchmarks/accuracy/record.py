@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spcnet.benchmarks.accuracy import attributes, differences, protocols, results, run, tables
-from spcnet.benchmarks.accuracy.metrics import Score
 from spcnet.benchmarks.accuracy.protocols import OPE
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.accuracy.track import Entry
+from spcnet.common.metrics import Score
+from spcnet.common.sequences import Sequence as Video
 
 
 class Files(NamedTuple):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.metrics import Floats, Score, measure, precision_curve, score, success_curve
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.runtime.boxfile import ONE_BASED, read_boxes
+from spcnet.common.boxfile import ONE_BASED, read_boxes
+from spcnet.common.metrics import Floats, Score, measure, precision_curve, score, success_curve
+from spcnet.common.sequences import Sequence as Video
 
 SAME = 0.01  # px; numbers of result files are rounded
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from spcnet.benchmarks import text
 from spcnet.benchmarks.accuracy import spread
 from spcnet.benchmarks.accuracy.protocols import OPE, PROTOCOLS, home, starts
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.accuracy.supervise import Worker
 from spcnet.benchmarks.accuracy.track import Entry, Job, Opener, Outcome
 from spcnet.benchmarks.trackers import open_tracker
-from spcnet.runtime.boxfile import write_lines
+from spcnet.common.boxfile import write_lines
+from spcnet.common.sequences import Sequence as Video
+from spcnet.runtime.files import write_text
 
 TIMEOUT = 60.0  # s for one frame
 
@@ -107,7 +107,7 @@ def _write(folder: Path, job: Job, outcome: Outcome) -> None:
     for name, found in outcome.items():
         error = _error(folder, name, job.video, job.protocol)
         if isinstance(found, str):
-            text.write_text(error, found + "\n")
+            write_text(error, found + "\n")
             continue
         for start, track in zip(starts(job.video, job.protocol), found, strict=True):
             path = home(folder, name, job.protocol) / start.name / job.video.name
@@ -125,4 +125,4 @@ def _keep_if_unchanged(folder: Path, identity: str) -> None:
     if folder.is_dir() and (not stamp.is_file() or stamp.read_text() != identity):
         for path in folder.rglob("*.txt"):
             path.unlink()
-    text.write_text(stamp, identity)
+    write_text(stamp, identity)

@@ -34,9 +34,9 @@ def add_score(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import text
     from spcnet.benchmarks.accuracy import differences, results, tables
-    from spcnet.benchmarks.accuracy.suites import open_data
+    from spcnet.common import output
+    from spcnet.common.suites import open_data
 
     videos = open_data(options.data, options.suite, tuple(options.sequence), options.allow_missing)
     folder, one_based = options.results, options.one_based
@@ -71,7 +71,7 @@ def _score(options: argparse.Namespace) -> int:
         tables.attribute_markdown(scores),
     )
     markdown = "\n".join(part for part in parts if part)
-    text.write(options.out, "score", record, markdown)
+    output.write(options.out, "score", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     for remark in remarks:
         print(remark, file=sys.stderr)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, counts, mean_auc, unknown
-from spcnet.benchmarks.accuracy.metrics import Score
-from spcnet.benchmarks.text import table
+from spcnet.common.metrics import Score
+from spcnet.common.output import table
 
 Scores = Mapping[str, Mapping[str, Score]]
 

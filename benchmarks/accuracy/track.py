@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from spcnet.benchmarks.accuracy import protocols
 from spcnet.benchmarks.accuracy.decode import decoded
-from spcnet.benchmarks.accuracy.metrics import Floats
 from spcnet.benchmarks.accuracy.protocols import Start
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.trackers import Contender
+from spcnet.common.metrics import Floats
+from spcnet.common.sequences import Sequence as Video
 from spcnet.runtime.frame import Frame
 
 Opener = Callable[[str], Contender]

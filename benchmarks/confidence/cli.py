@@ -32,10 +32,10 @@ def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _confidence(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import progress, text
-    from spcnet.benchmarks.accuracy.sequences import read_otb
     from spcnet.benchmarks.confidence import measures, plot, run
-    from spcnet.benchmarks.machine import machine
+    from spcnet.common import output, progress
+    from spcnet.common.machine import machine
+    from spcnet.common.sequences import read_otb
     from spcnet.runtime import model
 
     path = model.find(options.tracker)
@@ -65,7 +65,7 @@ def _confidence(options: argparse.Namespace) -> int:
     }
     head = f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds, sequences and courses: {next(iter(ways))}.\n"
     markdown = f"{head}\n{measures.markdown(record, options.course)}"
-    text.write(options.out, "confidence", record, markdown)
+    output.write(options.out, "confidence", record, markdown)
     drawing = plot.svg(measures.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem)
     (options.out / "confidence.svg").write_text(drawing, encoding="utf-8")
     print(json.dumps(record) if options.json else markdown)

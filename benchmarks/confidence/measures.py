@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.accuracy.metrics import Floats, success_curve
 from spcnet.benchmarks.confidence.removal import FOUND, GONE, Removal
-from spcnet.benchmarks.text import table
+from spcnet.common.metrics import Floats, success_curve
+from spcnet.common.output import table
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.recovery import Status
 

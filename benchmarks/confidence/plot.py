@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.accuracy.metrics import Floats
 from spcnet.benchmarks.confidence.measures import BAD, GOOD, Trace, call, curve
-from spcnet.benchmarks.drawing import clean, line, text
+from spcnet.common.drawing import clean, line, text
+from spcnet.common.metrics import Floats
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.recovery import Status
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.accuracy.metrics import Floats
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
+from spcnet.common.metrics import Floats
+from spcnet.common.sequences import Sequence as Video
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.recovery import Status
 

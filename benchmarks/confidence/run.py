@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks.accuracy.metrics import iou
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
 from spcnet.benchmarks.confidence import removal
 from spcnet.benchmarks.confidence.measures import Trace
 from spcnet.benchmarks.confidence.removal import Removal
+from spcnet.common.metrics import iou
+from spcnet.common.sequences import Sequence as Video
 from spcnet.runtime import model
 from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.features import OnnxBackbone

@@ -11,8 +11,8 @@ from spcnet.benchmarks.options import DATA, add_output, add_trackers
 from spcnet.runtime.cli import Commands
 
 if TYPE_CHECKING:
-    from spcnet.benchmarks.accuracy.sequences import Sequence as Video
     from spcnet.benchmarks.front.pareto import Point
+    from spcnet.common.sequences import Sequence as Video
     from spcnet.runtime.frame import Frame
 
 
@@ -40,13 +40,13 @@ def add_front(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _front(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import progress, text
     from spcnet.benchmarks.accuracy import attributes, results, run, tables
-    from spcnet.benchmarks.accuracy.sequences import read_otb
     from spcnet.benchmarks.front import pareto, plot
     from spcnet.benchmarks.latency import speed
-    from spcnet.benchmarks.machine import machine
     from spcnet.benchmarks.trackers import PEERS
+    from spcnet.common import output, progress
+    from spcnet.common.machine import machine
+    from spcnet.common.sequences import read_otb
     from spcnet.runtime.model import zoo
 
     published = pareto.read_published(options.published) if options.published else []
@@ -100,7 +100,7 @@ def _front(options: argparse.Namespace) -> int:
     measured = f"Models by SHA-256: {ours}.\n" if ours else ""
     parts = (pareto.markdown(points, published), measured, tables.attribute_markdown(scores))
     markdown = "\n".join(part for part in parts if part)
-    text.write(options.out, "front", record, markdown)
+    output.write(options.out, "front", record, markdown)
     (options.out / "front.svg").write_text(plot.svg(points, published, len(videos)), encoding="utf-8")
     print(json.dumps(record) if options.json else markdown)
     return 0

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from spcnet.benchmarks.accuracy.metrics import Score
-from spcnet.benchmarks.text import table
+from spcnet.common.metrics import Score
+from spcnet.common.output import table
 
 COLUMNS = ("name", "auc", "op", "dp", "ms")  # of a file of published figures
 PUBLISHED = "published elsewhere, another machine"

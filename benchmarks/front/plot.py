@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from spcnet.benchmarks.drawing import Axis, clean, cut, line, log_ticks, text
 from spcnet.benchmarks.front.pareto import PUBLISHED, Point, pareto
+from spcnet.common.drawing import Axis, clean, cut, line, log_ticks, text
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
 LINE = 14  # height of a line of text of 12 units

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spcnet.benchmarks.text import table
+from spcnet.common.output import table
 
 AGREEMENT = 1e-4  # largest difference of two responses that count as the same, over the largest response
 

@@ -24,12 +24,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spcnet.benchmarks import text
 from spcnet.benchmarks.gpu import backbone, card, compare, counts, kernels, pipeline, report, timing
 from spcnet.benchmarks.gpu.compare import Library
 from spcnet.benchmarks.gpu.pipeline import OpenBackbone
 from spcnet.benchmarks.gpu.timing import Effort, Opener
-from spcnet.benchmarks.machine import machine
+from spcnet.common import output
+from spcnet.common.machine import machine
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone
@@ -290,7 +290,7 @@ def finish(record: Mapping[str, Any], folder: Path) -> int:
     """Write the record under the GPU's name and print it; returns the exit status."""
     table = report.markdown(record)
     slug = re.sub(r"[^a-z0-9]+", "-", str(record["gpu"]["name"]).lower()).strip("-")
-    text.write(folder, f"gpu-{slug}", record, table)
+    output.write(folder, f"gpu-{slug}", record, table)
     print(table)
     for sentence in report.failures(record):
         print(sentence, file=sys.stderr)

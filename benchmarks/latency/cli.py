@@ -44,10 +44,10 @@ def add_speed(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _speed(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import progress, text
     from spcnet.benchmarks.latency.clip import find
     from spcnet.benchmarks.latency.speed import speed
     from spcnet.benchmarks.latency.tables import speed_markdown
+    from spcnet.common import output, progress
 
     trackers = options.tracker or list(DEFAULT)
     clip = find(options.video, options.box, options.data, options.clip)
@@ -65,7 +65,7 @@ def _speed(options: argparse.Namespace) -> int:
         )
     record = {"command": shlex.join(["spcnet", *sys.argv[1:]]), **record}
     markdown = speed_markdown(record)
-    text.write(options.out, "speed", record, markdown)
+    output.write(options.out, "speed", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     return 0
 

@@ -53,7 +53,7 @@ def find(video: str | None, box: Sequence[float] | None, data: Path | None, sequ
     if video is not None and box is not None:
         return Clip(video, Box(*box), Path(video).name)
     if data is not None and sequence is not None:
-        from spcnet.benchmarks.accuracy.sequences import read_otb
+        from spcnet.common.sequences import read_otb
 
         (found,) = read_otb(data, (sequence,))
         return Clip(str(found.frames[0].parent), Box(*found.boxes[0].tolist()), found.name)

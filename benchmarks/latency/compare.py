@@ -11,7 +11,7 @@ import numpy as np
 
 from spcnet.benchmarks.latency.ratio import Ratio, Series, ratio
 from spcnet.benchmarks.latency.speed import FORMAT
-from spcnet.benchmarks.text import table
+from spcnet.common.output import table
 
 THRESHOLD = 0.03
 SLOWER, FASTER, SAME = "slower", "faster", "no difference"

@@ -5,7 +5,6 @@ kernel, beside a stored baseline.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks.accuracy.metrics import Floats, iou
 from spcnet.benchmarks.latency import calibration
 from spcnet.benchmarks.latency.clip import DEMO, digest
+from spcnet.benchmarks.latency.interleaved import FRAME, Open
 from spcnet.benchmarks.latency.synthetic import synthetic
-from spcnet.benchmarks.latency.turns import FRAME, Open
-from spcnet.benchmarks.machine import machine
 from spcnet.benchmarks.trackers import Contender, open_tracker
+from spcnet.common.machine import machine
+from spcnet.common.metrics import Floats, iou
+from spcnet.runtime.files import write_text
 from spcnet.runtime.frame import Frame
 
 BASELINES = Path(__file__).parents[1] / "baselines"
@@ -96,11 +96,7 @@ def baseline(name: str, tries: int = TRIES, open_: Open = open_tracker) -> dict[
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
     """<folder>/<model>.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record['model']}.json"
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(aside, path)
+    write_text(folder / f"{record['model']}.json", json.dumps(record, indent=1) + "\n")
 
 
 def read(folder: Path, model: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from spcnet.benchmarks.latency.clip import DEMO
 from spcnet.benchmarks.latency.compare import FASTER, SAME, SLOWER, THRESHOLD, compare, read
 from spcnet.benchmarks.latency.speed import speed
 from spcnet.benchmarks.latency.tables import speed_markdown
-from spcnet.benchmarks.text import table, write
 from spcnet.benchmarks.trackers import Contender, open_tracker
+from spcnet.common.output import table, write
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 

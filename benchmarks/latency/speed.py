@@ -11,15 +11,15 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from spcnet.benchmarks.latency import camera, conditions
-from spcnet.benchmarks.latency.alone import alone
 from spcnet.benchmarks.latency.calibration import WORK
 from spcnet.benchmarks.latency.clip import Clip, digest
-from spcnet.benchmarks.latency.doubts import doubts
+from spcnet.benchmarks.latency.interleaved import FRAME, Effort, Open, Times, Turns, take_turns
+from spcnet.benchmarks.latency.isolated import alone
 from spcnet.benchmarks.latency.samples import jitter, summary
 from spcnet.benchmarks.latency.targets import many_targets
-from spcnet.benchmarks.latency.turns import FRAME, Effort, Open, Times, Turns, take_turns
-from spcnet.benchmarks.machine import machine
+from spcnet.benchmarks.latency.warnings import doubts
 from spcnet.benchmarks.trackers import open_tracker
+from spcnet.common.machine import machine
 from spcnet.runtime.frame import Frame
 
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spcnet.benchmarks.text import table
+from spcnet.common.output import table
 
 
 def speed_markdown(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.drawing import COLUMN, cut, line, picture, rect, text
+from spcnet.common.drawing import COLUMN, cut, line, picture, rect, text
 
 ROW, SIDE = 44, 4
 TINTS = 8  # classes p0 ... p7 of the style sheet; p7 is the rest

@@ -29,8 +29,8 @@ def add_report(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import document
     from spcnet.benchmarks.report import courses, page, records
+    from spcnet.runtime.files import write_text
 
     found = records.read(options.results)
     trackers = records.ranking(found.accuracy)
@@ -40,6 +40,6 @@ def _report(options: argparse.Namespace) -> int:
     words += ["--data", options.data.name] if options.data else []
     words += ["--no-frames"] if options.no_frames else []
     text = page.page(found, passages, not options.no_frames, shlex.join([*words, "-o", options.out.name]))
-    document.write(options.out, text)
+    write_text(options.out, text)
     print(f"wrote {options.out}, {len(text.encode()) / 1e3:.0f} kB")
     return 0

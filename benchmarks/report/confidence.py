@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spcnet.benchmarks.document import paragraph, section, table
 from spcnet.benchmarks.report.records import Json, number, part, shown, words
+from spcnet.common.document import paragraph, section, table
 
 
 def confidence(record: Json) -> str:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import Loss
-from spcnet.benchmarks.accuracy.metrics import Floats, score
 from spcnet.benchmarks.accuracy.results import read_result
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.accuracy.suites import open_data
 from spcnet.benchmarks.report.records import Json, number, part, shared_auc
+from spcnet.common.metrics import Floats, score
+from spcnet.common.sequences import Sequence as Video
+from spcnet.common.suites import open_data
 
 APART, SHARE = 10, 0.06  # between two moments that are shown of one sequence: frames, and share of all
 SAME = 1e-6  # of two AUC that come from the same boxes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.drawing import COLUMN, Axis, line, log_ticks, picture, text
 from spcnet.benchmarks.report.marks import Look, mark, polyline
+from spcnet.common.drawing import COLUMN, Axis, line, log_ticks, picture, text
 
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 46, 12, 26, 40
 

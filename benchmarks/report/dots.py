@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.drawing import COLUMN, Axis, clean, cut, line, picture, text
 from spcnet.benchmarks.report.marks import Look, mark
 from spcnet.benchmarks.report.noise import Interval
 from spcnet.benchmarks.report.records import signed
+from spcnet.common.drawing import COLUMN, Axis, clean, cut, line, picture, text
 
 ROW, TOP, LEFT, RIGHT = 26, 8, 136, 14
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.drawing import COLUMN, Axis, clean, cut, line, log_ticks, picture, text
 from spcnet.benchmarks.report.marks import Look
+from spcnet.common.drawing import COLUMN, Axis, clean, cut, line, log_ticks, picture, text
 
 RATES = (30, 60, 120)  # of cameras, Hz
 TOP, ROW, BAR, SIDE, BINS = 26, 46, 22, 8, 118

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from spcnet.benchmarks.document import details, figure, note, paragraph, section, table
-from spcnet.benchmarks.drawing import clean
 from spcnet.benchmarks.report import bars, curves, histogram
 from spcnet.benchmarks.report.bars import Stack
 from spcnet.benchmarks.report.curves import Curve
@@ -21,6 +19,8 @@ from spcnet.benchmarks.report.records import (
     sentences,
     shown,
 )
+from spcnet.common.document import details, figure, note, paragraph, section, table
+from spcnet.common.drawing import clean
 
 Looks = Mapping[str, Look]
 REST = "other"  # what of a frame no stage has

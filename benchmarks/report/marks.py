@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.drawing import clean
+from spcnet.common.drawing import clean
 
 _SHAPES = (  # of about 9 units, around 0, 0
     "M-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0-8.4 0z",  # disc

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.metrics import paired_bootstrap
+from spcnet.common.metrics import paired_bootstrap
 
 LEAST = 5  # sequences: of fewer there are too few different draws for an interval of 95 %
 

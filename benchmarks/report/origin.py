@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spcnet.benchmarks.document import note, paragraph, section, table
-from spcnet.benchmarks.drawing import clean
 from spcnet.benchmarks.report.records import Records, flat, part, sentences, words
+from spcnet.common.document import note, paragraph, section, table
+from spcnet.common.drawing import clean
 
 
 def failed(records: Records) -> str:

@@ -6,9 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from spcnet.benchmarks import document
-from spcnet.benchmarks.document import note
-from spcnet.benchmarks.drawing import clean
 from spcnet.benchmarks.front import pareto
 from spcnet.benchmarks.report import (
     confidence,
@@ -25,6 +22,9 @@ from spcnet.benchmarks.report.courses import Passage
 from spcnet.benchmarks.report.finding import finding, listed
 from spcnet.benchmarks.report.marks import Look, swatch
 from spcnet.benchmarks.report.records import Records, number, part, ranking, shared_auc, times
+from spcnet.common import document
+from spcnet.common.document import note
+from spcnet.common.drawing import clean
 
 _HERE = Path(__file__).parent
 

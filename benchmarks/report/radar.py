@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from spcnet.benchmarks.drawing import COLUMN, line, picture, text
 from spcnet.benchmarks.report.marks import Look, mark, polyline
+from spcnet.common.drawing import COLUMN, line, picture, text
 
 HEIGHT, RADIUS = 310, 116
 

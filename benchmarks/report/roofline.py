@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from spcnet.benchmarks.document import details, figure, note, paragraph, section, table
 from spcnet.benchmarks.report import bars
 from spcnet.benchmarks.report.records import Json, number, part, sentences, shown, words
+from spcnet.common.document import details, figure, note, paragraph, section, table
 
 
 def roofline(record: Json) -> str:

@@ -6,9 +6,6 @@ import math
 from collections.abc import Mapping
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
-from spcnet.benchmarks.accuracy.metrics import OVERLAPS, RESAMPLES, Score
-from spcnet.benchmarks.document import details, figure, paragraph, section, table
-from spcnet.benchmarks.drawing import COLUMN, clean, picture
 from spcnet.benchmarks.front import pareto, plot
 from spcnet.benchmarks.front.pareto import Point
 from spcnet.benchmarks.report import curves, dots, radar
@@ -28,6 +25,9 @@ from spcnet.benchmarks.report.records import (
     signed,
     times,
 )
+from spcnet.common.document import details, figure, paragraph, section, table
+from spcnet.common.drawing import COLUMN, clean, picture
+from spcnet.common.metrics import OVERLAPS, RESAMPLES, Score
 
 Looks = Mapping[str, Look]
 BROAD = 960  # units of the front's plot where the page is wide

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, attributes
 from spcnet.benchmarks.accuracy.failures import BELOW
-from spcnet.benchmarks.document import details, paragraph, section, table
-from spcnet.benchmarks.drawing import clean
 from spcnet.benchmarks.report import strips
 from spcnet.benchmarks.report.courses import Passage, moments
 from spcnet.benchmarks.report.marks import Look, swatch
 from spcnet.benchmarks.report.records import Json, number, part, ranking, shown
 from spcnet.benchmarks.report.tiles import tile
+from spcnet.common.document import details, paragraph, section, table
+from spcnet.common.drawing import clean
 
 Looks = Mapping[str, Look]
 EACH, ALL = 3, 48  # pictures of a sequence, and of the page

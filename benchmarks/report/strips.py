@@ -8,8 +8,8 @@ from itertools import groupby
 import numpy as np
 
 from spcnet.benchmarks.accuracy.failures import BELOW, Loss
-from spcnet.benchmarks.accuracy.metrics import Floats
-from spcnet.benchmarks.drawing import clean
+from spcnet.common.drawing import clean
+from spcnet.common.metrics import Floats
 
 BINS, HEIGHT = 160, 12
 LEVELS = (BELOW, 0.5, 0.7)  # lost, poor, fair, good

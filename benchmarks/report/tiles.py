@@ -10,11 +10,11 @@ import numpy as np
 
 from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import BELOW
-from spcnet.benchmarks.accuracy.metrics import Floats
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.drawing import clean, picture, rect
 from spcnet.benchmarks.report.courses import Course
 from spcnet.benchmarks.report.marks import Look
+from spcnet.common.drawing import clean, picture, rect
+from spcnet.common.metrics import Floats
+from spcnet.common.sequences import Sequence as Video
 from spcnet.runtime.frame import Frame
 
 SIZE, QUALITY = 192, 55  # px and JPEG: 48 of them and all else stay below 1 MB

@@ -34,8 +34,8 @@ def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _roofline(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks import text
     from spcnet.benchmarks.roofline import run, tables
+    from spcnet.common import output
     from spcnet.runtime.model import zoo
     from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
     from spcnet.runtime.video import open_video
@@ -48,6 +48,6 @@ def _roofline(options: argparse.Namespace) -> int:
     here = run.measure(names, frames, DEMO_BOX, options.threads, options.backend)
     record = run.assemble(here, words, options.gpu_records)
     markdown = tables.markdown(record)
-    text.write(options.out, "roofline", record, markdown)
+    output.write(options.out, "roofline", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     return 0

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spcnet.benchmarks.gpu.timing import QUICK, Effort, Opener, Timer
-from spcnet.benchmarks.machine import machine
 from spcnet.benchmarks.roofline import frames, gpu_records, graph, kernels, peaks, record, stages
 from spcnet.benchmarks.roofline.bounds import Roof
 from spcnet.benchmarks.roofline.devices import DEVICES
 from spcnet.benchmarks.roofline.gpu_records import Measured
 from spcnet.benchmarks.roofline.record import Model, Stages
+from spcnet.common.machine import machine
 from spcnet.runtime import model
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.frame import Frame

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spcnet.benchmarks.roofline.predict import SLOW_LAUNCH, SLOW_SHARE
-from spcnet.benchmarks.text import table
+from spcnet.common.output import table
 
 COLUMNS = ("Mflop", "MB", "calls", "ms", "floor, ms", "achieved", "bound by")
 

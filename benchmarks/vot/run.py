@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spcnet.benchmarks.text import table
+from spcnet.common.output import table
 
 NAME = "spcnet"  # of the analysis and the report in the workspace
 

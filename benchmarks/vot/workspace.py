@@ -20,10 +20,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from spcnet.benchmarks.accuracy.sequences import Sequence as Video
-from spcnet.benchmarks.accuracy.suites import open_data
 from spcnet.benchmarks.trackers import split_label
 from spcnet.benchmarks.vot.stacks import SUPERVISED, VOT2015, resolve
+from spcnet.common.sequences import Sequence as Video
+from spcnet.common.suites import open_data
 from spcnet.runtime import model
 from spcnet.runtime.video import VideoError
 
@@ -99,9 +99,7 @@ def _commands(trackers: Sequence[str], threads: int) -> dict[str, str]:
             found = model.find(what)
             named = str(found.resolve()) if what.endswith(".onnx") else what
             name = label or found.stem
-            command = shlex.join(
-                [sys.executable, "-m", "spcnet.runtime.cli", "trax", named, "--threads", str(threads)]
-            )
+            command = shlex.join([sys.executable, "-m", "spcnet", "trax", named, "--threads", str(threads)])
         name = re.sub(r"[^A-Za-z0-9_-]", "-", name)  # the toolkit takes no more
         if name in commands:
             raise ValueError(f"two trackers have the name {name}; give one as LABEL={what}")

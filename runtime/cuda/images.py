@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 from spcnet.runtime.cuda import compiler
 from spcnet.runtime.cuda.compiler import KERNELS, OPTIONS, CompileError, Compiler, Version, source
+from spcnet.runtime.files import write_bytes
 
 DEFAULT_TARGETS = (75, 86, 87, 89, 90, 110, 120)
 OLD_TARGETS = (53, 72)  # Jetson Nano, Xavier: CUDA 12 is the last that compiles for them
@@ -176,8 +176,8 @@ def build_fatbin(
             raise CompileError(f"{fatbinary} cannot join the images: {log.strip()[:500]}")
         data = Path(temporary, "out").read_bytes()
     record = {"sha256": hashlib.sha256(data).hexdigest(), "images": images}
-    _write(path, data)
-    _write(sidecar(path), (json.dumps(record, indent=1) + "\n").encode())
+    write_bytes(path, data)
+    write_bytes(sidecar(path), (json.dumps(record, indent=1) + "\n").encode())
     return path, images
 
 
@@ -192,24 +192,13 @@ def _compile(maker: Compiler, target: str, text: str) -> Image:
     data = maker.compile(text, target)
     seconds = time.perf_counter() - start
     try:  # the hash stands behind, so that other tools can read the file
-        _write(cache_folder() / _cache_name(maker, text, target), data + hashlib.sha256(data).digest())
+        write_bytes(cache_folder() / _cache_name(maker, text, target), data + hashlib.sha256(data).digest())
     except OSError as error:
         reason = error.strerror or error  # without the random name of the file aside
         _warn(
             f"the compiled kernels cannot be kept and are compiled at each start ({reason}); set SPCNET_CACHE"
         )
     return Image(data, f"{target} compiled by {maker} in {seconds:.1f} s")
-
-
-def _write(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    finally:
-        if aside.exists():
-            aside.unlink()
 
 
 @functools.cache

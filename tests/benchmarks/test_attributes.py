@@ -3,9 +3,9 @@ import json
 import pytest
 import synthetic
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import attributes, tables
-from spcnet.benchmarks.accuracy.metrics import Score
-from spcnet.runtime.cli import main
+from spcnet.common.metrics import Score
 
 # The numbers of sequences with each attribute in OTB-100 that papers print on their plots.
 PUBLISHED = {

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.accuracy.sequences import Sequence
+from spcnet.__main__ import main
 from spcnet.benchmarks.confidence import measures, plot, removal
 from spcnet.benchmarks.confidence.measures import Trace
+from spcnet.common.sequences import Sequence
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
-from spcnet.runtime.cli import main
 
 SVG = "{http://www.w3.org/2000/svg}"
 

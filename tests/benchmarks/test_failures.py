@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import synthetic
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import failures
-from spcnet.benchmarks.accuracy.sequences import read_otb
-from spcnet.runtime.cli import main
+from spcnet.common.sequences import read_otb
 
 GOOD, BAD, ABSENT = 0.8, 0.1, np.nan
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.accuracy.metrics import Score
+from spcnet.__main__ import main
 from spcnet.benchmarks.front import pareto, plot
 from spcnet.benchmarks.front.pareto import Point
-from spcnet.runtime.cli import main
+from spcnet.common.metrics import Score
 
 SVG = "{http://www.w3.org/2000/svg}"
 

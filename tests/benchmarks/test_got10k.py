@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from spcnet.benchmarks import got10k
-from spcnet.benchmarks.accuracy import metrics, results
-from spcnet.benchmarks.accuracy.sequences import Sequence
-from spcnet.benchmarks.accuracy.suites import open_data
+from spcnet.benchmarks.accuracy import results
 from spcnet.benchmarks.trackers import open_tracker
-from spcnet.runtime.boxfile import ONE_BASED, write_lines
+from spcnet.common import metrics
+from spcnet.common.boxfile import ONE_BASED, write_lines
+from spcnet.common.sequences import Sequence
+from spcnet.common.suites import open_data
 
 SUITE = OTB._OTB__version_dict["tb50"]
 boxes = arrays(np.float64, (7, 4), elements=st.decimals(0.5, 90, places=3).map(float))

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spcnet.benchmarks.accuracy import protocols, results, run
-from spcnet.benchmarks.accuracy.metrics import Score, score
 from spcnet.benchmarks.accuracy.protocols import SRE, TRE, inside, segments, shifted, starts
-from spcnet.benchmarks.accuracy.sequences import Sequence, read_otb
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.common.boxfile import read_boxes
+from spcnet.common.metrics import Score, score
+from spcnet.common.sequences import Sequence, read_otb
 
 
 def sequence(count, absent=()):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import synthetic
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import record, run, tables
-from spcnet.benchmarks.accuracy.metrics import Score
-from spcnet.benchmarks.accuracy.sequences import read_otb
-from spcnet.runtime.cli import main
+from spcnet.common.metrics import Score
+from spcnet.common.sequences import read_otb
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spcnet.benchmarks.accuracy import results
-from spcnet.benchmarks.accuracy.sequences import Sequence
+from spcnet.common.sequences import Sequence
 
 TRUTH = np.array([[10, 20, 30, 40], [12, 21, 30, 40], [15, 22, 31, 41], [np.nan] * 4, [18, 25, 32, 42]])
 VIDEO = Sequence("Ball", tuple(Path(f"{i}.jpg") for i in range(5)), TRUTH)

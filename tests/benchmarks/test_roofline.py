@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.gpu.counts import Work
 from spcnet.benchmarks.gpu.timing import Effort, Spread
 from spcnet.benchmarks.roofline import bounds, devices, frames, peaks, predict, record, run, tables
@@ -12,7 +13,6 @@ from spcnet.benchmarks.roofline.devices import DEVICES
 from spcnet.benchmarks.roofline.predict import Reached
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import Tracker, TrackerConfig
-from spcnet.runtime.cli import main
 
 FAST = Effort(span=1e-5, warm=0.0, repeats=3)
 ROOF = Roof(100.0, ((10, 1000.0), (100, 10.0)), call=0.5, run=2.0)

@@ -3,8 +3,8 @@ import pytest
 import synthetic
 
 from spcnet.benchmarks.accuracy import results, run
-from spcnet.benchmarks.accuracy.sequences import read_otb
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.common.boxfile import read_boxes
+from spcnet.common.sequences import read_otb
 
 
 @pytest.fixture(scope="module")

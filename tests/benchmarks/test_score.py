@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy.differences import difference_markdown, differences
-from spcnet.benchmarks.accuracy.metrics import Score
-from spcnet.runtime.cli import main
+from spcnet.common.metrics import Score
 
 
 @pytest.fixture

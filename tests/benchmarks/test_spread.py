@@ -10,9 +10,9 @@ import bad_trackers
 import pytest
 import synthetic
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import run
-from spcnet.benchmarks.accuracy.sequences import read_otb
-from spcnet.runtime.cli import main
+from spcnet.common.sequences import read_otb
 
 NAMES = ("A", "B", "C", "D")
 
@@ -70,7 +70,7 @@ def test_what_was_interrupted_goes_on(data, alone, tiny_model, tmp_path):
 
 @pytest.mark.parametrize("how", (signal.SIGINT, signal.SIGKILL))
 def test_the_command_is_interrupted_and_leaves_no_process(data, alone, tiny_model, tmp_path, how):
-    code = "import sys; from spcnet.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from spcnet.__main__ import main; sys.exit(main(sys.argv[1:]))"
     words = [
         "bench",
         "accuracy",
@@ -95,7 +95,7 @@ def test_the_command_is_interrupted_and_leaves_no_process(data, alone, tiny_mode
     assert 0 < len(boxes(tmp_path)) < len(alone)
     assert main([*words, "-o", str(tmp_path)]) == 0
     assert boxes(tmp_path) == alone
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".*"))
 
 
 def children(pid):

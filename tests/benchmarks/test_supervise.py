@@ -6,9 +6,9 @@ import pytest
 import synthetic
 
 from spcnet.benchmarks.accuracy import run
-from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.benchmarks.accuracy.supervise import Worker
-from spcnet.runtime.boxfile import read_boxes
+from spcnet.common.boxfile import read_boxes
+from spcnet.common.sequences import read_otb
 
 OPEN = bad_trackers.open_bad
 

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.accuracy.metrics import iou
-from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.common.metrics import iou
+from spcnet.common.sequences import read_otb
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.cuda.backbone import OrtBackbone
 from spcnet.runtime.cuda.backend import CudaBackend

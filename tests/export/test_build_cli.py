@@ -6,7 +6,7 @@ import sys
 import pytest
 from needs import needs
 
-from spcnet.runtime.cli import main
+from spcnet.__main__ import main
 from spcnet.runtime.cuda import compiler, images
 
 
@@ -57,7 +57,7 @@ DEVICE = """
 import sys
 for name in ("torch", "onnx", "onnxscript", "safetensors", "pycuda"):
     sys.modules[name] = None  # importing them would fail: a device has none
-from spcnet.runtime.cli import main
+from spcnet.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
 

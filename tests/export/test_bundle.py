@@ -18,12 +18,12 @@ from emulator.host_device import HostDevice
 from emulator.recorded_builder import RecordedBuilding
 from needs import needs
 
+from spcnet.__main__ import main
 from spcnet.export import bundle, engine, install
 from spcnet.export.bundle import make_bundle
 from spcnet.export.install import check_bundle
 from spcnet.export.install import install as first_run
 from spcnet.runtime import Tracker
-from spcnet.runtime.cli import main
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.available import Driver, Gpu
 

@@ -11,7 +11,8 @@ import synthetic
 from emulator.host_device import HostDevice
 from onnx import numpy_helper
 
-from spcnet.benchmarks.accuracy.sequences import read_otb
+from spcnet.__main__ import main
+from spcnet.common.sequences import read_otb
 from spcnet.export.check import Comparison, Measure, check
 from spcnet.export.clips import Scene, annotated_clip, demo_clip, scene_patches
 from spcnet.export.graphs import export_graphs
@@ -20,7 +21,6 @@ from spcnet.export.parity import check_parity, peak_error, real_patches, relativ
 from spcnet.export.subjects import on_device, open_subject
 from spcnet.export.tolerances import TOLERANCES, looser
 from spcnet.runtime import Tracker, model, patches
-from spcnet.runtime.cli import main
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.geometry import State
 

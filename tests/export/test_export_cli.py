@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from spcnet.__main__ import main
 from spcnet.runtime import model
-from spcnet.runtime.cli import main
 
 RECORD = {
     "sequences": 1,

@@ -8,8 +8,8 @@ import time
 import pytest
 from needs import needs
 
+from spcnet.__main__ import main
 from spcnet.runtime import doctor
-from spcnet.runtime.cli import main
 from spcnet.runtime.cuda import available, compiler
 
 ABSENT = "libspcnet-has-no-such-driver.so.1"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spcnet.benchmarks.accuracy.metrics import iou
+from spcnet.common.metrics import iou
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker

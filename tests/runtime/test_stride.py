@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.accuracy.metrics import iou
+from spcnet.common.metrics import iou
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import check_parity

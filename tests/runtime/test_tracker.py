@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.accuracy.metrics import iou
+from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Status, Tracker
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from spcnet.__main__ import main
 from spcnet.runtime import model
-from spcnet.runtime.cli import main
 from spcnet.training.config import TrainConfig, put
 
 CONFIGS = Path(__file__).parents[2] / "configs"

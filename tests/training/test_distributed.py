@@ -38,7 +38,7 @@ channels = 4
 # What happens to which process at which step of which start; else nothing. Then spcnet train as it is.
 MISHAPS = """
 import os, signal, sys
-from spcnet.runtime.cli import main
+from spcnet.__main__ import main
 from spcnet.training.train import Trainer
 start, rank = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
 step = Trainer.step

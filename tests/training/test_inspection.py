@@ -5,13 +5,14 @@ import cv2
 import numpy as np
 import pytest
 
+from spcnet.__main__ import main
+from spcnet.common.sources import Source
+from spcnet.common.tracks import Track
 from spcnet.runtime import TrackerConfig
-from spcnet.runtime.cli import main
 from spcnet.training import inspection, sheet
-from spcnet.training.config import DataConfig, Source
+from spcnet.training.config import DataConfig
 from spcnet.training.inspection import measure, summarize, table
 from spcnet.training.pairs import Pairs
-from spcnet.training.tracks import Track
 
 
 def track_of(boxes):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from spcnet.common.sources import Source
+from spcnet.common.tracks import Track
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.geometry import State
-from spcnet.training.config import DataConfig, Source
-from spcnet.training.pairs import Pairs, density, reach
-from spcnet.training.sources import load_tracks
-from spcnet.training.tracks import Track
+from spcnet.training.config import DataConfig
+from spcnet.training.pairs import Pairs, density, load_tracks, reach
 
 CONFIG = TrackerConfig(patch_size=64, scale_step=1.05)
 SOURCES = (Source("got10k", "unread"),)

@@ -10,16 +10,16 @@ import pytest
 import synthetic
 from tolerances import SHARD
 
-from spcnet.runtime.cli import main
+from spcnet.__main__ import main
+from spcnet.common.shards import shard_path
+from spcnet.common.sources import Source
+from spcnet.common.tracks import Track, decode
 from spcnet.runtime.geometry import State
 from spcnet.training import checkpoint
 from spcnet.training import prepare as preparing
-from spcnet.training.config import Source, TrainConfig
-from spcnet.training.pairs import Pairs
+from spcnet.training.config import TrainConfig
+from spcnet.training.pairs import Pairs, load_tracks
 from spcnet.training.prepare import cut, prepare
-from spcnet.training.shards import shard_path
-from spcnet.training.sources import load_tracks
-from spcnet.training.tracks import Track, decode
 
 ONE_RIGHT = np.array([1.0, 0, 0, 0])
 
@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_what_is_whole(config, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     too_large = f"{int(np.argmax(sizes)):06d}"
     assert not {f"{too_large}.tar", f"{too_large}.npz"} & set(contents(tmp_path / "parts"))
-    assert not [name for name in contents(tmp_path / "parts") if name.endswith(".part")]
+    assert not [name for name in contents(tmp_path / "parts") if name.startswith(".")]
     prepare(config, tmp_path / "parts")
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 

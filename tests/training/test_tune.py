@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from spcnet.benchmarks.accuracy.metrics import score
+from spcnet.__main__ import main
+from spcnet.common.metrics import score
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import Tracker
-from spcnet.runtime.cli import main
 from spcnet.training.config import TrainConfig
 from spcnet.training.train import Trainer
 from spcnet.training.tune import Space, best, open_study, search, to_toml
@@ -91,7 +91,7 @@ def test_a_search_of_the_training_fails_prunes_and_goes_on(make_space, tmp_path,
 
 def test_two_processes_work_on_one_study(make_space):
     path = make_space(20, 8)
-    command = [sys.executable, "-m", "spcnet.runtime.cli", "tune", str(path)]
+    command = [sys.executable, "-m", "spcnet", "tune", str(path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]

@@ -5,10 +5,10 @@ import re
 import pytest
 from speed_records import record
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.latency import compare as comparison
 from spcnet.benchmarks.latency import ratio
 from spcnet.benchmarks.latency.compare import compare, compare_markdown
-from spcnet.runtime.cli import main
 
 
 @pytest.fixture(autouse=True)

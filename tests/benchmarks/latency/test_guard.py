@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.latency import guard
 from spcnet.benchmarks.latency.planted import Slowed
 from spcnet.benchmarks.latency.synthetic import COUNT, synthetic
 from spcnet.benchmarks.trackers import open_tracker
-from spcnet.runtime.cli import main
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.model import zoo
 
@@ -173,7 +173,7 @@ def test_the_made_up_sequence_is_the_same_everywhere():
 
 def test_the_zoo_follows_the_made_up_target():
     """What the guard holds fast is tracking, not a lost tracker."""
-    from spcnet.benchmarks.accuracy.metrics import iou
+    from spcnet.common.metrics import iou
 
     _, truth = synthetic()
     for name in zoo():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import synthetic
 
-from spcnet.benchmarks.latency import speed, turns
-from spcnet.benchmarks.latency.alone import alone, bus, resident
+from spcnet.__main__ import main
+from spcnet.benchmarks.latency import interleaved, speed
 from spcnet.benchmarks.latency.clip import Clip
+from spcnet.benchmarks.latency.interleaved import Effort, take_turns
+from spcnet.benchmarks.latency.isolated import alone, bus, resident
 from spcnet.benchmarks.latency.planted import Slowed
 from spcnet.benchmarks.latency.targets import boxes, many_targets
-from spcnet.benchmarks.latency.turns import Effort, take_turns
-from spcnet.runtime.cli import main
 from spcnet.runtime.cuda.launch import MEASUREMENT
 from spcnet.runtime.geometry import Box
 
@@ -159,7 +159,7 @@ def test_alone_counts_what_a_tracker_holds(video, tmp_path, monkeypatch):
     """A tracker that holds 64 MB, and 32 more in one update."""
     frames, first = video
     synthetic.write_otb(tmp_path / "Made", frames[:5], first[:5])
-    monkeypatch.setattr("spcnet.benchmarks.latency.alone.SECONDS", 0.05)
+    monkeypatch.setattr("spcnet.benchmarks.latency.isolated.SECONDS", 0.05)
 
     class Large(Clockwork):
         def __init__(self):
@@ -243,4 +243,4 @@ def test_the_kernel_is_the_same_work_each_time(monkeypatch):
 
 def test_the_clock_has_small_steps():
     assert 0 < speed.clock_step() < 1e-3
-    assert turns.FRAME == "frame"
+    assert interleaved.FRAME == "frame"

@@ -7,7 +7,7 @@ import pytest
 from needs import needs
 from report_results import EVIL, SEQUENCES
 
-from spcnet.runtime.cli import main
+from spcnet.__main__ import main
 
 CHROMIUM = shutil.which("chromium")
 # Without these a browser looks for updates, and in a container has no sandbox.

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from spcnet.benchmarks.accuracy.failures import Loss
-from spcnet.benchmarks.drawing import COLUMN, Axis, log_ticks
 from spcnet.benchmarks.report import bars, curves, dots, histogram, marks, radar, strips
 from spcnet.benchmarks.report.curves import Curve
 from spcnet.benchmarks.report.marks import COLOURS, Look
 from spcnet.benchmarks.report.noise import Interval
+from spcnet.common.drawing import COLUMN, Axis, log_ticks
 
 ONE, TWO = Look(0, False), Look(1, True)
 # Machado, Oliveira, Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009.

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from report_results import EVIL, SEQUENCES, write
 from tags import Tags
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.report import page as pages
 from spcnet.benchmarks.report.records import Records
-from spcnet.runtime.cli import main
 
 
 def text_of(made, tmp_path, *extra):

@@ -13,10 +13,10 @@ from report_results import EVIL
 
 from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import Loss
-from spcnet.benchmarks.accuracy.sequences import read_otb
 from spcnet.benchmarks.report import courses, tiles
 from spcnet.benchmarks.report.courses import Course
 from spcnet.benchmarks.report.marks import Look
+from spcnet.common.sequences import read_otb
 
 LOOKS = {"a": Look(0, False), "b": Look(1, True)}
 

@@ -40,7 +40,7 @@ def opened():
 
 def test_our_server_by_our_client_gives_the_trackers_boxes(tiny_model, video):
     frames, boxes = video
-    line = shlex.join([sys.executable, "-m", "spcnet.runtime.cli", "trax", str(tiny_model)])
+    line = shlex.join([sys.executable, "-m", "spcnet", "trax", str(tiny_model)])
     client, tracker = open_tracker(f"peer=trax:{line}"), Tracker.load(tiny_model)
     assert (client.name, client.kind) == ("peer", "peer")
     for start in (0, 5):  # two sequences in one process

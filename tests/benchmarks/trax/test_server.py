@@ -18,7 +18,7 @@ class Session:
 
     def __init__(self, model):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "spcnet.runtime.cli", "trax", str(model)],
+            [sys.executable, "-m", "spcnet", "trax", str(model)],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,7 +148,7 @@ def test_without_a_model_the_client_hears_why(files):
 
 @pytest.mark.parametrize("said", [b"", b"hello?\n", b"@@TRAX:frame\n", '@@TRAX:frame "/\u00e9"\n'.encode()])
 def test_a_client_that_goes_or_talks_nonsense(said, tiny_model):
-    command = [sys.executable, "-m", "spcnet.runtime.cli", "trax", str(tiny_model)]
+    command = [sys.executable, "-m", "spcnet", "trax", str(tiny_model)]
     ended = subprocess.run(command, input=said, capture_output=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert ended.stderr.startswith(b"spcnet: the client went without a quit message, or sent what vot-trax")

@@ -14,9 +14,9 @@ import pytest
 import synthetic
 from needs import needs
 
-from spcnet.benchmarks.accuracy.metrics import iou
+from spcnet.__main__ import main
 from spcnet.benchmarks.vot import run
-from spcnet.runtime.cli import main
+from spcnet.common.metrics import iou
 from spcnet.runtime.tracker import Tracker
 
 FRAMES = 121  # EAO's interval begins at 108

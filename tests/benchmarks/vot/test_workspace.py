@@ -10,9 +10,9 @@ import pytest
 import synthetic
 import yaml
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.vot import workspace
 from spcnet.benchmarks.vot.stacks import BOTH, VOT2015
-from spcnet.runtime.cli import main
 from spcnet.runtime.video import VideoError
 
 
@@ -41,7 +41,7 @@ def test_the_toolkits_files(data, tiny_model, tmp_path):
     assert made == (tmp_path / "ws", ("nano", "my-own"), ("Left", "Right-1"))
     config = yaml.safe_load((made.folder / "config.yaml").read_text())
     assert config == {"registry": ["./trackers.ini"], "stack": "stack.yaml", "sequences": "sequences"}
-    python = [sys.executable, "-m", "spcnet.runtime.cli", "trax"]
+    python = [sys.executable, "-m", "spcnet", "trax"]
     for name, model in (("nano", "nano"), ("my-own", str(tiny_model))):
         tracker = _trackers(made)[name]
         assert (tracker["label"], tracker["protocol"]) == (name, "trax")

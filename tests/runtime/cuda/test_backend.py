@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.accuracy.metrics import iou
+from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker, model
 from spcnet.runtime.cuda.backbone import OrtBackbone

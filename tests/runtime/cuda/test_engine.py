@@ -16,7 +16,7 @@ from emulator.recorded_tensorrt import (
     by_onnxruntime,
 )
 
-from spcnet.benchmarks.accuracy.metrics import iou
+from spcnet.common.metrics import iou
 from spcnet.runtime import MultiTracker, Tracker
 from spcnet.runtime.cuda import engine
 from spcnet.runtime.cuda.backend import CudaBackend

@@ -1,0 +1,136 @@
+"""What one tracker takes when it has a process of its own: time to load, first frame, memory, energy, bus."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from threadpoolctl import threadpool_limits
+
+from spcnet.benchmarks.latency import nvml, power
+from spcnet.benchmarks.latency.clip import Clip
+from spcnet.benchmarks.latency.conditions import ROOT
+from spcnet.benchmarks.latency.interleaved import Open
+from spcnet.benchmarks.latency.samples import summary
+from spcnet.benchmarks.latency.sysfs import text
+from spcnet.benchmarks.trackers import open_tracker, split_label
+from spcnet.runtime.frame import Frame
+
+MB = 2**20
+SECONDS = 1.0  # tracked at least: counters of energy and power need as much
+SAMPLES = 10  # of power a second, at most: to read a sensor takes a millisecond
+
+
+def alone(
+    name: str, clip: Clip, threads: int, count: int = 100, open_: Open = open_tracker
+) -> dict[str, Any]:
+    """Open one tracker, and track count frames and at least a second. To be called in a process just begun.
+
+    load_ms and memory are what it takes beyond the imported libraries; memory counts its child processes, too.
+    """
+    frames = clip.read(count + 1)
+    cv2.setNumThreads(threads)
+    with threadpool_limits(threads):
+        held, device = resident(), [gpu["memory_used_mb"] for gpu in nvml.gpus()]
+        watched = _forget_peak()
+        start = time.perf_counter()
+        tracker = open_(name, threads)
+        loaded = time.perf_counter()
+        try:
+            tracker.init(frames[0], clip.box)
+            begun = time.perf_counter()
+            tracker.update(frames[1])
+            first = time.perf_counter()
+            seconds, peak, energy = _track(tracker, frames, clip.box)
+            stages, grown = tracker.stages, resident() - held
+            used = [gpu["memory_used_mb"] for gpu in nvml.gpus()]
+            return {
+                "name": tracker.name,
+                "kind": tracker.kind,
+                "identity": tracker.identity,
+                "load_ms": 1e3 * (loaded - start),
+                "init_ms": 1e3 * (begun - loaded),
+                "first_frame_ms": 1e3 * (first - begun),
+                "alone_ms": summary([1e3 * s for s in seconds])["median"],
+                "memory": {
+                    "rss_mb": grown / MB,
+                    "peak_mb": (max(peak, resident(field="VmHWM") if watched else 0) - held) / MB,
+                    "device_mb": used[0] - device[0] if "upload" in stages and used and used[0] else None,
+                },
+                "bus_bytes": bus(name, stages, frames[0]),
+                "energy_mj": energy or None,
+            }
+        finally:
+            tracker.close()
+
+
+def _track(
+    tracker: Any, frames: Sequence[Frame], box: Sequence[float]
+) -> tuple[list[float], int, dict[str, float]]:
+    """Seconds of the frames, the most memory after one, and the energy of a frame in mJ by source.
+
+    Energy is all of the board's or package's, what it takes when idle included.
+    """
+    seconds: list[float] = []
+    rails: list[float] = []
+    peak, source = 0, ""
+    begun, sampled = time.perf_counter(), 0.0
+    before, gpus = power.counters(ROOT), nvml.gpus()
+    while time.perf_counter() - begun < SECONDS:
+        tracker.init(frames[0], box)
+        for frame in frames[1:]:
+            start = time.perf_counter()
+            tracker.update(frame)
+            end = time.perf_counter()
+            seconds.append(end - start)
+            peak = max(peak, resident())
+            if end - sampled > 1 / SAMPLES:
+                found = power.watts(power.rails(ROOT))
+                sampled = end
+                if found:
+                    rails.append(found[0])
+                    source = found[1]
+    energy: dict[str, float] = {}
+    elapsed = time.perf_counter() - begun
+    spent = power.joules(before, power.counters(ROOT))
+    if spent is not None:
+        energy["RAPL"] = 1e3 * spent / len(seconds)
+    if rails:
+        energy[source] = 1e3 * sum(rails) / len(rails) * elapsed / len(seconds)
+    for old, new in zip(gpus, nvml.gpus(), strict=True):
+        if old["energy_j"] is not None and new["energy_j"] is not None and "upload" in tracker.stages:
+            energy[f"NVML {new['name']}"] = 1e3 * (new["energy_j"] - old["energy_j"]) / len(seconds)
+    return seconds, peak, energy
+
+
+def bus(name: str, stages: dict[str, float], frame: Frame) -> dict[str, int] | None:
+    """Bytes to the device and back for a frame; 0 where the tracker is on the processor, None where unknown."""
+    if split_label(name)[1].startswith("trax:"):
+        return None
+    if "upload" not in stages:
+        return {"up": 0, "down": 0}
+    from spcnet.runtime.cuda.launch import MEASUREMENT
+
+    return {"up": frame.nbytes, "down": MEASUREMENT.itemsize}
+
+
+def resident(root: Path = ROOT, process: int | None = None, field: str = "VmRSS") -> int:
+    """Bytes of memory that a process (this one) and those it began hold; 0 where /proc does not say."""
+    process = process or os.getpid()
+    lines = (text(root / f"proc/{process}/status") or "").splitlines()
+    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
+    begun = (text(root / f"proc/{process}/task/{process}/children") or "").split()
+    return own + sum(resident(root, int(child), field) for child in begun)
+
+
+def _forget_peak() -> bool:
+    """Let VmHWM begin anew, where the kernel allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""Still images, of whose objects pairs are made by augmentation: a table of boxes, or COCO's."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+from pathlib import Path
+
+from spcnet.common.readers.files import Watch, frame_size, make_stills
+from spcnet.common.tracks import Track
+
+
+def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
+    """images/* and boxes.csv, a table file,x,y,w,h; 0-based. Objects that are small or fill the picture are left out."""
+    table = folder / "boxes.csv"
+    if not table.is_file():
+        return []
+    size = functools.lru_cache(frame_size)  # of the last images: their boxes follow each other
+    with table.open(newline="", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    tracks: list[Track] = []
+    for number, row in enumerate(watch(rows), 2):
+        try:
+            box = [float(row[key]) for key in "xywh"]
+            path = folder / "images" / row["file"]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{table}, line {number}: expected file,x,y,w,h, found {row}") from None
+        if not path.is_file():
+            raise FileNotFoundError(f"{table}, line {number}: no such image {path}; restore it")
+        tracks += make_stills(f"{path.stem}:{number}", path, box, size(path))
+    return tracks
+
+
+def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
+    """annotations/instances_train*.json and train*/*.jpg; 0-based. Crowds, and objects as in read_stills, are left out."""
+    tracks: list[Track] = []
+    for table in sorted((folder / "annotations").glob("instances_train*.json")):
+        images = folder / table.stem.removeprefix("instances_")
+        present = set(os.listdir(images)) if images.is_dir() else set()
+        try:
+            content = json.loads(table.read_bytes())
+            known = {
+                item["id"]: (item["file_name"], (int(item["width"]), int(item["height"])))
+                for item in content["images"]
+            }
+            annotations = content["annotations"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{table} is not COCO's JSON with images and annotations ({error!r}); copy it again"
+            ) from None
+        for item in watch(annotations):
+            try:
+                if item.get("iscrowd"):
+                    continue
+                x, y, w, h = (float(value) for value in item["bbox"])
+                name, size = known[item["image_id"]]
+                key = item["id"]
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(
+                    f"{table}: the annotation {str(item)[:80]} has no bbox x,y,w,h of a known image ({error!r}); mend it"
+                ) from None
+            if name not in present:
+                raise FileNotFoundError(f"{table} names {name}, which is not in {images}; restore it")
+            tracks += make_stills(f"{Path(name).stem}:{key}", images / name, (x, y, w, h), size)
+    return tracks

@@ -1,0 +1,82 @@
+"""A file is whole or not there; what was there before stays until then; nothing but regular files is replaced."""
+
+import errno
+import os
+import threading
+
+import pytest
+
+from spcnet.runtime.files import replacing, write_bytes, write_text
+
+
+def test_the_file_appears_when_it_is_whole_and_its_folder_is_made(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    with replacing(path) as aside:
+        aside.write_text("whole")
+        assert not path.exists() and aside.parent == path.parent and aside.suffix == ".txt"
+    assert path.read_text() == "whole" and os.listdir(path.parent) == ["b.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["model.onnx"]
+
+
+def test_a_full_disk_is_reported_with_the_name_that_was_asked_for(tmp_path):
+    path = tmp_path / "boxes.csv"
+    with pytest.raises(OSError, match=r"No space left.*boxes\.csv'$"), replacing(path) as aside:
+        aside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_reported_without_the_name_aside(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError) as raised:
+        write_text(tmp_path / "file" / "below.txt", "")
+    assert os.fspath(tmp_path / "file") in str(raised.value)
+
+
+def test_two_writers_at_once_do_not_mix(tmp_path):
+    path = tmp_path / "out.bin"
+    both = threading.Barrier(2, timeout=20)
+
+    def write(letter):
+        with replacing(path) as aside, aside.open("wb") as file:
+            file.write(letter * 1000)
+            both.wait()
+            file.write(letter * 1000)
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in (b"a", b"b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in (b"a" * 2000, b"b" * 2000)
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_text(pipe, "through")
+    reader.join()
+    assert read == [b"through"] and pipe.is_fifo()
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(IsADirectoryError, match="give the name of a file"):
+        write_text(tmp_path, "")
