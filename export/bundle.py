@@ -1,8 +1,4 @@
-"""A bundle: everything that is copied to a device, with a list of checksums. export/install.py is its other end.
-
-It is made in NAME.partial and renamed when it is whole. The files of each step are kept, so that a run that was killed
-goes on where it stopped.
-"""
+"""A bundle: everything that is copied to a device, with a list of checksums. export/install.py is its other end."""
 
 from __future__ import annotations
 
@@ -10,11 +6,11 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +25,6 @@ FORMAT = "spcnet-bundle-1"
 SUMS, ABOUT, KERNELS = "SHA256SUMS", "bundle.json", "kernels"
 ENGINE_TARGETS = (75, 80, 86, 89, 120)  # that TensorRT-RTX builds for ahead
 ARCHIVE = ".tar.gz"
-_PACKAGES = ("spcnet", "torch", "onnx", "onnxruntime", "tensorrt-rtx-cu13")
 
 
 class Made(NamedTuple):
@@ -72,27 +67,40 @@ def make_bundle(
             f"no checkpoint {checkpoint}; give the checkpoint.safetensors of a training run"
         )
     name = checkpoint.stem if checkpoint.stem != "checkpoint" else checkpoint.absolute().parent.name
-    partial = folder.with_name(f"{folder.name}.partial")
     steps = _steps(name, checkpoint, calibrate, targets, dict(overrides or {}), scores or {})
-    key = _key(checkpoint, calibrate, targets, overrides, scores)
-    progress = _Progress(partial, key)
     made = []
-    for step in steps:
-        made.append(progress.run(step))
-        on_made(made[-1])
-    files = sorted(file for step in made for file in step.files)
-    write_text(partial / SUMS, "".join(f"{sha256(partial / file)}  {file}\n" for file in files))
-    files.append(SUMS)
-    for path in partial.rglob("*"):  # what a killed run left half written
-        if path.is_file() and path != progress.path and path.relative_to(partial).as_posix() not in files:
-            path.unlink()
-    if target == folder:
-        _swap(partial, folder)
-        (folder / progress.path.name).unlink()
-    else:
-        _archive(partial, target, folder.name, files)
-        shutil.rmtree(partial)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        whole = Path(temporary) / folder.name
+        whole.mkdir()
+        for step in steps:
+            made.append(_run(step, whole))
+            on_made(made[-1])
+        files = sorted(file for step in made for file in step.files)
+        write_text(whole / SUMS, "".join(f"{sha256(whole / file)}  {file}\n" for file in files))
+        if target != folder:
+            _archive(whole, target, [*files, SUMS])
+            return made
+        old = Path(temporary) / "old"
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(whole, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
     return made
+
+
+def _run(step: _Step, folder: Path) -> Made:
+    if step.lacking:
+        return Made(step.name, (), 0, 0.0, f"left out: {step.lacking}")
+    start = time.perf_counter()
+    note, paths = step.make(folder)
+    seconds = time.perf_counter() - start
+    files = tuple(path.relative_to(folder).as_posix() for path in paths)
+    return Made(step.name, files, sum(path.stat().st_size for path in paths), seconds, note)
 
 
 def _steps(
@@ -197,77 +205,12 @@ def model_name(name: str, precision: str) -> str:
     return f"{name}.onnx" if precision == "fp32" else f"{name}-{precision}.onnx"
 
 
-def _key(*things: Any) -> str:
-    """What the bundle is made from: another checkpoint, setting or package begins anew."""
-    digest = hashlib.sha256(Path(things[0]).read_bytes())
-    digest.update(json.dumps(things[1:], default=str, sort_keys=True).encode())
-    for package in _PACKAGES:
-        try:
-            digest.update(f"{package} {version(package)}".encode())
-        except PackageNotFoundError:
-            digest.update(package.encode())
-    return digest.hexdigest()
-
-
-class _Progress:
-    """What is done of a bundle, kept in the folder it is made in."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self._folder = folder
-        self.path = folder / ".progress.json"
-        self._done: dict[str, dict[str, Any]] = {}
-        try:
-            found = json.loads(self.path.read_text())
-            if found["key"] == key:
-                self._done = found["done"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        if not self._done and folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._key = key
-
-    def run(self, step: _Step) -> Made:
-        if step.lacking:
-            return Made(step.name, (), 0, 0.0, f"left out: {step.lacking}")
-        done = self._done.get(step.name)
-        if done is None or not self._whole(done["files"]):
-            start = time.perf_counter()
-            note, paths = step.make(self._folder)
-            seconds = time.perf_counter() - start
-            sums = {path.relative_to(self._folder).as_posix(): sha256(path) for path in paths}
-            done = {"files": sums, "seconds": seconds, "note": note}
-            self._done[step.name] = done
-            write_text(self.path, json.dumps({"key": self._key, "done": self._done}))
-        files = tuple(done["files"])
-        size = sum((self._folder / file).stat().st_size for file in files)
-        return Made(step.name, files, size, done["seconds"], done["note"])
-
-    def _whole(self, files: Mapping[str, str]) -> bool:
-        try:
-            return all(sha256(self._folder / file) == digest for file, digest in files.items())
-        except OSError:
-            return False
-
-
 def sha256(path: Path) -> str:
     """Of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _swap(partial: Path, folder: Path) -> None:
-    """Put the new folder in the place of the old one."""
-    old = folder.with_name(f"{folder.name}.old")
-    if folder.exists():
-        if old.exists():
-            shutil.rmtree(old)
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    if old.exists():
-        shutil.rmtree(old)
-
-
-def _archive(folder: Path, target: Path, name: str, files: Sequence[str]) -> None:
+def _archive(folder: Path, target: Path, files: Sequence[str]) -> None:
     """The same files give the same archive."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -283,4 +226,4 @@ def _archive(folder: Path, target: Path, name: str, files: Sequence[str]) -> Non
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for file in files:
-            archive.add(folder / file, f"{name}/{file}", filter=plain)
+            archive.add(folder / file, f"{folder.name}/{file}", filter=plain)

@@ -199,7 +199,9 @@ def test_a_kill_leaves_whole_shards(config, toml, tmp_path):
         load_tracks(from_shards(config, tmp_path / "parts"))
     prepare(config, tmp_path / "parts")
     prepare(config, tmp_path / "whole")
-    left = contents(tmp_path / "parts")  # what the killed process was writing stays aside, under a name of its own
+    left = contents(
+        tmp_path / "parts"
+    )  # what the killed process was writing stays aside, under a name of its own
     assert {k: v for k, v in left.items() if not k.startswith(".")} == contents(tmp_path / "whole")
 
 
