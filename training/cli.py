@@ -184,7 +184,10 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from spcnet.training.tune import Space, best, open_study, search, to_toml, to_value
+    import json
+
+    from spcnet.runtime.files import write_text
+    from spcnet.training.tune import Space, best, open_study, search, to_toml
 
     space = Space.from_toml(options.space)
     stopped = False
@@ -193,10 +196,10 @@ def _tune(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         study, stopped = open_study(space), True
     values = best(space, study)
-    found = {parameter.name: study.best_params[parameter.name] for parameter in space.parameters}
+    found = {parameter.name: study.best_params[parameter.name] for parameter in space.parameter}
     print(f"# trial {study.best_trial.number} of {len(study.trials)}: {study.best_value:.4f}")
     for name, value in found.items():
-        print(f"{name} = {to_value(value)}")
+        print(f"{name} = {json.dumps(value)}")
     if options.out:
-        options.out.write_text(to_toml(values))
+        write_text(options.out, to_toml(values))
     return int(stopped)

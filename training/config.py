@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from spcnet.common.sources import Source
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.strict import build
 from spcnet.training.network import NetworkConfig
 
 if sys.version_info >= (3, 11):
@@ -183,12 +184,7 @@ class TrainConfig:
 
         [network] only where the file has it: otherwise the network follows tracker.channels.
         """
-        try:
-            values = tomllib.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no training config at {path}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from None
+        values = read_toml(path, "training config")
         tables: dict[str, Any] = json.loads(json.dumps(cls.from_dict(values).to_dict()))
         if "network" not in values:
             del tables["network"]
@@ -196,21 +192,12 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        unknown = set(values) - {"data", "optim", "tracker", "network"}
-        if unknown:
+        if unknown := set(values) - {"data", "optim", "tracker", "network"}:
             raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker, network")
-        optim = dict(values.get("optim", {}))
-        optim["stages"] = tuple(_build(Stage, stage, "optim.stages") for stage in optim.get("stages", ()))
-        data = dict(values.get("data", {}))
-        data["validation"] = tuple(data.get("validation", ()))
-        if "sources" in data:
-            data["sources"] = tuple(
-                _build(Source, source, "data.sources") for source in _tables(data["sources"], "data.sources")
-            )
         tracker = TrackerConfig.from_dict(values.get("tracker", {}))
         return cls(
-            data=_build(DataConfig, data, "data"),
-            optim=_build(OptimConfig, optim, "optim"),
+            data=build(DataConfig, values.get("data", {}), "data"),
+            optim=build(OptimConfig, values.get("optim", {}), "optim"),
             tracker=tracker,
             network=NetworkConfig.of(values.get("network"), tracker),
         )
@@ -220,6 +207,16 @@ class TrainConfig:
         if math.isinf(self.tracker.scale_sigma):
             values["tracker"]["scale_sigma"] = None
         return values
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a file; what names it in the errors. Raises FileNotFoundError, ValueError."""
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no {what} {path}; mend the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"the {what} {path} is not valid TOML: {error}") from None
 
 
 def put(values: Any, name: str, value: Any) -> None:
@@ -232,42 +229,3 @@ def put(values: Any, name: str, value: Any) -> None:
         values[last] = value
     except (KeyError, IndexError, TypeError):
         raise ValueError(f"there is no parameter {name}; give table.field as in a training config") from None
-
-
-T = TypeVar("T")
-
-
-def _tables(values: Any, name: str) -> list[dict[str, Any]]:
-    if not isinstance(values, (list, tuple)):
-        raise ValueError(f"{name} is {values!r}; it must be a list of tables")
-    for value in values:
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} holds {value!r}; it must be a list of tables")
-    return list(values)
-
-
-def _build(cls: type[T], values: dict[str, Any], table: str) -> T:
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name, value in values.items():
-        if name not in fields:
-            raise ValueError(f"unknown key {table}.{name}; the keys are {', '.join(fields)}")
-        kind = fields[name].type
-        kinds: dict[str, tuple[type, ...]] = {
-            "int": (int,),
-            "float": (int, float),
-            "str": (str,),
-            "bool": (bool,),
-        }
-        expected = kinds.get(str(kind))
-        if expected and (not isinstance(value, expected) or (isinstance(value, bool) and kind != "bool")):
-            raise ValueError(f"{table}.{name} is {value!r}; it must be of type {kind}")
-    missing = [
-        name
-        for name, f in fields.items()
-        if name not in values
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ValueError(f"{table}.{missing[0]} is missing; add it")
-    return cls(**values)

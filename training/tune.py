@@ -7,11 +7,9 @@ may work on at once. Never search on the sequences that the result is measured o
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import math
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import tomli_w
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import MaxTrialsCallback
@@ -31,15 +30,11 @@ from spcnet.runtime import model
 from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.strict import build
 from spcnet.runtime.tracker import Tracker
-from spcnet.training.config import TrainConfig, put
+from spcnet.training.config import TrainConfig, put, read_toml
 from spcnet.training.network import FIXED_BY_TRAINING
 from spcnet.training.train import Trainer
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -73,7 +68,7 @@ class Space:
     """What is searched, how long, and where the study is kept."""
 
     folder: Path  # of the trials' runs and of the study, where storage names no other place
-    parameters: tuple[Parameter, ...]
+    parameter: tuple[Parameter, ...]
     config: str = ""  # a training config: the objective is its validation loss
     model: str = ""  # a model: the objective is its mean AUC on sequences
     sequences: str = ""  # FORMAT:PATH, a source as for training
@@ -86,32 +81,14 @@ class Space:
             raise ValueError("a search needs config, or model and sequences; give one of the two")
         if self.pruner not in PRUNERS:
             raise ValueError(f"pruner is {self.pruner!r}; give one of {', '.join(PRUNERS)}")
-        if self.trials < 1 or not self.parameters:
-            raise ValueError(f"{self.trials} trials of {len(self.parameters)} parameters; give 1 or more")
+        if self.trials < 1 or not self.parameter:
+            raise ValueError(f"{self.trials} trials of {len(self.parameter)} parameters; give 1 or more")
 
     @classmethod
     def from_toml(cls, path: Path) -> Space:
         """Raises FileNotFoundError, and ValueError on unknown keys."""
-        try:
-            values = tomllib.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no search space at {path}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from None
-        values.setdefault("folder", str(Path("runs") / Path(path).stem))
-        values["folder"] = Path(values["folder"])
-        try:
-            parameters = values.pop("parameter", [])
-            values["parameters"] = tuple(
-                Parameter(**{**p, "choices": tuple(p.get("choices", ()))}) for p in parameters
-            )
-            return cls(**values)
-        except TypeError as error:
-            known = [f.name for f in dataclasses.fields(cls) if f.name != "parameters"]
-            inner = [f.name for f in dataclasses.fields(Parameter)]
-            raise ValueError(
-                f"{path}: {error}; the keys are {', '.join(known)}, those of [[parameter]] {', '.join(inner)}"
-            ) from None
+        values = read_toml(path, "search space")
+        return build(cls, {"folder": f"runs/{Path(path).stem}", "parameter": (), **values}, "space")
 
 
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
@@ -147,14 +124,14 @@ def search(space: Space, say: Callable[[str], None] = print) -> optuna.Study:
     a few trials more, as each ends the one it is at. Raises ValueError, FileNotFoundError.
     """
     base, objective = _training(space) if space.config else _tracking(space)
-    for parameter in space.parameters:
+    for parameter in space.parameter:
         put(copy.deepcopy(base), parameter.name, None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(space)
 
     def one(trial: Trial) -> float:
         values = copy.deepcopy(base)
-        for parameter in space.parameters:
+        for parameter in space.parameter:
             put(values, parameter.name, parameter.suggest(trial))
         return objective(trial, values)
 
@@ -176,7 +153,7 @@ def best(space: Space, study: optuna.Study) -> dict[str, Any]:
     if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
         raise ValueError(f"no trial of the study {study.study_name} is complete; see what its trials say")
     values, _ = _training(space) if space.config else _tracking(space)
-    for parameter in space.parameters:
+    for parameter in space.parameter:
         put(values, parameter.name, study.best_params[parameter.name])
     return values
 
@@ -210,7 +187,7 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
     found, session = model.load(model.find(space.model))
     backbone = OnnxBackbone(session)
     videos = read_source(Source.parse(space.sequences))
-    for parameter in space.parameters:
+    for parameter in space.parameter:
         if parameter.name.removeprefix("tracker.") in FIXED_BY_TRAINING:
             raise ValueError(f"{parameter.name} belongs to the trained network; search it in training")
 
@@ -236,20 +213,15 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
 
 
 def to_toml(values: dict[str, Any]) -> str:
-    """A training config as TOML: tables of plain values, lists, and inline tables."""
-    lines = []
-    for table, fields in values.items():
-        lines.append(f"[{table}]")
-        # JSON has no infinity: such a scale_sigma is None. Any other None is left out, as its default.
-        present = {k: math.inf if k == "scale_sigma" and v is None else v for k, v in fields.items()}
-        lines += [f"{key} = {to_value(value)}" for key, value in present.items() if value is not None]
-    return "\n".join(lines) + "\n"
-
-
-def to_value(value: Any) -> str:
-    """One value as TOML has it."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {to_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(to_value, value)) + "]"
-    return "inf" if value == math.inf else json.dumps(value, ensure_ascii=False)
+    """A training config as TOML."""
+    # JSON has no infinity: such a scale_sigma is None. Any other None is left out, as its default.
+    return tomli_w.dumps(
+        {
+            table: {
+                key: math.inf if value is None else value
+                for key, value in fields.items()
+                if value is not None or key == "scale_sigma"
+            }
+            for table, fields in values.items()
+        }
+    )

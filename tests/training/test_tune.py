@@ -160,7 +160,7 @@ def test_a_search_of_the_tracker_scores_it(video, tiny_model, tiny_checkpoint, t
         ('config = "a"\nmodel = "b"\n', "needs config, or model and sequences"),
         ('config = "a"\n', "50 trials of 0 parameters"),
         ('config = "a"\npruner = "best"\n', "pruner is 'best'; give one of median, hyperband, none"),
-        ('konfig = "a"\n', "unexpected keyword argument 'konfig'; the keys are folder, config"),
+        ('konfig = "a"\n', "unknown key space.konfig; the keys are folder, parameter, config"),
         ('[[parameter]]\nname = "optim.lr"\n', "parameter optim.lr needs low and high, or choices"),
         ("[[parameter\n", "is not valid TOML"),
     ],
