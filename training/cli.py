@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from spcnet.runtime.cli import Commands, assignment
+from spcnet.runtime.cli import Commands
 
 if TYPE_CHECKING:
     from spcnet.training.config import TrainConfig
@@ -59,10 +59,23 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        type=assignment,
+        type=_assignment,
         metavar="TABLE.KEY=VALUE",
         help="change a field of the config, such as tracker.channels=64; repeat for several",
     )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """TABLE.KEY=VALUE of --set; the value as in TOML, or else a string."""
+    from spcnet.training.config import parse_toml
+
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TABLE.KEY=VALUE")
+    try:
+        return key, parse_toml(f"value = {value}", "value")["value"]
+    except ValueError:
+        return key, value
 
 
 def _elsewhere(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:

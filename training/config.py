@@ -127,6 +127,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("data.sources is empty; name at least one data set by its format and path")
+        for name in ("stills_share", "flip", "grey", "blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"data.{name} is {getattr(self, name)}; give a share between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -212,11 +215,17 @@ class TrainConfig:
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The tables of a file; what names it in the errors. Raises FileNotFoundError, ValueError."""
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        return parse_toml(Path(path).read_text("utf-8", "replace"), f"{what} {path}")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no {what} {path}; mend the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"the {what} {path} is not valid TOML: {error}") from None
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """Raises ValueError, naming name."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"the {name} is not valid TOML: {error}") from None
 
 
 def put(values: Any, name: str, value: Any) -> None:
