@@ -4,6 +4,7 @@ import pytest
 
 from spcnet.__main__ import main
 from spcnet.runtime import model
+from spcnet.training import checkpoint
 
 RECORD = {
     "sequences": 1,
@@ -24,6 +25,18 @@ def test_export_checks_what_it_wrote_and_keeps_the_scores(tiny_checkpoint, tmp_p
     assert found.config.scales == 5
     assert found.provenance["scores"]["auc"] == 0.51234
     assert found.provenance["scores"]["auc_by_sequence"] == {"A": 0.512}
+
+
+def test_weights_that_are_not_numbers_leave_the_old_model(tiny_checkpoint, tmp_path, capsys):
+    tensors, meta = checkpoint.load(tiny_checkpoint)
+    tensors["backbone.conv1.weight"][0, 0, 0, 0] = float("nan")
+    checkpoint.save(tmp_path / "nan.safetensors", tensors, meta)
+    target = tmp_path / "keep.onnx"
+    assert main(["export", str(tiny_checkpoint), "-o", str(target)]) == 0
+    before = target.read_bytes()
+    assert main(["export", str(tmp_path / "nan.safetensors"), "-o", str(target)]) == 2
+    assert "NOT equal to the checkpoint" in capsys.readouterr().err
+    assert target.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
