@@ -197,11 +197,10 @@ class TrainConfig:
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         if unknown := set(values) - {"data", "optim", "tracker", "network"}:
             raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker, network")
-        optim = build(OptimConfig, values.get("optim", {}), "optim")
         tracker = TrackerConfig.from_dict(values.get("tracker", {}))
         return cls(
             data=build(DataConfig, values.get("data", {}), "data"),
-            optim=optim,
+            optim=build(OptimConfig, values.get("optim", {}), "optim"),
             tracker=tracker,
             network=NetworkConfig.of(values.get("network"), tracker),
         )

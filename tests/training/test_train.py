@@ -311,7 +311,10 @@ SOURCES = "sources = [{format = 'got10k', path = 'x'}]\n"
         ("[data]\nsources = [{format = 'otb', path = 'x', kind = 1}]\n", "unknown key data.sources.0.kind"),
         (f"[data]\n{SOURCES}track = 'y'\n[optim]\nstages = []\n", "unknown key data.track"),
         ("[model]\n", r"unknown table \[model\]"),
-        ("[optim]\nstages = [{patch_size = 125}]\n", "optim.stages.0.steps is missing"),
+        (
+            "[data]\nsources = [{format = 'otb', path = 'x'}]\n[optim]\nstages = [{patch_size = 125}]\n",
+            "optim.stages.0.steps is missing",
+        ),
         ("[optim\n", "not valid TOML"),
     ],
 )
