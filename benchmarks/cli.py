@@ -8,7 +8,6 @@ from spcnet.benchmarks.accuracy.cli import add_accuracy, add_failures
 from spcnet.benchmarks.accuracy.score import add_score
 from spcnet.benchmarks.all import add_all
 from spcnet.benchmarks.confidence.cli import add_confidence
-from spcnet.benchmarks.front.cli import add_front
 from spcnet.benchmarks.latency.cli import add_compare, add_guard, add_speed
 from spcnet.benchmarks.report.cli import add_report
 from spcnet.benchmarks.roofline.cli import add_roofline
@@ -23,7 +22,6 @@ KINDS = (
     add_compare,
     add_guard,
     add_roofline,
-    add_front,
     add_failures,
     add_confidence,
     add_vot,

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from spcnet.benchmarks.front import pareto
 from spcnet.benchmarks.report import (
     confidence,
     courses,
@@ -21,6 +20,7 @@ from spcnet.benchmarks.report import (
 from spcnet.benchmarks.report.courses import Passage
 from spcnet.benchmarks.report.finding import finding, listed
 from spcnet.benchmarks.report.marks import Look, swatch
+from spcnet.benchmarks.report.pareto import pareto
 from spcnet.benchmarks.report.records import Records, number, part, ranking, shared_auc, times
 from spcnet.common import document
 from spcnet.common.document import note
@@ -109,7 +109,7 @@ def _head(records: Records) -> str:
         for value, label, more in figures
     )
     points = scores.points(records)
-    front = [point.name for point in pareto.pareto(points)]
+    front = [point.name for point in pareto(points)]
     line = f"On the front of accuracy against time, the fastest first: {listed(front)}." if front else ""
     return f'<header><h1>{clean(found.sentence)}</h1><p class="lead">{clean(line)}</p><dl class="figures">{tiles}</dl></header>'
 

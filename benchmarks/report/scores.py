@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
-from spcnet.benchmarks.front import pareto, plot
-from spcnet.benchmarks.front.pareto import Point
 from spcnet.benchmarks.report import curves, dots, radar
 from spcnet.benchmarks.report.curves import Curve
-from spcnet.benchmarks.report.marks import Look, legend, mark
+from spcnet.benchmarks.report.marks import Look, legend
 from spcnet.benchmarks.report.noise import LEAST, intervals
+from spcnet.benchmarks.report.pareto import Point, pareto
 from spcnet.benchmarks.report.records import (
     Records,
     first_threads,
@@ -25,9 +24,10 @@ from spcnet.benchmarks.report.records import (
     signed,
     times,
 )
+from spcnet.benchmarks.report.scatter import scatter
 from spcnet.common.document import details, figure, paragraph, section, table
 from spcnet.common.drawing import COLUMN, clean, picture
-from spcnet.common.metrics import OVERLAPS, RESAMPLES, Score
+from spcnet.common.metrics import OVERLAPS, RESAMPLES
 
 Looks = Mapping[str, Look]
 BROAD = 960  # units of the front's plot where the page is wide
@@ -37,14 +37,8 @@ FEW = 3  # sequences: a mean over fewer is marked
 def points(records: Records) -> list[Point]:
     """The ranked trackers whose time is known."""
     ms = times(records).mean_ms
-    found = []
-    for name in ranking(records.accuracy):
-        mean = part(records.accuracy, "trackers", name, "mean")
-        kind = part(records.accuracy, "trackers", name).get("kind")
-        score = Score(*(number(mean, key) for key in ("auc", "op", "dp")))
-        if name in ms:
-            found.append(Point(name, score, ms[name], math.nan, "peer" if kind == "peer" else "ours"))
-    return found
+    names = [name for name in ranking(records.accuracy) if name in ms]
+    return [Point(n, number(records.accuracy, "trackers", n, "mean", "auc"), ms[n]) for n in names]
 
 
 def front(records: Records, looks: Looks) -> str:
@@ -59,28 +53,20 @@ def front(records: Records, looks: Looks) -> str:
     if not found:
         return section("Accuracy against time", *notes, key="front")
     sequences = len(next(iter(shared_auc(records.accuracy).values())))
-    said = "; ".join(f"{p.name} {p.score.auc:.3f} at {p.mean_ms:.3g} ms" for p in found)
+    said = "; ".join(f"{p.name} {p.auc:.3f} at {p.mean_ms:.3g} ms" for p in found)
     drawn = []
     for kind, width in (("broad", BROAD), ("narrow", COLUMN)):
-        parts, height = plot.body(
-            found,
-            [],
-            sequences,
-            "mean ms per frame",
-            width,
-            lambda point, x, y, title: mark(looks[point.name], x, y, title),
-            lambda point: looks[point.name].classes,
-        )
+        parts, height = scatter(found, looks, sequences, width)
         plain = picture(f"front-{kind}", width, height, parts, "AUC against mean ms per frame", said, top=26)
         drawn.append(f'<div class="{kind}">{plain}</div>')
-    best = [point.name for point in pareto.pareto(found)]
+    best = [point.name for point in pareto(found)]
     caption = (
         f"Higher and further left is better; the axis of time is logarithmic. Time: {source}. The dashed line is the "
         "front: no other tracker is both at least as accurate and as fast as one on it. It is drawn for all trackers, "
         "shown or not. Filled marks are models of spcnet, hollow ones peers."
     )
     rows = [
-        (p.name, shown(p.score.auc), shown(p.mean_ms, 2), "yes" if p.name in best else "")
+        (p.name, shown(p.auc), shown(p.mean_ms, 2), "yes" if p.name in best else "")
         for p in sorted(found, key=lambda p: p.mean_ms)
     ]
     return section(
@@ -97,7 +83,7 @@ def standing(records: Records, looks: Looks) -> str:
     accuracy, auc = records.accuracy, shared_auc(records.accuracy)
     names, count = list(auc), len(next(iter(auc.values())))
     own, against, ms = intervals(auc), intervals(auc, names[0]), times(records).mean_ms
-    best, threads = {p.name for p in pareto.pareto(points(records))}, first_threads(records.speed)
+    best, threads = {p.name for p in pareto(points(records))}, first_threads(records.speed)
     enough = count >= LEAST and len(names) > 1
     rows = []
     for name in names:

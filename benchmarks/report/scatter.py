@@ -1,26 +1,18 @@
-"""The front as one SVG file: AUC against ms per frame, readable on a light and on a dark page. All text is escaped."""
+"""Accuracy against time: a mark and a name for each tracker, and the Pareto front as a staircase."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from spcnet.benchmarks.front.pareto import PUBLISHED, Point, pareto
-from spcnet.common.drawing import Axis, clean, cut, line, log_ticks, text
+from spcnet.benchmarks.report.marks import Look, mark
+from spcnet.benchmarks.report.pareto import Point, pareto
+from spcnet.common.drawing import Axis, cut, line, log_ticks, text
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 52, 16, 48, 44
+LEFT, RIGHT, TOP, BOTTOM = 52, 16, 48, 44
 LINE = 14  # height of a line of text of 12 units
-_LEGEND = {"ours": "spcnet", "peer": "OpenCV", "published": PUBLISHED}
-_STYLE = """
-.ground{fill:#fff}text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#1f2328}
-.end{text-anchor:end}.middle{text-anchor:middle}.rule{stroke:#d8dee4}.lead{stroke:#8c959f}
-.front{fill:none;stroke:#57606a;stroke-width:1.5;stroke-dasharray:5 3}
-.ours{fill:#0969da}.peer{fill:#bc4c00}.published{fill:none;stroke:#57606a;stroke-width:1.5}
-@media(prefers-color-scheme:dark){.ground{fill:#0d1117}text{fill:#e6edf3}.rule{stroke:#30363d}.lead{stroke:#6e7681}
-.front{stroke:#9198a1}.ours{fill:#58a6ff}.peer{fill:#f0883e}.published{stroke:#9198a1}}
-"""
 
 
 class Rect(NamedTuple):
@@ -40,43 +32,15 @@ class Rect(NamedTuple):
         return self.x0 >= other.x0 and self.x1 <= other.x1 and self.y0 >= other.y0 and self.y1 <= other.y1
 
 
-def svg(points: Sequence[Point], published: Sequence[Point], sequences: int) -> str:
-    """The text of the file. Raises ValueError as pareto does, and where there is no point."""
-    parts, height = body(points, published, sequences, "mean ms per frame, one thread")
-    parts += _legend(sorted({p.kind for p in (*points, *published)}, key=list(_LEGEND).index))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="accuracy against time per frame"><style>{_STYLE}</style>'
-        f'<rect class="ground" width="{WIDTH}" height="{height}"/>' + "\n".join(parts) + "</svg>\n"
-    )
-
-
-def mark(point: Point, x: float, y: float, title: str) -> str:
-    """A disc, a square or a ring: colour alone does not tell."""
-    return _mark(point.kind, x, y, title)
-
-
-def body(
-    points: Sequence[Point],
-    published: Sequence[Point],
-    sequences: int,
-    across: str,
-    width: int = WIDTH,
-    draw: Callable[[Point, float, float, str], str] = mark,
-    group: Callable[[Point], str] = lambda point: "",
+def scatter(
+    points: Sequence[Point], looks: Mapping[str, Look], sequences: int, width: float
 ) -> tuple[list[str], int]:
-    """The plot below a legend, and its height. across names the times; draw a mark, group the class of what shows a point.
-
-    Raises ValueError as pareto does, and where there is no point.
-    """
-    if not points:
-        raise ValueError("no tracker was measured; name at least one with --tracker")
-    front, drawn = pareto(points), [*points, *published]
-    height = 420 + 14 * max(len(drawn) - 16, 0)  # room for the labels of many
+    """The parts of the plot, so many units wide, and its height. At least one point. Raises ValueError as pareto does."""
+    height = 420 + 14 * max(len(points) - 16, 0)  # room for the labels of many
     area = Rect(LEFT, TOP, width - RIGHT, height - BOTTOM)
-    low_ms, high_ms = min(p.mean_ms for p in drawn) / 1.6, max(p.mean_ms for p in drawn) * 1.6
-    low = max(math.floor(20 * min(p.score.auc for p in drawn) - 0.5) / 20, 0)
-    high = min(math.ceil(20 * max(p.score.auc for p in drawn) + 0.5) / 20, 1.05)
+    low_ms, high_ms = min(p.mean_ms for p in points) / 1.6, max(p.mean_ms for p in points) * 1.6
+    low = max(math.floor(20 * min(p.auc for p in points) - 0.5) / 20, 0)
+    high = min(math.ceil(20 * max(p.auc for p in points) + 0.5) / 20, 1.05)
     x = Axis(low_ms, high_ms, area.x0, area.x1, log=True)
     y = Axis(low, high, area.y1, area.y0)
 
@@ -88,24 +52,24 @@ def body(
     for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
         parts.append(line("rule", area.x0, y(index * step), area.x1, y(index * step)))
         parts.append(text(area.x0 - 6, y(index * step) + 4, f"{index * step:.2f}".lstrip("0"), "end"))
-    parts.append(text((area.x0 + area.x1) / 2, height - 8, across, "middle"))
+    parts.append(text((area.x0 + area.x1) / 2, height - 8, "mean ms per frame", "middle"))
     parts.append(text(8, TOP - 12, f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"))
 
     stairs, height_of_last = [], area.y1
-    for point in front:
-        stairs += [(x(point.mean_ms), height_of_last), (x(point.mean_ms), y(point.score.auc))]
-        height_of_last = y(point.score.auc)
+    for point in pareto(points):
+        stairs += [(x(point.mean_ms), height_of_last), (x(point.mean_ms), y(point.auc))]
+        height_of_last = y(point.auc)
     stairs.append((area.x1, height_of_last))
     corners = " ".join(f"{a:.1f},{b:.1f}" for a, b in stairs)
     parts.append(f'<polyline class="front" points="{corners}"/>')
 
-    places = [(x(p.mean_ms), y(p.score.auc)) for p in drawn]
-    for point, (px, py), label in zip(drawn, places, labels(drawn, places, stairs, area), strict=True):
-        parts.append(f'<g class="{group(point)}">')
+    places = [(x(p.mean_ms), y(p.auc)) for p in points]
+    for point, (px, py), label in zip(points, places, labels(points, places, stairs, area), strict=True):
+        parts.append(f'<g class="{looks[point.name].classes}">')
         nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
         if math.dist(nearest, (px, py)) > 12:
             parts.append(line("lead", px, py, *nearest))
-        parts.append(draw(point, px, py, f"{point.name}: {point.score.auc:.3f} at {point.mean_ms:.2f} ms"))
+        parts.append(mark(looks[point.name], px, py, f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms"))
         # Held at the end that is next to the mark: fonts differ in width.
         if label.x0 >= px:
             parts.append(text(label.x0, label.y1 - 3, _cut(point.name)))
@@ -164,19 +128,3 @@ def _cut(name: str) -> str:
 def _width(text: str) -> float:
     """At most what a text takes in the fonts of the style."""
     return sum(4.5 if c in "fijlrt.,:;-|'()[] " else 10 if c.isupper() or c in "mw@%" else 7.3 for c in text)
-
-
-def _legend(kinds: Sequence[str]) -> list[str]:
-    parts, place = [], 14.0
-    for kind in kinds:
-        parts += [_mark(kind, place, 15, ""), text(place + 10, 19, _LEGEND[kind])]
-        place += 32 + _width(_LEGEND[kind])
-    parts.append(f'<polyline class="front" points="{place:.0f},15 {place + 28:.0f},15"/>')
-    return [*parts, text(place + 34, 19, "Pareto front")]
-
-
-def _mark(kind: str, x: float, y: float, title: str) -> str:
-    inside = f"<title>{clean(title)}</title>"
-    if kind == "peer":
-        return f'<rect class="peer" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9">{inside}</rect>'
-    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{inside}</circle>'
