@@ -22,6 +22,7 @@ VERBS = (  # modules with a function add_commands(commands)
 )
 EXTRAS = {  # package -> the extra that brings it
     "PIL": "train",
+    "matplotlib": "bench",
     "onnx": "export",
     "onnxscript": "export",
     "optuna": "tune",
@@ -31,6 +32,7 @@ EXTRAS = {  # package -> the extra that brings it
     "tensorboard": "train",
     "threadpoolctl": "bench",
     "tomli": "train",
+    "tomli_w": "tune",
     "torch": "train",
     "trax": "vot",
     "webdataset": "train",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.training.pairs import Sample
@@ -17,8 +17,7 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
 SIDE = 144  # px of a patch on the sheet
 GAP = 6
-INK, FAINT, PAPER, BOX = (40, 40, 40), (205, 205, 205), (255, 255, 255), (40, 220, 90)
-COLOURS = ((46, 108, 164), (200, 98, 44), (62, 136, 84), (140, 86, 150), (150, 120, 40), (90, 90, 90))
+PAPER, BOX = (255, 255, 255), (40, 220, 90)
 BINS = 48
 
 
@@ -61,46 +60,27 @@ def histograms(
 
     The axes are logarithmic; what lies beyond the range is counted at its end. The line marks the median.
     """
-    width, height, left, top = BINS * 5, 84, 12, 40
-    font, small = ImageFont.load_default(13), ImageFont.load_default(11)
-    size = left + len(quantities) * (width + 24), len(values) * (height + top + 26) + 6
-    image = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(image)
-    for row, (source, measured) in enumerate(values.items()):
-        colour = COLOURS[row % len(COLOURS)]
-        bottom = (row + 1) * (height + top + 26) - 26
-        draw.text((left, bottom - height - top + 2), source, colour, font)
-        for column, (name, (title, (low, high))) in enumerate(quantities.items()):
-            start = left + column * (width + 24)
-            draw.text((start, bottom - height - 16), title, INK, small)
-            array = np.clip(measured[name], low, high)
-            edges = np.geomspace(low, high, BINS + 1)
-            edges[-1] = high
-            counts = np.histogram(array, edges)[0]
-            step = width // BINS
-            for index, count in enumerate(counts.tolist()):
-                if count:
-                    rise = max(round((height - 8) * count / counts.max()), 1)
-                    x = start + index * step
-                    draw.rectangle((x, bottom - rise, x + step - 1, bottom), colour)
-            draw.line((start, bottom, start + width, bottom), INK)
-            for share in (0.0, 0.5, 1.0):
-                text, x = f"{low * (high / low) ** share:.3g}", start + round(share * width)
-                draw.text((x - share * draw.textlength(text, small), bottom + 3), text, INK, small)
-            if len(array):
-                median = float(np.median(array))
-                x = start + round(width * np.log(median / low) / np.log(high / low))
-                draw.line((x, bottom - height + 4, x, bottom), INK)
-                text = f"median {median:.3g}"
-                place = start + width - draw.textlength(text, small), bottom - height - 16
-                draw.text(place, text, colour, small)
-            else:
-                draw.text((start + width / 2 - 24, bottom - height / 2), "no values", FAINT, small)
-    return np.asarray(image, np.uint8)
+    figure = Figure(figsize=(3 * len(quantities), 1.8 * len(values)), layout="constrained")
+    rows = figure.subplots(len(values), len(quantities), squeeze=False)
+    for index, (row, (source, measured)) in enumerate(zip(rows, values.items(), strict=True)):
+        for axes, (name, (title, (low, high))) in zip(row, quantities.items(), strict=True):
+            axes.set(xscale="log", xlim=(low, high), yticks=[])
+            axes.set_title(f"{source}: {title}" if axes is row[0] else title, fontsize=8, parse_math=False)
+            axes.tick_params(labelsize=7)
+            if not len(measured[name]):
+                axes.text(0.5, 0.5, "no values", ha="center", transform=axes.transAxes)
+                continue
+            axes.hist(
+                np.clip(measured[name], low, high), np.geomspace(low, high, BINS + 1), color=f"C{index}"
+            )
+            median = float(np.median(measured[name]))
+            axes.axvline(median, color="0.2")
+            axes.set_xlabel(f"median {median:.3g}", fontsize=8)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba(), np.uint8)[:, :, :3]
 
 
 def png(picture: Picture) -> bytes:
     """The picture as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
+    return bytes(cv2.imencode(".png", picture[:, :, ::-1])[1])

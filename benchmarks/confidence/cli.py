@@ -37,6 +37,7 @@ def _confidence(options: argparse.Namespace) -> int:
     from spcnet.common.machine import machine
     from spcnet.common.sequences import read_otb
     from spcnet.runtime import model
+    from spcnet.runtime.files import replacing
 
     path = model.find(options.tracker)
     config = model.load(path)[0].config
@@ -66,7 +67,7 @@ def _confidence(options: argparse.Namespace) -> int:
     head = f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds, sequences and courses: {next(iter(ways))}.\n"
     markdown = f"{head}\n{measures.markdown(record, options.course)}"
     output.write(options.out, "confidence", record, markdown)
-    drawing = plot.svg(measures.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem)
-    (options.out / "confidence.svg").write_text(drawing, encoding="utf-8")
+    with replacing(options.out / "confidence.svg") as aside:
+        plot.draw(measures.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem, aside)
     print(json.dumps(record) if options.json else markdown)
     return 0

@@ -69,7 +69,9 @@ def scatter(
         nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
         if math.dist(nearest, (px, py)) > 12:
             parts.append(line("lead", px, py, *nearest))
-        parts.append(mark(looks[point.name], px, py, f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms"))
+        parts.append(
+            mark(looks[point.name], px, py, f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms")
+        )
         # Held at the end that is next to the mark: fonts differ in width.
         if label.x0 >= px:
             parts.append(text(label.x0, label.y1 - 3, _cut(point.name)))

@@ -14,8 +14,6 @@ from spcnet.common.sequences import Sequence
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 
-SVG = "{http://www.w3.org/2000/svg}"
-
 
 def trace(overlap, score=None, psr=None, status=None):
     count = len(overlap)
@@ -168,16 +166,15 @@ def test_the_outcome_of_a_removal_by_hand():
 
 
 @pytest.mark.parametrize("overlap", ([0.9, 0.1, 0.3, 0.8], [0.9] * 4, [0.1] * 4, [0.3] * 4, [0.7]))
-def test_the_drawing_is_xml_and_escaped(overlap):
+def test_frames_of_every_kind_are_drawn(overlap, tmp_path):
     count = len(overlap)
     frames = trace(
         overlap, np.linspace(0.9, -0.1, count), np.linspace(3, 9, count), (["LOST", "TRACKING"] * 2)[:count]
     )
-    text = plot.svg(frames, TrackerConfig(), "<b>&\x00")
-    words = [t.text for t in ElementTree.fromstring(text).iter(f"{SVG}text")]
-    assert words[0] == f"<b>&?, {count} frames" and "prefers-color-scheme:dark" in text and "nan" not in text
+    plot.draw(frames, TrackerConfig(), "<b>&$x$", tmp_path / "plot.svg")
+    ElementTree.parse(tmp_path / "plot.svg")
     with pytest.raises(ValueError, match="no frame to draw"):
-        plot.svg(trace([]), TrackerConfig(), "x")
+        plot.draw(trace([]), TrackerConfig(), "x", tmp_path / "none.svg")
 
 
 @pytest.fixture(scope="module")

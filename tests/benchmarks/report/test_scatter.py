@@ -47,7 +47,9 @@ def test_what_is_no_point_is_refused(auc, ms):
 @pytest.mark.parametrize("count", (1, 2, 5, 19, 40))
 def test_every_name_is_on_no_other(rng, count):
     points = [
-        Point(f"t{i}-{'x' * int(rng.integers(1, 14))}", float(rng.uniform(0.5, 0.55)), float(rng.uniform(1, 2)))
+        Point(
+            f"t{i}-{'x' * int(rng.integers(1, 14))}", float(rng.uniform(0.5, 0.55)), float(rng.uniform(1, 2))
+        )
         for i in range(count)
     ]
     root, height = draw(points)
