@@ -65,6 +65,9 @@ def histograms(
     for index, (row, (source, measured)) in enumerate(zip(rows, values.items(), strict=True)):
         for axes, (name, (title, (low, high))) in zip(row, quantities.items(), strict=True):
             axes.set(xscale="log", xlim=(low, high), yticks=[])
+            ticks = np.geomspace(low, high, 3)
+            axes.set_xticks([], minor=True)
+            axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
             axes.set_title(f"{source}: {title}" if axes is row[0] else title, fontsize=8, parse_math=False)
             axes.tick_params(labelsize=7)
             if not len(measured[name]):

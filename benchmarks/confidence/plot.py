@@ -30,9 +30,9 @@ def draw(frames: Trace, config: TrackerConfig, name: str, path: Path) -> None:
             scores, edges, weights=np.full(len(scores), 100 / max(len(scores), 1)), histtype="stepfilled",
             alpha=0.4, color=colour, edgecolor=colour, label=f"{words} ({len(scores)})",
         )  # fmt: skip
-    for key in ("lost_score", "uncertain_score"):
+    for key, style in (("lost_score", ":"), ("uncertain_score", "--")):
         threshold = getattr(config, key)
-        left.axvline(threshold, color="0.4", linestyle="--", label=f"{key} {threshold:g}")
+        left.axvline(threshold, color="0.3", linestyle=style, label=f"{key} {threshold:g}")
     left.set(xlabel="score", ylabel="% of its frames")
 
     bad = frames.overlap < BAD
@@ -47,7 +47,8 @@ def draw(frames: Trace, config: TrackerConfig, name: str, path: Path) -> None:
     )
     for words, called, mark in status:
         found = call(called, bad)
-        right.plot(found.recall, found.precision, mark, markersize=6, label=words)
+        size = 11 if mark.startswith("C0") else 5  # so that both are seen where they coincide
+        right.plot(found.recall, found.precision, mark, markersize=size, fillstyle="none", label=words)
     right.set(xlabel=f"recall of IoU < {BAD}", ylabel="precision", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     for axes in (left, right):
         axes.grid(color="0.9")
