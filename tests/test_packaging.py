@@ -2,12 +2,15 @@
 
 import ast
 import re
+import subprocess
 import sys
 from graphlib import TopologicalSorter
 from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
+
+import spcnet
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -106,3 +109,25 @@ def test_the_base_install_is_the_cpu_runtime():
 def test_models_are_small():
     for path in (ROOT / "runtime" / "models").glob("*.onnx"):
         assert path.stat().st_size < 1 << 20
+
+
+def test_no_class_name_occurs_twice():
+    homes: dict[str, list[str]] = {}
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def test_no_docstring_begins_with_what():
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                assert not (ast.get_docstring(node) or "").startswith("What "), (name, node)
+
+
+def test_the_package_says_its_version():
+    assert spcnet.__version__ == distribution("spcnet").version
+    command = [sys.executable, "-m", "spcnet", "--version"]
+    assert subprocess.check_output(command, text=True) == f"spcnet {spcnet.__version__}\n"

@@ -1,0 +1,34 @@
+# The commands people type. They use .venv, and .vot for the VOT toolkit, which is GPL and stays a process of its own.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: install check test size clean
+BIN := .venv/bin
+PYTHON ?= python3
+
+install: ## everything that checks and tests need; no GPU is needed
+	$(PYTHON) -m venv .vot
+	.vot/bin/pip install -q vot-toolkit==0.7.4 attributee==0.1.9
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q torch==2.13.0
+	$(BIN)/pip install -q -e ".[test]" --config-settings editable_mode=strict
+	$(BIN)/python tests/emulator/pycuda_wheel.py --install
+	command -v chromium > /dev/null || echo "no chromium: the tests of the HTML report are skipped; apt-get install chromium"
+
+check: ## what to run before every commit: under two minutes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -m "not slow" --durations=5
+
+test: ## everything, as CI does
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q --durations=15
+
+size: ## lines by folder, and the longest files and functions
+	$(BIN)/python tests/size.py
+
+clean:
+	rm -rf build .venv .vot spcnet.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
