@@ -1,4 +1,4 @@
-"""What may be chosen for an engine, and the record of what a build for it will give."""
+"""The options of an engine, and the record that a build with them will have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HARDWARE = ("exact", "same_compute_capability", "ampere_plus")
 
 @dataclasses.dataclass(frozen=True)
 class BuildOptions:
-    """What may be chosen. Raises ValueError, naming the field."""
+    """The options of an engine. Raises ValueError, naming the field."""
 
     flavour: str | None = None  # the package; None: the one that is installed, tensorrt before tensorrt_rtx
     target: int | None = None  # compute capability without the point; None: that of the GPU here
@@ -47,7 +47,7 @@ class BuildOptions:
 
 
 def planned(found: Model, options: BuildOptions, trt: Any, gpu: Gpu | None) -> EngineRecord:
-    """What will be built, without what only the build tells. Raises ValueError, RuntimeError."""
+    """The record of the engine to be built; plan_sha256 and parity are known afterwards. Raises ValueError, RuntimeError."""
     config, flavour = found.config, trt.__name__
     version = ".".join(re.findall(r"\d+", re.split("[^0-9.]", trt.__version__)[0])[:4])
     precision = str(found.provenance.get("precision", "fp32"))

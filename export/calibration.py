@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spcnet.common.sources import Source, read_source
 from spcnet.common.tracks import read_frame
-from spcnet.export.intermediates import watch
+from spcnet.export.intermediates import intermediate_values
 from spcnet.export.precision import LEVELS
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
@@ -52,7 +52,7 @@ def activation_limits(
 
     Rare large values are cut off where the finer steps for all others are worth more.
     """
-    watched = watch(model, {name: name for name in tensors if name != INPUT})
+    watched = intermediate_values(model, {name: name for name in tensors if name != INPUT})
 
     def values(batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         found = watched({INPUT: batch})

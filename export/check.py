@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.common.metrics import iou, score
-from spcnet.export.clips import DEMO, Clip, Scene, scene_patches
+from spcnet.export.clips import DEMO, CheckClip, Scene, scene_patches
 from spcnet.export.parity import peak_error, relative_error
 from spcnet.export.subjects import Subject
 from spcnet.export.tolerances import TOLERANCES, Tolerance, looser
@@ -72,7 +72,7 @@ class Comparison:
 
 @dataclass
 class Check:
-    """What was found."""
+    """The result of a check."""
 
     reference: Subject
     auc: dict[str, float]  # of the reference
@@ -86,7 +86,7 @@ class Check:
 def check(
     reference: Subject,
     others: Sequence[Subject],
-    clips: Sequence[Clip],
+    clips: Sequence[CheckClip],
     progress: Callable[[str], None] = lambda clip: None,
 ) -> Check:
     """Compare each of others with the reference; progress is told the clip of every frame that is done.
@@ -125,7 +125,7 @@ def _same_config(reference: Subject, other: Subject) -> None:
             )
 
 
-def _compare_layers(result: Check, clip: Clip, scenes: Sequence[Scene]) -> None:
+def _compare_layers(result: Check, clip: CheckClip, scenes: Sequence[Scene]) -> None:
     batch = scene_patches(scenes, result.reference.config)
     expected = result.reference.layers(batch)
     for comparison in result.comparisons:
@@ -136,7 +136,7 @@ def _compare_layers(result: Check, clip: Clip, scenes: Sequence[Scene]) -> None:
                 comparison.note(name, error, comparison.tolerance.layers, clip.name)
 
 
-def _compare_responses(result: Check, clip: Clip, scenes: Sequence[Scene]) -> None:
+def _compare_responses(result: Check, clip: CheckClip, scenes: Sequence[Scene]) -> None:
     respond, config = result.reference.respond, result.reference.config
     if respond is None:
         return
@@ -150,7 +150,9 @@ def _compare_responses(result: Check, clip: Clip, scenes: Sequence[Scene]) -> No
                 comparison.note("responses", error, comparison.tolerance.responses, clip.name)
 
 
-def _compare_steps(result: Check, clip: Clip, scenes: Sequence[Scene], backends: Sequence[Backend]) -> None:
+def _compare_steps(
+    result: Check, clip: CheckClip, scenes: Sequence[Scene], backends: Sequence[Backend]
+) -> None:
     for frame, state, following in scenes:
         found = []
         for backend in backends:
@@ -166,7 +168,7 @@ def _compare_steps(result: Check, clip: Clip, scenes: Sequence[Scene], backends:
 
 
 def _compare_tracks(
-    result: Check, clip: Clip, backends: Sequence[Backend], progress: Callable[[str], None]
+    result: Check, clip: CheckClip, backends: Sequence[Backend], progress: Callable[[str], None]
 ) -> None:
     boxes = _track([Tracker(backend) for backend in backends], clip, progress)
     if clip.truth is not None:
@@ -180,7 +182,7 @@ def _compare_tracks(
             comparison.note("demo IoU", mean, comparison.tolerance.demo_iou, DEMO, at_least=True)
 
 
-def _track(trackers: Sequence[Tracker], clip: Clip, progress: Callable[[str], None]) -> Floats:
+def _track(trackers: Sequence[Tracker], clip: CheckClip, progress: Callable[[str], None]) -> Floats:
     """The boxes (trackers, frames, 4) of a clip; NaN from where a tracker gives a box that is not finite."""
     boxes = np.full((len(trackers), clip.count, 4), np.nan)
     boxes[:, 0] = clip.box

@@ -1,4 +1,4 @@
-"""What a check found, as one HTML file that needs nothing else: no network, no script."""
+"""The result of a check as one HTML file that needs nothing else: no network, no script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spcnet.common.document import figure, section, table
 from spcnet.common.machine import machine
 from spcnet.export.check import Check
 from spcnet.export.check_text import TRACKS, labels, track_rows, value_and_limit, verdict
-from spcnet.export.plots import Error, auc_plot, colour, errors_plot, overlaps_plot
+from spcnet.export.plots import ErrorDot, auc_plot, colour, errors_plot, overlaps_plot
 from spcnet.runtime.files import write_text
 
 
@@ -86,7 +86,7 @@ def _errors(check: Check, names: Sequence[str]) -> str:
         (
             name,
             [
-                Error(measure.name, measure.value, measure.limit, measure.passed)
+                ErrorDot(measure.name, measure.value, measure.limit, measure.passed)
                 for measure in comparison.measures.values()
                 if not measure.at_least and measure.name != "AUC"
             ],

@@ -83,7 +83,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _scores(path: Path, name: str) -> dict[str, Any]:
-    """What a record of spcnet bench accuracy says of the tracker of this name."""
+    """The scores of one tracker in a record of spcnet bench accuracy."""
     record = json.loads(path.read_text())
     if name not in record.get("trackers", {}):
         raise ValueError(f"{path} has no scores of {name}; it has {', '.join(record.get('trackers', {}))}")

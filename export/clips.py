@@ -31,7 +31,7 @@ class Scene(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Clip:
+class CheckClip:
     """A video with a target. truth is (count, 4): x, y, w, h, NaN where absent; None where there is none."""
 
     name: str
@@ -42,11 +42,11 @@ class Clip:
     scenes: Callable[[], list[Scene]]
 
 
-def demo_clip() -> Clip:
+def demo_clip() -> CheckClip:
     """The clip that is shipped."""
     with open_video(str(DEMO_VIDEO)) as video:
         count = video.count or 0
-    return Clip(DEMO, count, DEMO_BOX, None, lambda: open_video(str(DEMO_VIDEO)), demo_scenes)
+    return CheckClip(DEMO, count, DEMO_BOX, None, lambda: open_video(str(DEMO_VIDEO)), demo_scenes)
 
 
 def demo_scenes(count: int = SCENES) -> list[Scene]:
@@ -60,7 +60,7 @@ def demo_scenes(count: int = SCENES) -> list[Scene]:
     ]
 
 
-def annotated_clip(sequence: Annotated) -> Clip:
+def annotated_clip(sequence: Annotated) -> CheckClip:
     """A sequence with a true box for every frame."""
 
     def scenes() -> list[Scene]:
@@ -72,7 +72,7 @@ def annotated_clip(sequence: Annotated) -> Clip:
             for i, (frame, following) in zip(places, pairs, strict=True)
         ]
 
-    return Clip(
+    return CheckClip(
         sequence.name,
         len(sequence.frames),
         Box(*sequence.boxes[0].tolist()),

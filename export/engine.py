@@ -121,7 +121,7 @@ def _compare(path: Path, found: Model) -> float | None:
 
 
 def package_missing(flavour: str | None = None) -> str:
-    """What is missing to build an engine with the package, or any of FLAVOURS, in one sentence; empty: nothing."""
+    """Why no engine can be built with the package (or any of FLAVOURS), in one sentence; empty if one can."""
     if any(find_spec(name) is not None for name in ((flavour,) if flavour else FLAVOURS)):
         return ""
     return (

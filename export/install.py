@@ -17,7 +17,7 @@ from spcnet.runtime.files import replacing
 
 
 class Installed(NamedTuple):
-    """What the first run did."""
+    """The outcome of the first run."""
 
     load: str  # the file to give to Tracker.load and spcnet track
     lines: list[str]  # in words

@@ -1,4 +1,4 @@
-"""What flows inside an ONNX graph: a copy that also gives intermediate values."""
+"""Intermediate values of an ONNX graph, by a copy that also outputs them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def relu_outputs(graph: onnx.GraphProto) -> dict[str, str]:
     return {f"relu {index}": node.output[0] for index, node in enumerate(relus, 1)}
 
 
-def watch(
+def intermediate_values(
     model: onnx.ModelProto, values: Mapping[str, str]
 ) -> Callable[[Mapping[str, NDArray[Any]]], Arrays]:
     """A function from the model's inputs to the named values (label -> name in the graph), as float32."""

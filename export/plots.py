@@ -20,7 +20,7 @@ _LEFT, _RIGHT, _ROW = 84, 8, 20
 _DECADES = (-9, 1)  # of the axis of errors
 
 
-class Error(NamedTuple):
+class ErrorDot(NamedTuple):
     """A dot on the axis of errors, and how far it may go."""
 
     label: str
@@ -34,7 +34,7 @@ def colour(index: int) -> str:
     return f"s{(index - 1) % COLOURS + 1}" if index else "s0"
 
 
-def errors_plot(groups: Sequence[tuple[str, Sequence[Error]]]) -> str:
+def errors_plot(groups: Sequence[tuple[str, Sequence[ErrorDot]]]) -> str:
     """Errors of each subject (its label and dots) on a logarithmic axis, each beside its tolerance."""
     low, high = _DECADES
     right = COLUMN - _RIGHT - 58  # room for the number

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spcnet.export.intermediates import Arrays, relu_outputs, watch
+from spcnet.export.intermediates import Arrays, intermediate_values, relu_outputs
 from spcnet.export.tolerances import check_precision, looser
 from spcnet.runtime import model
 from spcnet.runtime.backend import Backbone, Backend, CpuBackend
@@ -91,7 +91,7 @@ def from_model(path: Path, name: str) -> Subject:
     found, session = model.load(path)
     exported = onnx.load(path)
     # The features are those of the session that tracks: in the copy nothing is fused across a ReLU.
-    watched = watch(exported, relu_outputs(exported.graph))
+    watched = intermediate_values(exported, relu_outputs(exported.graph))
     return _on_cpu(
         name,
         f"ONNX Runtime {ort.__version__} on the CPU",
@@ -138,7 +138,7 @@ def from_graphs(path: Path, name: str) -> Subject:
     graphs = open_graphs(path)
     config = graphs.config
     exported = onnx.load(path)
-    watched = watch(exported, {**relu_outputs(exported.graph), "features": OUTPUT})
+    watched = intermediate_values(exported, {**relu_outputs(exported.graph), "features": OUTPUT})
     shapes = {value.name: value.shape[1:] for value in graphs.localize_session.get_inputs()}
 
     def layers(patches: Real) -> Arrays:
@@ -180,7 +180,7 @@ def on_gpu(given: str, gpu: int = 0) -> Subject:
 
 
 def _device_precision(path: str, backbone: str) -> str:
-    """What a model computes in on a device: our FP16 kernels, or what the file says."""
+    """The precision of a model on a device: that of our FP16 kernels, or that of its file."""
     if path.endswith(".engine"):
         return EngineRecord.from_json(Path(f"{path}.json").read_text("utf-8")).precision
     found, _ = model.load(model.find(path))

@@ -1,4 +1,4 @@
-"""What TensorRT's builder measured before, kept for the next build."""
+"""Timings that TensorRT's builder measured, kept for the next build."""
 
 from __future__ import annotations
 

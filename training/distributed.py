@@ -50,7 +50,7 @@ class Processes:
         return tensor
 
     def from_first(self, value: T) -> T:
-        """What the first process gave, in all of them."""
+        """Return the first process's value in every process."""
         values = [value]
         if self.count > 1:
             dist.broadcast_object_list(values, 0)

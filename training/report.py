@@ -1,4 +1,4 @@
-"""What a run says while it goes on: a progress bar, a line at each validation, TensorBoard."""
+"""Reports of a run while it goes on: a progress bar, a line at each validation, TensorBoard."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Trainer:
 
     @torch.no_grad()
     def _blame(self, batch: Sample, loss: float) -> str:
-        """What to say of a batch of this process whose loss or gradient is not finite."""
+        """Describe a batch of this process whose loss or gradient is not finite."""
         share = self._share(self.position)
         bad = [
             index

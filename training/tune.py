@@ -65,7 +65,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched, how long, and where the study is kept."""
+    """The search: its parameters and objective, how long it takes, where the study is kept."""
 
     folder: Path  # of the trials' runs and of the study, where storage names no other place
     parameter: tuple[Parameter, ...]

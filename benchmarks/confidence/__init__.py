@@ -1,1 +1,1 @@
-"""What score and status are worth."""
+"""How far score and status can be trusted."""

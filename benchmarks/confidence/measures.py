@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 
 
 class Trace(NamedTuple):
-    """What a tracker said of each frame after the first, and what was true: (n,) each."""
+    """Score, PSR, status and true overlap of each frame after the first: (n,) each."""
 
     overlap: Floats  # IoU; NaN without a true box
     score: Floats

@@ -24,7 +24,7 @@ _RIM, _SIDE = 30, 100  # px around that are painted from; longer sides are paint
 
 
 class Removal(NamedTuple):
-    """What became of one target."""
+    """The outcome for one target."""
 
     before: float  # IoU in the last frame before it was gone
     gone: NDArray[np.str_]  # status in the frames without it

@@ -90,7 +90,7 @@ def run(
 
 
 def frames(videos: Sequence[Video], ways: int) -> int:
-    """What run will report to progress in all."""
+    """The total that run reports to progress."""
     return ways * sum(len(v.frames) + removal.END * len(removal.starts(v)) for v in videos)
 
 

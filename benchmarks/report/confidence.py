@@ -7,7 +7,7 @@ from spcnet.common.document import paragraph, section, table
 
 
 def confidence(record: Json) -> str:
-    """What the status of one model is worth, from bench confidence."""
+    """How far the status of one model can be trusted, from bench confidence."""
     rows, removed = [], []
     for way, one in part(record, "ways").items():
         once, gone = part(one, "one_pass"), part(one, "removed")

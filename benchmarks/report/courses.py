@@ -1,4 +1,4 @@
-"""What happened along each sequence: the boxes of the trackers' files against the truth."""
+"""The course of each sequence: the boxes of the trackers' files against the truth."""
 
 from __future__ import annotations
 

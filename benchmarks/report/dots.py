@@ -14,7 +14,7 @@ from spcnet.common.drawing import COLUMN, Axis, clean, cut, line, picture, text
 ROW, TOP, LEFT, RIGHT = 26, 8, 136, 14
 
 
-class Row(NamedTuple):
+class DotRow(NamedTuple):
     """A tracker's values, each with the word for it."""
 
     name: str
@@ -45,7 +45,7 @@ def differences(key: str, rows: Sequence[tuple[str, Look, Interval]], best: str)
     return picture(key, COLUMN, bottom + 42, parts, f"Difference of AUC to {best}", "; ".join(said))
 
 
-def rows(key: str, of: Sequence[Row], across: str, title: str) -> str:
+def rows(key: str, of: Sequence[DotRow], across: str, title: str) -> str:
     """Shares from 0 to 1; the words of the values stand above their marks in the first row."""
     x = Axis(0, 1, LEFT, COLUMN - RIGHT)
     bottom = TOP + 30 * len(of) + 6

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from spcnet.benchmarks.report.noise import LEAST, Interval
 
 
-class Finding(NamedTuple):
-    """What is said at the head of the page."""
+class Headline(NamedTuple):
+    """The sentence at the head of the page, and what it is based on."""
 
     best: str
     near: list[str]  # not told from the best by their AUC, the best first
@@ -21,20 +21,20 @@ def finding(
     differences: Mapping[str, Interval],
     mean_ms: Mapping[str, float],
     sequences: int,
-) -> Finding:
+) -> Headline:
     """auc: tracker -> mean AUC, the best first; differences to the first; mean_ms of those whose time is known."""
     best, *others = auc
     head = f"{best} is the most accurate, {_score(best, auc, mean_ms)}"
     if not others:
         over = f"{sequences} sequence{'s' * (sequences != 1)}"
-        return Finding(best, [], f"{best} alone was measured: {_score(best, auc, mean_ms)}, over {over}.")
+        return Headline(best, [], f"{best} alone was measured: {_score(best, auc, mean_ms)}, over {over}.")
     if sequences < LEAST:
         few = f"{sequences} sequence{'s are' if sequences != 1 else ' is'} too few to tell trackers apart"
-        return Finding(best, [], f"{head}; {few}.")
+        return Headline(best, [], f"{head}; {few}.")
     near = [name for name in others if not differences[name].told]
     if not near:
         than = "every other" if len(others) > 1 else others[0]
-        return Finding(best, [], f"{head}, and better than {than} by more than noise.")
+        return Headline(best, [], f"{head}, and better than {than} by more than noise.")
     sentence = f"{head}, but {listed(near)} {'are' if len(near) > 1 else 'is'} within noise of it"
     timed = [name for name in (best, *near) if name in mean_ms]
     fastest = min(timed, key=lambda name: mean_ms[name], default=best)
@@ -46,7 +46,7 @@ def finding(
             ratio = mean_ms[best] / mean_ms[fastest]
             times = f", {ratio:.1f} times as fast as {best}" if ratio >= 1.05 else ""
             sentence += f"; {fastest} is the fastest of {of}{times}"
-    return Finding(best, near, f"{sentence}.")
+    return Headline(best, near, f"{sentence}.")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ RATES = (30, 60, 120)  # of cameras, Hz
 TOP, ROW, BAR, SIDE, BINS = 26, 46, 22, 8, 118
 
 
-class Row(NamedTuple):
+class HistogramRow(NamedTuple):
     """All measured frames of one tracker, in ms."""
 
     name: str
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     samples: Sequence[float]
 
 
-def histograms(key: str, rows: Sequence[Row]) -> str:
+def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
     """Above each histogram the tracker's median and 99th percentile; below, a bar from one to the other."""
     samples = [np.array(row.samples) for row in rows]
     low, high = min(float(s.min()) for s in samples) / 1.15, max(float(s.max()) for s in samples) * 1.15

@@ -52,7 +52,7 @@ def latency(speed: Json, looks: Looks) -> str:
 
 def _histograms(runs: Mapping[str, Json], looks: Looks) -> str:
     rows = [
-        histogram.Row(name, looks[name], samples)
+        histogram.HistogramRow(name, looks[name], samples)
         for name, run in runs.items()
         if (samples := [ms for ms in numbers(run, "samples_ms") if ms > 0])
     ]

@@ -26,7 +26,7 @@ def failed(records: Records) -> str:
 
 
 def origin(records: Records, command: str) -> str:
-    """What somebody needs to measure the same again."""
+    """The section that lets somebody measure the same again."""
     parts = []
     machines: dict[str, Mapping[str, object]] = {}
     for name, record in records._asdict().items():

@@ -13,7 +13,7 @@ MANY = 6  # numbers in a list: of more only the range is written
 
 
 class Records(NamedTuple):
-    """What the measuring verbs wrote; an empty mapping where there is none."""
+    """The records of the measuring verbs; an empty mapping where there is none."""
 
     accuracy: Json
     speed: Json

@@ -123,7 +123,7 @@ def _around(x: float, y: float, width: float) -> Iterator[Rect]:
 
 
 def _cut(name: str) -> str:
-    """What of a name is written; the whole of it is in the title of its mark."""
+    """The part of a name that is written; the whole is in the title of its mark."""
     return cut(name, 40)
 
 

@@ -238,7 +238,7 @@ def other_starts(records: Records, looks: Looks) -> str:
     found = [(name, one) for name, one in found if math.isfinite(one["TRE"]) or math.isfinite(one["SRE"])]
     if not found:
         return ""
-    rows = [dots.Row(name, looks[name], list(values.items())) for name, values in found]
+    rows = [dots.DotRow(name, looks[name], list(values.items())) for name, values in found]
     keys = "".join(
         f'<li><svg class="swatch" viewBox="0 0 12 12" aria-hidden="true"><circle class="spot {kind.lower()}" cx="6" cy="6" r="4.5"/></svg>{clean(words)}</li>'
         for kind, words in (

@@ -46,7 +46,7 @@ def strip(overlap: Floats, title: str) -> str:
 
 
 def told(name: str, auc: float, losses: Sequence[Loss]) -> str:
-    """What a strip shows, in words; frames count from 1."""
+    """A strip in words; frames count from 1."""
     if not losses:
         return f"{name}: AUC {auc:.3f}, never lost"
     parts = [

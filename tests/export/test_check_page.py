@@ -10,7 +10,7 @@ from tags import Tags
 from spcnet.export.check import Check, Comparison
 from spcnet.export.check_page import page, write_page
 from spcnet.export.check_text import labels, record, tables, track_rows
-from spcnet.export.plots import Error, auc_plot, colour, errors_plot, overlaps_plot
+from spcnet.export.plots import ErrorDot, auc_plot, colour, errors_plot, overlaps_plot
 from spcnet.export.subjects import Subject
 from spcnet.runtime import TrackerConfig
 
@@ -101,11 +101,11 @@ def test_a_failed_write_leaves_the_former_page(found, tmp_path, monkeypatch):
 
 def test_errors_lie_left_of_their_limit_where_they_pass():
     dots = [
-        Error("a", 1e-7, 1e-5, True),
-        Error("b", 1e-3, 1e-5, False),
-        Error("c", 0.0, 1e-5, True),
-        Error("d", float("nan"), 1e-5, False),
-        Error("e", 1e-6, 1e-4, True),
+        ErrorDot("a", 1e-7, 1e-5, True),
+        ErrorDot("b", 1e-3, 1e-5, False),
+        ErrorDot("c", 0.0, 1e-5, True),
+        ErrorDot("d", float("nan"), 1e-5, False),
+        ErrorDot("e", 1e-6, 1e-4, True),
     ]
     found = shapes(errors_plot([("one", dots)]))
     a, c, e = (float(dot.get("cx")) for dot in found["circle"])

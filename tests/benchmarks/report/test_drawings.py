@@ -98,7 +98,7 @@ def test_differences_cross_the_line_where_they_hold_zero():
 
 def test_other_starts_lie_on_one_axis():
     found = shapes(
-        dots.rows("k", [dots.Row("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])], "AUC", "t")
+        dots.rows("k", [dots.DotRow("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])], "AUC", "t")
     )
     ope, sre = sorted((e.get("class").split()[1], float(e.get("cx"))) for e in found["circle"])
     axis = Axis(0, 1, dots.LEFT, COLUMN - dots.RIGHT)
@@ -108,7 +108,9 @@ def test_other_starts_lie_on_one_axis():
 def test_a_histogram_has_the_area_of_its_bins(rng):
     samples = rng.lognormal(1.5, 0.3, 500)
     found = shapes(
-        histogram.histograms("k", [histogram.Row("a", ONE, samples.tolist()), histogram.Row("b", TWO, [4.0])])
+        histogram.histograms(
+            "k", [histogram.HistogramRow("a", ONE, samples.tolist()), histogram.HistogramRow("b", TWO, [4.0])]
+        )
     )
     first, second = (e.get("d") for e in found["path"])
     base = float(re.match(r"M[\d.]+ ([\d.]+)", first)[1])
