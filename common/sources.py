@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from spcnet.common import scan
 from spcnet.common.readers import masks, stills, text, xml
 from spcnet.common.readers.files import Watch
 from spcnet.common.shards import read_shards
 from spcnet.common.tracks import Track
 from spcnet.runtime.cuda.images import cache_folder
+from spcnet.runtime.progress import bar
 
 KEPT_FROM = 1.0  # seconds that a scan takes, from which on it is kept in the cache folder
 
@@ -169,12 +167,8 @@ def read_all(sources: Sequence[Source]) -> list[Track]:
 
 
 def _scan(source: Source, form: Format, folder: Path) -> list[Track]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        return form.read(
-            folder, lambda items: progress.track(items, description=f"scan {source.format} {folder}")
-        )
+    with bar(description=f"scan {source.format} {folder}", transient=True) as progress:
+        return form.read(folder, progress.track)
 
 
 def _kept(source: Source) -> Path | None:

@@ -6,8 +6,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,35 +80,17 @@ def _build(options: argparse.Namespace) -> int:
     return _engines(options)
 
 
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar; what it yields takes the share that is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=1.0)
-        yield lambda share: progress.update(task, completed=share)
-
-
 def _kernels(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
     from spcnet.runtime.cuda.images import build_fatbin, default_targets
+    from spcnet.runtime.progress import bar
 
     targets = options.target or default_targets()
     count = len(set(targets)) + 1  # and one PTX
-    done = 0
-    with _bar("build") as report:
-
-        def built(_: Any) -> None:
-            nonlocal done
-            done += 1
-            report(done / count)
-
-        path, images = build_fatbin(targets, options.output, on_built=built)
+    with bar(count, "build", transient=True) as report:
+        path, images = build_fatbin(targets, options.output, on_built=lambda image: report(image.target, 1))
     if options.json:
         print(json.dumps({"path": str(path), "images": [image._asdict() for image in images]}))
         return 0
@@ -153,10 +133,11 @@ def _options(options: argparse.Namespace, target: int | None) -> BuildOptions:
 
 def _engine(source: Path, path: Path, options: BuildOptions) -> dict[str, Any]:
     from spcnet.export.engine import build_engine
+    from spcnet.runtime.progress import bar
 
     start = time.perf_counter()
-    with _bar(path.name) as report:
-        record, built = build_engine(source, path, options, report)
+    with bar(1, path.name, transient=True) as report:
+        record, built = build_engine(source, path, options, lambda share: report(completed=share))
     return {
         "path": str(path),
         "built": built,
@@ -188,14 +169,15 @@ def _print(options: argparse.Namespace, engines: list[dict[str, Any]]) -> int:
 
 def _bundle(options: argparse.Namespace) -> int:
     from spcnet.export.install import install
+    from spcnet.runtime.progress import bar
 
     folder = Path(options.model)
     if options.output or options.target:
         raise ValueError(
             f"{folder} is a bundle, which is made ready where it is; leave out --output and --target"
         )
-    with _bar(folder.name) as report:
-        said = install(folder, _options(options, None), report)
+    with bar(1, folder.name, transient=True) as report:
+        said = install(folder, _options(options, None), lambda share: report(completed=share))
     if options.json:
         print(json.dumps(said._asdict()))
     else:

@@ -170,7 +170,6 @@ def _bundle(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from spcnet.common.sequences import read_otb
     from spcnet.export.check import check
@@ -178,6 +177,7 @@ def _check(options: argparse.Namespace) -> int:
     from spcnet.export.check_text import record, tables, verdict
     from spcnet.export.clips import annotated_clip, demo_clip
     from spcnet.export.subjects import open_subject
+    from spcnet.runtime.progress import bar
 
     if options.sequence and not options.sequences:
         raise ValueError(f"--sequence {options.sequence[0]} is in no folder; give --sequences OTB too")
@@ -188,12 +188,8 @@ def _check(options: argparse.Namespace) -> int:
         words += [word for name in options.sequence for word in ("--sequence", name)]
         clips += map(annotated_clip, read_otb(options.sequences, tuple(options.sequence)))
     reference, *others = map(open_subject, (options.reference, *options.others))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("layers", total=sum(clip.count for clip in clips))
-        found = check(
-            reference, others, clips, lambda clip: progress.update(task, advance=1, description=clip)
-        )
+    with bar(sum(clip.count for clip in clips), "layers") as progress:
+        found = check(reference, others, clips, lambda clip: progress(clip, 1))
     command = shlex.join(words)
     if options.report:
         write_page(options.report, found, command)

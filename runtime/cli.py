@@ -104,10 +104,8 @@ def _run(
     csv_path: Path | None,
     jsonl_path: Path | None,
 ) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from spcnet.runtime.model import DEFAULT_MODEL
+    from spcnet.runtime.progress import bar
     from spcnet.runtime.run import track
     from spcnet.runtime.sinks import CsvSink, JsonLinesSink, Sink, VideoSink
     from spcnet.runtime.tracker import MultiTracker
@@ -116,8 +114,7 @@ def _run(
     tracker = MultiTracker.load(
         options.model or DEFAULT_MODEL, backend=options.backend, threads=options.threads
     )
-    columns = (TextColumn("track"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with open_video(source) as video, Progress(*columns, console=Console(stderr=True)) as progress:
+    with open_video(source) as video, bar(video.count, "track") as progress:
 
         def sinks() -> list[Sink]:
             made: list[Sink] = []
@@ -129,8 +126,7 @@ def _run(
                 made.append(JsonLinesSink(jsonl_path))
             return made
 
-        task = progress.add_task("track", total=video.count)
-        summary = track(tracker, video, boxes, sinks, lambda done: progress.update(task, completed=done))
+        summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done))
     written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]
     if options.json:
         print(json.dumps({**dataclasses.asdict(summary), "written": written}))

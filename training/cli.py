@@ -174,20 +174,13 @@ def _inspect(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from spcnet.runtime.progress import bar
     from spcnet.training.prepare import prepare
 
     config = _config(options)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("frames", total=None)
+    with bar(description="frames") as progress:
         made = prepare(
-            config,
-            options.out,
-            options.jobs,
-            lambda done, all_: progress.update(task, completed=done, total=all_),
+            config, options.out, options.jobs, lambda done, all_: progress(completed=done, total=all_)
         )
     print(
         f"{made.frames} frames of {made.tracks} tracks in {made.shards} shards, reaching {made.context:.1f} sides "

@@ -77,9 +77,10 @@ def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _accuracy(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.accuracy import record, run
-    from spcnet.common import output, progress
+    from spcnet.common import output
     from spcnet.common.machine import machine
     from spcnet.common.suites import open_data
+    from spcnet.runtime import progress
 
     videos = open_data(options.data, options.suite, tuple(options.sequence), options.allow_missing)
     others = [record.of_others(named, videos, options.one_based) for named in options.results]

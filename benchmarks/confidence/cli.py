@@ -33,10 +33,10 @@ def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _confidence(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.confidence import measures, plot, run
-    from spcnet.common import output, progress
+    from spcnet.common import output
     from spcnet.common.machine import machine
     from spcnet.common.sequences import read_otb
-    from spcnet.runtime import model
+    from spcnet.runtime import model, progress
     from spcnet.runtime.files import replacing
 
     path = model.find(options.tracker)

@@ -47,7 +47,8 @@ def _speed(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.latency.clip import find
     from spcnet.benchmarks.latency.speed import speed
     from spcnet.benchmarks.latency.tables import speed_markdown
-    from spcnet.common import output, progress
+    from spcnet.common import output
+    from spcnet.runtime import progress
 
     trackers = options.tracker or list(DEFAULT)
     clip = find(options.video, options.box, options.data, options.clip)
