@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from spcnet.export.intermediates import Arrays, intermediate_values, relu_outputs
 from spcnet.export.tolerances import check_precision, looser
 from spcnet.runtime import model
-from spcnet.runtime.backend import Backbone, Backend, CpuBackend
+from spcnet.runtime.backend import Backend
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cpu import Backbone, CpuBackend
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.backend import CudaBackend

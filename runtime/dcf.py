@@ -118,7 +118,7 @@ class CorrelationFilter:
         learn says what the spectra are for: learn, or respond.
         """
         rows, columns = self._matrices[learn]
-        half = self._work("half", (*features.shape[:-1], columns.shape[1]), np.float32)
+        half = self.space("half", (*features.shape[:-1], columns.shape[1]), np.float32)
         _product(features, columns, half)
         if out is None:
             out = np.empty((*features.shape[:-2], *self.shape), np.complex64)
@@ -127,7 +127,7 @@ class CorrelationFilter:
     def inverse(self, spectrum: Complex, out: Real | None = None) -> Real:
         """The real signal of a spectrum: (..., R, K) complex64 to (..., P, P) float32 (out, when given)."""
         p = self.config.points
-        half = self._work("rows", (*spectrum.shape[:-2], p, self.shape[1]), np.complex64)
+        half = self.space("rows", (*spectrum.shape[:-2], p, self.shape[1]), np.complex64)
         _product(self._inverse_rows, spectrum, half)
         if out is None:
             out = np.empty((*spectrum.shape[:-2], p, p), np.float32)
@@ -139,7 +139,7 @@ class CorrelationFilter:
         np.einsum("s,scrk->crk", self._amplitudes, xf, out=num)
         num *= self._yf  # the label's spectrum is real, its conjugate is itself
         parts = xf.view(np.float32)  # (S, C, R, 2K)
-        power = self._work("power", (self.shape[0], 2 * self.shape[1]), np.float32)
+        power = self.space("power", (self.shape[0], 2 * self.shape[1]), np.float32)
         np.einsum("scrk,scrk->rk", parts, parts, out=power)
         np.add(power[:, 0::2], power[:, 1::2], out=den)
         return num, den
@@ -149,26 +149,26 @@ class CorrelationFilter:
 
         The result is work space: it holds until the next call.
         """
-        conjugate = np.conjugate(num, out=self._work("conjugate", num.shape, np.complex64))
-        products = np.multiply(conjugate, zf, out=self._work("products", zf.shape, np.complex64))
-        gf = np.sum(products, axis=1, out=self._work("gf", (len(zf), *self.shape), np.complex64))
+        conjugate = np.conjugate(num, out=self.space("conjugate", num.shape, np.complex64))
+        products = np.multiply(conjugate, zf, out=self.space("products", zf.shape, np.complex64))
+        gf = np.sum(products, axis=1, out=self.space("gf", (len(zf), *self.shape), np.complex64))
         gf /= den + np.float32(self.config.regularization)
         p = self.config.points
-        return self.inverse(gf, self._work("responses", (len(zf), p, p), np.float32))
+        return self.inverse(gf, self.space("responses", (len(zf), p, p), np.float32))
 
-    def update(self, num: Complex, den: Real, new_num: Complex, new_den: Real, rate: float) -> None:
-        """Eq. 25, in place: num and den move towards the new ones by rate. Overwrites the new ones too."""
-        for old, new in ((num, new_num), (den, new_den)):
-            new -= old
-            new *= np.float32(rate)
-            old += new
-
-    def _work(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-        """Work space that stays from frame to frame, and grows with the batch."""
+    def space(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Work space under a name: it stays from frame to frame, and grows."""
         size = math.prod(shape)
         if name not in self._space or self._space[name].size < size:
             self._space[name] = np.empty(size, dtype)
         return self._space[name][:size].reshape(shape)
+
+
+def blend(old: NDArray[Any], new: NDArray[Any], rate: float) -> None:
+    """Eq. 25, in place: move num or den towards the new one by rate. Overwrites the new one too."""
+    new -= old
+    new *= np.float32(rate)
+    old += new
 
 
 def _real_columns(rows: NDArray[np.complex128], columns: NDArray[np.complex128]) -> tuple[Complex, Real]:

@@ -1,4 +1,4 @@
-"""From a measurement to what is done about it: how sure the tracker is, whether it learns, where it looks next."""
+"""The recovery rule: how sure the tracker is of a peak, whether it learns from it, and where it searches next."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import NamedTuple
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 
-# Places searched in turn while the target is lost, in recovery_radius target sides around where it was last seen: the
-# place itself, then three on a circle, 120 degrees apart. Patches reach (1 + padding) / 2 sides: they overlap.
-RING = ((0.0, 0.0), (1.0, 0.0), (-0.5, 0.8660254037844386), (-0.5, -0.8660254037844386))
+# Centres of the searches for a lost target, one a frame and in turn, as (x, y) in recovery_radius target sides from
+# where it was last seen: that place itself, then three on a circle, 120 degrees apart. Patches reach
+# (1 + padding) / 2 sides, so they overlap.
+SEARCH_OFFSETS = ((0.0, 0.0), (1.0, 0.0), (-0.5, 0.8660254037844386), (-0.5, -0.8660254037844386))
 
 
 class Status(str, Enum):
@@ -21,46 +22,47 @@ class Status(str, Enum):
     LOST = "LOST"
 
 
-class Pursuit(NamedTuple):
+class TargetState(NamedTuple):
     """What is known of a target between two frames."""
 
-    state: State  # where it is; after a miss, with recovery on, where it was last seen
-    misses: int = 0  # frames in a row without a sure peak
-    weak: tuple[float, float] = (0.0, 0.0)  # centre of the peak of the first miss
+    seen: State  # where it was found last; a miss, with recovery on, does not move it
+    misses: int = 0  # frames in a row with a score that is too low
+    weak_peak: tuple[float, float] = (0.0, 0.0)  # (x, y) of the peak of the first miss
 
-    def place(self, frame_size: tuple[int, int], config: TrackerConfig) -> State:
-        """Where to look in the next frame: at the state; after one miss, at the weak peak; then, in turn, around the state.
+    def search_state(self, frame_size: tuple[int, int], config: TrackerConfig) -> State:
+        """Where to search the next frame: where the target was seen; after one miss, at the weak peak; then around.
 
         frame_size is (height, width); the centre stays inside the frame.
         """
-        state, radius = self.state, config.recovery_radius
+        seen, radius = self.seen, config.recovery_radius
         if self.misses == 0:
-            return state
+            return seen
         if self.misses == 1:
-            return state._replace(cx=self.weak[0], cy=self.weak[1])
-        right, down = RING[(self.misses - 2) % len(RING)]
-        return state._replace(
-            cx=min(max(state.cx + right * radius * state.w, 0.0), frame_size[1] - 1.0),
-            cy=min(max(state.cy + down * radius * state.h, 0.0), frame_size[0] - 1.0),
+            return seen._replace(cx=self.weak_peak[0], cy=self.weak_peak[1])
+        right, down = SEARCH_OFFSETS[(self.misses - 2) % len(SEARCH_OFFSETS)]
+        return seen._replace(
+            cx=min(max(seen.cx + right * radius * seen.w, 0.0), frame_size[1] - 1.0),
+            cy=min(max(seen.cy + down * radius * seen.h, 0.0), frame_size[0] - 1.0),
         )
 
-    def after(self, found: State, score: float, config: TrackerConfig) -> tuple[Pursuit, State, Status]:
-        """What is known after a peak of this score at found, the state to report, and how sure it is.
+    def after(self, found: State, score: float, config: TrackerConfig) -> tuple[TargetState, State, Status]:
+        """The next state after a peak of this score at found, the state to report, and the status.
 
         Without recovery (recovery_radius = 0, as published) the peak is followed, whatever its score. With it, one
         weak peak is still followed, as a blurred target gives; after the second in a row the target is lost, and only
-        a peak that is not uncertain either finds it again.
+        a peak of at least uncertain_score finds it again.
         """
         recovers = config.recovery_radius > 0
         if score < (config.uncertain_score if self.misses > 1 else config.lost_score):
             if not recovers:
-                return Pursuit(found), found, Status.LOST
+                return TargetState(found), found, Status.LOST
             if self.misses == 0:
-                return Pursuit(self.state, 1, (found.cx, found.cy)), found, Status.UNCERTAIN
-            return Pursuit(self.state, self.misses + 1), self.state, Status.LOST
-        return Pursuit(found), found, Status.UNCERTAIN if score < config.uncertain_score else Status.TRACKING
+                return TargetState(self.seen, 1, (found.cx, found.cy)), found, Status.UNCERTAIN
+            return TargetState(self.seen, self.misses + 1), self.seen, Status.LOST
+        status = Status.UNCERTAIN if score < config.uncertain_score else Status.TRACKING
+        return TargetState(found), found, status
 
 
-def learns(status: Status, config: TrackerConfig) -> bool:
-    """Whether update may learn after such a measurement; as published, always."""
+def may_learn(status: Status, config: TrackerConfig) -> bool:
+    """Whether an update may learn from a frame with this status; without recovery, always (as published)."""
     return config.recovery_radius == 0 or status == Status.TRACKING

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spcnet.runtime.backend import PENDING, Backend, Measurement, open_backend
+from spcnet.runtime.backend import PENDING, Backend, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import Box, State, check_box
 from spcnet.runtime.model import DEFAULT_MODEL
+from spcnet.runtime.open import open_backend
 from spcnet.runtime.recovery import Status
 
 

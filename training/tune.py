@@ -27,8 +27,8 @@ from spcnet.common.metrics import score
 from spcnet.common.sources import Source, read_source
 from spcnet.common.tracks import read_frame
 from spcnet.runtime import model
-from spcnet.runtime.backend import CpuBackend
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.strict import build
 from spcnet.runtime.tracker import Tracker

@@ -19,7 +19,7 @@ from spcnet.benchmarks.confidence.removal import Removal
 from spcnet.common.metrics import iou
 from spcnet.common.sequences import Sequence as Video
 from spcnet.runtime import model
-from spcnet.runtime.backend import CpuBackend
+from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.tracker import Tracker
 from spcnet.runtime.video import VideoError

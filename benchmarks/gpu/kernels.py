@@ -20,7 +20,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.cuda.launch import FFT_SIZES, FRAME, MEASUREMENT, STATE, Launcher
 from spcnet.runtime.geometry import State, move
-from spcnet.runtime.recovery import Pursuit, Status, learns
+from spcnet.runtime.recovery import Status, TargetState, may_learn
 
 SIZES = (32, 63, 64, 125, 128, 169)
 SCALES = (1, 3, 5)
@@ -276,11 +276,11 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
         cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
         first, known = State(cx, cy, first_w, first_h), State(cx, cy, w, h)
         state = move(State(x, y, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
-        pursuit, state, status = Pursuit(known, int(misses)).after(state, peak.score, config)
+        after_peak, state, status = TargetState(known, int(misses)).after(state, peak.score, config)
         expected[i] = (*state, peak.score, peak.psr, list(Status).index(status))
-        place = pursuit.place((height, width), config)
-        rate = config.interp_factor if learns(status, config) else 0.0
-        after[i] = (*pursuit.state, first_w, first_h, 4, rate, pursuit.misses, place.cx, place.cy)
+        place = after_peak.search_state((height, width), config)
+        rate = config.interp_factor if may_learn(status, config) else 0.0
+        after[i] = (*after_peak.seen, first_w, first_h, 4, rate, after_peak.misses, place.cx, place.cy)
     addresses = memory.put(responses), memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
     launcher.peak(*addresses, state_address, results, case.targets, update=True)

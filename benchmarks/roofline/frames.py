@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.recovery import learns
+from spcnet.runtime.recovery import may_learn
 from spcnet.runtime.tracker import Tracker
 
 Seconds = dict[str, float]  # stage -> seconds
@@ -57,7 +57,7 @@ def measure(
                 start = time.perf_counter()
                 status = tracker.localize(frame).status
                 found = {**tracker.timings, TOTAL: time.perf_counter() - start}
-                due = index % config.update_interval == 0 and learns(status, config)
+                due = index % config.update_interval == 0 and may_learn(status, config)
                 if due:
                     start = time.perf_counter()
                     tracker.learn(frame)

@@ -198,7 +198,8 @@ def test_update_is_a_linear_blend(rng):
     old = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33), learn=True))
     new = dcf_filter.learn(dcf_filter.transform(features_of(rng, 3, 4, 33, 33), learn=True))
     num, den = old[0].copy(), old[1].copy()
-    dcf_filter.update(num, den, new[0].copy(), new[1].copy(), 0.25)
+    for kept, learnt in zip((num, den), new, strict=True):
+        dcf.blend(kept, learnt.copy(), 0.25)
     for found, a, b in zip((num, den), old, new, strict=True):
         np.testing.assert_allclose(found, 0.75 * a + 0.25 * b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
 

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from spcnet.runtime import Status, Tracker, TrackerConfig
 from spcnet.runtime.geometry import State
-from spcnet.runtime.recovery import RING, Pursuit, learns
+from spcnet.runtime.recovery import SEARCH_OFFSETS, TargetState, may_learn
 
 CONFIG = TrackerConfig(uncertain_score=0.3, lost_score=0.2, recovery_radius=1.0)
 HERE, THERE = State(50.0, 40.0, 20.0, 10.0), State(55.0, 41.0, 21.0, 10.5)
 
 
 def test_the_ring_is_the_place_itself_and_three_around_it():
-    assert RING[0] == (0, 0)
-    for index, (x, y) in enumerate(RING[1:]):
+    assert SEARCH_OFFSETS[0] == (0, 0)
+    for index, (x, y) in enumerate(SEARCH_OFFSETS[1:]):
         angle = 2 * math.pi * index / 3
         assert (x, y) == pytest.approx((math.cos(angle), math.sin(angle)), abs=1e-15)
 
@@ -34,40 +34,40 @@ def test_the_ring_is_the_place_itself_and_three_around_it():
     ],
 )
 def test_the_status_of_a_score(misses, score, status):
-    after, reported, found = Pursuit(HERE, misses, (1.0, 2.0)).after(THERE, score, CONFIG)
+    after, reported, found = TargetState(HERE, misses, (1.0, 2.0)).after(THERE, score, CONFIG)
     assert found == status
     if status == Status.LOST:
-        assert after == Pursuit(HERE, misses + 1) and reported == HERE
+        assert after == TargetState(HERE, misses + 1) and reported == HERE
     else:
-        assert after == Pursuit(THERE) and reported == THERE
-    assert learns(found, CONFIG) == (status == Status.TRACKING)
+        assert after == TargetState(THERE) and reported == THERE
+    assert may_learn(found, CONFIG) == (status == Status.TRACKING)
 
 
 def test_one_weak_peak_is_followed_and_not_trusted():
-    after, reported, status = Pursuit(HERE).after(THERE, 0.1, CONFIG)
-    assert (after.state, after.misses, reported, status) == (HERE, 1, THERE, Status.UNCERTAIN)
-    assert after.place((480, 640), CONFIG) == HERE._replace(cx=THERE.cx, cy=THERE.cy)
-    assert not learns(status, CONFIG)
+    after, reported, status = TargetState(HERE).after(THERE, 0.1, CONFIG)
+    assert (after.seen, after.misses, reported, status) == (HERE, 1, THERE, Status.UNCERTAIN)
+    assert after.search_state((480, 640), CONFIG) == HERE._replace(cx=THERE.cx, cy=THERE.cy)
+    assert not may_learn(status, CONFIG)
 
 
 @given(st.floats(0, 1))
 def test_as_published_the_peak_is_followed_and_learnt_whatever_its_score(score):
     config = dataclasses.replace(CONFIG, recovery_radius=0)
-    after, reported, status = Pursuit(HERE).after(THERE, score, config)
-    assert after == Pursuit(THERE) and reported == THERE and learns(status, config)
+    after, reported, status = TargetState(HERE).after(THERE, score, config)
+    assert after == TargetState(THERE) and reported == THERE and may_learn(status, config)
     expected = Status.LOST if score < 0.2 else Status.UNCERTAIN if score < 0.3 else Status.TRACKING
     assert status == expected
-    assert after.place((480, 640), config) == THERE
+    assert after.search_state((480, 640), config) == THERE
 
 
 @given(st.integers(2, 40), st.floats(0, 639), st.floats(0, 479), st.floats(0.1, 10))
 def test_a_lost_target_is_looked_for_in_turn_inside_the_frame(misses, x, y, radius):
     config = dataclasses.replace(CONFIG, recovery_radius=radius)
     state = HERE._replace(cx=x, cy=y)
-    place = Pursuit(state, misses).place((480, 640), config)
+    place = TargetState(state, misses).search_state((480, 640), config)
     assert (place.w, place.h) == (state.w, state.h)
     assert 0 <= place.cx <= 639 and 0 <= place.cy <= 479
-    right, down = RING[(misses - 2) % 4]
+    right, down = SEARCH_OFFSETS[(misses - 2) % 4]
     inside = 0 < x + right * radius * 20 < 639 and 0 < y + down * radius * 10 < 479
     if inside:
         distance = math.hypot((place.cx - x) / 20, (place.cy - y) / 10)

@@ -1,0 +1,73 @@
+"""The reference backend: OpenCV crops, the backbone in ONNX Runtime, the filter in NumPy, all in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.dcf import CorrelationFilter, blend
+from spcnet.runtime.host import HostBackend, stage
+
+Real = NDArray[np.float32]
+
+# phi: patches (B, 3, N, N) to features (B, C, M, M), written to the second argument; both float32, contiguous
+Backbone = Callable[[Real, Real], None]
+
+
+class CpuBackend(HostBackend):
+    """Targets on the CPU; see Backend for the calls."""
+
+    name = "cpu"
+
+    def __init__(self, config: TrackerConfig, backbone: Backbone, pixel_format: str = "bgr") -> None:
+        super().__init__(config, pixel_format)
+        self._backbone = backbone
+        self._filter = CorrelationFilter(config)
+        self._space = np.empty((0, config.channels, config.grid, config.grid), np.float32)
+
+    def _features(self, patches: Real) -> Real:
+        with stage(self.timings, "features"):
+            if len(self._space) < len(patches):
+                self._space = np.empty((len(patches), *self._space.shape[1:]), np.float32)
+            self._backbone(patches, self._space[: len(patches)])
+        return self._space[: len(patches)]
+
+    def _appearance(self, patches: Real, features: Real) -> FilterAppearance:
+        return FilterAppearance(self._filter, self.timings, features)
+
+
+class FilterAppearance:
+    """The correlation filter of one target; see Appearance for the calls.
+
+    Another term of the response, such as a colour model, stands beside the filter here: begun in __init__, mixed with
+    the filter's response in respond, learnt in learn. Score, PSR and status stay those of the filter.
+    """
+
+    def __init__(self, shared: CorrelationFilter, timings: dict[str, float], features: Real) -> None:
+        self._shared, self._timings = shared, timings
+        with stage(timings, "dft"):
+            xf = shared.transform(features, learn=True)
+        with stage(timings, "learn"):
+            self.num, self.den = shared.learn(xf)  # (C, R, K), (R, K)
+
+    def respond(self, patches: Real, features: Real) -> Real:
+        with stage(self._timings, "dft"):
+            zf = self._shared.transform(features, self._spectra(len(features)), learn=False)
+        with stage(self._timings, "respond"):
+            return self._shared.respond(self.num, self.den, zf)
+
+    def learn(self, patches: Real, features: Real) -> None:
+        with stage(self._timings, "dft"):
+            xf = self._shared.transform(features, self._spectra(len(features)), learn=True)
+        with stage(self._timings, "learn"):
+            space = self._shared.space
+            new = space("num", self.num.shape, np.complex64), space("den", self.den.shape, np.float32)
+            num, den = self._shared.learn(xf, new)
+            blend(self.num, num, self._shared.config.interp_factor)
+            blend(self.den, den, self._shared.config.interp_factor)
+
+    def _spectra(self, scales: int) -> NDArray[np.complex64]:
+        return self._shared.space("spectra", (scales, *self.num.shape), np.complex64)

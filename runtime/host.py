@@ -1,0 +1,159 @@
+"""The bookkeeping that the backends on the CPU share: slots, crops, recovery, and which targets are due to learn."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcnet.runtime import locate, patches
+from spcnet.runtime.backend import Measurement
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.frame import Frame, as_bgr, check_format
+from spcnet.runtime.geometry import State, move
+from spcnet.runtime.recovery import TargetState, may_learn
+
+Real = NDArray[np.float32]
+
+
+class Appearance(Protocol):
+    """What is learnt of one target's looks, from patches (S, 3, N, N) and their features (S, C, M, M)."""
+
+    def respond(self, patches: Real, features: Real) -> Real:
+        """The responses (S, P, P) to the searched patches; they hold until the next call."""
+
+    def learn(self, patches: Real, features: Real) -> None:
+        """Blend in what the patches at the new state show (eq. 25)."""
+
+
+@dataclass
+class _Target:
+    first: State
+    state: TargetState
+    appearance: Appearance
+    age: int = 0  # frames since it was added
+
+
+class HostBackend(ABC):
+    """Targets in the host's memory; see Backend for the calls. A subclass gives features and appearances."""
+
+    name: str
+
+    def __init__(self, config: TrackerConfig, pixel_format: str = "bgr") -> None:
+        self.config = config
+        self.timings: dict[str, float] = {}
+        self._pixel_format = check_format(pixel_format)
+        self._targets: dict[int, _Target] = {}  # by slot
+        self._finished: deque[list[Measurement]] = deque()  # updates to collect
+        self._patches = np.empty((0, 3, config.patch_size, config.patch_size), np.float32)
+
+    @abstractmethod
+    def _features(self, patches: Real) -> Real:
+        """The features (B, C, M, M) of patches (B, 3, N, N); they hold until the next call."""
+
+    @abstractmethod
+    def _appearance(self, patches: Real, features: Real) -> Appearance:
+        """A new target's appearance, learnt from its first patches."""
+
+    def accept(self, frame: Any) -> tuple[Frame, tuple[int, int]]:
+        pixels = as_bgr(frame, self._pixel_format)
+        return pixels, (pixels.shape[0], pixels.shape[1])
+
+    def add(self, frame: Frame, state: State) -> int:
+        self.timings.clear()
+        [seen] = self._observe(frame, [state], self.config.learn_scales)
+        slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
+        self._targets[slot] = _Target(state, TargetState(state), self._appearance(*seen))
+        return slot
+
+    def remove(self, slot: int) -> None:
+        self._target(slot)
+        del self._targets[slot]
+
+    def localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        self.timings.clear()
+        return self._localize(frame, slots)
+
+    def learn(self, frame: Frame, slots: Sequence[int]) -> None:
+        self.timings.clear()
+        self._learn(frame, slots)
+
+    def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        self.timings.clear()
+        found = self._localize(frame, slots)
+        due = []
+        for slot, measurement in zip(slots, found, strict=True):
+            target = self._target(slot)
+            target.age += 1
+            if target.age % self.config.update_interval == 0 and may_learn(measurement.status, self.config):
+                due.append(slot)
+        self._learn(frame, due)
+        return found
+
+    def submit(self, frame: Frame, slots: Sequence[int]) -> None:
+        self._finished.append(self.update(frame, slots))
+
+    def collect(self) -> list[Measurement]:
+        return self._finished.popleft()
+
+    def close(self) -> None:
+        self._targets.clear()
+
+    def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
+        targets = [self._target(slot) for slot in slots]
+        size = frame.shape[0], frame.shape[1]
+        places = [target.state.search_state(size, self.config) for target in targets]
+        found, states = [], []
+        for target, place, seen in zip(
+            targets, places, self._observe(frame, places, self.config.scales), strict=True
+        ):
+            responses = target.appearance.respond(*seen)
+            with stage(self.timings, "locate"):
+                peak = locate.find_peak(responses, self.config)
+                state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
+                known, state, status = target.state.after(state, peak.score, self.config)
+            states.append(known)
+            found.append(Measurement(state, peak.score, peak.psr, status))
+        for target, known in zip(targets, states, strict=True):  # only now that none has failed
+            target.state = known
+        return found
+
+    def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
+        targets = [self._target(slot) for slot in slots]
+        observed = self._observe(frame, [target.state.seen for target in targets], self.config.learn_scales)
+        for target, seen in zip(targets, observed, strict=True):
+            target.appearance.learn(*seen)
+
+    def _observe(self, frame: Frame, states: Sequence[State], scales: int) -> list[tuple[Real, Real]]:
+        """The pyramid (scales, 3, N, N) at each state, and its features (scales, C, M, M), all in one batch."""
+        count = len(states) * scales
+        if len(self._patches) < count:  # work space grows, and stays
+            self._patches = np.empty((count, *self._patches.shape[1:]), np.float32)
+        with stage(self.timings, "crop"):
+            for index, state in enumerate(states):
+                patches.pyramid(frame, state, self.config, scales, self._patches[index * scales :][:scales])
+        if not count:
+            return []
+        features = self._features(self._patches[:count])
+        pieces = [slice(first, first + scales) for first in range(0, count, scales)]
+        return [(self._patches[piece], features[piece]) for piece in pieces]
+
+    def _target(self, slot: int) -> _Target:
+        if slot not in self._targets:
+            raise KeyError(f"slot {slot} holds no target")
+        return self._targets[slot]
+
+
+@contextmanager
+def stage(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds that the block takes to timings."""
+    start = time.perf_counter()
+    yield
+    timings[name] = timings.get(name, 0.0) + time.perf_counter() - start

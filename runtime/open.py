@@ -1,0 +1,56 @@
+"""The one switch between backends: open a model on the CPU or on a GPU."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from spcnet.runtime import model
+from spcnet.runtime.backend import Backend
+from spcnet.runtime.cpu import CpuBackend
+from spcnet.runtime.cuda import available
+from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.frame import check_format
+from spcnet.runtime.graphs import GRAPH, GraphBackend, open_graphs
+
+_log = logging.getLogger("spcnet")
+
+
+def open_backend(
+    path: str, backend: str = "auto", threads: int = 1, pixel_format: str = "bgr", **cuda: Any
+) -> Backend:
+    """The one switch: a model (zoo name or path) on the named backend: "cpu", "cuda", or "auto".
+
+    "auto" takes the GPU where one can be used; an engine only runs there, portable graphs (NAME.localize.onnx) only on
+    the CPU. cuda are the keywords of
+    spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
+    """
+    if backend not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"backend is {backend!r}; give 'auto', 'cpu' or 'cuda'")
+    check_format(pixel_format)
+    chosen, reason = backend, "as asked"
+    if path.endswith(GRAPH):
+        chosen, reason = "cpu", f"{path} is a portable graph"
+        if backend == "cuda":
+            raise ValueError(
+                f"{reason}, which runs on the CPU only; give the model, {path.removesuffix(GRAPH)}.onnx"
+            )
+    elif backend == "auto":
+        lacking = available.missing()
+        chosen, reason = ("cpu", lacking) if lacking else ("cuda", "a GPU can be used")
+    _log.info("backend %s: %s", chosen, reason)
+    if chosen == "cuda":
+        from spcnet.runtime.cuda.open import open_cuda  # pycuda is needed only here
+
+        return open_cuda(path, pixel_format=pixel_format, **cuda)
+    if cuda:
+        raise ValueError(f"{', '.join(cuda)} given, but the backend is cpu ({reason}); only cuda takes them")
+    if path.endswith(".engine"):
+        raise ValueError(
+            f"{path} is a TensorRT engine, which needs a GPU ({reason}); give the .onnx it was built from"
+        )
+    if path.endswith(GRAPH):
+        return GraphBackend(open_graphs(Path(path), threads), pixel_format)
+    found, session = model.load(model.find(path), threads)
+    return CpuBackend(found.config, OnnxBackbone(session), pixel_format)
