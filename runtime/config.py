@@ -57,7 +57,7 @@ class TrackerConfig:
             else:
                 object.__setattr__(self, field.name, float(value))
             for number in value if isinstance(value, tuple) else (value,):
-                low, high = _RANGES[field.name]
+                low, high = RANGES[field.name]
                 if not low <= number <= high:
                     raise ValueError(f"{field.name} is {number}; give a value in [{low}, {high}]")
         if self.patch_size % self.stride:
@@ -125,7 +125,7 @@ class TrackerConfig:
         return cls(**values)
 
 
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "patch_size": (8, 512),
     "channels": (1, 512),
     "stride": (1, 16),

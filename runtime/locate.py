@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import scale_exponents
 
+FLAT = 1e-12  # standard deviation below which a response has no PSR
 PSR_REACH = 3.0  # sigmas of the label: half side of the square around the peak that is no sidelobe
 
 
@@ -90,4 +91,4 @@ def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigm
     mean = (float(response.sum(dtype=np.float64)) - near.sum()) / count
     square = (float(np.einsum("rc,rc->", response, response, dtype=np.float64)) - (near**2).sum()) / count
     deviation = float(np.sqrt(max(square - mean**2, 0.0)))
-    return (float(response[row, column]) - mean) / deviation if deviation > 1e-12 else 0.0
+    return (float(response[row, column]) - mean) / deviation if deviation > FLAT else 0.0

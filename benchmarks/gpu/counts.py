@@ -15,7 +15,8 @@ from typing import NamedTuple
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
-from spcnet.runtime.cuda.launch import FFT_SIZES, MEASUREMENT, STATE, TILE_BYTES
+from spcnet.runtime.cuda.launch import FFT_SIZES
+from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE, TILE_ROWS
 from spcnet.runtime.locate import PSR_REACH
 
 FLOAT, COMPLEX, HALF = 4, 8, 2  # bytes
@@ -139,16 +140,16 @@ def inverse(config: TrackerConfig, images: int) -> Work:
 def invert(config: TrackerConfig, images: int) -> Work:
     """inverse, and the maximum and two sums of each tile of 8 rows."""
     n = config.points
-    tiles = Work(images * ceil_div(n, 8) * TILE_BYTES, images * 4 * n**2)
+    tiles = Work(images * ceil_div(n, TILE_ROWS) * TILE.itemsize, images * 4 * n**2)
     return total(inverse(config, images), tiles)
 
 
 def peak(config: TrackerConfig, targets: int) -> Work:
     """The tiles, the square around the peak, the state before and after, the measurement."""
     reach = round(PSR_REACH * config.sigma * config.response_upsampling)
-    tiles, side = config.scales * ceil_div(config.points, 8), 2 * reach + 1
+    tiles, side = config.scales * ceil_div(config.points, TILE_ROWS), 2 * reach + 1
     square = side**2 if side < config.points else 0
-    moved = tiles * TILE_BYTES + square * FLOAT + 2 * STATE.itemsize + MEASUREMENT.itemsize
+    moved = tiles * TILE.itemsize + square * FLOAT + 2 * TARGET.itemsize + MEASUREMENT.itemsize
     return Work(targets * moved, targets * 3 * (tiles + square))
 
 

@@ -18,7 +18,8 @@ from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
-from spcnet.runtime.cuda.launch import FFT_SIZES, FRAME, MEASUREMENT, STATE, Launcher
+from spcnet.runtime.cuda.launch import FFT_SIZES, Launcher
+from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import Status, TargetState, may_learn
 
@@ -136,7 +137,7 @@ def _complex(rng: np.random.Generator, *shape: int) -> NDArray[np.complex64]:
 
 
 def _targets(rng: np.random.Generator) -> NDArray[Any]:
-    states = np.zeros(4, STATE)
+    states = np.zeros(4, TARGET)
     for i in range(len(states)):
         w, h = rng.uniform(20, 90, 2)
         factor = rng.uniform(0.8, 1.2)
@@ -268,9 +269,9 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     tiles["sum"], tiles["square"] = blocks.sum(-1), (blocks**2).sum(-1)
     targets = _targets(rng)
     height, width = 240, 320
-    frame = np.frombuffer(FRAME.pack(0, 0, width, height, 0, 0, 3, 2, 0, 5), np.uint8)
+    frame = np.frombuffer(PACK_FRAME(0, 0, width, height, 0, 0, 3, 2, 0, 5), np.uint8)
     expected = np.zeros(case.targets, MEASUREMENT)
-    after = np.zeros(case.targets, STATE)
+    after = np.zeros(case.targets, TARGET)
     for i, slot in enumerate(slots):
         peak = locate.find_peak(responses[i], config)
         cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
@@ -285,7 +286,7 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
     launcher.peak(*addresses, state_address, results, case.targets, update=True)
     found = memory.get(results, (5 + case.targets,), MEASUREMENT)[5:]
-    states = memory.get(state_address, targets.shape, STATE)
+    states = memory.get(state_address, targets.shape, TARGET)
     errors = [
         np.abs(got[name] - wanted[name]) / np.maximum(np.abs(wanted[name]), 1)
         for got, wanted in ((found, expected), (states[slots], after))
@@ -298,10 +299,10 @@ def _crop(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     config, slots, n = launcher.config, _slots(case), case.size
     image = rng.integers(0, 256, (240, 320, 3), np.uint8)
     targets = _targets(rng)
-    frame = FRAME.pack(memory.put(image), 0, 320, 240, 960, 0, 3, 2, 0, 0)
+    frame = PACK_FRAME(memory.put(image), 0, 320, 240, 960, 0, 3, 2, 0, 0)
     address, states = memory.put(np.frombuffer(frame, np.uint8)), memory.put(targets)
     errors = []
-    for learn, center in ((False, ("look_x", "look_y")), (True, ("cx", "cy"))):
+    for learn, center in ((False, ("search_x", "search_y")), (True, ("cx", "cy"))):
         expected = np.empty((case.targets, case.scales, 3, n, n))
         for i, slot in enumerate(slots):
             for s in range(case.scales):

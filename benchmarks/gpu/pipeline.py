@@ -18,7 +18,8 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
-from spcnet.runtime.cuda.launch import FRAME, MEASUREMENT, TILE_BYTES, Launcher, first_state
+from spcnet.runtime.cuda.launch import Launcher, first_state
+from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TILE
 from spcnet.runtime.geometry import State
 
 HEIGHT, WIDTH = 720, 1280  # of the frames
@@ -123,7 +124,7 @@ def buffers(memory: Memory, launcher: Launcher, targets: int) -> Buffers:
     images, band = targets * config.scales, launcher.band * launcher.rows
     states = np.concatenate([first_state(state) for state in random_states(config, targets)])
     states["rate"] = config.interp_factor
-    frame = FRAME.pack(memory.put(random_frames(1)[0]), 0, WIDTH, HEIGHT, 3 * WIDTH, 0, 3, 2, 0, 0)
+    frame = PACK_FRAME(memory.put(random_frames(1)[0]), 0, WIDTH, HEIGHT, 3 * WIDTH, 0, 3, 2, 0, 0)
     return Buffers(
         memory.put(np.frombuffer(frame, np.uint8)),
         memory.put(states),
@@ -138,7 +139,7 @@ def buffers(memory: Memory, launcher: Launcher, targets: int) -> Buffers:
                 targets * band * 4,
                 images * band * 8,
                 images * n * n * 4,
-                images * launcher.tiles * TILE_BYTES,
+                images * launcher.tiles * TILE.itemsize,
                 targets * MEASUREMENT.itemsize,
             )
         ),

@@ -113,7 +113,7 @@ def bus(name: str, stages: dict[str, float], frame: Frame) -> dict[str, int] | N
         return None
     if "upload" not in stages:
         return {"up": 0, "down": 0}
-    from spcnet.runtime.cuda.launch import MEASUREMENT
+    from spcnet.runtime.cuda.layout import MEASUREMENT
 
     return {"up": frame.nbytes, "down": MEASUREMENT.itemsize}
 

@@ -15,11 +15,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
+from spcnet.runtime.cuda.layout import MAX_CHANNELS
 from spcnet.runtime.cuda.memory import allocate_all
 from spcnet.runtime.model import INPUT, OUTPUT
 
 Real = NDArray[np.float32]
-MAX_CHANNELS = 64  # of kernels/conv.cu
 
 
 class DeviceBackbone(Protocol):

@@ -22,7 +22,8 @@ from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.device import BATCH, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
-from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, Launcher, first_state
+from spcnet.runtime.cuda.launch import Launcher, first_state
+from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
@@ -92,7 +93,7 @@ class CudaBackend:
             self._settled()
             slot = next(i for i in range(len(self._ages) + 1) if i not in self._ages)
             self._reserve(slot + 1, 1)
-            self._device.write(self._slots.targets + slot * STATE.itemsize, first_state(state))
+            self._device.write(self._slots.targets + slot * TARGET.itemsize, first_state(state))
             self._run(ADD, frame, [slot])
             self._ages[slot] = 0
             return slot

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from spcnet.runtime.cuda import layout
+
 KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = ("-std=c++17",)  # device code is optimised fully (-O3) unless told otherwise
 NVRTC_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2")  # 11.2 is the name in all later 11s
@@ -47,7 +49,10 @@ class Resources(NamedTuple):
 
 
 def source(folder: Path = KERNELS) -> str:
-    """All kernels of the folder as one translation unit: headers once, #line directives naming the files."""
+    """All kernels of the folder as one translation unit: headers once, #line directives naming the files.
+
+    The header layout.cuh is generated.
+    """
     done: set[str] = set()
 
     def expand(path: Path) -> list[str]:
@@ -56,6 +61,9 @@ def source(folder: Path = KERNELS) -> str:
             name = match[1] if (match := re.match(r'\s*#\s*include\s+"([^"]+)"', line)) else ""
             if name and name not in done:
                 done.add(name)
+                if name == layout.HEADER:
+                    lines += [f'#line 1 "{name}"', layout.header(), f'#line {number + 1} "{path.name}"']
+                    continue
                 if not (folder / name).is_file():
                     raise CompileError(f"{path.name}({number}) includes {name}, which is not in {folder}")
                 lines += [*expand(folder / name), f'#line {number + 1} "{path.name}"']

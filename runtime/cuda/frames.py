@@ -15,7 +15,7 @@ import numpy as np
 
 from spcnet.runtime.backend import PENDING
 from spcnet.runtime.cuda.device import Device, HostBuffer
-from spcnet.runtime.cuda.launch import FRAME
+from spcnet.runtime.cuda.layout import FRAME, PACK_FRAME
 from spcnet.runtime.frame import Layout, Picture, check_frame, check_shape
 
 _log = logging.getLogger("spcnet")
@@ -92,8 +92,8 @@ class Upload:
         self._size = [0] * PENDING
         self._owners: list[Any] = [None] * PENDING
         for _ in range(PENDING):
-            self._records.append(device.allocate(FRAME.size))
-            self._host_records.append(device.allocate_host(FRAME.size))
+            self._records.append(device.allocate(FRAME.itemsize))
+            self._host_records.append(device.allocate_host(FRAME.itemsize))
 
     def record(self, place: int) -> int:
         """The address of the place's FRAME record: the same for good."""
@@ -109,11 +109,11 @@ class Upload:
         else:
             address, pitch = self._copy(frame, place), frame.width * frame.layout.pixel
         chroma = address + frame.height * pitch if frame.layout.pixel == 1 else 0
-        record = FRAME.pack(address, chroma, frame.width, frame.height, pitch, pitch, *frame.layout, result)
+        record = PACK_FRAME(address, chroma, frame.width, frame.height, pitch, pitch, *frame.layout, result)
         if record != self._written[place]:
             host = self._host_records[place]
             host.array[:] = np.frombuffer(record, np.uint8)
-            self._device.upload(self._records[place], host, FRAME.size)
+            self._device.upload(self._records[place], host, FRAME.itemsize)
             self._written[place] = record
 
     def _copy(self, frame: Picture, place: int) -> int:

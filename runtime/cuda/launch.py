@@ -2,12 +2,11 @@
 
 Addresses come in as integers; shapes and dtypes stand beside every argument. T targets, S scales, C channels,
 N patch size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency
-last: num (slots, C, K, R) complex64, den (slots, K, R) float32. A target's state is a row of STATE (slots,), its measurement a row of MEASUREMENT.
+last: num (slots, C, K, R) complex64, den (slots, K, R) float32. A target's state is a row of TARGET (slots,), its measurement a row of MEASUREMENT.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,16 @@ from numpy.typing import NDArray
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
+from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
 from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
 
-_STATE = ("cx", "cy", "w", "h", "first_w", "first_h", "age", "rate", "misses", "look_x", "look_y")
-STATE = np.dtype([(name, np.float64) for name in _STATE])  # struct Target
-MEASUREMENT = np.dtype([(name, np.float64) for name in ("cx", "cy", "w", "h", "score", "psr", "status")])
-FRAME = struct.Struct("@PPiiiiiiii")  # struct Frame of kernels/common.cuh
-TILE_BYTES = 16  # struct Tile
-MAX_SIZE = 256  # M: what kernels/common.cuh reserves
 FFT_SIZES = (32, 64, 128)
 
 
 def first_state(state: State) -> NDArray[Any]:
-    """The row of STATE of a target that begins at state."""
-    return np.array([(*state, state.w, state.h, 0, 0, 0, state.cx, state.cy)], STATE)
+    """The row of TARGET of a target that begins at state."""
+    return np.array([(*state, state.w, state.h, 0, 0, 0, state.cx, state.cy)], TARGET)
 
 
 class Launcher:
@@ -53,7 +47,7 @@ class Launcher:
         vertical, horizontal = dcf.frequencies(config)
         self.rows, self.band = len(vertical), len(horizontal)  # R, K
         self.center = int(np.flatnonzero(vertical == 0)[0])
-        self.tiles = ceil_div(config.points, 8)  # of a response
+        self.tiles = ceil_div(config.points, TILE_ROWS)  # of a response
         self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
         self._device = device
         self._constants = Arrays(device, self._arrays(config))
@@ -93,9 +87,8 @@ class Launcher:
             arrays[f"{name}_factors"] = (1 + config.padding) * step**exponents
             arrays[f"{name}_amplitudes"] = dcf.scale_amplitudes(config, scales).astype(np.float32)
         for name, interval in (("locate", 0), ("update", config.update_interval)):
-            arrays[f"{name}_constants"] = np.frombuffer(
-                struct.pack(
-                    "@ddddddddddiiii",
+            arrays[f"{name}_constants"] = np.array(
+                (
                     (1 + config.padding) / config.points,
                     config.scale_step,
                     config.scale_penalty,
@@ -110,7 +103,7 @@ class Launcher:
                     round(PSR_REACH * config.sigma * config.response_upsampling),
                     interval,
                 ),
-                np.uint8,
+                SEARCH,
             )
         return arrays
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from spcnet.runtime.backend import PENDING
 from spcnet.runtime.cuda.device import Device, HostBuffer
-from spcnet.runtime.cuda.launch import MEASUREMENT, STATE, TILE_BYTES, Launcher
+from spcnet.runtime.cuda.launch import Launcher
+from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE
 
 
 class SlotMemory:
@@ -25,7 +26,7 @@ class SlotMemory:
 
     def grow(self, capacity: int) -> None:
         """Room for more slots; what they hold moves along. Results that wait are lost."""
-        sizes = (STATE.itemsize, self._num, self._den, 4)
+        sizes = (TARGET.itemsize, self._num, self._den, 4)
         results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
         try:
             new = allocate_all(self._device, [size * capacity for size in sizes])
@@ -61,7 +62,7 @@ class WorkMemory:
             config.channels * launcher.band * m * 8,
             launcher.band * launcher.rows * 8,
             config.points**2 * 4,
-            launcher.tiles * TILE_BYTES,
+            launcher.tiles * TILE.itemsize,
         )
         self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
 

@@ -8,33 +8,9 @@
 typedef unsigned char uchar;
 typedef unsigned short half_bits;
 
-struct Frame {
-    const uchar* data; // NV12: the luma plane
-    const uchar* chroma; // NV12: the plane of interleaved U, V at half the resolution
-    int width, height, pitch, chroma_pitch; // pixels, pixels, bytes, bytes
-    int pixel; // bytes a pixel: 3, 4; 1 is NV12
-    int red, blue; // byte of the channel inside a pixel
-    int result; // record of the result buffer where the results of this frame begin
-};
+#include "layout.cuh" // constants and structures, written by ../layout.py
 
-struct Target { // state of one target, in pixels; float64, as on the host
-    double cx, cy, w, h;
-    double first_w, first_h;
-    double age; // frames since it was added
-    double rate; // share of the next learnt spectra in the filter; 0: do not learn
-    double misses; // frames in a row without a sure peak
-    double look_x, look_y; // centre of the next search: the target's, or another after a miss
-};
-
-struct Tile { // of a response: its maximum and where (row * N + column), the sums of its samples and their squares
-    float best;
-    int index;
-    float sum, square;
-};
-
-const int MAX_SIZE = 256; // N
 const int MAX_BAND = MAX_SIZE / 2 + 1; // K
-const int MAX_SCALES = 33; // S
 #define INFINITY_F __int_as_float(0x7f800000)
 
 __device__ inline float2 multiply(float2 a, float2 b) {

@@ -10,7 +10,6 @@
 #include "common.cuh"
 
 const int TILE_X = 16, TILE_Y = 8, PIXELS = TILE_X * TILE_Y; // of a block
-const int MAX_CHANNELS = 64;
 
 // x (B, cin, N, N), y (B, cout, M, M) with M = ceil(N / stride).
 // grid (ceil(M / 32), ceil(M / 8), B * cout), block (32, 8). weight (cout, cin, 3, 3) as trained.

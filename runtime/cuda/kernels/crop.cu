@@ -32,7 +32,7 @@ extern "C" __global__ void crop(
     int patch = blockIdx.z;
     if (threadIdx.x == 0 && threadIdx.y < 2) { // axis 0: x, 1: y
         const Target& target = targets[slots[patch / scales]];
-        double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.look_y : target.look_x;
+        double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.search_y : target.search_x;
         if (learn) center = threadIdx.y ? target.cy : target.cx;
         double cell = __dmul_rn(side, factors[patch % scales]) / size;
         first[threadIdx.y] = __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell));

@@ -35,7 +35,7 @@ __device__ inline void keep_best(float& best, int& index, float value, int other
 extern "C" __global__ void __launch_bounds__(128) invert(
     const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, Tile* tiles,
     int size, int rows, int band) {
-    const int ROWS = 8;
+    const int ROWS = TILE_ROWS;
     __shared__ float2 lines[MAX_BAND][ROWS]; // the spectra of the 8 rows
     __shared__ Tile warps[4];
     int row0 = blockIdx.x * ROWS, image = blockIdx.y, tid = threadIdx.x;

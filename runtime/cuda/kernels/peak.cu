@@ -3,22 +3,6 @@
 // In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu. Out: targets (slots,), results (T,).
 #include "common.cuh"
 
-struct Measurement {
-    double cx, cy, w, h, score, psr;
-    double status;
-};
-const double TRACKING = 0, UNCERTAIN = 1, LOST = 2;
-
-struct Search { // constants of the search; see runtime/config.py and runtime/geometry.py
-    double point; // (1 + padding) / P, in target sizes
-    double scale_step, scale_penalty;
-    double smallest, min_factor, max_factor; // MIN_SIDE in pixels, SCALE_RANGE
-    double rate; // interp_factor
-    double uncertain_score, lost_score, recovery_radius;
-    int scales, size, reach; // size: P; reach: half side of the square that PSR leaves out
-    int interval; // learn every so many frames; 0: only locate
-};
-
 // Where the parabola through three neighbouring samples peaks, off the middle one.
 __device__ inline double parabola(double before, double top, double after) {
     double curvature = 2 * top - before - after;
@@ -41,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     __shared__ int chosen;
     __shared__ double sums[128], squares[128];
     const Search& search = *search_pointer; // not a copy: its constants would be spilled
-    int scales = search.scales, size = search.size, tid = threadIdx.x, count = (size + 7) / 8;
+    int scales = search.scales, size = search.size, tid = threadIdx.x, count = (size + TILE_ROWS - 1) / TILE_ROWS;
     const float* response = responses + (size_t)blockIdx.x * scales * size * size;
     if (tid < scales) {
         const Tile* own = tiles + ((size_t)blockIdx.x * scales + tid) * count;
@@ -95,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         double outside = (double)size * size - (double)side * side;
         double mean = (top.sum - sums[0]) / outside;
         double deviation = sqrt(fmax((top.square - squares[0]) / outside - mean * mean, 0.0));
-        if (deviation > 1e-12) psr = (top.best - mean) / deviation;
+        if (deviation > FLAT) psr = (top.best - mean) / deviation;
     }
     double d_row = parabola(
         response[(row + size - 1) % size * size + column], top.best, response[(row + 1) % size * size + column]);
@@ -118,11 +102,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     Target& target = targets[slots[blockIdx.x]];
     double point = search.point * pow(search.scale_step, rint(exponent + d_scale));
     double factor = target.w / target.first_w * pow(search.scale_step, exponent + d_scale);
-    double low = fmax(search.min_factor, search.smallest / fmin(target.first_w, target.first_h));
+    double low = fmax(search.min_factor, search.min_side / fmin(target.first_w, target.first_h));
     double high = fmin(search.max_factor, fmin(frame->width / target.first_w, frame->height / target.first_h));
     factor = fmax(fmin(factor, high), fmin(low, 1.0));
-    double x = target.look_x + (shifted(column, size) + d_column) * point * target.w;
-    double y = target.look_y + (shifted(row, size) + d_row) * point * target.h;
+    double x = target.search_x + (shifted(column, size) + d_column) * point * target.w;
+    double y = target.search_y + (shifted(row, size) + d_row) * point * target.h;
     Measurement found = {
         clamped(x, 0.0, frame->width - 1.0),
         clamped(y, 0.0, frame->height - 1.0),
@@ -130,27 +114,25 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         target.first_h * factor,
         top.best,
         psr,
-        top.best < search.uncertain_score ? UNCERTAIN : TRACKING};
+        double(top.best < search.uncertain_score ? UNCERTAIN : TRACKING)};
     bool recovers = search.recovery_radius > 0;
     bool missed = top.best < (target.misses > 1 ? search.uncertain_score : search.lost_score);
     if (missed && !recovers) found.status = LOST;
     if (missed && recovers && target.misses == 0) { // one weak peak is followed, though the state stays
         target.misses = 1;
-        target.look_x = found.cx;
-        target.look_y = found.cy;
+        target.search_x = found.cx;
+        target.search_y = found.cy;
     } else if (missed && recovers) { // look around the place where the target was last seen
-        int place = ((int)target.misses - 1) % 4; // of RING in runtime/recovery.py
-        double right = place == 0 ? 0.0 : place == 1 ? 1.0 : -0.5;
-        double down = place < 2 ? 0.0 : place == 2 ? 0.8660254037844386 : -0.8660254037844386;
+        const double* offset = SEARCH_OFFSETS[((int)target.misses - 1) % SEARCH_PLACES];
         target.misses += 1;
-        target.look_x =
-            clamped(target.cx + right * search.recovery_radius * target.w, 0.0, frame->width - 1.0);
-        target.look_y =
-            clamped(target.cy + down * search.recovery_radius * target.h, 0.0, frame->height - 1.0);
-        found = {target.cx, target.cy, target.w, target.h, top.best, psr, LOST};
+        target.search_x =
+            clamped(target.cx + offset[0] * search.recovery_radius * target.w, 0.0, frame->width - 1.0);
+        target.search_y =
+            clamped(target.cy + offset[1] * search.recovery_radius * target.h, 0.0, frame->height - 1.0);
+        found = {target.cx, target.cy, target.w, target.h, top.best, psr, double(LOST)};
     } else {
-        target.look_x = target.cx = found.cx;
-        target.look_y = target.cy = found.cy;
+        target.search_x = target.cx = found.cx;
+        target.search_y = target.cy = found.cy;
         target.w = found.w;
         target.h = found.h;
         target.misses = 0;

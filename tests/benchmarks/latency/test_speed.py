@@ -13,7 +13,7 @@ from spcnet.benchmarks.latency.interleaved import Effort, take_turns
 from spcnet.benchmarks.latency.isolated import alone, bus, resident
 from spcnet.benchmarks.latency.planted import Slowed
 from spcnet.benchmarks.latency.targets import boxes, many_targets
-from spcnet.runtime.cuda.launch import MEASUREMENT
+from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.geometry import Box
 
 

@@ -13,7 +13,7 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker, model
 from spcnet.runtime.cuda.backbone import OrtBackbone
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
-from spcnet.runtime.cuda.launch import MEASUREMENT
+from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video

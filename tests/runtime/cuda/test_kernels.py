@@ -1,13 +1,18 @@
 """The kernel table: the CUDA kernels, built as host C++, against float64 NumPy. The worst errors are printed at the end."""
 
+import itertools
+
 import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 
 from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.runtime import TrackerConfig
+from spcnet.runtime import Status, TrackerConfig, locate
 from spcnet.runtime.cuda.launch import Launcher
+from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
+from spcnet.runtime.geometry import State, move
+from spcnet.runtime.recovery import TargetState, may_learn
 
 
 @pytest.fixture
@@ -68,6 +73,50 @@ def test_other_sizes_and_bands(device, size, factor, monkeypatch):
     assert all(error.passed for error in errors), [e for e in errors if not e.passed]
 
 
+@pytest.mark.parametrize("radius", [0.0, 0.7])
+@pytest.mark.parametrize("place", [(60.0, 50.0), (1.0, 97.0), (118.0, 2.0)], ids=["inside", "left", "right"])
+@pytest.mark.parametrize("age", [0, 1])
+def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
+    """Every row of the transition: misses x score below, at and above each threshold, all in one launch."""
+    config = TrackerConfig(
+        patch_size=9, channels=1, scales=1, learn_scales=1, recovery_radius=radius, interp_factor=0.5,
+        lost_score=0.25, uncertain_score=0.5, update_interval=2,
+    )  # fmt: skip
+    rows = list(itertools.product(range(10), (0.125, 0.25, 0.375, 0.5, 0.75)))
+    size, cells = (100, 120), config.points
+    responses = np.zeros((len(rows), cells, cells), np.float32)
+    targets, tiles = np.zeros(len(rows), TARGET), np.zeros((len(rows), 2), TILE)
+    expected, after = np.zeros(len(rows), MEASUREMENT), np.zeros(len(rows), TARGET)
+    for i, (misses, score) in enumerate(rows):
+        responses[i, 2, 8] = score
+        tiles[i] = [(score, 2 * cells + 8, score, score**2), (0, 8 * cells, 0, 0)]
+        seen = State(*place, 20.0, 10.0)
+        known = TargetState(seen, misses, (place[0] / 2, place[1] / 2))
+        search = known.search_state(size, config)
+        targets[i] = (*seen, 20.0, 10.0, age, 9, misses, search.cx, search.cy)
+        peak = locate.find_peak(responses[i : i + 1], config)
+        found = move(search, seen, (peak.scale, peak.row, peak.column), size, config)
+        state, reported, status = known.after(found, peak.score, config)
+        rate = config.interp_factor * (age == 1 and may_learn(status, config))
+        expected[i] = (*reported, score, peak.psr, list(Status).index(status))
+        search = state.search_state(size, config)
+        after[i] = (*state.seen, 20.0, 10.0, age + 1, rate, state.misses, search.cx, search.cy)
+    launcher = Launcher(device, config)
+    with Memory(device) as memory:
+        frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, size[1], size[0], 0, 0, 3, 2, 0, 0), np.uint8))
+        slots, states = memory.put(np.arange(len(rows), dtype=np.int32)), memory.put(targets)
+        results = memory.put(np.zeros(len(rows), MEASUREMENT))
+        launcher.peak(
+            memory.put(responses), memory.put(tiles), frame, slots, states, results, len(rows), update=True
+        )
+        for got, wanted in ((results, expected), (states, after)):
+            found = memory.get(got, wanted.shape, wanted.dtype)
+            for name in wanted.dtype.names:
+                np.testing.assert_allclose(found[name], wanted[name], rtol=1e-6, err_msg=name)
+    launcher.close()
+    assert {row["status"] for row in expected} == {0.0, 1.0, 2.0}
+
+
 def test_a_size_without_kernels_is_refused(device):
     with pytest.raises(ValueError, match="features have 257 x 257 cells; the CUDA kernels take at most 256"):
         Launcher(device, TrackerConfig(patch_size=257))
@@ -81,7 +130,6 @@ def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     from spcnet.runtime.cuda import frames
     from spcnet.runtime.cuda.launch import first_state
     from spcnet.runtime.frame import FORMATS, as_bgr
-    from spcnet.runtime.geometry import State
 
     height, width = 94, 130
     layout = FORMATS[pixel]

@@ -1,0 +1,106 @@
+"""Constants and structures that the kernels share with Python, each defined here once.
+
+header() writes them as C++; the kernels include it as layout.cuh, a file that exists only in the compiled source.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from spcnet.runtime.config import RANGES
+from spcnet.runtime.locate import FLAT
+from spcnet.runtime.recovery import SEARCH_OFFSETS, Status
+
+HEADER = "layout.cuh"
+
+MAX_SIZE = 256  # M: cells of the features along an axis
+MAX_CHANNELS = 64  # of a layer of our own backbone kernels
+TILE_ROWS = 8  # rows of a response in a tile
+
+# Structures by NumPy's type letters: P pointer, d float64, f float32, i int32.
+FRAME = np.dtype(
+    [
+        ("data", "P"),  # pixels; NV12: the luma plane
+        ("chroma", "P"),  # NV12: the plane of interleaved U, V at half the resolution
+        ("width", "i"),
+        ("height", "i"),
+        ("pitch", "i"),  # bytes from row to row
+        ("chroma_pitch", "i"),
+        ("pixel", "i"),  # bytes a pixel: 3, 4; 1 is NV12
+        ("red", "i"),  # byte of the channel inside a pixel
+        ("blue", "i"),
+        ("result", "i"),  # record of the result buffer where the results of this frame begin
+    ],
+    align=True,
+)
+TARGET = np.dtype(  # the state of one target, in pixels; float64, as on the host
+    [
+        *((name, "d") for name in ("cx", "cy", "w", "h", "first_w", "first_h")),
+        ("age", "d"),  # frames since it was added
+        ("rate", "d"),  # learning rate of the next update; 0: do not learn
+        ("misses", "d"),  # of spcnet.runtime.recovery.TargetState
+        ("search_x", "d"),  # centre of the next search
+        ("search_y", "d"),
+    ],
+    align=True,
+)
+MEASUREMENT = np.dtype([(name, "d") for name in ("cx", "cy", "w", "h", "score", "psr", "status")], align=True)
+TILE = np.dtype(
+    [
+        ("best", "f"),  # the maximum of a response's tile ...
+        ("index", "i"),  # ... and where it is: row * P + column
+        ("sum", "f"),  # of the samples
+        ("square", "f"),  # of their squares
+    ],
+    align=True,
+)
+SEARCH = np.dtype(  # constants of the search for the peak: see spcnet.runtime.config and .geometry
+    [
+        ("point", "d"),  # (1 + padding) / P: a point of the response, in target sides
+        *((name, "d") for name in ("scale_step", "scale_penalty")),
+        ("min_side", "d"),
+        ("min_factor", "d"),  # of the first size, as max_factor
+        ("max_factor", "d"),
+        ("rate", "d"),  # interp_factor
+        *((name, "d") for name in ("uncertain_score", "lost_score", "recovery_radius")),
+        ("scales", "i"),
+        ("size", "i"),  # P
+        ("reach", "i"),  # half side of the square around the peak that PSR leaves out
+        ("interval", "i"),  # learn every so many frames; 0: only locate
+    ],
+    align=True,
+)
+
+_STRUCTURES = {"Frame": FRAME, "Target": TARGET, "Measurement": MEASUREMENT, "Tile": TILE, "Search": SEARCH}
+_TYPES = {
+    np.dtype("P"): "const unsigned char*",
+    np.dtype("d"): "double",
+    np.dtype("f"): "float",
+    np.dtype("i"): "int",
+}
+
+PACK_FRAME = struct.Struct("@" + "".join(FRAME[name].char for name in FRAME.names or ())).pack
+
+
+def header() -> str:
+    """The text of layout.cuh."""
+    integers = {
+        "MAX_SIZE": MAX_SIZE,
+        "MAX_CHANNELS": MAX_CHANNELS,
+        "MAX_SCALES": int(RANGES["scales"][1]),
+        "TILE_ROWS": TILE_ROWS,
+        "SEARCH_PLACES": len(SEARCH_OFFSETS),
+        **{status.value: index for index, status in enumerate(Status)},
+    }
+    offsets = ", ".join(f"{{{x!r}, {y!r}}}" for x, y in SEARCH_OFFSETS)
+    lines = [f"const int {name} = {value};" for name, value in integers.items()]
+    lines += [
+        f"const double FLAT = {FLAT!r};",
+        f"__constant__ double SEARCH_OFFSETS[SEARCH_PLACES][2] = {{{offsets}}};",
+    ]
+    for name, fields in _STRUCTURES.items():
+        members = " ".join(f"{_TYPES[fields[field]]} {field};" for field in fields.names or ())
+        lines.append(f"struct {name} {{ {members} }};")
+    return "\n".join(lines) + "\n"
