@@ -7,20 +7,23 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx.checker
+import onnx.numpy_helper
 import torch
 
 import spcnet.runtime.model as runtime_model
 from spcnet.export import calibration
 from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
+from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.files import replacing
+from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.training import checkpoint
 from spcnet.training.network import FIXED_BY_TRAINING, Backbone, NetworkConfig
@@ -70,13 +73,14 @@ def export_onnx(
             "folder of tracks"
         )
     graph = to_onnx(backbone, config)
+    check_layers(graph.graph, backbone.layers)
     calibrated = {}
     if precision == "fp16":
-        graph = to_fp16(graph)
+        graph = to_fp16(graph, backbone.layers)
     elif calibrate is not None:
         batches = calibration.calibration_patches(calibrate, config)
-        limits = calibration.activation_limits(graph, quantized_tensors(graph), batches)
-        graph = to_int8(graph, limits)
+        limits = calibration.activation_limits(graph, quantized_tensors(graph, backbone.layers), batches)
+        graph = to_int8(graph, backbone.layers, limits)
         calibrated = {"calibration": {"tracks": calibrate.name, "patches": len(batches), "limits": limits}}
     weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
     training = json.loads(json.dumps(meta["config"]))
@@ -97,6 +101,7 @@ def export_onnx(
         {
             "spcnet.format": runtime_model.FORMAT,
             "spcnet.config": config.to_json(),
+            "spcnet.layers": layers.to_json(backbone.layers),
             "spcnet.provenance": json.dumps(provenance, sort_keys=True, default=str),
             "spcnet.weights_sha256": weights_sha256(weights),
             "spcnet.sha256": "0" * 64,
@@ -154,6 +159,47 @@ def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
         initializer.doc_string = ""
     del graph.graph.value_info[:]
     return graph
+
+
+_NORMALISATION = ["Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"]  # as to_onnx writes it
+
+
+def check_layers(graph: onnx.GraphProto, network: Sequence[Layer]) -> None:
+    """Raise ValueError where a graph that to_onnx wrote does not compute these layers, in their order."""
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes, before, value = list(graph.node), 3, graph.input[0].name
+    for index, layer in enumerate(network, 1):
+        step = ["Conv", "Relu"] if isinstance(layer, Convolution) else _NORMALISATION
+        part, nodes = nodes[: len(step)], nodes[len(step) :]
+        fits = [node.op_type for node in part] == step and part[0].input[0] == value
+        if fits and isinstance(layer, Convolution):
+            weight = arrays[part[0].input[1]]
+            expected = {
+                "dilations": [1, 1],
+                "group": 1,
+                "kernel_shape": [layer.kernel] * 2,
+                "pads": [layer.padding] * 4,
+                "strides": [layer.stride] * 2,
+            }
+            found = {a.name: onnx.helper.get_attribute_value(a) for a in part[0].attribute}
+            fits = weight.shape == (layer.channels, before, layer.kernel, layer.kernel)
+            fits &= all(
+                found.get(name, expected[name]) == expected[name]
+                for name in {*expected, *found} - {"auto_pad"}
+            )
+            before = layer.channels
+        elif fits and isinstance(layer, LocalResponseNorm):
+            band, offset = (arrays[name] for name in part[1].input[1:])
+            near = np.abs(np.subtract.outer(*[np.arange(before)] * 2)) <= layer.size // 2
+            fits = np.allclose(band[:, :, 0, 0], near * layer.alpha / layer.size, rtol=1e-6, atol=0)
+            fits &= bool((offset == layer.k).all()) and layer.beta == 0.75  # x / (root * sqrt(root))
+        if not fits:
+            raise ValueError(
+                f"the exporter wrote {[n.op_type for n in part]} for layer {index}, {layer}; report it"
+            )
+        value = part[-1].output[0]
+    if nodes:
+        raise ValueError(f"the exporter wrote {len(nodes)} more nodes than the layers need; report it")
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -1,14 +1,15 @@
 """The backbone in FP16 or INT8, written into the graph: inputs and outputs stay float32.
 
-TensorRT 11 and TensorRT-RTX take the precision from the graph alone. Only the two convolutions change: FP16 by casts
+TensorRT 11 and TensorRT-RTX take the precision from the graph alone. Only the convolutions change: FP16 by casts
 around them, INT8 by QuantizeLinear and DequantizeLinear. The normalisation stays FP32, because it squares features
-beyond FP16's range. For a chain of four operators a rewrite of our own is twenty lines and exact about what lies
-where; the general converters keep or block whole operator types, and would have to be told the same.
+beyond FP16's range. For a short chain of operators a rewrite of our own is twenty lines and exact; the general
+converters keep or block whole operator types, and would have to be told the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from spcnet.runtime.layers import Convolution, Layer
+
 LEVELS = 127  # of one sign: TensorRT's INT8 is symmetric
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose leading convolutions and ReLUs compute in FP16. Raises ValueError where a weight is too large."""
+def to_fp16(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:
+    """A copy whose convolutions and ReLUs compute in FP16. Raises ValueError where a weight is too large."""
     found = onnx.ModelProto()
     found.CopyFrom(model)
     graph = found.graph
-    chain = _leading_chain(graph)
+    chain = _convolutions(graph, layers)
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in chain:
         for place, name in enumerate(node.input[1:], 1):
@@ -49,13 +52,13 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
-def quantized_tensors(model: onnx.ModelProto) -> list[str]:
+def quantized_tensors(model: onnx.ModelProto, layers: Sequence[Layer]) -> list[str]:
     """The activations that to_int8 quantizes: what the convolutions read."""
-    return [node.input[0] for node in _leading_chain(model.graph) if node.op_type == "Conv"]
+    return [node.input[0] for node in _convolutions(model.graph, layers) if node.op_type == "Conv"]
 
 
-def to_int8(model: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto:
-    """A copy whose leading convolutions read INT8, as TensorRT wants it: symmetric, weights with a scale a channel.
+def to_int8(model: onnx.ModelProto, layers: Sequence[Layer], limits: Mapping[str, float]) -> onnx.ModelProto:
+    """A copy whose convolutions read INT8, as TensorRT wants it: symmetric, weights with a scale a channel.
 
     limits has the largest absolute value to keep of each tensor of quantized_tensors (see export/calibration.py).
     Biases and sums stay float32. Raises ValueError where a limit is not positive.
@@ -70,7 +73,7 @@ def to_int8(model: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelPr
         graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
-    chain = _leading_chain(graph)
+    chain = _convolutions(graph, layers)
     for node in chain:
         if node.op_type == "Conv":
             values, weight = node.input[0], node.input[1]
@@ -110,15 +113,7 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
         graph.initializer.remove(tensor)
 
 
-def _leading_chain(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes before the normalisation: convolutions and ReLUs, one after another from the input on."""
-    chain: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if node.op_type not in ("Conv", "Relu") or (chain and node.input[0] != chain[-1].output[0]):
-            break
-        chain.append(node)
-    if not any(node.op_type == "Conv" for node in chain) or chain[0].input[0] != graph.input[0].name:
-        raise ValueError(
-            "the graph does not begin with convolutions; FP16 and INT8 are made for the networks of spcnet train"
-        )
-    return chain
+def _convolutions(graph: onnx.GraphProto, layers: Sequence[Layer]) -> list[onnx.NodeProto]:
+    """The nodes of the convolutions at the beginning: Conv and Relu in turn, as export_onnx has checked."""
+    leading = itertools.takewhile(lambda layer: isinstance(layer, Convolution), layers)
+    return list(graph.node[: 2 * len(list(leading))])

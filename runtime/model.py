@@ -10,6 +10,7 @@ from typing import Any
 
 import onnxruntime as ort
 
+from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
 
 FORMAT = "spcnet-model-1"
@@ -24,10 +25,11 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """What a model file says of itself."""
+    """A model file and the record inside it."""
 
     path: Path
     config: TrackerConfig
+    layers: tuple[layers.Layer, ...]  # of the backbone, in order
     provenance: dict[str, Any]  # how it was trained and exported
     sha256: str  # of the file
 
@@ -67,13 +69,18 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
     """
     path = Path(path)
     session, meta = open_sealed(path, FORMAT, threads)
+    if "spcnet.layers" not in meta:
+        raise ModelError(
+            f"{path} has no list of its layers; export it again: spcnet export CHECKPOINT -o {path}"
+        )
     try:
         config = TrackerConfig.from_json(meta["spcnet.config"])
+        network = layers.from_json(meta["spcnet.layers"])
         provenance = json.loads(meta["spcnet.provenance"])
     except (KeyError, ValueError) as error:
         raise ModelError(f"{path}: {error}") from None
-    _check_signature(path, session, config)
-    return Model(path, config, provenance, meta["spcnet.sha256"]), session
+    _check_signature(path, session, config, network)
+    return Model(path, config, network, provenance, meta["spcnet.sha256"]), session
 
 
 def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceSession, dict[str, str]]:
@@ -118,7 +125,9 @@ _BLANK = b"0" * 64
 _EXTERNAL = b"\x0a\x08location\x12"  # in protobuf: the key that only a tensor's external data has
 
 
-def _check_signature(path: Path, session: ort.InferenceSession, config: TrackerConfig) -> None:
+def _check_signature(
+    path: Path, session: ort.InferenceSession, config: TrackerConfig, network: tuple[layers.Layer, ...]
+) -> None:
     n, m = config.patch_size, config.grid
     for values, name, shape in (
         (session.get_inputs(), INPUT, [3, n, n]),
@@ -129,3 +138,9 @@ def _check_signature(path: Path, session: ort.InferenceSession, config: TrackerC
             raise ModelError(
                 f"{path} has {found}, expected {name} of float (batch, {shape}); export it again"
             )
+    channels, cells = layers.shapes(network, n)[-1]
+    if (channels, cells) != (config.channels, m):
+        raise ModelError(
+            f"the layers of {path} give {channels} channels of {cells} x {cells} cells, expected {config.channels} of "
+            f"{m} x {m}; export it again"
+        )

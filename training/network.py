@@ -18,33 +18,25 @@ from torch import Tensor, nn
 
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 
-LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 1.0
-
+LRN = LocalResponseNorm()
 
 # Fields of the tracker that belong to the trained network; the others may change after training.
 FIXED_BY_TRAINING = ("patch_size", "channels", "stride", "pixel_mean")
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A convolution with ReLU."""
-
-    channels: int
-    stride: int = 1
-    kernel: int = 3  # odd
-
-    def __post_init__(self) -> None:
-        if self.channels < 1 or self.stride < 1 or self.kernel < 1 or self.kernel % 2 == 0:
-            raise ValueError(f"network.layers has {self}; give positive numbers, and an odd kernel")
-
-
-@dataclass(frozen=True)
 class NetworkConfig:
-    """The layers of the backbone. Raises ValueError when they do not give the tracker's channels and stride."""
+    """The table [network]. Raises ValueError when it does not give the tracker's channels and stride."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Convolution, ...]
     normalization: bool = True  # local response normalisation at the end
+
+    @property
+    def backbone(self) -> tuple[Layer, ...]:
+        """All layers of the backbone, in order."""
+        return (*self.layers, LocalResponseNorm()) if self.normalization else self.layers
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None, tracker: TrackerConfig) -> NetworkConfig:
@@ -54,10 +46,12 @@ class NetworkConfig:
         if unknown:
             raise ValueError(f"unknown key {min(unknown)!r} in [network]; it has layers, normalization")
         try:
-            values["layers"] = tuple(Layer(**layer) for layer in values["layers"])
-        except (KeyError, TypeError) as error:
+            values["layers"] = tuple(
+                Convolution(**{"padding": layer.get("kernel", 3) // 2, **layer}) for layer in values["layers"]
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"network.layers cannot be read ({error}); give a list of {{channels, stride}}"
+                f"network.layers cannot be read ({error}); give a list of {{channels, stride, kernel}}"
             ) from None
         network = cls(**values)
         last, stride = network.layers[-1].channels, math.prod(layer.stride for layer in network.layers)
@@ -70,7 +64,7 @@ class NetworkConfig:
 
 
 class Backbone(nn.Module):
-    """phi: 3x3 convolutions with ReLU, then local response normalisation. Published: two, ~10k parameters at C = 32.
+    """phi: convolutions with ReLU, then local response normalisation. Published: two, ~10k parameters at C = 32.
 
     (B, 3, N, N) float patches (grey levels minus pixel_mean) to (B, C, M, M) features.
     """
@@ -82,20 +76,20 @@ class Backbone(nn.Module):
         before = 3
         self.convolutions: list[nn.Conv2d] = []
         for index, layer in enumerate(network.layers, 1):
-            conv = nn.Conv2d(before, layer.channels, layer.kernel, layer.stride, layer.kernel // 2)
+            conv = nn.Conv2d(before, layer.channels, layer.kernel, layer.stride, layer.padding)
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
             self.add_module(f"conv{index}", conv)
             self.convolutions.append(conv)
             before = layer.channels
         self.channels = channels = before
-        self.normalization = network.normalization
+        self.normalization, self.layers = network.normalization, network.backbone
         # The sum over neighbouring channels is a 1x1 convolution: fast everywhere, and exported as such.
-        near = (torch.arange(channels)[:, None] - torch.arange(channels)).abs() <= LRN_SIZE // 2
-        self.register_buffer("band", (near * LRN_ALPHA / LRN_SIZE)[:, :, None, None], persistent=False)
+        near = (torch.arange(channels)[:, None] - torch.arange(channels)).abs() <= LRN.size // 2
+        self.register_buffer("band", (near * LRN.alpha / LRN.size)[:, :, None, None], persistent=False)
 
     def activations(self, patches: Tensor) -> Iterator[Tensor]:
-        """What each ReLU gives, in turn."""
+        """The output of each ReLU, in turn."""
         x = patches
         for conv in self.convolutions:
             x = F.relu(conv(x))
@@ -114,7 +108,7 @@ def local_response_norm(x: Tensor, band: Tensor) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         normalised: Tensor = _LocalResponseNorm.apply(x, band)  # type: ignore[no-untyped-call]
         return normalised
-    u = F.conv2d(x * x, band, band.new_full((len(band),), LRN_K))
+    u = F.conv2d(x * x, band, band.new_full((len(band),), LRN.k))
     root = u.sqrt()
     return x / (root * root.sqrt())
 
@@ -124,7 +118,7 @@ class _LocalResponseNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, band: Tensor) -> Tensor:
-        u = F.conv2d(x * x, band, band.new_full((len(band),), LRN_K))
+        u = F.conv2d(x * x, band, band.new_full((len(band),), LRN.k))
         factor = u.rsqrt()
         factor = factor * factor.sqrt()
         ctx.save_for_backward(x, u, factor, band)
@@ -137,7 +131,7 @@ class _LocalResponseNorm(torch.autograd.Function):
             grad = grad.contiguous(memory_format=torch.channels_last)  # mixed layouts are slow
         grad = grad * factor
         inner = F.conv2d(grad.mul(x).div_(u), band)  # the band is symmetric
-        return torch.addcmul(grad, inner, x, value=-2 * LRN_BETA), None
+        return torch.addcmul(grad, inner, x, value=-2 * LRN.beta), None
 
 
 class JointFilter(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,12 @@ from spcnet.benchmarks.gpu.kernels import CHANNELS, Case, Error, distance
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
+from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions, published
 
-STRIDED = ((12, 2), (20, 2), (8, 1), (16, 1))  # channels and strides of the other network
+STRIDED = (
+    *(Convolution(c, stride) for c, stride in ((12, 2), (20, 2), (8, 1), (16, 1))),
+    LocalResponseNorm(),
+)
 
 
 def check(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Error]:
@@ -22,12 +26,13 @@ def check(device: Device, size: int, channels: int, images: int, seed: int = 0) 
     rng = np.random.default_rng([seed, size, channels])
     case = Case(size, images, channels, 1)
     x = rng.uniform(-128, 128, (images, 3, size, size)).astype(np.float32)
-    published, strided = _random_weights(rng, ((channels, 1), (channels, 1))), _random_weights(rng, STRIDED)
     errors = []
-    for weights, kinds in (
-        (published, {"conv (plain)": None, "conv": False, "conv_half": True}),
-        (strided, {"conv_by_2 (plain)": None, "conv_by_2": False}),
-    ):
+    networks: tuple[tuple[tuple[Layer, ...], dict[str, bool | None]], ...] = (
+        (published(channels), {"conv (plain)": None, "conv": False, "conv_half": True}),
+        (STRIDED, {"conv_by_2 (plain)": None, "conv_by_2": False}),
+    )
+    for layers, kinds in networks:
+        weights = random_weights(rng, layers)
         expected = reference(x, weights)
         for name, half in kinds.items():
             found = (
@@ -37,15 +42,15 @@ def check(device: Device, size: int, channels: int, images: int, seed: int = 0) 
     return errors
 
 
-def _random_weights(rng: np.random.Generator, layers: Sequence[tuple[int, int]]) -> Weights:
-    """Weights of layers (channels, stride) that keep the features within 1e3."""
-    before, weights = 3, []
-    for index, (channels, _) in enumerate(layers):
-        spread = 0.2 * (32 / before) ** 0.5 if index else 0.05
-        weights.append(rng.normal(size=(channels, before, 3, 3)).astype(np.float32) * np.float32(spread))
-        before = channels
-    biases = [rng.normal(size=channels).astype(np.float32) for channels, _ in layers]
-    return Weights(weights, biases, 2e-5, tuple(stride for _, stride in layers))
+def random_weights(rng: np.random.Generator, layers: tuple[Layer, ...]) -> Weights:
+    """Weights of 3x3 convolutions that keep the features within 1e3."""
+    channels = [3, *(layer.channels for layer in convolutions(layers))]
+    weights = [
+        rng.normal(size=(after, before, 3, 3)).astype(np.float32)
+        * np.float32(0.05 if index == 0 else 0.2 * (32 / before) ** 0.5)
+        for index, (before, after) in enumerate(itertools.pairwise(channels))
+    ]
+    return Weights(layers, weights, [rng.normal(size=after).astype(np.float32) for after in channels[1:]])
 
 
 def _own(
@@ -68,8 +73,10 @@ def _plain(device: Device, x: NDArray[np.float32], weights: Weights) -> NDArray[
     conv, lrn = device.kernel("conv_plain", "PPPPiiii"), device.kernel("lrn_plain", "PPiif")
     with Memory(device) as memory:
         planes = memory.put(x)
-        for weight, bias, stride in zip(weights.weights, weights.biases, weights.strides, strict=True):
-            cells = ceil_div(n, stride)
+        for layer, weight, bias in zip(
+            convolutions(weights.layers), weights.weights, weights.biases, strict=True
+        ):
+            stride, cells = layer.stride, ceil_div(n, layer.stride)
             out = memory.space(images * len(bias) * cells * cells * 4)
             tiles = grid(ceil_div(cells, 32), ceil_div(cells, 8), images * len(bias))
             conv(
@@ -86,9 +93,12 @@ def _plain(device: Device, x: NDArray[np.float32], weights: Weights) -> NDArray[
 def reference(x: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
     """phi in float64: (B, 3, N, N) to (B, C, M, M)."""
     y = x.astype(np.float64)
-    for weight, bias, stride in zip(weights.weights, weights.biases, weights.strides, strict=True):
+    for layer, weight, bias in zip(
+        convolutions(weights.layers), weights.weights, weights.biases, strict=True
+    ):
         padded = np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::stride, ::stride]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+        windows = windows[:, :, :: layer.stride, :: layer.stride]
         y = np.einsum("bcijuv,ocuv->boij", windows, weight.astype(np.float64), optimize=True)
         y = np.maximum(y + bias.astype(np.float64)[:, None, None], 0)
     squares = np.pad(y**2, ((0, 0), (2, 2), (0, 0), (0, 0)))

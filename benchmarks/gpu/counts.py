@@ -10,9 +10,10 @@ frequencies that are not negative.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from spcnet.runtime import dcf
+from spcnet.runtime import dcf, layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
 from spcnet.runtime.cuda.launch import FFT_SIZES
@@ -90,12 +91,22 @@ def convolution(layer: Layer, images: int) -> Work:
     return Work(images * moved * FLOAT, images * 2 * layer.taps**2 * layer.inputs * layer.outputs)
 
 
+def convolutions(network: Sequence[layers.Layer], size: int) -> list[Layer]:
+    """The convolutions of a backbone on patches of size x size pixels."""
+    shapes = layers.shapes(network, size)
+    return [
+        Layer(inputs, layer.channels, cells, layer.stride, layer.kernel, layer.padding)
+        for (inputs, cells), layer in zip(shapes, network, strict=False)
+        if isinstance(layer, layers.Convolution)
+    ]
+
+
 def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) -> Work:
-    """The first (3 to C channels) or the second layer (C to C, and the normalisation); half: FP16 in between."""
-    n, inputs = config.patch_size, 3 if layer == 1 else config.channels
+    """The first or the second layer (and the normalisation) of the published network; half: FP16 in between."""
+    n, network = config.patch_size, convolutions(layers.published(config.channels), config.patch_size)
     middle = HALF * 8 * ceil_div(config.channels, 8) if half else FLOAT * config.channels  # bytes a pixel
     read, written = (3 * FLOAT, middle) if layer == 1 else (middle, config.channels * FLOAT)
-    flops = convolution(Layer(inputs, config.channels, n), images).flops
+    flops = convolution(network[layer - 1], images).flops
     if layer == 2:
         flops += images * LRN * n**2 * config.channels
     return Work(images * n**2 * (read + written), flops)

@@ -21,6 +21,7 @@ from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TILE
 from spcnet.runtime.geometry import State
+from spcnet.runtime.layers import published
 
 HEIGHT, WIDTH = 720, 1280  # of the frames
 
@@ -76,13 +77,14 @@ class Watched:
 
 
 def random_weights(channels: int, seed: int = 0) -> Weights:
-    """A backbone; its speed does not depend on the values."""
+    """A published backbone; its speed does not depend on the values."""
     rng = np.random.default_rng([seed, channels])
     weights = [
         rng.normal(size=(channels, 3, 3, 3)).astype(np.float32) * 0.05,
         rng.normal(size=(channels, channels, 3, 3)).astype(np.float32) * 0.2,
     ]
-    return Weights(weights, [rng.normal(size=channels).astype(np.float32) for _ in range(2)], 2e-5)
+    biases = [rng.normal(size=channels).astype(np.float32) for _ in range(2)]
+    return Weights(published(channels), weights, biases)
 
 
 def random_states(config: TrackerConfig, count: int) -> list[State]:

@@ -1,20 +1,21 @@
-"""What a backbone has to do, counted from its ONNX graph.
+"""The work of a backbone on the CPU, counted from the list of its layers.
 
-A ReLU behind a convolution belongs to it, as every runtime has it. All other nodes read their inputs and write their
-output through memory. Weights stay in the cache and are not counted, as in spcnet.benchmarks.gpu.counts.
+A ReLU behind a convolution belongs to it, as every runtime has it. The normalisation is counted as the nodes that
+spcnet export writes for it: each reads its inputs and writes its output through memory. Weights stay in the cache and
+are not counted, as in spcnet.benchmarks.gpu.counts.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import onnx
-from onnx import shape_inference
+from spcnet.benchmarks.gpu.counts import FLOAT, Layer, Work, convolution, convolutions
+from spcnet.runtime import layers, model
 
-from spcnet.benchmarks.gpu.counts import FLOAT, Layer, Work, convolution
-
-ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sqrt"}  # one operation an element
+# The elementwise nodes of a normalisation, with the tensors that each reads and writes; x * x reads x once. Between
+# the first and the second the sum over the neighbouring channels is a 1x1 convolution.
+_ELEMENTWISE = (("Mul", 2), ("Sqrt", 2), ("Sqrt", 2), ("Mul", 3), ("Div", 3))
 
 
 class Node(NamedTuple):
@@ -26,52 +27,20 @@ class Node(NamedTuple):
 
 
 def read(path: Path) -> list[Node]:
-    """The nodes of a model file. Raises ValueError on a node that is not counted here."""
-    graph = shape_inference.infer_shapes(onnx.load(path), strict_mode=True).graph
-    constants = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    shapes = {
-        value.name: tuple(d.dim_value or 1 for d in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-    }
-    if wrong := [v.name for v in graph.input if v.type.tensor_type.elem_type != onnx.TensorProto.FLOAT]:
-        raise ValueError(f"{path}: the input {wrong[0]} is not float32; give an FP32 model")
-    found: list[Node] = []
-    producers = {name: node.op_type for node in graph.node for name in node.output}
-    for node in graph.node:
-        inputs = {name for name in node.input if name not in constants}
-        if node.op_type == "Relu" and producers.get(node.input[0]) == "Conv":
-            continue
-        if node.op_type == "Conv":
-            layer = _layer(path, node, shapes[node.input[0]], constants[node.input[1]])
-            found.append(Node("Conv", convolution(layer, 1), layer))
-        elif node.op_type in ELEMENTWISE:
-            elements = sum(_elements(shapes[name]) for name in (*inputs, node.output[0]))
-            work = Work(elements * FLOAT, _elements(shapes[node.output[0]]))
-            found.append(Node(node.op_type, work))
+    """The nodes of a model file. Raises ValueError on a model that is not FP32."""
+    found = model.load(path)[0]
+    if (precision := found.provenance.get("precision", "fp32")) != "fp32":
+        raise ValueError(f"{path} computes in {precision}, counted are models in fp32; give the FP32 model")
+    shapes = layers.shapes(found.layers, found.config.patch_size)
+    convolving = iter(convolutions(found.layers, found.config.patch_size))
+    nodes: list[Node] = []
+    for (channels, cells), layer in zip(shapes, found.layers, strict=False):
+        if isinstance(layer, layers.Convolution):
+            one = next(convolving)
+            nodes.append(Node("Conv", convolution(one, 1), one))
         else:
-            known = ", ".join(sorted({"Conv", "Relu", *ELEMENTWISE}))
-            raise ValueError(
-                f"{path} has a node {node.op_type}; counted are {known}: give an FP32 model of spcnet export"
-            )
-    return found
-
-
-def _layer(path: Path, node: Any, shape: tuple[int, ...], weight: tuple[int, ...]) -> Layer:
-    """A square convolution without groups and dilation. Raises ValueError on any other."""
-    values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    strides, pads = values.get("strides", [1, 1]), values.get("pads", [0] * 4)
-    dilations, group = values.get("dilations", [1, 1]), values.get("group", 1)
-    square = len(set(weight[2:])) == len(set(strides)) == len(set(pads)) == len(set(shape[2:])) == 1
-    if not square or set(dilations) != {1} or group != 1:
-        raise ValueError(
-            f"{path}: a convolution {weight} has strides {strides}, pads {pads}, dilations {dilations}, "
-            f"groups {group}; counted are square ones without dilation and groups"
-        )
-    return Layer(shape[1], weight[0], shape[2], strides[0], weight[2], pads[0])
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+            elements = channels * cells**2
+            each = [Node(name, Work(n * elements * FLOAT, elements)) for name, n in _ELEMENTWISE]
+            dense = Layer(channels, channels, cells, kernel=1, pad=0)
+            nodes += [each[0], Node("Conv", convolution(dense, 1), dense), *each[1:]]
+    return nodes

@@ -6,7 +6,6 @@ The launches are those of the backend itself. Without a GPU it runs on a device 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,10 +21,10 @@ from spcnet.benchmarks.gpu.timing import Effort, Opener, Timer, WallTimer, devic
 from spcnet.benchmarks.roofline.bounds import Part, Roof, Stage
 from spcnet.benchmarks.roofline.frames import TOTAL, Seconds, Taken
 from spcnet.benchmarks.roofline.gpu_records import stage_of
+from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 from spcnet.runtime.cuda.open import open_backbone
-from spcnet.runtime.cuda.weights import read_weights
 
 Stages = dict[str, Stage]
 Clock = Callable[[Launch, Effort], float]  # seconds of a launch
@@ -130,18 +129,14 @@ def _launched(
     open_device: Opener, path: Path
 ) -> Iterator[tuple[TrackerConfig, list[Layer], list[Launch], list[Launch], Clock]]:
     """The launches of localize and of learn, in order, and a clock for them while the device is open."""
-    weights = read_weights(path)
-    channels = [3, *(len(bias) for bias in weights.biases)]
+    network = model.load(path)[0].layers
     own = partial(open_backbone, str(path), backbone="kernels")
     with pipeline.opened(open_device, own, graphs=False, keep=True) as (backend, watched, timer, _):
         config = backend.config
         frame = backend.accept(pipeline.random_frames(1)[0])[0]
         slots = [backend.add(frame, pipeline.random_states(config, 1)[0])]
         launches = [watched.of(partial(work, frame, slots)) for work in (backend.localize, backend.learn)]
-        layers, size = [], config.patch_size
-        for (before, after), stride in zip(itertools.pairwise(channels), weights.strides, strict=True):
-            layers.append(Layer(before, after, size, stride))
-            size = layers[-1].cells
+        layers = counts.convolutions(network, config.patch_size)
 
         def clock(launch: Launch, effort: Effort) -> float:
             with watched.activate():

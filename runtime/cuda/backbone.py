@@ -7,6 +7,8 @@ on the device's memory; a TensorRT engine is in engine.py.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
 from spcnet.runtime.cuda.layout import MAX_CHANNELS
 from spcnet.runtime.cuda.memory import allocate_all
-from spcnet.runtime.model import INPUT, OUTPUT
+from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions, published
+from spcnet.runtime.model import INPUT, OUTPUT, ModelError
 
 Real = NDArray[np.float32]
 
@@ -40,35 +43,38 @@ class DeviceBackbone(Protocol):
 
 
 class Weights(NamedTuple):
-    """Convolutions 3x3 with ReLU, then local response normalisation over 5 channels."""
+    """A backbone's layers, and the weights of its convolutions."""
 
-    weights: list[Real]  # (C1, 3, 3, 3), (C2, C1, 3, 3), ...
+    layers: tuple[Layer, ...]
+    weights: list[Real]  # (C1, 3, kernel, kernel), (C2, C1, kernel, kernel), ...
     biases: list[Real]  # (C1,), (C2,), ...
-    alpha: float  # of x / (1 + alpha * sum of squares) ** 0.75; 0 is no normalisation
-    strides: tuple[int, ...] = (1, 1)
+
+    @property
+    def alpha(self) -> float:
+        """alpha / size of the normalisation at the end; 0 without one."""
+        last = self.layers[-1]
+        return last.alpha / last.size if isinstance(last, LocalResponseNorm) else 0.0
 
 
 class ConvBackbone:
     """Our own kernels, FP32; the published network also (half) in FP16 on tensor cores.
 
-    Raises ValueError when the network does not fit them.
+    Raises ModelError when they do not compute the network.
     """
 
     capturable = True
     max_images = 4096  # far below what a grid takes
 
     def __init__(self, device: Device, weights: Weights, *, half: bool = False) -> None:
-        channels = [3, *(len(bias) for bias in weights.biases)]
-        shapes = [w.shape for w in weights.weights]
-        chained = [(after, before, 3, 3) for before, after in itertools.pairwise(channels)]
-        if shapes != chained or max(channels) > MAX_CHANNELS or not set(weights.strides) <= {1, 2}:
-            raise ValueError(
-                f"the backbone's weights have shapes {shapes}, strides {weights.strides}; our kernels take 3x3 "
-                f"convolutions of at most {MAX_CHANNELS} channels and stride 1 or 2: use backbone='onnxruntime' or an "
-                "engine"
+        layers = convolutions(weights.layers)
+        channels = [3, *(layer.channels for layer in layers)]
+        if reason := _unfit(weights.layers):
+            raise ModelError(
+                f"our kernels compute 3x3 convolutions of stride 1 or 2 and at most {MAX_CHANNELS} channels with ReLU, "
+                f"and the published normalisation at the end, but {reason}; use backbone='onnxruntime' or an engine"
             )
-        if half and (weights.strides != (1, 1) or channels[1] != channels[2]):
-            raise ValueError(
+        if half and weights.layers != published(channels[-1]):
+            raise ModelError(
                 "the FP16 kernels take the published network only: use FP32, or an engine in FP16"
             )
         if half and device.compute_capability < (7, 5):
@@ -78,7 +84,8 @@ class ConvBackbone:
             )
         self.name = "our kernels, " + ("FP16" if half else "FP32")
         self._device, self._half, self._alpha = device, half, weights.alpha
-        self._layers = list(zip(itertools.pairwise(channels), weights.strides, strict=True))
+        strides = [layer.stride for layer in layers]
+        self._layers = list(zip(itertools.pairwise(channels), strides, strict=True))
         arrays: dict[str, NDArray[Any]] = {}
         for index, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
             arrays[f"weight{index}"] = _tapped(weight)
@@ -136,6 +143,19 @@ class ConvBackbone:
     def close(self) -> None:
         self._free()
         self._constants.close()
+
+
+def _unfit(layers: Sequence[Layer]) -> str:
+    """Why our kernels do not compute these layers; empty when they do."""
+    for index, layer in enumerate(layers, 1):
+        if isinstance(layer, Convolution):
+            form = (layer.kernel, layer.padding, layer.activation)
+            known = form == (3, 1, "relu") and layer.stride in (1, 2) and layer.channels <= MAX_CHANNELS
+        else:
+            known = index == len(layers) > 1 and replace(layer, alpha=1.0) == LocalResponseNorm(alpha=1.0)
+        if not known:
+            return f"layer {index} is {layer}"
+    return ""
 
 
 def _padded(channels: int) -> int:

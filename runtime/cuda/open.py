@@ -69,9 +69,8 @@ def open_backbone(
     from spcnet.runtime.cuda.weights import read_weights
 
     try:
-        weights = read_weights(found.path)
+        return found.config, ConvBackbone(device, read_weights(found), half=backbone == "kernels-fp16")
     except ModelError:
         if backbone != "auto":
             raise
         return open_backbone(path, device, "onnxruntime", gpu)
-    return found.config, ConvBackbone(device, weights, half=backbone == "kernels-fp16")

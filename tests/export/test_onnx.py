@@ -9,11 +9,13 @@ import onnx.checker
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import numpy_helper
 
-from spcnet.export.onnx import IR_VERSION, OPSET, export_onnx, load_backbone, weights_sha256
+from spcnet.export.onnx import IR_VERSION, OPSET, check_layers, export_onnx, load_backbone, weights_sha256
 from spcnet.export.parity import check_parity
 from spcnet.export.tolerances import TOLERANCES
 from spcnet.runtime import TrackerConfig, model
+from spcnet.runtime.layers import Convolution, published
 from spcnet.training import checkpoint
 
 PORTABLE = {"Conv", "Relu", "Mul", "Div", "Sqrt"}  # what every inference engine has
@@ -29,7 +31,9 @@ def test_the_file_is_plain_portable_onnx(tiny_model):
     shape = graph.graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_param or d.dim_value for d in shape] == ["batch", 3, 49, 49]
     keys = {prop.key for prop in graph.metadata_props}
-    assert keys == {f"spcnet.{k}" for k in ("format", "config", "provenance", "weights_sha256", "sha256")}
+    assert keys == {
+        f"spcnet.{k}" for k in ("format", "config", "layers", "provenance", "weights_sha256", "sha256")
+    }
 
 
 @pytest.mark.parametrize("n", [32, 33, 125])
@@ -38,6 +42,39 @@ def test_torch_and_onnx_runtime_agree_on_real_patches(make_checkpoint, tmp_path,
     export_onnx(source, tmp_path / "m.onnx")
     parity = check_parity(source, tmp_path / "m.onnx")
     assert parity.passed and 0 < parity.relative <= TOLERANCES["fp32"].layers and parity.patches == 12
+
+
+def _strides(graph):
+    next(a for a in graph.node[2].attribute if a.name == "strides").ints[:] = [1, 2]
+
+
+def _band(graph):
+    tensor = next(t for t in graph.initializer if t.name == graph.node[5].input[1])
+    tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), tensor.name))
+
+
+@pytest.mark.parametrize(
+    ("change", "layers", "message"),
+    [
+        (_strides, published(4), "wrote .'Conv', 'Relu'. for layer 2, Convolution"),
+        (_band, published(4), "for layer 3, LocalResponseNorm"),
+        (lambda graph: graph.node.pop(1), published(4), "wrote .'Conv', 'Conv'. for layer 1"),
+        (lambda graph: graph.node.pop(), published(4), "for layer 3, LocalResponseNorm"),
+        (lambda graph: None, published(5), "for layer 1, Convolution"),
+        (lambda graph: None, published(4)[:2], "wrote 6 more nodes than the layers need"),
+        (
+            lambda graph: None,
+            (Convolution(4), Convolution(4, kernel=5, padding=2)),
+            "for layer 2, Convolution",
+        ),
+    ],
+)
+def test_a_graph_that_does_not_compute_the_list_of_layers_is_refused(tiny_model, change, layers, message):
+    graph = onnx.load(tiny_model).graph
+    check_layers(graph, published(4))
+    change(graph)
+    with pytest.raises(ValueError, match=message):
+        check_layers(graph, layers)
 
 
 def test_the_provenance_tells_no_folders(tiny_checkpoint, tmp_path):

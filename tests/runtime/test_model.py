@@ -6,6 +6,7 @@ import pytest
 from onnx.external_data_helper import set_external_data
 
 from spcnet.runtime import ModelError, Tracker, model
+from spcnet.runtime.layers import published, to_json
 
 
 def resealed(graph, path):
@@ -21,7 +22,7 @@ def test_a_model_is_read_with_its_config(tiny_model):
     found, _ = model.load(tiny_model)
     assert found.config.patch_size == 49 and found.config.channels == 4
     assert found.provenance["parameters"] == 4 * (27 + 1) + 4 * (36 + 1)
-    assert len(found.sha256) == 64
+    assert len(found.sha256) == 64 and found.layers == published(4)
 
 
 def test_a_name_of_the_zoo_or_a_path(tiny_model):
@@ -99,6 +100,12 @@ def test_an_altered_weight_is_noticed(tiny_model, tmp_path):
         ("spcnet.config", "not json", "not JSON"),
         ("spcnet.config", '{"patch_size": 50, "channels": 4}', r"expected patches of float"),
         ("spcnet.config", '{"patch_size": 49, "channels": 5}', r"expected features of float"),
+        (
+            "spcnet.layers",
+            '[{"kind": "attention"}]',
+            "layer 1 is of kind 'attention', known are convolution,",
+        ),
+        ("spcnet.layers", to_json(published(5)), "give 5 channels of 49 x 49 cells, expected 4 of 49 x 49"),
         ("spcnet.provenance", "not json", "Expecting value"),
         ("spcnet.format", "spcnet-model-9", "expected 'spcnet-model-1'"),
     ],
@@ -110,6 +117,13 @@ def test_wrong_metadata_is_refused(tiny_model, tmp_path, key, value, message):
             prop.value = value
     with pytest.raises(ModelError, match=message):
         Tracker.load(resealed(graph, tmp_path / "wrong.onnx"))
+
+
+def test_a_model_without_a_list_of_layers_is_refused(tiny_model, tmp_path):
+    graph = onnx.load(tiny_model)
+    graph.metadata_props.remove(next(p for p in graph.metadata_props if p.key == "spcnet.layers"))
+    with pytest.raises(ModelError, match=r"old\.onnx has no list of its layers; export it again"):
+        Tracker.load(resealed(graph, tmp_path / "old.onnx"))
 
 
 def test_the_hash_is_that_of_the_file_with_its_digits_blank(tiny_model):

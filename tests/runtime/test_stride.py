@@ -17,7 +17,7 @@ from spcnet.export.precision import quantized_tensors
 from spcnet.runtime import MultiTracker, Tracker, TrackerConfig
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.open import open_backbone
-from spcnet.runtime.model import ModelError
+from spcnet.runtime.model import ModelError, load
 
 LAYERS = [{"channels": 4, "stride": 2}, {"channels": 6}]
 CASES = {
@@ -96,7 +96,8 @@ def open_emulated(path, device):
 def test_half_precision_and_int8_reach_every_convolution(exported, tracks, tmp_path):
     source, model, config = exported
     (network,) = (network for known, network in CASES.values() if known == config)
-    assert len(quantized_tensors(onnx.load(model))) == len(network["layers"])
+    layers = load(model)[0].layers
+    assert len(quantized_tensors(onnx.load(model), layers)) == len(network["layers"])
     for precision in ("fp16", "int8"):
         path = tmp_path / f"{precision}.onnx"
         export_onnx(source, path, precision=precision, calibrate=tracks if precision == "int8" else None)

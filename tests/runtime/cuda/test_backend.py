@@ -10,11 +10,13 @@ from emulator.host_device import HostDevice
 
 from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
-from spcnet.runtime import MultiTracker, Tracker, model
-from spcnet.runtime.cuda.backbone import OrtBackbone
+from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
+from spcnet.runtime.cuda import open as cuda_open
+from spcnet.runtime.cuda.backbone import ConvBackbone, OrtBackbone, Weights
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
 from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
 
@@ -392,19 +394,35 @@ def test_a_tracker_that_is_dropped_gives_its_memory_back(tiny_model, video):
     assert device.live == 0
 
 
-def test_a_network_that_the_kernels_do_not_know_is_refused(tmp_path, tiny_model):
-    import onnx
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [
+        ((Convolution(4, 3), LocalResponseNorm()), "layer 1 is Convolution.*stride=3"),
+        ((Convolution(4), Convolution(4, kernel=5, padding=2)), "layer 2 is .*kernel=5"),
+        ((Convolution(65),), "layer 1 is .*channels=65"),
+        ((Convolution(4), LocalResponseNorm(size=3)), "layer 2 is LocalResponseNorm.size=3"),
+        ((Convolution(4), LocalResponseNorm(), Convolution(4)), "layer 2 is LocalResponseNorm"),
+    ],
+)
+def test_a_network_that_the_kernels_do_not_know_is_refused(layers, reason):
+    with pytest.raises(model.ModelError, match=f"our kernels compute 3x3 convolutions.*but {reason}"):
+        ConvBackbone(HostDevice(), Weights(layers, [], []))
 
-    from spcnet.runtime.cuda.weights import read_weights
 
-    graph = onnx.load(tiny_model)
-    for attribute in graph.graph.node[0].attribute:
-        if attribute.name == "strides":
-            attribute.ints[:] = [2, 1]
-    onnx.save(graph, tmp_path / "strided.onnx")
-    with pytest.raises(model.ModelError, match=r"our kernels compute 3x3 convolutions.*strides"):
-        read_weights(tmp_path / "strided.onnx")
-    del graph.graph.node[-1]
-    onnx.save(graph, tmp_path / "cut.onnx")
-    with pytest.raises(model.ModelError, match="its operators are"):
-        read_weights(tmp_path / "cut.onnx")
+def test_a_network_that_the_kernels_do_not_know_runs_in_onnx_runtime(
+    make_checkpoint, tmp_path, monkeypatch, tiny_checkpoint
+):
+    """Too many channels, or another precision; nothing but "auto" changes the way."""
+    wide = export_onnx(
+        make_checkpoint(TrackerConfig(patch_size=32, channels=65)), tmp_path / "wide.onnx"
+    ).path
+    half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
+    opened = []
+    monkeypatch.setattr(
+        cuda_open, "open_ort_session", lambda path, *_: opened.append(path) or model.load(path)[1]
+    )
+    for path, reason in ((wide, "our kernels compute"), (half, "computes in fp16, our kernels take")):
+        open_backbone(str(path), HostDevice(), "auto")[1].close()
+        with pytest.raises(model.ModelError, match=reason):
+            open_backbone(str(path), HostDevice(), "kernels")
+    assert opened == [wide, half]

@@ -1,0 +1,68 @@
+"""The list of layers: what is written is read, the shapes are those of the arithmetic, and the rest is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from spcnet.runtime.layers import Convolution, LocalResponseNorm, from_json, published, shapes, to_json
+
+
+def test_what_is_written_is_read():
+    layers = (Convolution(8, 2, 5, 2), *published(16), LocalResponseNorm(3, 2e-4, 0.5, 2.0))
+    assert from_json(to_json(layers)) == layers
+    assert json.loads(to_json(published(32)))[1:] == [
+        {"kind": "convolution", "channels": 32, "stride": 1, "kernel": 3, "padding": 1, "activation": "relu"},
+        {"kind": "local_response_norm", "size": 5, "alpha": 1e-4, "beta": 0.75, "k": 1.0},
+    ]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_the_cells_are_those_of_a_sliding_window(kernel, stride, padding):
+    cells = len(np.lib.stride_tricks.sliding_window_view(np.zeros(31 + 2 * padding), kernel)[::stride])
+    layers = (Convolution(7, stride, kernel, padding), LocalResponseNorm())
+    assert shapes(layers, 31) == [(3, 31), (7, cells), (7, cells)]
+
+
+CONVOLUTION = {
+    "kind": "convolution",
+    "channels": 4,
+    "stride": 1,
+    "kernel": 3,
+    "padding": 1,
+    "activation": "relu",
+}
+NORM = {"kind": "local_response_norm", "size": 5, "alpha": 1e-4, "beta": 0.75, "k": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("[", "is not JSON"),
+        ({}, "must be a list of objects: export the model again"),
+        ([], "must be a list of objects: export the model again"),
+        ([CONVOLUTION, 3], "must be a list of objects"),
+        (
+            [CONVOLUTION, {"kind": "pool"}],
+            "layer 2 is of kind 'pool', known are convolution, local_response_norm",
+        ),
+        ([{"channels": 3}], "layer 1 is of kind None"),
+        ([{"kind": "convolution", "channels": 4}], "layer 1, a convolution, lacks 'activation'"),
+        ([{**CONVOLUTION, "groups": 2}], "layer 1, a convolution, lacks 'groups' or does not know it"),
+        (
+            [{**CONVOLUTION, "channels": 0}],
+            "layer 1: channels of a convolution is 0; give a whole number from 1",
+        ),
+        ([{**CONVOLUTION, "stride": 1.5}], "stride of a convolution is 1.5"),
+        ([{**CONVOLUTION, "kernel": 4}], "kernel of a convolution is 4; give an odd number"),
+        ([{**CONVOLUTION, "activation": "gelu"}], "activation of a convolution is 'gelu'; give 'relu'"),
+        ([{**NORM, "size": 4}], "layer 1: a local_response_norm has"),
+        ([{**NORM, "alpha": float("nan")}], "give positive numbers"),
+        ([{**NORM, "beta": "0.75"}], "give positive numbers"),
+    ],
+)
+def test_other_lists_are_refused(entries, message):
+    with pytest.raises(ValueError, match=message):
+        from_json(entries if isinstance(entries, str) else json.dumps(entries))
