@@ -126,6 +126,7 @@ class HostBackend(ABC):
         return found
 
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
+        self.timings.setdefault("learn", 0.0)  # a stage of every frame, also where no target is due
         targets = [self._target(slot) for slot in slots]
         observed = self._observe(frame, [target.state.seen for target in targets], self.config.learn_scales)
         for target, seen in zip(targets, observed, strict=True):

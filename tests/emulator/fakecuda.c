@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define API __attribute__((visibility("default")))
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
@@ -24,44 +23,33 @@ typedef uint64_t DevicePtr;
 typedef enum {
     SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101,
     INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NO_BINARY_FOR_GPU = 209, INVALID_HANDLE = 400, ILLEGAL_STATE = 401,
-    NOT_FOUND = 500, NOT_READY = 600, CONTEXT_IS_DESTROYED = 709, HOST_MEMORY_ALREADY_REGISTERED = 712,
-    HOST_MEMORY_NOT_REGISTERED = 713, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901,
-    CAPTURE_IMPLICIT = 906, CAPTURE_WRONG_THREAD = 908,
+    NOT_FOUND = 500, CONTEXT_IS_DESTROYED = 709, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901, CAPTURE_WRONG_THREAD = 908,
 } Result;
 
-static const struct { Result code; const char *name, *text; } errors[] = {
-    {SUCCESS, "CUDA_SUCCESS", "no error"},
-    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
-    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
-    {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
-    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
-    {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
-    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
-    {NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
-    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
-    {ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
-    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
-    {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
-    {CONTEXT_IS_DESTROYED, "CUDA_ERROR_CONTEXT_IS_DESTROYED", "context is destroyed"},
-    {HOST_MEMORY_ALREADY_REGISTERED, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED",
-     "part or all of the requested memory range is already mapped"},
-    {HOST_MEMORY_NOT_REGISTERED, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED",
-     "pointer does not correspond to a registered memory region"},
-    {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
-    {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
-     "operation not permitted when stream is capturing"},
-    {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
-     "operation failed due to a previous error during capture"},
-    {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
-     "operation would make the legacy stream depend on a capturing blocking stream"},
-    {CAPTURE_WRONG_THREAD, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD",
-     "attempt to terminate a thread-local capture sequence from another thread"},
+static const struct { Result code; const char *text; } errors[] = {
+    {SUCCESS, "no error"},
+    {INVALID_VALUE, "invalid argument"},
+    {OUT_OF_MEMORY, "out of memory"},
+    {NOT_INITIALIZED, "initialization error"},
+    {INVALID_DEVICE, "invalid device ordinal"},
+    {INVALID_IMAGE, "device kernel image is invalid"},
+    {INVALID_CONTEXT, "invalid device context"},
+    {NO_BINARY_FOR_GPU, "no kernel image is available for execution on the device"},
+    {INVALID_HANDLE, "invalid resource handle"},
+    {ILLEGAL_STATE, "the operation cannot be performed in the present state"},
+    {NOT_FOUND, "named symbol not found"},
+    {CONTEXT_IS_DESTROYED, "context is destroyed"},
+    {NOT_SUPPORTED, "operation not supported"},
+    {CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing"},
+    {CAPTURE_INVALIDATED, "operation failed due to a previous error during capture"},
+    {CAPTURE_WRONG_THREAD, "attempt to terminate a thread-local capture sequence from another thread"},
 };
 
 // ---------------------------------------------------------------------------------------------------------------
 // State. One mutex guards all of it and is never held while a kernel runs.
 
-typedef enum { DEVICE_MEMORY, HOST_MEMORY, REGISTERED_MEMORY, STREAM, EVENT, MODULE, FUNCTION, GRAPH, EXEC } Kind;
+typedef enum { DEVICE_MEMORY, HOST_MEMORY, STREAM, EVENT, MODULE, FUNCTION, GRAPH, EXEC } Kind;
 
 // Every live thing the caller holds a handle of. A handle is good only while it stands in this list, so that freed
 // and foreign handles are refused rather than followed.
@@ -75,16 +63,14 @@ typedef struct { Object object; Module *module; Entry entry; unsigned shared; } 
 
 typedef struct Node { // one operation of a stream
     struct Node *next;
-    enum { KERNEL, COPY_UP, COPY_DOWN, COPY_DEVICE, SET } kind;
+    enum { KERNEL, COPY_UP, COPY_DOWN, COPY_DEVICE } kind;
     Function *function;
     unsigned config[7]; // grid x y z, block x y z, dynamic shared bytes
     char *arguments;    // the packed argument buffer, a copy
     size_t argument_bytes;
     char *to;
     const char *from;
-    size_t count;    // bytes of a copy, elements of SET
-    unsigned value;  // of SET
-    unsigned width;  // of SET: bytes of an element
+    size_t count; // bytes of a copy
 } Node;
 
 typedef struct { Node *first, *last; size_t count; } Nodes;
@@ -92,7 +78,6 @@ typedef struct { Object object; Nodes nodes; } Graph; // an EXEC is a graph with
 
 typedef struct {
     Object object;
-    unsigned flags; // 1: does not synchronise with the legacy stream
     enum { IDLE, CAPTURING, INVALIDATED } state;
     enum { GLOBAL, THREAD_LOCAL, RELAXED } mode;
     pthread_t thread;
@@ -100,15 +85,15 @@ typedef struct {
     Nodes pending; // with "lazy"
 } Stream;
 
-typedef struct { Object object; unsigned flags; int recorded; struct timespec time; } Event;
+typedef struct { Object object; int recorded; } Event;
 
-typedef struct Context { struct Context *next; int alive; } Context;
+typedef struct { int alive; } Context;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lazy_mutex = PTHREAD_MUTEX_INITIALIZER; // taken before mutex; held while pending work runs
 static int initialized;
 static Object *objects;
-static Context primary, *created; // primary.alive counts its users
+static Context primary; // primary.alive counts its users
 static __thread Context *stack[32];
 static __thread unsigned depth;
 
@@ -187,27 +172,10 @@ static Result unsafe_call(void) {
     return result;
 }
 
-// The legacy stream waits for all blocking streams, so it cannot be used while one of them captures, in any thread.
-static Result legacy_stream(void) {
-    Result result = SUCCESS;
-    for (Object *object = objects; object; object = object->next) {
-        Stream *stream = (Stream *)object;
-        if (object->kind != STREAM || stream->state == IDLE || stream->flags & 1) continue;
-        stream->state = INVALIDATED;
-        result = CAPTURE_IMPLICIT;
-    }
-    return result;
-}
-
-static Result synchronous_call(void) {
-    Result result = unsafe_call();
-    return result ? result : legacy_stream();
-}
-
-// 0, 1 and 2 are the driver's own streams: they come back as NULL.
+// The driver's own streams, 0 to 2, are not there: nothing may use them.
 static Result find_stream(void *handle, Stream **stream) {
     *stream = find(STREAM, handle);
-    return *stream || (uintptr_t)handle <= 2 ? SUCCESS : INVALID_HANDLE;
+    return *stream ? SUCCESS : INVALID_HANDLE;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -243,9 +211,7 @@ static void account(const Node *node) {
 
 static void run(const Node *node, void **parameters) { // without the mutex
     if (node->kind == KERNEL) node->function->entry(node->config, parameters, node->arguments);
-    else if (node->kind != SET) memmove(node->to, node->from, node->count);
-    else
-        for (size_t i = 0; i < node->count; i++) memcpy(node->to + i * node->width, &node->value, node->width);
+    else memmove(node->to, node->from, node->count);
 }
 
 // Runs what "lazy" has kept back in one stream, or in all of them.
@@ -271,7 +237,7 @@ static void flush(Stream *only) {
 static Memory *memory_at(const char *start, size_t bytes) {
     for (Object *object = objects; object; object = object->next) {
         Memory *memory = (Memory *)object;
-        if (object->kind > REGISTERED_MEMORY || start < memory->start) continue;
+        if (object->kind > HOST_MEMORY || start < memory->start) continue;
         size_t offset = start - memory->start;
         if (offset <= memory->bytes && bytes <= memory->bytes - offset) return memory;
     }
@@ -279,7 +245,7 @@ static Memory *memory_at(const char *start, size_t bytes) {
 }
 
 static Result check_ranges(const Node *node) {
-    size_t bytes = node->kind == SET ? node->count * node->width : node->count;
+    size_t bytes = node->count;
     int to_device = node->kind != COPY_DOWN, from_device = node->kind == COPY_DOWN || node->kind == COPY_DEVICE;
     if (node->kind == KERNEL || !bytes) return SUCCESS;
     if (to_device && !memory_at(node->to, bytes)) return INVALID_VALUE;
@@ -297,9 +263,8 @@ static Result enqueue(void *handle, const Node *node, void **parameters) {
     Stream *stream;
     TRY(find_stream(handle, &stream));
     TRY(check_ranges(node));
-    if (!stream) TRY(legacy_stream());
-    if (stream && stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
-    if (stream && stream->state == CAPTURING) {
+    if (stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
+    if (stream->state == CAPTURING) {
         if (node->kind == KERNEL && setting.break_capture) {
             setting.break_capture = 0;
             stream->state = INVALIDATED;
@@ -310,7 +275,7 @@ static Result enqueue(void *handle, const Node *node, void **parameters) {
         return leave(SUCCESS);
     }
     account(node);
-    if (stream && setting.lazy && !parameters && !pageable(node)) {
+    if (setting.lazy && !parameters && !pageable(node)) {
         append(&stream->pending, node);
         return leave(SUCCESS);
     }
@@ -318,12 +283,6 @@ static Result enqueue(void *handle, const Node *node, void **parameters) {
     flush(stream);
     run(node, parameters);
     return SUCCESS;
-}
-
-static Result synchronous(const Node *node) {
-    ENTER();
-    TRY(synchronous_call());
-    return enqueue(NULL, node, NULL);
 }
 
 static Result asynchronous(void *stream, const Node *node) {
@@ -338,7 +297,6 @@ static Result asynchronous(void *stream, const Node *node) {
 static const unsigned char PATTERN = 0xa5;
 
 static int damaged(const Memory *memory) {
-    if (memory->object.kind == REGISTERED_MEMORY) return 0;
     for (int i = 0; i < GUARD; i++)
         if ((unsigned char)memory->start[-1 - i] != PATTERN ||
             (unsigned char)memory->start[memory->bytes + i] != PATTERN)
@@ -353,12 +311,6 @@ static long device_bytes(void) {
     return bytes;
 }
 
-static long count_contexts(void) {
-    long count = primary.alive;
-    for (Context *context = created; context; context = context->next) count += context->alive;
-    return count;
-}
-
 static long count_overruns(void) {
     long count = counted.overruns;
     for (Object *object = objects; object; object = object->next)
@@ -367,19 +319,19 @@ static long count_overruns(void) {
 }
 
 // Live things: live_device, live_host (page-locked, allocated or registered), live_streams, live_events,
-// live_modules, live_graphs, live_contexts (uses of the primary one and created ones), device_bytes.
+// live_modules, live_graphs, live_contexts (uses of the primary one), device_bytes.
 // Ever: allocations, overruns (allocations with a damaged guard zone), bad_frees (frees of what is not there).
 // Since the last reset: launches, graph_launches, syncs, bytes_up, bytes_down. -1 for an unknown name.
 API long fakecuda_count(const char *what) {
     pthread_mutex_lock(&mutex);
     const struct { const char *name; long value; } counts[] = {
         {"live_device", live(DEVICE_MEMORY)},
-        {"live_host", live(HOST_MEMORY) + live(REGISTERED_MEMORY)},
+        {"live_host", live(HOST_MEMORY)},
         {"live_streams", live(STREAM)},
         {"live_events", live(EVENT)},
         {"live_modules", live(MODULE)},
         {"live_graphs", live(GRAPH) + live(EXEC)},
-        {"live_contexts", count_contexts()},
+        {"live_contexts", primary.alive},
         {"device_bytes", device_bytes()},
         {"allocations", counted.allocations},
         {"overruns", count_overruns()},
@@ -449,13 +401,6 @@ API Result cuGetErrorString(Result error, const char **text) {
     return SUCCESS;
 }
 
-API Result cuGetErrorName(Result error, const char **name) {
-    *name = "CUDA_ERROR_UNKNOWN";
-    for (size_t i = 0; i < LENGTH(errors); i++)
-        if (errors[i].code == error) *name = errors[i].name;
-    return SUCCESS;
-}
-
 static Result check_device(int device) {
     if (!initialized) return NOT_INITIALIZED;
     return device >= 0 && device < setting.devices ? SUCCESS : INVALID_DEVICE;
@@ -488,11 +433,6 @@ API Result cuDeviceComputeCapability(int *major, int *minor, int device) {
     return check_device(device);
 }
 
-API Result cuDeviceGetPCIBusId(char *id, int length, int device) {
-    snprintf(id, length, "0000:00:00.0");
-    return check_device(device);
-}
-
 enum { MAX_THREADS = 1024, MAX_BLOCK_Z = 64, MAX_GRID_X = 2147483647, MAX_GRID_YZ = 65535 };
 enum { SHARED_BYTES = 48 << 10, SHARED_OPTIN_BYTES = 163 << 10 };
 
@@ -515,10 +455,7 @@ API Result cuDeviceGetAttribute(int *value, int attribute, int device) { // thos
 // stays visible in the live counts.
 
 static int known_context(const Context *context) {
-    if (context == &primary) return primary.alive;
-    for (Context *each = created; each; each = each->next)
-        if (each == context) return each->alive;
-    return 0;
+    return context == &primary && primary.alive;
 }
 
 static Result push_context(Context *context) {
@@ -533,54 +470,6 @@ API Result cuDevicePrimaryCtxRetain(Context **context, int device) {
     ENTER_WITHOUT_CONTEXT();
     primary.alive++;
     *context = &primary;
-    return leave(SUCCESS);
-}
-
-API Result cuDevicePrimaryCtxRelease_v2(int device) {
-    RETURN_IF(check_device(device));
-    ENTER_WITHOUT_CONTEXT();
-    if (!primary.alive) return leave(INVALID_CONTEXT);
-    primary.alive--;
-    return leave(SUCCESS);
-}
-
-API Result cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
-    *flags = 0;
-    *active = primary.alive > 0;
-    return check_device(device);
-}
-
-API Result cuCtxCreate_v2(Context **context, unsigned flags, int device) {
-    (void)flags;
-    RETURN_IF(check_device(device));
-    ENTER_WITHOUT_CONTEXT();
-    Context *made = calloc(1, sizeof *made); // never freed: other threads may keep it on their stacks
-    if (!made) abort();
-    made->alive = 1;
-    made->next = created;
-    created = made;
-    *context = made;
-    return leave(push_context(made));
-}
-
-API Result cuCtxCreate_v4(Context **context, void *parameters, unsigned flags, int device) {
-    (void)parameters;
-    return cuCtxCreate_v2(context, flags, device);
-}
-
-API Result cuCtxDestroy_v2(Context *context) {
-    ENTER_WITHOUT_CONTEXT();
-    if (context == &primary || !known_context(context)) return leave(INVALID_CONTEXT);
-    context->alive = 0;
-    if (depth && stack[depth - 1] == context) depth--;
-    return leave(SUCCESS);
-}
-
-API Result cuCtxAttach(Context **context, unsigned flags) {
-    (void)flags;
-    ENTER();
-    *context = stack[depth - 1];
-    (*context)->alive++;
     return leave(SUCCESS);
 }
 
@@ -603,47 +492,6 @@ API Result cuCtxPopCurrent_v2(Context **context) {
     depth--;
     if (context) *context = stack[depth];
     return leave(SUCCESS);
-}
-
-API Result cuCtxGetCurrent(Context **context) {
-    ENTER_WITHOUT_CONTEXT();
-    *context = depth ? stack[depth - 1] : NULL;
-    return leave(SUCCESS);
-}
-
-API Result cuCtxSetCurrent(Context *context) {
-    ENTER_WITHOUT_CONTEXT();
-    if (context && !known_context(context)) return leave(INVALID_CONTEXT);
-    if (depth) depth--;
-    return leave(context ? push_context(context) : SUCCESS);
-}
-
-API Result cuCtxGetDevice(int *device) {
-    ENTER();
-    *device = 0;
-    return leave(SUCCESS);
-}
-
-API Result cuCtxGetApiVersion(Context *context, unsigned *version) {
-    (void)context;
-    *version = 3020;
-    return SUCCESS;
-}
-
-API Result cuCtxSynchronize(void) {
-    ENTER();
-    Result result = SUCCESS;
-    for (Object *object = objects; object; object = object->next) {
-        Stream *stream = (Stream *)object;
-        if (object->kind != STREAM || stream->state == IDLE) continue;
-        stream->state = INVALIDATED; // it would wait for the capturing stream, whatever the mode
-        result = CAPTURE_UNSUPPORTED;
-    }
-    TRY(result);
-    counted.syncs++;
-    leave(SUCCESS);
-    flush(NULL);
-    return SUCCESS;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -682,7 +530,7 @@ static Result release(Kind kind, char *start) {
     Memory *memory = memory_of(kind, start);
     if (!memory) {
         counted.bad_frees++;
-        return leave(kind == REGISTERED_MEMORY ? HOST_MEMORY_NOT_REGISTERED : INVALID_VALUE);
+        return leave(INVALID_VALUE);
     }
     counted.overruns += damaged(memory);
     free(memory->base);
@@ -714,30 +562,9 @@ API Result cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
     return allocate(HOST_MEMORY, (char **)pointer, bytes, 4096);
 }
 
-API Result cuMemAllocHost_v2(void **pointer, size_t bytes) {
-    return cuMemHostAlloc(pointer, bytes, 0);
-}
-
 API Result cuMemFreeHost(void *pointer) {
     ENTER();
     return release(HOST_MEMORY, pointer);
-}
-
-API Result cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned flags) {
-    (void)flags;
-    ENTER();
-    TRY(unsafe_call());
-    if (!pointer || !bytes) return leave(INVALID_VALUE);
-    if (memory_at(pointer, 1)) return leave(HOST_MEMORY_ALREADY_REGISTERED);
-    Memory *memory = add(REGISTERED_MEMORY, sizeof *memory); // base stays NULL: it is not ours to free
-    memory->start = pointer;
-    memory->bytes = bytes;
-    return leave(SUCCESS);
-}
-
-API Result cuMemHostUnregister(void *pointer) {
-    ENTER();
-    return release(REGISTERED_MEMORY, pointer);
 }
 
 API Result cuMemHostGetDevicePointer_v2(DevicePtr *device, void *pointer, unsigned flags) {
@@ -750,25 +577,6 @@ API Result cuMemHostGetDevicePointer_v2(DevicePtr *device, void *pointer, unsign
 
 static Node copy(int kind, const void *to, const void *from, size_t bytes) {
     return (Node){.kind = kind, .to = (char *)to, .from = from, .count = bytes};
-}
-
-static Node set(DevicePtr to, unsigned value, unsigned width, size_t count) {
-    return (Node){.kind = SET, .to = (char *)to, .value = value, .width = width, .count = count};
-}
-
-API Result cuMemcpyHtoD_v2(DevicePtr to, const void *from, size_t bytes) {
-    Node node = copy(COPY_UP, (void *)to, from, bytes);
-    return synchronous(&node);
-}
-
-API Result cuMemcpyDtoH_v2(void *to, DevicePtr from, size_t bytes) {
-    Node node = copy(COPY_DOWN, to, (void *)from, bytes);
-    return synchronous(&node);
-}
-
-API Result cuMemcpyDtoD_v2(DevicePtr to, DevicePtr from, size_t bytes) {
-    Node node = copy(COPY_DEVICE, (void *)to, (void *)from, bytes);
-    return synchronous(&node);
 }
 
 API Result cuMemcpyHtoDAsync_v2(DevicePtr to, const void *from, size_t bytes, void *stream) {
@@ -786,36 +594,6 @@ API Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from, size_t bytes, void
     return asynchronous(stream, &node);
 }
 
-API Result cuMemsetD8_v2(DevicePtr to, unsigned char value, size_t count) {
-    Node node = set(to, value, 1, count);
-    return synchronous(&node);
-}
-
-API Result cuMemsetD16_v2(DevicePtr to, unsigned short value, size_t count) {
-    Node node = set(to, value, 2, count);
-    return synchronous(&node);
-}
-
-API Result cuMemsetD32_v2(DevicePtr to, unsigned value, size_t count) {
-    Node node = set(to, value, 4, count);
-    return synchronous(&node);
-}
-
-API Result cuMemsetD8Async(DevicePtr to, unsigned char value, size_t count, void *stream) {
-    Node node = set(to, value, 1, count);
-    return asynchronous(stream, &node);
-}
-
-API Result cuMemsetD16Async(DevicePtr to, unsigned short value, size_t count, void *stream) {
-    Node node = set(to, value, 2, count);
-    return asynchronous(stream, &node);
-}
-
-API Result cuMemsetD32Async(DevicePtr to, unsigned value, size_t count, void *stream) {
-    Node node = set(to, value, 4, count);
-    return asynchronous(stream, &node);
-}
-
 // ---------------------------------------------------------------------------------------------------------------
 // Streams and events.
 
@@ -823,14 +601,8 @@ API Result cuStreamCreate(void **handle, unsigned flags) {
     ENTER();
     if (flags & ~1u) return leave(INVALID_VALUE);
     Stream *stream = add(STREAM, sizeof *stream);
-    stream->flags = flags;
     *handle = stream;
     return leave(SUCCESS);
-}
-
-API Result cuStreamCreateWithPriority(void **handle, unsigned flags, int priority) {
-    (void)priority;
-    return cuStreamCreate(handle, flags);
 }
 
 API Result cuStreamDestroy_v2(void *handle) {
@@ -850,11 +622,11 @@ API Result cuStreamDestroy_v2(void *handle) {
 static Result wait_for_stream(void *handle, Stream **stream) {
     Result result = find_stream(handle, stream);
     if (result) return result;
-    if (*stream && (*stream)->state != IDLE) {
+    if ((*stream)->state != IDLE) {
         (*stream)->state = INVALIDATED;
         return CAPTURE_UNSUPPORTED;
     }
-    return *stream ? unsafe_call() : synchronous_call();
+    return unsafe_call();
 }
 
 API Result cuStreamSynchronize(void *handle) {
@@ -867,20 +639,10 @@ API Result cuStreamSynchronize(void *handle) {
     return SUCCESS;
 }
 
-API Result cuStreamQuery(void *handle) {
-    ENTER();
-    Stream *stream;
-    TRY(wait_for_stream(handle, &stream));
-    Result result = stream && stream->pending.first ? NOT_READY : SUCCESS;
-    leave(SUCCESS);
-    flush(stream); // done by the next query, so that polling ends
-    return result;
-}
-
 API Result cuEventCreate(void **handle, unsigned flags) {
     ENTER();
     Event *event = add(EVENT, sizeof *event);
-    event->flags = flags;
+    (void)flags;
     *handle = event;
     return leave(SUCCESS);
 }
@@ -900,11 +662,9 @@ API Result cuEventRecord(void *handle, void *stream_handle) {
     if (!event) return leave(INVALID_HANDLE);
     Stream *stream;
     TRY(find_stream(stream_handle, &stream));
-    if (!stream) TRY(legacy_stream());
-    if (stream && stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
-    if (stream && stream->state == CAPTURING) return leave(SUCCESS); // a mark in the graph, without a time
+    if (stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
+    if (stream->state == CAPTURING) return leave(SUCCESS); // a mark in the graph
     event->recorded = 1;
-    clock_gettime(CLOCK_MONOTONIC, &event->time);
     return leave(SUCCESS);
 }
 
@@ -919,8 +679,6 @@ static Result wait_for_event(void *handle, int synchronize) {
 }
 
 API Result cuEventSynchronize(void *handle) { return wait_for_event(handle, 1); }
-API Result cuEventQuery(void *handle) { return wait_for_event(handle, 0); }
-
 API Result cuStreamWaitEvent(void *stream_handle, void *handle, unsigned flags) {
     (void)flags;
     ENTER();
@@ -930,20 +688,6 @@ API Result cuStreamWaitEvent(void *stream_handle, void *handle, unsigned flags) 
     leave(SUCCESS);
     flush(NULL); // keeps the order between streams
     return SUCCESS;
-}
-
-API Result cuEventElapsedTime(float *milliseconds, void *first, void *second) {
-    ENTER();
-    Event *start = find(EVENT, first), *end = find(EVENT, second);
-    if (!start || !end || !start->recorded || !end->recorded) return leave(INVALID_HANDLE);
-    if ((start->flags | end->flags) & 2) return leave(INVALID_HANDLE); // made without timing
-    *milliseconds = (float)((end->time.tv_sec - start->time.tv_sec) * 1e3 +
-                            (end->time.tv_nsec - start->time.tv_nsec) * 1e-6);
-    return leave(SUCCESS);
-}
-
-API Result cuEventElapsedTime_v2(float *milliseconds, void *first, void *second) {
-    return cuEventElapsedTime(milliseconds, first, second);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -968,7 +712,6 @@ static Result load(void **handle) {
     return leave(SUCCESS);
 }
 
-API Result cuModuleLoad(void **module, const char *path) { return path ? load(module) : INVALID_VALUE; }
 API Result cuModuleLoadData(void **module, const void *image) { return image ? load(module) : INVALID_VALUE; }
 
 API Result cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
@@ -1008,39 +751,8 @@ API Result cuModuleGetFunction(void **handle, void *module_handle, const char *n
     return leave(SUCCESS);
 }
 
-API Result cuFuncGetAttribute(int *value, int attribute, void *handle) {
-    ENTER();
-    Function *function = find(FUNCTION, handle);
-    if (!function) return leave(INVALID_HANDLE);
-    const int values[] = {MAX_THREADS, 0, 0, 0, 32 /* registers */, 87, 87, 0, (int)function->shared, -1};
-    if (attribute < 0) return leave(INVALID_VALUE);
-    *value = attribute < (int)LENGTH(values) ? values[attribute] : 0;
-    return leave(SUCCESS);
-}
-
-API Result cuFuncSetAttribute(void *handle, int attribute, int value) {
-    ENTER();
-    Function *function = find(FUNCTION, handle);
-    if (!function) return leave(INVALID_HANDLE);
-    if (attribute == 8 && (value < 0 || value > SHARED_OPTIN_BYTES)) return leave(INVALID_VALUE);
-    if (attribute == 8) function->shared = value;
-    return leave(SUCCESS);
-}
-
 API Result cuFuncSetBlockShape(void *handle, int x, int y, int z) { // PyCUDA calls it before each prepared launch
     (void)x, (void)y, (void)z;
-    ENTER();
-    return leave(find(FUNCTION, handle) ? SUCCESS : INVALID_HANDLE);
-}
-
-API Result cuFuncSetSharedSize(void *handle, unsigned bytes) {
-    (void)bytes;
-    ENTER();
-    return leave(find(FUNCTION, handle) ? SUCCESS : INVALID_HANDLE);
-}
-
-API Result cuFuncSetCacheConfig(void *handle, int config) {
-    (void)config;
     ENTER();
     return leave(find(FUNCTION, handle) ? SUCCESS : INVALID_HANDLE);
 }
@@ -1088,15 +800,6 @@ API Result cuStreamBeginCapture_v2(void *handle, int mode) {
     return leave(SUCCESS);
 }
 
-API Result cuStreamIsCapturing(void *handle, int *status) {
-    ENTER();
-    if (setting.no_graphs) return leave(NOT_SUPPORTED);
-    Stream *stream;
-    TRY(find_stream(handle, &stream));
-    *status = stream ? (int)stream->state : IDLE;
-    return leave(SUCCESS);
-}
-
 API Result cuStreamEndCapture(void *handle, void **graph_handle) {
     ENTER();
     *graph_handle = NULL;
@@ -1121,17 +824,6 @@ API Result cuStreamEndCapture(void *handle, void **graph_handle) {
     return leave(SUCCESS);
 }
 
-API Result cuGraphGetNodes(void *handle, void **nodes, size_t *count) {
-    ENTER();
-    Graph *graph = find(GRAPH, handle);
-    if (!graph) return leave(INVALID_HANDLE);
-    size_t filled = 0;
-    for (Node *node = graph->nodes.first; nodes && node && filled < *count; node = node->next)
-        nodes[filled++] = node;
-    *count = nodes ? filled : graph->nodes.count;
-    return leave(SUCCESS);
-}
-
 API Result cuGraphInstantiateWithFlags(void **handle, void *graph_handle, unsigned long long flags) {
     (void)flags;
     ENTER();
@@ -1143,28 +835,14 @@ API Result cuGraphInstantiateWithFlags(void **handle, void *graph_handle, unsign
     return leave(SUCCESS);
 }
 
-API Result cuGraphInstantiate_v2(void **handle, void *graph, void **error_node, char *log, size_t log_bytes) {
-    if (error_node) *error_node = NULL;
-    if (log && log_bytes) *log = 0;
-    return cuGraphInstantiateWithFlags(handle, graph, 0);
-}
-
 static Result find_exec(void *handle, void *stream_handle, Graph **exec, Stream **stream) {
     *exec = find(EXEC, handle);
     if (!*exec) return INVALID_HANDLE;
     Result result = find_stream(stream_handle, stream);
     if (result) return result;
-    if (!*stream) return legacy_stream();
     if ((*stream)->state == IDLE) return SUCCESS;
     (*stream)->state = INVALIDATED; // a graph within a graph is not needed here
     return CAPTURE_UNSUPPORTED;
-}
-
-API Result cuGraphUpload(void *handle, void *stream_handle) {
-    ENTER();
-    Graph *exec;
-    Stream *stream;
-    return leave(find_exec(handle, stream_handle, &exec, &stream));
 }
 
 API Result cuGraphLaunch(void *handle, void *stream_handle) {
@@ -1179,10 +857,10 @@ API Result cuGraphLaunch(void *handle, void *stream_handle) {
     counted.graph_launches++;
     for (Node *node = exec->nodes.first; node; node = node->next) {
         account(node);
-        if (stream && setting.lazy) append(&stream->pending, node);
+        if (setting.lazy) append(&stream->pending, node);
     }
     leave(SUCCESS);
-    if (stream && setting.lazy) return SUCCESS;
+    if (setting.lazy) return SUCCESS;
     for (Node *node = exec->nodes.first; node; node = node->next) run(node, NULL);
     return SUCCESS;
 }
@@ -1205,24 +883,34 @@ API Result cuGraphExecDestroy(void *exec) { return destroy_graph(EXEC, exec); }
 
 #define REFUSED(name) API Result name(void) { return NOT_SUPPORTED; }
 REFUSED(cuArray3DCreate_v2) REFUSED(cuArray3DGetDescriptor_v2) REFUSED(cuArrayCreate_v2) REFUSED(cuArrayDestroy)
-REFUSED(cuArrayGetDescriptor_v2) REFUSED(cuCtxDisablePeerAccess) REFUSED(cuCtxEnablePeerAccess)
-REFUSED(cuCtxGetCacheConfig) REFUSED(cuCtxGetLimit) REFUSED(cuCtxGetSharedMemConfig) REFUSED(cuCtxSetCacheConfig)
-REFUSED(cuCtxSetLimit) REFUSED(cuCtxSetSharedMemConfig) REFUSED(cuDeviceCanAccessPeer)
-REFUSED(cuDeviceGetByPCIBusId) REFUSED(cuFuncSetSharedMemConfig) REFUSED(cuIpcCloseMemHandle)
-REFUSED(cuIpcGetEventHandle) REFUSED(cuIpcGetMemHandle) REFUSED(cuIpcOpenEventHandle)
-REFUSED(cuIpcOpenMemHandle_v2) REFUSED(cuLaunch) REFUSED(cuLaunchGrid) REFUSED(cuLaunchGridAsync)
-REFUSED(cuLinkAddData_v2) REFUSED(cuLinkAddFile_v2) REFUSED(cuLinkComplete) REFUSED(cuLinkCreate_v2)
-REFUSED(cuLinkDestroy) REFUSED(cuMemAllocManaged) REFUSED(cuMemAllocPitch_v2) REFUSED(cuMemGetAddressRange_v2)
-REFUSED(cuMemHostGetFlags) REFUSED(cuMemcpy2DAsync_v2) REFUSED(cuMemcpy2DUnaligned_v2) REFUSED(cuMemcpy2D_v2)
-REFUSED(cuMemcpy3DAsync_v2) REFUSED(cuMemcpy3DPeer) REFUSED(cuMemcpy3DPeerAsync) REFUSED(cuMemcpy3D_v2)
-REFUSED(cuMemcpyAtoA_v2) REFUSED(cuMemcpyAtoD_v2) REFUSED(cuMemcpyAtoH_v2) REFUSED(cuMemcpyDtoA_v2)
-REFUSED(cuMemcpyHtoA_v2) REFUSED(cuMemcpyPeer) REFUSED(cuMemcpyPeerAsync) REFUSED(cuMemsetD2D16Async)
+REFUSED(cuArrayGetDescriptor_v2) REFUSED(cuCtxAttach) REFUSED(cuCtxCreate_v2) REFUSED(cuCtxCreate_v4)
+REFUSED(cuCtxDestroy_v2) REFUSED(cuCtxDisablePeerAccess) REFUSED(cuCtxEnablePeerAccess)
+REFUSED(cuCtxGetApiVersion) REFUSED(cuCtxGetCacheConfig) REFUSED(cuCtxGetCurrent) REFUSED(cuCtxGetDevice)
+REFUSED(cuCtxGetLimit) REFUSED(cuCtxGetSharedMemConfig) REFUSED(cuCtxSetCacheConfig) REFUSED(cuCtxSetCurrent)
+REFUSED(cuCtxSetLimit) REFUSED(cuCtxSetSharedMemConfig) REFUSED(cuCtxSynchronize) REFUSED(cuDeviceCanAccessPeer)
+REFUSED(cuDeviceGetByPCIBusId) REFUSED(cuDeviceGetPCIBusId) REFUSED(cuDevicePrimaryCtxGetState)
+REFUSED(cuDevicePrimaryCtxRelease_v2) REFUSED(cuEventElapsedTime) REFUSED(cuEventElapsedTime_v2)
+REFUSED(cuEventQuery) REFUSED(cuFuncGetAttribute) REFUSED(cuFuncSetAttribute) REFUSED(cuFuncSetCacheConfig)
+REFUSED(cuFuncSetSharedMemConfig) REFUSED(cuFuncSetSharedSize) REFUSED(cuGetErrorName) REFUSED(cuGraphGetNodes)
+REFUSED(cuGraphInstantiate_v2) REFUSED(cuGraphUpload) REFUSED(cuIpcCloseMemHandle) REFUSED(cuIpcGetEventHandle)
+REFUSED(cuIpcGetMemHandle) REFUSED(cuIpcOpenEventHandle) REFUSED(cuIpcOpenMemHandle_v2) REFUSED(cuLaunch)
+REFUSED(cuLaunchGrid) REFUSED(cuLaunchGridAsync) REFUSED(cuLinkAddData_v2) REFUSED(cuLinkAddFile_v2)
+REFUSED(cuLinkComplete) REFUSED(cuLinkCreate_v2) REFUSED(cuLinkDestroy) REFUSED(cuMemAllocHost_v2)
+REFUSED(cuMemAllocManaged) REFUSED(cuMemAllocPitch_v2) REFUSED(cuMemGetAddressRange_v2)
+REFUSED(cuMemHostGetFlags) REFUSED(cuMemHostRegister_v2) REFUSED(cuMemHostUnregister)
+REFUSED(cuMemcpy2DAsync_v2) REFUSED(cuMemcpy2DUnaligned_v2) REFUSED(cuMemcpy2D_v2) REFUSED(cuMemcpy3DAsync_v2)
+REFUSED(cuMemcpy3DPeer) REFUSED(cuMemcpy3DPeerAsync) REFUSED(cuMemcpy3D_v2) REFUSED(cuMemcpyAtoA_v2)
+REFUSED(cuMemcpyAtoD_v2) REFUSED(cuMemcpyAtoH_v2) REFUSED(cuMemcpyDtoA_v2) REFUSED(cuMemcpyDtoD_v2)
+REFUSED(cuMemcpyDtoH_v2) REFUSED(cuMemcpyHtoA_v2) REFUSED(cuMemcpyHtoD_v2) REFUSED(cuMemcpyPeer)
+REFUSED(cuMemcpyPeerAsync) REFUSED(cuMemsetD16Async) REFUSED(cuMemsetD16_v2) REFUSED(cuMemsetD2D16Async)
 REFUSED(cuMemsetD2D16_v2) REFUSED(cuMemsetD2D32Async) REFUSED(cuMemsetD2D32_v2) REFUSED(cuMemsetD2D8Async)
-REFUSED(cuMemsetD2D8_v2) REFUSED(cuModuleGetGlobal_v2) REFUSED(cuModuleGetSurfRef) REFUSED(cuModuleGetTexRef)
-REFUSED(cuParamSetSize) REFUSED(cuParamSetTexRef) REFUSED(cuParamSetf) REFUSED(cuParamSeti) REFUSED(cuParamSetv)
-REFUSED(cuProfilerInitialize) REFUSED(cuProfilerStart) REFUSED(cuProfilerStop) REFUSED(cuStreamAttachMemAsync)
-REFUSED(cuSurfRefGetArray) REFUSED(cuSurfRefSetArray) REFUSED(cuTexRefCreate) REFUSED(cuTexRefDestroy)
-REFUSED(cuTexRefGetAddressMode) REFUSED(cuTexRefGetAddress_v2) REFUSED(cuTexRefGetArray)
-REFUSED(cuTexRefGetFilterMode) REFUSED(cuTexRefGetFlags) REFUSED(cuTexRefGetFormat) REFUSED(cuTexRefSetAddress2D_v3)
-REFUSED(cuTexRefSetAddressMode) REFUSED(cuTexRefSetAddress_v2) REFUSED(cuTexRefSetArray)
-REFUSED(cuTexRefSetFilterMode) REFUSED(cuTexRefSetFlags) REFUSED(cuTexRefSetFormat)
+REFUSED(cuMemsetD2D8_v2) REFUSED(cuMemsetD32Async) REFUSED(cuMemsetD32_v2) REFUSED(cuMemsetD8Async)
+REFUSED(cuMemsetD8_v2) REFUSED(cuModuleGetGlobal_v2) REFUSED(cuModuleGetSurfRef) REFUSED(cuModuleGetTexRef)
+REFUSED(cuModuleLoad) REFUSED(cuParamSetSize) REFUSED(cuParamSetTexRef) REFUSED(cuParamSetf)
+REFUSED(cuParamSeti) REFUSED(cuParamSetv) REFUSED(cuProfilerInitialize) REFUSED(cuProfilerStart)
+REFUSED(cuProfilerStop) REFUSED(cuStreamAttachMemAsync) REFUSED(cuStreamCreateWithPriority)
+REFUSED(cuStreamIsCapturing) REFUSED(cuStreamQuery) REFUSED(cuSurfRefGetArray) REFUSED(cuSurfRefSetArray)
+REFUSED(cuTexRefCreate) REFUSED(cuTexRefDestroy) REFUSED(cuTexRefGetAddressMode) REFUSED(cuTexRefGetAddress_v2)
+REFUSED(cuTexRefGetArray) REFUSED(cuTexRefGetFilterMode) REFUSED(cuTexRefGetFlags) REFUSED(cuTexRefGetFormat)
+REFUSED(cuTexRefSetAddress2D_v3) REFUSED(cuTexRefSetAddressMode) REFUSED(cuTexRefSetAddress_v2)
+REFUSED(cuTexRefSetArray) REFUSED(cuTexRefSetFilterMode) REFUSED(cuTexRefSetFlags) REFUSED(cuTexRefSetFormat)
