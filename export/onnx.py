@@ -53,9 +53,9 @@ def export_onnx(
     """Write the model of a checkpoint and return what the runtime reads back from it.
 
     overrides changes fields of the tracker config that do not belong to the network; scores is kept in the
-    provenance; precision is "fp32", "fp16" or "int8" (of the convolutions: see export/precision.py), and "int8" needs
-    calibrate, a folder of tracks. The file is written aside, checked by onnx.checker and by the runtime, and renamed:
-    a failed export leaves nothing at target. Raises FileNotFoundError, ValueError.
+    provenance; precision is "fp32", "fp16" or "int8" (of the convolutions: see export/precision.py), and
+    "int8" needs calibrate, a folder of tracks. The file is written aside, checked by onnx.checker and by the
+    runtime, and renamed: a failed export leaves nothing at target. Raises FileNotFoundError, ValueError.
     """
     backbone, config, meta = load_backbone(source)
     overrides = dict(overrides or {})
@@ -69,7 +69,8 @@ def export_onnx(
         raise ValueError(f"precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
     if (precision == "int8") != (calibrate is not None):
         raise ValueError(
-            f"precision is {precision!r} and calibrate {str(calibrate)!r}; int8, and only int8, is calibrated on a "
+            f"precision is {precision!r} and calibrate {str(calibrate)!r}; int8, and only int8, is "
+            "calibrated on a "
             "folder of tracks"
         )
     graph = to_onnx(backbone, config)

@@ -1,9 +1,9 @@
 """The backbone in FP16 or INT8, written into the graph: inputs and outputs stay float32.
 
-TensorRT 11 and TensorRT-RTX take the precision from the graph alone. Only the convolutions change: FP16 by casts
-around them, INT8 by QuantizeLinear and DequantizeLinear. The normalisation stays FP32, because it squares features
-beyond FP16's range. For a short chain of operators a rewrite of our own is twenty lines and exact; the general
-converters keep or block whole operator types, and would have to be told the same.
+TensorRT 11 and TensorRT-RTX take the precision from the graph alone. Only the convolutions change: FP16 by
+casts around them, INT8 by QuantizeLinear and DequantizeLinear. The normalisation stays FP32, because it
+squares features beyond FP16's range. For a short chain of operators a rewrite of our own is twenty lines and
+exact; the general converters keep or block whole operator types, and would have to be told the same.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def quantized_tensors(model: onnx.ModelProto, layers: Sequence[Layer]) -> list[s
 def to_int8(model: onnx.ModelProto, layers: Sequence[Layer], limits: Mapping[str, float]) -> onnx.ModelProto:
     """A copy whose convolutions read INT8, as TensorRT wants it: symmetric, weights with a scale a channel.
 
-    limits has the largest absolute value to keep of each tensor of quantized_tensors (see export/calibration.py).
-    Biases and sums stay float32. Raises ValueError where a limit is not positive.
+    limits has the largest absolute value to keep of each tensor of quantized_tensors (see
+    export/calibration.py). Biases and sums stay float32. Raises ValueError where a limit is not positive.
     """
     found = onnx.ModelProto()
     found.CopyFrom(model)
@@ -79,7 +79,8 @@ def to_int8(model: onnx.ModelProto, layers: Sequence[Layer], limits: Mapping[str
             values, weight = node.input[0], node.input[1]
             if not 0 < limits[values] < np.inf:
                 raise ValueError(
-                    f"{values} reaches {limits[values]:g} on the calibration patches; give patches of real video"
+                    f"{values} reaches {limits[values]:g} on the calibration patches; give patches of real "
+                    "video"
                 )
             scale = constant(f"{values}_scale", np.array(limits[values] / LEVELS, np.float32))
             zero = constant(f"{values}_zero", np.array(0, np.int8))

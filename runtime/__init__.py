@@ -1,7 +1,8 @@
-"""Track: the runtime on a CPU. NumPy, OpenCV and ONNX Runtime; never torch.
+"""The runtime: track with NumPy, OpenCV and ONNX Runtime, or on a GPU (cuda/); never torch.
 
-The data flow, one file a step: video → frame → patches → features → dcf → locate → geometry, put together
-by backend (which owns the targets) and tracker (which is the public face).
+The data flow, one file a step: video → frame → patches → features → dcf → locate → geometry → recovery. A
+backend puts the steps together and owns the targets (backend: the protocol; cpu, graphs, cuda/backend: the
+implementations; open: the switch); tracker is the public interface.
 """
 
 from spcnet.runtime.config import TrackerConfig

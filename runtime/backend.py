@@ -1,7 +1,8 @@
 """The protocol of a backend: everything that a tracker asks of the machine it runs on.
 
-A backend owns all that belongs to a target: its state, its filter, its work space. A tracker only names slots, hands
-over frames and reads a few numbers per target, so on a device nothing but the frame crosses the bus.
+A backend owns all that belongs to a target: its state, its filter, its work space. A tracker only names
+slots, hands over frames and reads a few numbers per target, so on a device nothing but the frame crosses the
+bus.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PENDING = 2  # updates that may be submitted before the first is collected
 
 
 class Measurement(NamedTuple):
-    """Where a target was found in a frame."""
+    """A target found in a frame."""
 
     state: State
     score: float  # the response at the peak
@@ -26,10 +27,10 @@ class Measurement(NamedTuple):
 
 
 class Backend(Protocol):
-    """Targets in slots, all of one configuration. Frames are what accept returned.
+    """Targets in slots, all of one configuration. The frames of its calls are those that accept returned.
 
-    A call works on all its slots in one batch. None fails half-way: when it raises, the targets are as they
-    were.
+    A call works on all its slots in one batch. No call fails half-way: if it raises, the targets are
+    unchanged.
     """
 
     name: str
@@ -37,31 +38,31 @@ class Backend(Protocol):
     timings: dict[str, float]  # stage -> seconds of the latest call, in the order of the data flow
 
     def accept(self, frame: Any) -> tuple[Any, tuple[int, int]]:
-        """A frame of the caller's in the backend's form, checked, and its (height, width).
+        """Check the caller's frame; return it in the backend's form, and its (height, width).
 
         Raises TypeError, ValueError.
         """
 
     def add(self, frame: Any, state: State) -> int:
-        """Begin a target: learn its filter from frame at state; returns its slot."""
+        """Begin a target: learn it from frame at state. Returns its slot."""
 
     def remove(self, slot: int) -> None:
-        """Forget the target; its slot may be given to another."""
+        """Forget the target; its slot may be reused."""
 
     def localize(self, frame: Any, slots: Sequence[int]) -> list[Measurement]:
-        """Find the targets; their states move, their filters stay."""
+        """Find the targets; this moves their states but does not learn."""
 
     def learn(self, frame: Any, slots: Sequence[int]) -> None:
         """Update the filters of the targets from frame, at their states (eq. 25)."""
 
     def update(self, frame: Any, slots: Sequence[int]) -> list[Measurement]:
-        """localize, then learn the targets that are due by update_interval and sure enough; one pass on a device."""
+        """localize, then learn the targets that are due (update_interval) and sure; one pass on a device."""
 
     def submit(self, frame: Any, slots: Sequence[int]) -> None:
-        """Begin an update; at most PENDING may wait for their collect. frame must stay until then."""
+        """Begin an update; at most PENDING may wait for collect. frame must not change until then."""
 
     def collect(self) -> list[Measurement]:
-        """The outcome of the oldest submitted update."""
+        """The outcome of the oldest pending update."""
 
     def close(self) -> None:
-        """Release what the backend holds; it cannot be used any more."""
+        """Release all resources; the backend cannot be used any more."""

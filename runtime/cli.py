@@ -1,4 +1,4 @@
-"""The verbs track, demo and info: parse, call one public function, print."""
+"""The verbs track, demo and info, and the parsers that all verbs share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Commands = argparse._SubParsersAction  # the class that add_subparsers returns h
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """KEY=VALUE of an option --set; the value as in JSON, or else a string."""
+    """Parse KEY=VALUE of an option --set; the value is JSON, or else a string."""
     key, separator, value = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
@@ -34,7 +34,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "--box",
         action="append",
         required=True,
-        type=_box,
+        type=box,
         metavar="X,Y,W,H",
         help="target in the first frame, in pixels, 0-based top-left; repeat for several",
     )
@@ -51,7 +51,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_model_options(demo)
     demo.set_defaults(run=_demo)
 
-    info = commands.add_parser("info", help="what a model is: config, training, scores")
+    info = commands.add_parser("info", help="show the config, training and scores of a model")
     info.add_argument("model", nargs="?", help="name in the zoo, or an .onnx file (default: list the zoo)")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=_info)
@@ -68,7 +68,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
-def _box(text: str) -> tuple[float, ...]:
+def box(text: str) -> tuple[float, ...]:
+    """Parse X,Y,W,H."""
     try:
         values = tuple(float(v) for v in text.split(","))
     except ValueError:
@@ -143,7 +144,7 @@ def _describe(summary: Summary, written: list[str]) -> str:
     lines = [
         f"{summary.frames} frames, targets: {summary.targets}",
         f"FPS            {summary.fps:.1f} in the tracker (decoding and writing not counted)",
-        f"ms per frame   median {latency['median']:.2f}   p90 {latency['p90']:.2f}   p99 {latency['p99']:.2f}",
+        "ms per frame   " + "   ".join(f"{name} {value:.2f}" for name, value in latency.items()),
         "ms per stage   " + "   ".join(f"{name} {value:.2f}" for name, value in stages.items()),
         "status         " + "   ".join(f"{name} {count}" for name, count in summary.status.items()),
     ]

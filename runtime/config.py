@@ -21,23 +21,24 @@ class TrackerConfig:
     channels: int = 32  # C: feature channels
     stride: int = 1  # of the backbone: features are M x M cells, M = N / stride
     scales: int = 3  # S: patches searched per frame, odd
-    learn_scales: int = 3  # patches learnt from; 1 is a filter that knows positions only (DCFNet)
+    learn_scales: int = 3  # patches learnt from; 1 learns positions only (DCFNet)
     response_upsampling: int = 1  # points a cell, along each axis, at which the response is evaluated
     scale_step: float = 1.02  # alpha: patch s is cut at alpha**s times the current size
     padding: float = 2.0  # patch side = target side x (1 + padding)
     output_sigma_factor: float = 0.1  # sigma of the label = factor x M / (1 + padding)
-    search_window: float = 1.0  # power of the Hann window on the features that are searched
-    learn_window: float = 1.0  # the same on those learnt from; above 1, less of the background is learnt
+    search_window: float = 1.0  # power of the Hann window on searched features
+    learn_window: float = 1.0  # the same on learnt features; above 1, less background is learnt
     scale_sigma: float = 1.0  # sigma_s of the label over the scales; inf = the same label at each
     regularization: float = 1e-4  # lambda of eq. 17, for an unnormalised DFT
-    interp_factor: float = 0.008  # eta of eq. 25, the share of the newest frame in the filter
+    interp_factor: float = 0.008  # eta of eq. 25, the learning rate of the filter
     scale_penalty: float = 1.0  # the response of scale s is weighted by penalty**|s|
     update_interval: int = 1  # learn on every k-th frame
     pixel_mean: tuple[float, float, float] = (104.0, 117.0, 123.0)  # B, G, R grey levels
     uncertain_score: float = 0.2  # a peak below this is UNCERTAIN ...
     lost_score: float = 0.10  # ... and below this LOST
-    # 0: the status is only reported, as published. Else: learn only while TRACKING; LOST takes two frames in a row, and
-    # then look this many target sides around where the target was last seen until a peak reaches uncertain_score.
+    # 0: the status is only reported, as published. Else: learn only while TRACKING; after two weak frames in
+    # a row the target is LOST and is searched this many target sides around where it was last seen, until a
+    # peak reaches uncertain_score.
     recovery_radius: float = 0.0
 
     def __post_init__(self) -> None:
@@ -81,9 +82,9 @@ class TrackerConfig:
     def points(self) -> int:
         """P: responses are P x P points.
 
-        The response is a trigonometric polynomial, so it is known between the cells as exactly as at them. Where
-        sigma is below about 2 cells, its samples there miss the peak by much, and by how much depends on where
-        the target lies.
+        The response is a trigonometric polynomial, so it is known exactly between the cells, too. If sigma is
+        below about 2 cells, the samples at the cells can miss the peak by much, and by an amount that depends
+        on the target's position.
         """
         return self.grid * self.response_upsampling
 
@@ -101,7 +102,7 @@ class TrackerConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TrackerConfig:
-        """Read what to_json wrote. Raises ValueError on broken JSON and on unknown keys."""
+        """Read the text of to_json. Raises ValueError on broken JSON and on unknown keys."""
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:

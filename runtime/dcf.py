@@ -1,4 +1,4 @@
-"""The correlation filter in joint scale-position space: window, DFT, learn, respond, update.
+"""The correlation filter in joint scale-position space: window, DFT, learn, respond, blend.
 
 Equation numbers are those of Hu et al., JCST 2023. The label is a Gaussian, so its spectrum, and with it
 the numerator of the filter and the response, vanishes above a low frequency: only the band below it is
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import scale_exponents
 
-BAND_FLOOR = 1e-5  # frequencies where the label's spectrum is below this share of its peak are left out
+BAND_FLOOR = 1e-5  # frequencies where the label's spectrum is below this fraction of its peak are left out
 
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 
 
 def window(config: TrackerConfig, *, learn: bool) -> NDArray[np.float64]:
-    """The one-dimensional window (M,) on features that are learnt from or searched; in 2D its outer product."""
+    """The one-dimensional window (M,) for learnt or searched features; in 2D it is the outer product."""
     power = config.learn_window if learn else config.search_window
     return np.asarray(np.hanning(config.grid) ** power, np.float64)
 
@@ -42,7 +42,7 @@ def frequencies(config: TrackerConfig) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def multiplicity(config: TrackerConfig) -> NDArray[np.float64]:
-    """How often each horizontal frequency (K,) counts in a sum over the full spectrum: 1 or 2."""
+    """The weight (1 or 2) of each horizontal frequency (K,) in a sum over the full spectrum."""
     horizontal = frequencies(config)[1]
     return np.where((horizontal == 0) | (2 * horizontal == config.grid), 1.0, 2.0)
 
@@ -73,7 +73,7 @@ def inverse_matrices(config: TrackerConfig) -> tuple[NDArray[np.complex128], NDA
 
 
 def label_spectrum(config: TrackerConfig) -> NDArray[np.float64]:
-    """DFT of the centre scale's label (R, K): a Gaussian with its peak of 1 at index (0, 0), wrapped. Real."""
+    """DFT of the centre scale's label (R, K), real: a wrapped Gaussian with its peak of 1 at (0, 0)."""
     m = config.grid
     index = np.arange(m)
     distance = np.minimum(index, m - index)
@@ -115,7 +115,7 @@ class CorrelationFilter:
     def transform(self, features: Real, out: Complex | None = None, *, learn: bool) -> Complex:
         """Window and DFT: (..., C, M, M) float32, contiguous, to (..., C, R, K) complex64 (out, when given).
 
-        learn says what the spectra are for: learn, or respond.
+        learn selects the window: that for learn, or that for respond.
         """
         rows, columns = self._matrices[learn]
         half = self.space("half", (*features.shape[:-1], columns.shape[1]), np.float32)
@@ -147,7 +147,7 @@ class CorrelationFilter:
     def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
         """Eq. 18: the responses (S, P, P) of the spectra zf (S, C, R, K) to the filter.
 
-        The result is work space: it holds until the next call.
+        The result is work space, valid until the next call.
         """
         conjugate = np.conjugate(num, out=self.space("conjugate", num.shape, np.complex64))
         products = np.multiply(conjugate, zf, out=self.space("products", zf.shape, np.complex64))
@@ -172,19 +172,19 @@ def blend(old: NDArray[Any], new: NDArray[Any], rate: float) -> None:
 
 
 def _real_columns(rows: NDArray[np.complex128], columns: NDArray[np.complex128]) -> tuple[Complex, Real]:
-    """rows (R, M), and columns (M, 2K) with interleaved real and imaginary parts: a product that yields complex ones."""
+    """rows (R, M), and columns (M, 2K) with interleaved real and imaginary parts, for complex products."""
     interleaved = np.stack([columns.real, columns.imag], -1).reshape(len(columns), -1)
     return rows.astype(np.complex64), interleaved.astype(np.float32)
 
 
-# OpenBLAS wakes its threads for products of more multiplications than these, and they spin for a while after.
-# On a machine that is busy with anything else that costs far more than it gains: with every core taken, a
-# frame of c32-125 took 49 ms (and 900 ms at worst) with its threads, 20 ms (72 ms) without.
+# OpenBLAS uses threads for products of more multiplications than these, and the threads spin for a while
+# afterwards. On a busy machine that costs far more than it gains: with every core taken, a frame of c32-125
+# took 49 ms (at worst 900 ms) with threads, 20 ms (72 ms) without.
 _ONE_THREAD = {np.dtype(np.float32): 262144, np.dtype(np.complex64): 65536}
 
 
 def _product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-    """left (..., M, N) @ right (..., N, P) into out, in pieces of rows that stay in this thread."""
+    """left (..., M, N) @ right (..., N, P) into out, in blocks of rows small enough for one thread."""
     rows, inner, columns = *left.shape[-2:], right.shape[-1]
     step = max(_ONE_THREAD[out.dtype] // (inner * columns), 1)
     for start in range(0, rows, step):

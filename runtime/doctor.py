@@ -1,4 +1,4 @@
-"""What this machine has and what spcnet lacks: `spcnet doctor`."""
+"""`spcnet doctor`: examine what this machine has and what spcnet lacks."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ JETPACKS = {"32": "4", "34": "5", "35": "5", "36": "6", "38": "7"}  # L4T releas
 
 
 class Finding(NamedTuple):
-    """One part of the machine: what was found, and what to do about it."""
+    """A part of the machine, its state, and advice."""
 
     part: str
-    state: Literal["ok", "missing", "note"]  # note: it works, but mind the advice
+    state: Literal["ok", "missing", "note"]  # note: works, but see the advice
     found: str
     advice: str = ""
 
 
 def examine(root: Path = Path("/"), library: str | None = None) -> list[Finding]:
-    """Look at everything the runtime may use. Never raises for what is missing or broken.
+    """Examine everything that the runtime may use; a missing or broken part is a finding, not an error.
 
-    root is where the system's files are, library the CUDA driver's (None: its usual name).
+    root is the root of the system's files, library the name of the CUDA driver's library (None: the usual
+    one).
     """
     from spcnet.runtime.cuda.available import LIBCUDA, ask_driver
 
@@ -64,7 +65,9 @@ def examine(root: Path = Path("/"), library: str | None = None) -> list[Finding]
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """doctor."""
-    doctor = commands.add_parser("doctor", help="what this machine has, what is missing, and how to get it")
+    doctor = commands.add_parser(
+        "doctor", help="show what this machine has, what is missing, and how to get it"
+    )
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(run=_doctor)
 
@@ -166,7 +169,7 @@ def _driver(driver: Driver | None, library: str) -> list[Finding]:
 
 
 def _free_memory(index: int, library: str) -> int | None:
-    """Bytes free on a GPU whose driver is started; None where it does not tell."""
+    """Free bytes of a GPU whose driver is started; None if the driver does not tell."""
     from spcnet.runtime.cuda.available import open_driver
 
     cuda = open_driver(library)
@@ -185,7 +188,7 @@ def _free_memory(index: int, library: str) -> int | None:
             return None if status else free.value
         finally:
             cuda.cuDevicePrimaryCtxRelease(device)
-    except AttributeError:  # a call that this driver does not have
+    except AttributeError:  # this driver lacks the call
         return None
 
 
@@ -234,7 +237,7 @@ def _kernels(driver: Driver | None) -> list[Finding]:
 
 
 def _tensorrt() -> Finding:
-    # By the packages' records alone: without a driver, importing or starting TensorRT can end the process.
+    # Only the packages' records are read: importing TensorRT without a driver can end the process.
     found = [f"{name} {number}" for name in TENSORRT_PACKAGES if (number := _version(name))]
     if found:
         return Finding("TensorRT", "ok", ", ".join(found))
@@ -266,7 +269,7 @@ def _jetson(root: Path) -> list[Finding]:
         answer = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         answer = ""
-    advice = "before you measure: sudo nvpmodel -m N with the fastest mode of /etc/nvpmodel.conf, sudo jetson_clocks"
+    advice = "before you measure: sudo nvpmodel -m N (the fastest in /etc/nvpmodel.conf), sudo jetson_clocks"
     mode = re.search(r"NV Power Mode:\s*(\S+)", answer)
     if mode and mode[1].startswith("MAXN"):
         findings.append(Finding("power mode", "ok", mode[1]))

@@ -10,7 +10,7 @@ from spcnet.runtime.model import INPUT, OUTPUT
 
 
 class OnnxBackbone:
-    """phi on the CPU. Reads and writes the arrays it is given in place, without a copy."""
+    """phi on the CPU. Reads and writes the given arrays in place, without a copy."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session

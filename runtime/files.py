@@ -1,4 +1,4 @@
-"""Write a file aside and rename it: nothing takes its name before it is whole, and a failure leaves the old file."""
+"""Replace files as a whole: a file takes its name when it is complete, and a failure leaves the old one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the path to write to; it takes the name of path when the block ends, or is removed when the block raises.
+    """Yield a temporary path: it replaces path when the block ends, and is removed when the block raises.
 
-    The path to write to is in the same folder, which is made, and has the same suffix; its name is its own, so two
-    processes do not mix. Links are followed. What exists and is no regular file (a device, a pipe) is written to as
-    it is. Raises IsADirectoryError, and OSError naming path for what goes wrong while writing.
+    It lies in the same folder, which is made if necessary, and has the same suffix and a random name, so that
+    two processes do not mix. Links are followed. If path exists and is no regular file (a device, a pipe),
+    path itself is yielded. Raises IsADirectoryError, and any OSError of the writing with the name of path.
     """
     path = Path(os.path.realpath(path))
     if path.is_dir():
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(aside)):
-            # A full disk is reported without a name, or under the name aside.
+            # A full disk is reported without a name or under the temporary one.
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Frames as they come in, checked once at the edge."""
+"""The caller's frames, checked once at the edge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Frame = NDArray[np.uint8]
 
 
 class Layout(NamedTuple):
-    """How a pixel lies in memory."""
+    """The memory layout of a pixel."""
 
     pixel: int  # bytes; 1 is NV12: a plane of luma above one of interleaved U, V at half the resolution
     red: int  # byte of the channel inside a pixel
@@ -44,14 +44,14 @@ class Picture(NamedTuple):
 
 
 def check_format(pixel_format: str) -> str:
-    """The name itself. Raises ValueError on an unknown one."""
+    """Return the name. Raises ValueError if it is unknown."""
     if pixel_format not in FORMATS:
         raise ValueError(f"pixel_format is {pixel_format!r}; give one of {', '.join(FORMATS)}")
     return pixel_format
 
 
 def check_shape(shape: tuple[int, ...], pixel_format: str) -> tuple[Layout, int, int]:
-    """Layout, height and width of a frame of this shape. Raises ValueError when it is no frame of the format.
+    """Layout, height and width of a frame of this shape. Raises ValueError if the format has no such shape.
 
     A frame of four channels in "bgr" is BGRA, one of two dimensions or one channel is grey (pixel 0).
     """
@@ -74,7 +74,7 @@ def check_shape(shape: tuple[int, ...], pixel_format: str) -> tuple[Layout, int,
 
 
 def check_frame(frame: Any, pixel_format: str = "bgr") -> Picture:
-    """A frame as it is, made contiguous; grey ones become BGR.
+    """The frame in its own layout, contiguous; a grey one becomes BGR.
 
     Raises TypeError when it is not a uint8 array, ValueError on a shape that the format does not have.
     """

@@ -1,7 +1,7 @@
 """The backend on the portable graphs that spcnet export --graphs writes.
 
-The graphs hold the backbone and the filter; crop, peak and the blend of eq. 25 are the host's. So this is also the
-example of how to track on a device that has an ONNX runtime but not spcnet.
+The graphs hold the backbone and the filter; crop, peak and the blend of eq. 25 are the host's. So this is
+also the example of how to track on a device that has an ONNX runtime but not spcnet.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def open_graphs(localize: Path, threads: int = 1) -> Graphs:
 
 
 class GraphAppearance:
-    """The filter of one target, from the graphs, which begin with the patches; see Appearance for the calls."""
+    """The filter of one target, computed by the graphs from patches; see Appearance for the calls."""
 
     def __init__(self, graphs: Graphs, timings: dict[str, float], patches: Real) -> None:
         self._graphs, self._timings = graphs, timings
@@ -78,7 +78,7 @@ class GraphAppearance:
 
 
 class GraphBackend(HostBackend):
-    """Targets whose responses and filters come from the graphs, one target at a time; see Backend for the calls."""
+    """Targets computed by the graphs, one target at a time; see Backend for the calls."""
 
     name = "portable graphs"
 

@@ -1,4 +1,4 @@
-"""The bookkeeping that the backends on the CPU share: slots, crops, recovery, and which targets are due to learn."""
+"""The bookkeeping that the CPU backends share: slots, crops, recovery, and the targets due to learn."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Real = NDArray[np.float32]
 
 
 class Appearance(Protocol):
-    """What is learnt of one target's looks, from patches (S, 3, N, N) and their features (S, C, M, M)."""
+    """The appearance model of one target, from patches (S, 3, N, N) and their features (S, C, M, M)."""
 
     def respond(self, patches: Real, features: Real) -> Real:
-        """The responses (S, P, P) to the searched patches; they hold until the next call."""
+        """The responses (S, P, P) to the searched patches, valid until the next call."""
 
     def learn(self, patches: Real, features: Real) -> None:
-        """Blend in what the patches at the new state show (eq. 25)."""
+        """Update the model from patches at the new state (eq. 25)."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class HostBackend(ABC):
 
     @abstractmethod
     def _features(self, patches: Real) -> Real:
-        """The features (B, C, M, M) of patches (B, 3, N, N); they hold until the next call."""
+        """The features (B, C, M, M) of patches (B, 3, N, N), valid until the next call."""
 
     @abstractmethod
     def _appearance(self, patches: Real, features: Real) -> Appearance:
@@ -133,7 +133,7 @@ class HostBackend(ABC):
             target.appearance.learn(*seen)
 
     def _observe(self, frame: Frame, states: Sequence[State], scales: int) -> list[tuple[Real, Real]]:
-        """The pyramid (scales, 3, N, N) at each state, and its features (scales, C, M, M), all in one batch."""
+        """Pyramid (scales, 3, N, N) and features (scales, C, M, M) at each state, all in one batch."""
         count = len(states) * scales
         if len(self._patches) < count:  # work space grows, and stays
             self._patches = np.empty((count, *self._patches.shape[1:]), np.float32)

@@ -1,7 +1,7 @@
 """The layers of a backbone: the list that a model carries in spcnet.layers, and that everything else reads.
 
-As JSON a layer is an object with its kind and all its parameters, such as {"kind": "convolution", "channels": 32,
-"kernel": 3, "stride": 1, "padding": 1, "activation": "relu"}.
+As JSON a layer is an object with its kind and all its parameters, such as {"kind": "convolution", "channels":
+32, "kernel": 3, "stride": 1, "padding": 1, "activation": "relu"}.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def to_json(layers: Sequence[Layer]) -> str:
 
 
 def from_json(text: str) -> tuple[Layer, ...]:
-    """Read what to_json wrote. Raises ValueError, naming the layer, on anything else."""
+    """Read the text of to_json. Raises ValueError, naming the layer, on anything else."""
     try:
         entries = json.loads(text)
     except json.JSONDecodeError as error:
@@ -102,7 +102,8 @@ def _layer(index: int, entry: dict[str, Any]) -> Layer:
     kind, values = entry.get("kind"), {key: value for key, value in entry.items() if key != "kind"}
     if kind not in KINDS:
         raise ValueError(
-            f"layer {index} is of kind {kind!r}, known are {', '.join(KINDS)}; update spcnet, or export the model "
+            f"layer {index} is of kind {kind!r}, known are {', '.join(KINDS)}; update spcnet, or export "
+            "the model "
             "again"
         )
     names = {field.name for field in dataclasses.fields(KINDS[kind])}

@@ -1,4 +1,4 @@
-"""Responses to the joint scale-position peak: where the target is, how large, and how sure."""
+"""Find the joint scale-position peak of the responses: position, size and confidence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import scale_exponents
 
 FLAT = 1e-12  # standard deviation below which a response has no PSR
-PSR_REACH = 3.0  # sigmas of the label: half side of the square around the peak that is no sidelobe
+PSR_REACH = 3.0  # half side, in sigmas of the label, of the square around the peak that is not sidelobe
 
 
 class Peak(NamedTuple):
@@ -27,9 +27,9 @@ class Peak(NamedTuple):
 def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
     """The peak of responses (S, P, P) float32, jointly over scale and position.
 
-    Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around; the
-    first and the last scale take the parabola of the scale next to them, as far as they themselves, so that
-    the refined scale is continuous where two scales are equally good.
+    Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around. The
+    first and the last scale use the parabola of the scale next to them and stay between the two, so that the
+    refined scale is continuous where two scales are equally good.
     """
     scales, n = responses.shape[0], responses.shape[-1]
     exponents = np.asarray(scale_exponents(scales))
@@ -51,14 +51,14 @@ def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
 
 
 def _scale_offset(maxima: NDArray[np.float64], s: int) -> float:
-    """How far the refined scale lies from the best one, s, within -0.5 ... 0.5 and the scales searched."""
+    """Offset of the refined scale from the best one, s: -0.5 ... 0.5, within the searched scales."""
     last = len(maxima) - 1
     middle = min(max(s, 1), last - 1)
     before, top, after = (float(value) for value in maxima[middle - 1 : middle + 2])
     if s == middle:
         return _parabola(before, top, after)
     if 2 * top - before - after <= 0:
-        return 0.0  # no peak beside the last scale: it is the best guess
+        return 0.0  # no peak inside: the last scale is the best guess
     inward = middle - s  # 1 at the first scale, -1 at the last
     return inward * min(max(1 + inward * _parabola(before, top, after), 0.0), 0.5)
 
@@ -69,7 +69,7 @@ def _signed(index: int, n: int) -> int:
 
 
 def _parabola(before: float, top: float, after: float) -> float:
-    """Where the parabola through three neighbouring samples peaks: -0.5 ... 0.5 off the middle one."""
+    """Offset of the peak of the parabola through three neighbouring samples: -0.5 ... 0.5."""
     curvature = 2 * top - before - after
     return 0.5 * (after - before) / curvature if curvature > 0 else 0.0
 
@@ -77,7 +77,7 @@ def _parabola(before: float, top: float, after: float) -> float:
 def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigma: float) -> float:
     """(peak - mean) / std of the response outside the square of PSR_REACH sigma around the peak, wrapped.
 
-    0 where nothing is outside or the response is flat there.
+    0 if nothing is outside, or if the response is flat there.
     """
     n = len(response)
     reach = round(PSR_REACH * sigma)
@@ -86,7 +86,7 @@ def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigm
     rows = np.arange(row - reach, row + reach + 1) % n
     columns = np.arange(column - reach, column + reach + 1) % n
     near = response[rows[:, None], columns].astype(np.float64)
-    # Sums of the whole less sums of the square: no copy of the response is made.
+    # Sums over all minus sums over the square, so that the response is not copied.
     count = response.size - near.size
     mean = (float(response.sum(dtype=np.float64)) - near.sum()) / count
     square = (float(np.einsum("rc,rc->", response, response, dtype=np.float64)) - (near**2).sum()) / count

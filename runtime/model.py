@@ -1,4 +1,4 @@
-"""A model file: the exported backbone with the tracker's configuration inside; the zoo by name."""
+"""Model files, which hold the exported backbone and the tracker's configuration; the zoo by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Model:
 
 
 def zoo() -> list[str]:
-    """The names of the models that are shipped."""
+    """The names of the shipped models."""
     return sorted(path.stem for path in ZOO.glob("*.onnx"))
 
 
@@ -49,13 +49,14 @@ def find(name: str | Path) -> Path:
     shipped = ZOO / f"{name}.onnx"
     if not shipped.is_file():
         raise FileNotFoundError(
-            f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx file"
+            f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx "
+            "file"
         )
     return shipped
 
 
 def seal(data: bytes) -> bytes:
-    """Write the SHA-256 of a file into it: over all bytes, its own 64 digits (found as zeros) included."""
+    """Replace the 64 zeros in a file by the SHA-256 of the file, the zeros included."""
     if data.count(_BLANK) != 1:
         raise ValueError(f"expected one run of 64 zeros to hold the hash, found {data.count(_BLANK)}")
     return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
@@ -64,8 +65,8 @@ def seal(data: bytes) -> bytes:
 def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
     """Read and check a model file, and open it in ONNX Runtime on the CPU.
 
-    threads is the number ONNX Runtime may use; 0 lets it choose. Raises FileNotFoundError, or ModelError
-    when the file is truncated, is no spcnet model, has an unknown or invalid config, or was altered.
+    threads is the number that ONNX Runtime may use; 0 lets it choose. Raises FileNotFoundError, or ModelError
+    when the file is truncated or altered, is no spcnet model, or has an invalid config or list of layers.
     """
     path = Path(path)
     session, meta = open_sealed(path, FORMAT, threads)
@@ -84,7 +85,7 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
 
 
 def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceSession, dict[str, str]]:
-    """A file that was sealed, opened in ONNX Runtime on the CPU, and its metadata; kind is its spcnet.format.
+    """Open a sealed file in ONNX Runtime on the CPU, and read its metadata; kind is its spcnet.format.
 
     Raises FileNotFoundError, ModelError.
     """
@@ -93,8 +94,8 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
     data = path.read_bytes()
-    if _EXTERNAL in data:  # its hash covers this file alone, and the path may lead anywhere
-        raise ModelError(f"{path} keeps weights in another file, needed are all in this one; export it again")
+    if _EXTERNAL in data:  # the hash covers this file only, and the path may lead anywhere
+        raise ModelError(f"{path} uses external weights, a single file is required; export it again")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -116,13 +117,14 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
     found = hashlib.sha256(data.replace(sha256.encode(), _BLANK, 1)).hexdigest() if len(sha256) == 64 else ""
     if found != sha256 or not sha256:
         raise ModelError(
-            f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export it again"
+            f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export "
+            "it again"
         )
     return session, meta
 
 
 _BLANK = b"0" * 64
-_EXTERNAL = b"\x0a\x08location\x12"  # in protobuf: the key that only a tensor's external data has
+_EXTERNAL = b"\x0a\x08location\x12"  # protobuf of the key that only external data has
 
 
 def _check_signature(
@@ -141,6 +143,7 @@ def _check_signature(
     channels, cells = layers.shapes(network, n)[-1]
     if (channels, cells) != (config.channels, m):
         raise ModelError(
-            f"the layers of {path} give {channels} channels of {cells} x {cells} cells, expected {config.channels} of "
+            f"the layers of {path} give {channels} channels of {cells} x {cells} cells, expected "
+            f"{config.channels} of "
             f"{m} x {m}; export it again"
         )

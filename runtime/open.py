@@ -20,11 +20,11 @@ _log = logging.getLogger("spcnet")
 def open_backend(
     path: str, backend: str = "auto", threads: int = 1, pixel_format: str = "bgr", **cuda: Any
 ) -> Backend:
-    """The one switch: a model (zoo name or path) on the named backend: "cpu", "cuda", or "auto".
+    """Open a model (a name of the zoo, or a path) on a backend: "cpu", "cuda", or "auto".
 
-    "auto" takes the GPU where one can be used; an engine only runs there, portable graphs (NAME.localize.onnx) only on
-    the CPU. cuda are the keywords of
-    spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
+    "auto" takes the GPU if one can be used. An engine runs on a GPU only, portable graphs
+    (NAME.localize.onnx) on the CPU only. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises
+    ValueError, RuntimeError.
     """
     if backend not in ("auto", "cpu", "cuda"):
         raise ValueError(f"backend is {backend!r}; give 'auto', 'cpu' or 'cuda'")

@@ -1,4 +1,4 @@
-"""Frame and state to the patch pyramid: the crop that training and tracking share."""
+"""Cut the patch pyramid from a frame; training and tracking share it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ def cut(
     scale: float,
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """One patch around the target, resampled to N x N: (N, N, 3) float32 grey levels, written to out if given.
+    """Cut one patch around the target, resampled to (N, N, 3) float32 grey levels; out receives it if given.
 
-    frame is (H, W, 3) uint8 BGR; the patch covers (1 + padding) x scale times the target's width and
-    height. Bilinear; outside the frame the border pixel repeats. The result is not rounded: a target that
-    moves by 1e-5 pixel would flip some of its grey levels, and the estimate of the scale, which rests on small
-    differences, would carry that from frame to frame and tell two processors' boxes apart within ten frames.
+    frame is (H, W, 3) uint8 BGR; the patch covers (1 + padding) x scale times the target's width and height.
+    Bilinear; outside the frame the border pixel repeats. The result is not rounded: a move of 1e-5 pixel
+    would flip some grey levels, and the scale estimate, which rests on small differences, would carry that
+    from frame to frame until two processors' boxes differ within ten frames.
     """
     x, y = _samples(state, config, [scale])
     return _resample(_region(frame, x[0], y[0]), x[0], y[0], out)
 
 
-# Pixels of the frame a pixel of the patch; beyond, only those that count are converted. For a pyramid of three, which
-# shares the converted pixels, both cost the same at about 50 (N = 128) and 100 (N = 64).
+# Frame pixels for each patch pixel up to which the whole region is converted to float32; in a larger one only
+# the sampled pixels are. For a pyramid of three, which shares the region, both ways cost the same at about 50
+# (N = 128) and 100 (N = 64).
 _LARGEST_REGION = 48
 
 
@@ -51,15 +52,15 @@ def _samples(
 
 
 class _Region(NamedTuple):
-    """What patches are sampled from: a part of the frame in float32, or, where that would be large, all of it in uint8."""
+    """The pixels that patches are sampled from: a part of the frame in float32, or all of it in uint8."""
 
     pixels: NDArray[np.float32] | NDArray[np.uint8]
-    left: int  # of pixels in the frame
+    left: int  # column of the first pixel in the frame
     top: int
 
 
 def _region(frame: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32]) -> _Region:
-    """Enough of the frame for the samples at x and y (N,), and all between them."""
+    """The part of the frame that covers the samples at x and y (N,)."""
     left, right = _span(x, frame.shape[1])
     top, bottom = _span(y, frame.shape[0])
     if (right - left) * (bottom - top) > _LARGEST_REGION * len(x) * len(y):
@@ -70,21 +71,21 @@ def _region(frame: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.floa
 def _resample(
     region: _Region, x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """The patch (N, N, 3) at x and y (N,), from a region that holds it."""
+    """The patch (N, N, 3) at x and y (N,), from a region that covers it."""
     pixels, left, top = region
     if pixels.dtype != np.float32:
         return _cut_sparsely(pixels, x, y, out)
     columns, rows = np.empty((2, len(y), len(x)), np.float32)
-    columns[:] = x - left  # exact: both are float32, the whole number is near
+    columns[:] = x - left  # exact: a float32 minus a nearby whole number
     rows[:] = (y - top)[:, None]
-    # Unlike warpAffine, whose coordinates depend on the width of the processor's vectors, remap takes them as
-    # given, so that the CUDA kernel cuts the same patch to the bit.
+    # remap uses the given coordinates, while those of warpAffine depend on the processor's vector width: so
+    # the CUDA kernel can cut the same patch to the bit.
     patch = cv2.remap(pixels, columns, rows, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(patch, np.float32)
 
 
 def _span(samples: NDArray[np.float32], size: int) -> tuple[int, int]:
-    """The pixels of an axis of the frame that the samples lie between; at least one."""
+    """First and last + 1 pixel along an axis that the samples lie between; at least one pixel."""
     first = min(max(math.floor(samples[0]), 0), size - 1)
     return first, max(min(math.floor(samples[-1]) + 2, size), first + 1)
 
@@ -92,7 +93,7 @@ def _span(samples: NDArray[np.float32], size: int) -> tuple[int, int]:
 def _cut_sparsely(
     frame: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """cut, from the four neighbours of each sample alone."""
+    """The patch from the four neighbours of each sample, without converting the region."""
     left, top = np.floor(x), np.floor(y)
 
     def neighbours(down: int, right: int) -> NDArray[np.float32]:
@@ -111,7 +112,7 @@ def _cut_sparsely(
 def normalize(
     patches: NDArray[np.float32], config: TrackerConfig, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """(..., N, N, 3) grey levels to the network's input (..., 3, N, N) float32: grey levels minus pixel_mean."""
+    """Grey levels (..., N, N, 3) to the network's input (..., 3, N, N) float32: minus pixel_mean."""
     mean = np.asarray(config.pixel_mean, np.float32)[:, None, None]
     return np.subtract(np.moveaxis(patches, -1, -3), mean, out=out, dtype=np.float32)
 

@@ -44,8 +44,8 @@ class Bar:
 def bar(total: float | None = None, description: str = "", *, transient: bool = False) -> Iterator[Bar]:
     """Show a bar until the block ends; nothing is printed if standard error is not a terminal.
 
-    total is the number of steps, None if it is unknown; with a total of 1 the bar shows per cent. A transient bar is
-    erased at the end.
+    total is the number of steps, None if it is unknown; with a total of 1 the bar shows per cent. A transient
+    bar is erased at the end.
     """
     from rich.console import Console
     from rich.progress import (

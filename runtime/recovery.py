@@ -1,4 +1,4 @@
-"""The recovery rule: how sure the tracker is of a peak, whether it learns from it, and where it searches next."""
+"""The recovery rule: the status of a peak, whether to learn from it, and where to search next."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 
-# Centres of the searches for a lost target, one a frame and in turn, as (x, y) in recovery_radius target sides from
-# where it was last seen: that place itself, then three on a circle, 120 degrees apart. Patches reach
-# (1 + padding) / 2 sides, so they overlap.
+# Centres of the searches for a lost target, one a frame and in turn, as (x, y) in recovery_radius target
+# sides from where it was last seen: that place itself, then three on a circle, 120 degrees apart. Patches
+# reach (1 + padding) / 2 sides, so they overlap.
 SEARCH_OFFSETS = ((0.0, 0.0), (1.0, 0.0), (-0.5, 0.8660254037844386), (-0.5, -0.8660254037844386))
 
 
 class Status(str, Enum):
-    """How sure the tracker is, from the score of the peak."""
+    """The confidence of the tracker, from the score of the peak."""
 
     TRACKING = "TRACKING"
     UNCERTAIN = "UNCERTAIN"
@@ -23,16 +23,16 @@ class Status(str, Enum):
 
 
 class TargetState(NamedTuple):
-    """What is known of a target between two frames."""
+    """The state of a target between two frames."""
 
-    seen: State  # where it was found last; a miss, with recovery on, does not move it
+    seen: State  # where it was last found; with recovery on, a miss does not move it
     misses: int = 0  # frames in a row with a score that is too low
     weak_peak: tuple[float, float] = (0.0, 0.0)  # (x, y) of the peak of the first miss
 
     def search_state(self, frame_size: tuple[int, int], config: TrackerConfig) -> State:
-        """Where to search the next frame: where the target was seen; after one miss, at the weak peak; then around.
+        """Where to search the next frame; frame_size is (height, width), and the centre stays inside.
 
-        frame_size is (height, width); the centre stays inside the frame.
+        That is where the target was seen; after one miss, the weak peak; then, in turn, SEARCH_OFFSETS.
         """
         seen, radius = self.seen, config.recovery_radius
         if self.misses == 0:
@@ -48,9 +48,9 @@ class TargetState(NamedTuple):
     def after(self, found: State, score: float, config: TrackerConfig) -> tuple[TargetState, State, Status]:
         """The next state after a peak of this score at found, the state to report, and the status.
 
-        Without recovery (recovery_radius = 0, as published) the peak is followed, whatever its score. With it, one
-        weak peak is still followed, as a blurred target gives; after the second in a row the target is lost, and only
-        a peak of at least uncertain_score finds it again.
+        Without recovery (recovery_radius = 0, as published) the peak is followed, whatever its score. With
+        it, one weak peak is still followed, as a blurred target gives; after the second in a row the target
+        is lost, and only a peak of at least uncertain_score finds it again.
         """
         recovers = config.recovery_radius > 0
         if score < (config.uncertain_score if self.misses > 1 else config.lost_score):
@@ -64,5 +64,5 @@ class TargetState(NamedTuple):
 
 
 def may_learn(status: Status, config: TrackerConfig) -> bool:
-    """Whether an update may learn from a frame with this status; without recovery, always (as published)."""
+    """True if an update may learn from a frame of this status; without recovery always, as published."""
     return config.recovery_radius == 0 or status == Status.TRACKING

@@ -1,4 +1,4 @@
-"""A whole video through the tracker: frames in, results to the sinks, a summary of accuracy's price."""
+"""Track a whole video: frames in, results to the sinks, a summary of the times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEMO_BOX = Box(322, 348, 88, 112)  # the rabbit's face in the first frame
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run cost. Times cover the tracker alone: neither decoding nor writing."""
+    """Frames, times and statuses of a run. Times cover the tracker only, neither decoding nor writing."""
 
     frames: int  # tracked, the first one not counted
     targets: int
@@ -44,10 +44,10 @@ def track(
 ) -> Summary:
     """Track boxes (of the first frame) through video, writing each frame's results to the sinks.
 
-    The sinks are made once the first frame and the boxes have been accepted, and always closed: when the
-    source breaks off, or on Ctrl-C, what was tracked so far is kept. The first frame's results are the boxes
-    as given, with score 1 and psr 0. progress is told the number of frames
-    done. Raises VideoError when there is no first frame, ValueError on a bad box.
+    The sinks are made after the first frame and the boxes were accepted, and are always closed: if the source
+    breaks off, or on Ctrl-C, the results so far are kept. The first frame's results are the given boxes with
+    score 1 and psr 0. progress gets the number of finished frames. Raises VideoError if there is no first
+    frame, ValueError on a bad box.
     """
     frames = iter(video)
     first = next(frames, None)

@@ -1,4 +1,4 @@
-"""Where results go: an annotated video, CSV, or JSON lines. Files appear under their name when closed."""
+"""Sinks of results: an annotated video, CSV, or JSON lines. A file takes its name when it is closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIELDS = ("frame", "target", "x", "y", "w", "h", "score", "psr", "status")
 
 
 class Sink(Protocol):
-    """Takes the results of one frame after another."""
+    """Receives the results frame by frame."""
 
     def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
         """Frame number index (from 0) and the results by target id."""

@@ -1,4 +1,4 @@
-"""Tracker and MultiTracker: the public face of the runtime."""
+"""Tracker and MultiTracker: the public interface of the runtime."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from spcnet.runtime.recovery import Status
 
 @dataclass(frozen=True)
 class Result:
-    """One target in one frame. While it is LOST, with recovery on, box is where it was last seen."""
+    """One target in one frame. With recovery on, the box of a LOST target is where it was last seen."""
 
-    box: Box  # x, y, w, h in pixels, 0-based, of the whole target; it may reach over the frame's edge
-    score: float  # response at the peak: about 1 on the learnt patch, 0 without any likeness
+    box: Box  # x, y, w, h in pixels, 0-based; it may reach beyond the frame
+    score: float  # response at the peak: about 1 on the learnt patch, 0 without similarity
     psr: float  # peak-to-sidelobe ratio of the response
     status: Status
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)  # stage -> seconds, of the call
 
 
 class MultiTracker:
-    """T targets in one batch. Ids are stable and never used again.
+    """T targets in one batch. Ids are stable and never reused.
 
-    Frames are (H, W, 3) uint8 BGR (grey and BGRA are converted) or what pixel_format says; boxes are x, y, w, h
-    in pixels, 0-based, top-left. On a GPU a frame may also be an array in device memory, by
-    __cuda_array_interface__ or DLPack: it is used without a copy. A refused frame or box (TypeError, ValueError)
-    leaves the tracker as it was. Use it from one thread at a time.
+    Frames are (H, W, 3) uint8 BGR (grey and BGRA are converted) or what pixel_format says; boxes are x, y, w,
+    h in pixels, 0-based, top-left. On a GPU a frame may also be an array in device memory, by
+    __cuda_array_interface__ or DLPack: it is used without a copy. A refused frame or box (TypeError,
+    ValueError) leaves the tracker as it was. Use it from one thread at a time.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -41,7 +41,7 @@ class MultiTracker:
         self._slots: dict[int, int] = {}  # id -> slot
         self._next = 0
         self._frame_size: tuple[int, int] | None = None
-        self._pending: deque[tuple[int, ...]] = deque()  # targets of the updates that were submitted
+        self._pending: deque[tuple[int, ...]] = deque()  # targets of the pending updates
 
     @classmethod
     def load(
@@ -55,27 +55,28 @@ class MultiTracker:
     ) -> MultiTracker:
         """Open a model: a name of the zoo, or the path of an .onnx or .engine file.
 
-        backend is "cpu", "cuda", or "auto": the GPU where one can be used; the choice and its reason are logged
-        ("spcnet", INFO). pixel_format is one of spcnet.runtime.frame.FORMATS. threads is for the backbone; the filter stays in the caller's thread, the crops use OpenCV's pool
-        (cv2.setNumThreads). cuda are the keywords of
-        spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). Raises FileNotFoundError, ModelError (a
-        ValueError), ValueError, and RuntimeError where backend="cuda" cannot run.
+        backend is "cpu", "cuda", or "auto" (the GPU if one can be used); the choice and its reason are logged
+        ("spcnet", INFO). threads is the number of threads of the backbone; the filter stays in the caller's
+        thread, and the crops use OpenCV's pool (cv2.setNumThreads). pixel_format is one of
+        spcnet.runtime.frame.FORMATS. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda (backbone,
+        stream, graphs). Raises FileNotFoundError, ModelError (a ValueError), ValueError, and RuntimeError if
+        backend="cuda" cannot run.
         """
         return cls(open_backend(os.fspath(model), backend, threads, pixel_format, **cuda))
 
     @property
     def config(self) -> TrackerConfig:
-        """The configuration that came with the model."""
+        """The configuration of the model."""
         return self._backend.config
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The targets that are tracked, oldest first."""
+        """The ids of all targets, oldest first."""
         return tuple(self._slots)
 
     @property
     def timings(self) -> dict[str, float]:
-        """Stage -> seconds of the latest call."""
+        """Seconds by stage of the latest call."""
         return dict(self._backend.timings)
 
     def add(self, frame: Any, box: Sequence[float]) -> int:
@@ -90,10 +91,10 @@ class MultiTracker:
         return target
 
     def replace(self, frame: Any, box: Sequence[float]) -> int:
-        """Forget all targets and begin with one in box; frame may have another size. Returns its id."""
+        """Remove all targets and begin with one in box; frame may have another size. Returns its id."""
         self._settled()
         _, (height, width) = self._backend.accept(frame)
-        check_box(box, width, height)  # a refused box keeps the former targets
+        check_box(box, width, height)  # before anything is removed: a refused box changes nothing
         for target in self.ids:
             self.remove(target)
         return self.add(frame, box)
@@ -107,17 +108,17 @@ class MultiTracker:
             self._frame_size = None
 
     def update(self, frame: Any) -> dict[int, Result]:
-        """Find every target in the next frame and learn from it: id -> result."""
+        """Find all targets in the next frame and learn from it: id -> result."""
         self._settled()
         checked, _ = self._check(frame)
         found = self._backend.update(checked, list(self._slots.values()))
         return self._results(self._slots, found)
 
     def submit(self, frame: Any) -> None:
-        """Begin an update and return at once, where the backend can; result() gives its outcome.
+        """Begin an update and return at once, if the backend can; result() returns its outcome.
 
-        Two may be under way, so that the next frame is uploaded while one is tracked. The frame must not be
-        written to until its result was taken. Raises RuntimeError on a third.
+        Two may be pending, so that a frame is uploaded while another is tracked. Do not write to the frame
+        until its result was taken. Raises RuntimeError on a third.
         """
         if len(self._pending) == PENDING:
             raise RuntimeError(f"{PENDING} updates are under way; take a result() before the next submit()")
@@ -126,22 +127,22 @@ class MultiTracker:
         self._pending.append(tuple(self._slots))
 
     def result(self) -> dict[int, Result]:
-        """The outcome of the oldest submitted update: id -> result. Raises RuntimeError when there is none."""
+        """The outcome of the oldest pending update: id -> result. Raises RuntimeError if there is none."""
         if not self._pending:
             raise RuntimeError("no update is under way; submit(frame) first")
         return self._results(self._pending.popleft(), self._backend.collect())
 
     def localize(self, frame: Any, targets: Iterable[int] | None = None) -> dict[int, Result]:
-        """Find targets (all, or those named) without learning."""
+        """Find all targets, or the given ones, without learning."""
         self._settled()
         checked, _ = self._check(frame)
         slots = self._select(targets)
         return self._results(slots, self._backend.localize(checked, list(slots.values())))
 
     def learn(self, frame: Any, targets: Iterable[int] | None = None) -> None:
-        """Learn targets (all, or those named) where they were last found, from frame.
+        """Learn all targets, or the given ones, from frame at the places where they were last found.
 
-        With recovery that is where a peak was last above lost_score, not the weak peak that may have followed.
+        With recovery on, a weak peak does not count as found.
         """
         self._settled()
         checked, _ = self._check(frame)
@@ -207,16 +208,16 @@ class Tracker:
 
     @property
     def config(self) -> TrackerConfig:
-        """The configuration that came with the model."""
+        """The configuration of the model."""
         return self._targets.config
 
     @property
     def timings(self) -> dict[str, float]:
-        """Stage -> seconds of the latest call."""
+        """Seconds by stage of the latest call."""
         return self._targets.timings
 
     def init(self, frame: Any, box: Sequence[float]) -> None:
-        """Begin to track the target in box, instead of any former one."""
+        """Begin to track the target in box; it replaces any former one."""
         self._targets.replace(frame, box)
 
     def update(self, frame: Any) -> Result:
@@ -229,7 +230,7 @@ class Tracker:
         self._targets.submit(frame)
 
     def result(self) -> Result:
-        """The outcome of the oldest submitted update."""
+        """The outcome of the oldest pending update."""
         return self._targets.result()[self._only()]
 
     def localize(self, frame: Any) -> Result:

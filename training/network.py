@@ -57,14 +57,15 @@ class NetworkConfig:
         last, stride = network.layers[-1].channels, math.prod(layer.stride for layer in network.layers)
         if (last, stride) != (tracker.channels, tracker.stride):
             raise ValueError(
-                f"the network gives {last} channels at stride {stride}, the tracker's are {tracker.channels} at "
+                f"the network gives {last} channels at stride {stride}, the tracker's are "
+                f"{tracker.channels} at "
                 f"stride {tracker.stride}; make them alike"
             )
         return network
 
 
 class Backbone(nn.Module):
-    """phi: convolutions with ReLU, then local response normalisation. Published: two, ~10k parameters at C = 32.
+    """phi: convolutions with ReLU, then local response normalisation. Published: two, ~10k parameters.
 
     (B, 3, N, N) float patches (grey levels minus pixel_mean) to (B, C, M, M) features.
     """

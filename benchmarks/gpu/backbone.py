@@ -15,23 +15,22 @@ from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions, published
 
-STRIDED = (
+STRIDED: tuple[Layer, ...] = (
     *(Convolution(c, stride) for c, stride in ((12, 2), (20, 2), (8, 1), (16, 1))),
     LocalResponseNorm(),
 )
 
 
 def check(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Error]:
-    """Our own convolution kernels over a whole backbone: the published one in FP32 and FP16, and one with strides."""
+    """Our kernels on whole backbones: the published one in FP32 and FP16, and one with strides."""
     rng = np.random.default_rng([seed, size, channels])
     case = Case(size, images, channels, 1)
     x = rng.uniform(-128, 128, (images, 3, size, size)).astype(np.float32)
     errors = []
-    networks: tuple[tuple[tuple[Layer, ...], dict[str, bool | None]], ...] = (
+    for layers, kinds in (
         (published(channels), {"conv (plain)": None, "conv": False, "conv_half": True}),
         (STRIDED, {"conv_by_2 (plain)": None, "conv_by_2": False}),
-    )
-    for layers, kinds in networks:
+    ):
         weights = random_weights(rng, layers)
         expected = reference(x, weights)
         for name, half in kinds.items():

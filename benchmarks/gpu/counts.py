@@ -1,10 +1,11 @@
-"""What the kernels of the GPU benchmark have to do at least, by counting: bytes and operations.
+"""The least work of the GPU benchmark's kernels, counted in bytes and operations.
+
 The counts are pure functions of the configuration. Every input is read once and every output written once;
-constants of a few kilobytes (matrices, window, weights, label) stay in the cache and are not counted. An addition,
-a multiplication, a division and a root are one operation each, so a complex product is 6, a complex multiply-add
-8, a real number times a complex one added up 4. dft is the kernels' way of transforming: "fft", "dft" or "plain"
-(see spcnet/runtime/cuda/launch.py). Letters: T targets, S scales, C channels, N patch size, R x K band, F vertical
-frequencies that are not negative.
+constants of a few kilobytes (matrices, window, weights, label) stay in the cache and are not counted. An
+addition, a multiplication, a division and a root are one operation each, so a complex product is 6, a complex
+multiply-add 8, a real number times a complex one added up 4. dft is the kernels' way of transforming: "fft",
+"dft" or "plain" (see spcnet/runtime/cuda/launch.py). Letters: T targets, S scales, C channels, N patch size,
+R x K band, F vertical frequencies that are not negative.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FLOAT, COMPLEX, HALF = 4, 8, 2  # bytes
 
 
 class Work(NamedTuple):
-    """What a kernel, or several, must do."""
+    """The least work of one or several kernels."""
 
     bytes: int
     flops: int
@@ -102,7 +103,7 @@ def convolutions(network: Sequence[layers.Layer], size: int) -> list[Layer]:
 
 
 def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) -> Work:
-    """The first or the second layer (and the normalisation) of the published network; half: FP16 in between."""
+    """The first, or the second layer with the normalisation, of the published network; half: FP16 between."""
     n, network = config.patch_size, convolutions(layers.published(config.channels), config.patch_size)
     middle = HALF * 8 * ceil_div(config.channels, 8) if half else FLOAT * config.channels  # bytes a pixel
     read, written = (3 * FLOAT, middle) if layer == 1 else (middle, config.channels * FLOAT)
@@ -181,7 +182,7 @@ def learn(config: TrackerConfig, targets: int, dft: str) -> Work:
 
 
 def kernels(config: TrackerConfig, targets: int) -> dict[str, Work]:
-    """Every kernel of a frame of so many targets, in all its ways; conv as in one of the frame's two passes."""
+    """Every kernel of a frame of so many targets, in all forms; conv as in one of the frame's two passes."""
     images = targets * config.scales
     found = {
         "crop": crop(config, images),

@@ -1,8 +1,8 @@
 """The work of a backbone on the CPU, counted from the list of its layers.
 
-A ReLU behind a convolution belongs to it, as every runtime has it. The normalisation is counted as the nodes that
-spcnet export writes for it: each reads its inputs and writes its output through memory. Weights stay in the cache and
-are not counted, as in spcnet.benchmarks.gpu.counts.
+A ReLU behind a convolution belongs to it, as every runtime has it. The normalisation is counted as the nodes
+that spcnet export writes for it: each reads its inputs and writes its output through memory. Weights stay in
+the cache and are not counted, as in spcnet.benchmarks.gpu.counts.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NamedTuple
 from spcnet.benchmarks.gpu.counts import FLOAT, Layer, Work, convolution, convolutions
 from spcnet.runtime import layers, model
 
-# The elementwise nodes of a normalisation, with the tensors that each reads and writes; x * x reads x once. Between
-# the first and the second the sum over the neighbouring channels is a 1x1 convolution.
+# The elementwise nodes of a normalisation, with the tensors that each reads and writes; x * x reads x once.
+# Between the first and the second the sum over the neighbouring channels is a 1x1 convolution.
 _ELEMENTWISE = (("Mul", 2), ("Sqrt", 2), ("Sqrt", 2), ("Mul", 3), ("Div", 3))
 
 

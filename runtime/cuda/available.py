@@ -1,4 +1,4 @@
-"""Whether the CUDA backend can run here, and what the driver says; asked without pycuda."""
+"""Ask the driver, without pycuda, if the CUDA backend can run here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTEGRATED, _MAJOR, _MINOR = 18, 75, 76  # CU_DEVICE_ATTRIBUTE_*
 
 
 class Gpu(NamedTuple):
-    """What the driver says of a GPU."""
+    """A GPU, as the driver describes it."""
 
     name: str
     capability: tuple[int, int]
@@ -27,15 +27,15 @@ class Gpu(NamedTuple):
 
 
 class Driver(NamedTuple):
-    """What the driver says of itself."""
+    """The driver and its GPUs."""
 
     version: tuple[int, int]  # of CUDA
-    failure: str  # why it does not start; empty when it does
+    failure: str  # why it does not start; empty if it does
     gpus: tuple[Gpu, ...]
 
 
 def open_driver(library: str = LIBCUDA) -> ctypes.CDLL | None:
-    """The driver's library; None where there is no driver."""
+    """The driver's library; None if there is no driver."""
     try:
         return ctypes.CDLL(library)
     except OSError:
@@ -43,10 +43,9 @@ def open_driver(library: str = LIBCUDA) -> ctypes.CDLL | None:
 
 
 def ask_driver(library: str = LIBCUDA) -> Driver | None:
-    """Start the driver and ask it; None where there is none.
+    """Start the driver and ask it; None if there is none.
 
-    It makes no context and takes no memory on a GPU; but a process that forks afterwards cannot use CUDA in
-    its children.
+    This makes no context and takes no GPU memory, but children that the process forks later cannot use CUDA.
     """
     cuda = open_driver(library)
     if cuda is None:
@@ -63,7 +62,7 @@ def ask_driver(library: str = LIBCUDA) -> Driver | None:
         if status == 0:
             cuda.cuDeviceGetCount(ctypes.byref(count))
         return Driver(version, "", tuple(_ask_gpu(cuda, index) for index in range(count.value)))
-    except AttributeError as error:  # a stub, or no driver at all
+    except AttributeError as error:  # a stub, or another library
         return Driver((0, 0), f"{library} is no driver: {error}", ())
 
 
@@ -75,18 +74,20 @@ def describe(cuda: ctypes.CDLL, status: int) -> str:
 
 
 def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KERNELS) -> str | None:
-    """What the CUDA backend lacks to run on the device, and how to get it, in one sentence; None: nothing."""
+    """One sentence on what the CUDA backend lacks on the device and how to get it; None if nothing."""
     driver = ask_driver(library)
     if driver is None:
         return (
-            f"there is no NVIDIA driver ({library} cannot be loaded); install it (on a Jetson with JetPack; start a "
+            f"there is no NVIDIA driver ({library} cannot be loaded); install it (on a Jetson with "
+            "JetPack; start a "
             "container with --gpus all or --runtime nvidia)"
         )
     found = f"CUDA {driver.version[0]}.{driver.version[1]}"
     if driver.failure:
         return f"the NVIDIA driver does not start ({driver.failure}); check it with nvidia-smi, or reboot"
     if driver.version < MIN_DRIVER:
-        return f"the NVIDIA driver is too old: it runs {found}, needed is {MIN_DRIVER[0]}.{MIN_DRIVER[1]}; update it"
+        needed = f"{MIN_DRIVER[0]}.{MIN_DRIVER[1]}"
+        return f"the NVIDIA driver is too old: it runs {found}, needed is {needed}; update it"
     if device >= len(driver.gpus):
         return (
             f"the NVIDIA driver ({found}) shows {len(driver.gpus)} GPUs, needed is number {device}; check "
@@ -104,7 +105,7 @@ def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KER
 
 
 def import_pycuda() -> str:
-    """Why pycuda.driver does not import; empty when it does. Only where there is a driver."""
+    """The reason why pycuda.driver does not import; empty if it does. Call it only if there is a driver."""
     try:
         import pycuda.driver  # noqa: F401
     except Exception as error:  # also kinds of the loader's own

@@ -1,7 +1,7 @@
-"""The backbone on the device: patches to features, three ways behind one protocol.
+"""The backbone on the device, with three implementations of one protocol.
 
-ConvBackbone runs our own convolution kernels and needs nothing but the driver; OrtBackbone lets ONNX Runtime work
-on the device's memory; a TensorRT engine is in engine.py.
+ConvBackbone runs our own convolution kernels and needs only the driver; OrtBackbone runs ONNX Runtime on the
+device's memory; engine.py runs a TensorRT engine.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class DeviceBackbone(Protocol):
     """phi on the device."""
 
     name: str
-    capturable: bool  # its work can be recorded in a CUDA graph
-    max_images: int  # patches at once
+    capturable: bool  # it can be recorded in a CUDA graph
+    max_images: int  # in one call
 
     def reserve(self, images: int, size: int) -> None:
-        """Make room for images patches of size x size pixels; may move memory, so graphs must be recorded anew."""
+        """Make room for images patches of size x size pixels; recorded graphs become invalid."""
 
     def enqueue(self, patches: int, features: int, images: int) -> None:
         """patches (images, 3, N, N) to features (images, C, M, M), both float32, on the device's stream."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all resources."""
 
 
 class Weights(NamedTuple):
@@ -57,21 +57,23 @@ class Weights(NamedTuple):
 
 
 class ConvBackbone:
-    """Our own kernels, FP32; the published network also (half) in FP16 on tensor cores.
+    """Our own kernels in FP32, or (half, published network only) in FP16 on tensor cores.
 
     Raises ModelError when they do not compute the network.
     """
 
     capturable = True
-    max_images = 4096  # far below what a grid takes
+    max_images = 4096  # far below the limit of a grid
 
     def __init__(self, device: Device, weights: Weights, *, half: bool = False) -> None:
         layers = convolutions(weights.layers)
         channels = [3, *(layer.channels for layer in layers)]
         if reason := _unfit(weights.layers):
             raise ModelError(
-                f"our kernels compute 3x3 convolutions of stride 1 or 2 and at most {MAX_CHANNELS} channels with ReLU, "
-                f"and the published normalisation at the end, but {reason}; use backbone='onnxruntime' or an engine"
+                f"our kernels compute 3x3 convolutions of stride 1 or 2 and at most {MAX_CHANNELS} "
+                "channels with ReLU, "
+                f"and the published normalisation at the end, but {reason}; use backbone='onnxruntime' or "
+                "an engine"
             )
         if half and weights.layers != published(channels[-1]):
             raise ModelError(
@@ -79,7 +81,8 @@ class ConvBackbone:
             )
         if half and device.compute_capability < (7, 5):
             raise ValueError(
-                f"{device.name} has compute capability {device.compute_capability}; the FP16 kernels need 7.5: "
+                f"{device.name} has compute capability {device.compute_capability}; the FP16 kernels need "
+                "7.5: "
                 "use FP32"
             )
         self.name = "our kernels, " + ("FP16" if half else "FP32")
@@ -100,7 +103,7 @@ class ConvBackbone:
         self._constants = Arrays(device, arrays)
         self._conv = {1: device.kernel("conv", "PPPPPiiif"), 2: device.kernel("conv_by_2", "PPPPPiiif")}
         self._conv_half = device.kernel("conv_half", "PPPPiiif") if half else None
-        self._between: list[int] = []  # two planes of features, written and read in turn
+        self._between: list[int] = []  # two buffers of features, used in turn
         self._room, self._size = 0, 0
 
     def reserve(self, images: int, size: int) -> None:
@@ -146,7 +149,7 @@ class ConvBackbone:
 
 
 def _unfit(layers: Sequence[Layer]) -> str:
-    """Why our kernels do not compute these layers; empty when they do."""
+    """The reason why our kernels cannot compute these layers; empty if they can."""
     for index, layer in enumerate(layers, 1):
         if isinstance(layer, Convolution):
             form = (layer.kernel, layer.padding, layer.activation)
@@ -163,7 +166,7 @@ def _padded(channels: int) -> int:
 
 
 def _tapped(weight: Real) -> Real:
-    """(cout, cin, 3, 3) to (cin, 9, padded): what conv reads."""
+    """(cout, cin, 3, 3) to (cin, 9, padded), the order of the kernel conv."""
     cout, cin = weight.shape[:2]
     tapped = np.zeros((cin, 9, _padded(cout)), np.float32)
     tapped[:, :, :cout] = weight.reshape(cout, cin, 9).transpose(1, 2, 0)
@@ -171,13 +174,13 @@ def _tapped(weight: Real) -> Real:
 
 
 class OrtBackbone:
-    """ONNX Runtime on the device's memory, by I/O binding.
+    """ONNX Runtime on the device's memory, through I/O binding.
 
-    session runs on provider memory "cuda" (opened by open_ort_session on this device's stream), or "cpu" where
-    the device's memory is the host's.
+    session runs on provider memory "cuda" (opened by open_ort_session on this device's stream), or "cpu"
+    where the device's memory is the host's.
     """
 
-    capturable = False  # ONNX Runtime may allocate and synchronise inside
+    capturable = False  # ONNX Runtime may allocate and synchronise
     max_images = 4096
 
     def __init__(self, session: ort.InferenceSession, memory: str = "cuda", index: int = 0) -> None:
@@ -186,7 +189,7 @@ class OrtBackbone:
         self._shape = session.get_outputs()[0].shape[1:]  # C, M, M
         self._binding = session.io_binding()
         self._options = ort.RunOptions()
-        # The stream is ours: what comes after the backbone is ordered behind it.
+        # Later work is ordered by our stream, so ONNX Runtime need not synchronise.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._size = 0
 
@@ -204,7 +207,7 @@ class OrtBackbone:
 
 
 def open_ort_session(path: Path, stream: int, index: int = 0) -> ort.InferenceSession:
-    """The model on the CUDA execution provider and on this stream. Raises RuntimeError where it is not used."""
+    """Open the model on the CUDA execution provider and this stream. Raises RuntimeError if it cannot."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     cuda = (

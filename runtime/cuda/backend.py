@@ -1,4 +1,4 @@
-"""The CUDA backend: the target's state and filter live on the device, and nothing but the frame crosses the bus.
+"""The CUDA backend: the targets' states and filters stay on the device; only the frame crosses the bus.
 
 A frame is one upload, one graph (or 12 launches) and one small read-back through mapped memory:
 crop, backbone, transform, respond, invert, peak, then crop at the new state, backbone, transform, learn.
@@ -31,16 +31,16 @@ from spcnet.runtime.recovery import Status
 
 _log = logging.getLogger("spcnet")
 
-STATUSES = tuple(Status)  # by the number that peak.cu gives
-MAX_GRAPHS = 64  # kept; a graph is for one number of targets
+STATUSES = tuple(Status)  # by number, as in layout.py
+MAX_GRAPHS = 64  # a graph is for one number of targets
 ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
 
 
 class CudaBackend:
     """Targets on one stream of one GPU; see Backend for the calls.
 
-    stream is the handle of a foreign CUDA stream: work begins after what stands on it, and it waits for ours.
-    graphs=False launches every kernel by itself. Any one thread at a time may use it.
+    stream is the handle of a foreign CUDA stream: our work waits for it, and it waits for ours. graphs=False
+    launches the kernels one by one. Use it from one thread at a time.
     """
 
     name = "cuda"
@@ -55,7 +55,7 @@ class CudaBackend:
         stream: int | None = None,
         graphs: bool = True,
     ) -> None:
-        self._closed = True  # until all of it stands
+        self._closed = True  # until it is complete
         self.config = config
         self.timings: dict[str, float] = {}
         self._device, self._backbone = device, backbone
@@ -67,13 +67,14 @@ class CudaBackend:
         self._batch = min(BATCH, backbone.max_images // images)
         if not self._batch:
             raise ValueError(
-                f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target needs "
+                f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target "
+                "needs "
                 f"{images}: build it for at least so many"
             )
         self._graphs: dict[tuple[str, int, int], Graph] = {}
         self._warm: set[tuple[str, int, int]] = set()
         self._ages: dict[int, int] = {}  # slot -> frames since it was added
-        self._listed: tuple[int, ...] = ()  # the slots that the device's list holds
+        self._listed: tuple[int, ...] = ()  # the slots in the device's list
         self._pending: deque[tuple[int, int]] = deque()  # place and number of results
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
@@ -139,12 +140,12 @@ class CudaBackend:
         self._device.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # a tracker that was dropped without close()
+        with contextlib.suppress(Exception):  # the tracker was dropped without close()
             self.close()
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[None]:
-        """The device for this thread, and no other thread meanwhile."""
+        """Make the device current, and keep other threads out."""
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("the tracker is in use by another thread; use it from one thread at a time")
         try:
@@ -204,7 +205,7 @@ class CudaBackend:
         return found
 
     def _enqueue(self, key: tuple[str, int, int]) -> None:
-        """The first time by plain launches, which warms up; then recorded, and from then on replayed."""
+        """Launch the kernels one by one the first time, record a graph the second time, then replay it."""
         if key in self._graphs:
             self._graphs[key].launch()
             return
@@ -253,12 +254,12 @@ class CudaBackend:
         launcher.learn(work.half, memory.targets, slots, memory.num, memory.den, count, rate)
 
     def _reserve(self, slots: int, count: int) -> None:
-        """Room for so many slots, and for so many targets at once."""
+        """Make room for so many slots, and for so many targets at once."""
         count = min(count, self._batch)
         if slots <= self._slots.capacity and count <= self._work.batch:
             return
         self._device.synchronize()
-        self._forget_graphs()  # they hold the old addresses
+        self._forget_graphs()  # they contain the old addresses
         if slots > self._slots.capacity:
             self._slots.grow(max(slots, 2 * self._slots.capacity))
             self._listed = ()

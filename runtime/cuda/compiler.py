@@ -1,7 +1,8 @@
-"""The kernels' source as one text, and its compilers: NVRTC and nvcc.
+"""The source of the kernels as one text, and its compilers, NVRTC and nvcc.
 
 A driver runs cubins made by a CUDA of its own major version or an earlier one, and PTX made by a CUDA that is
-no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is known.
+no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is
+known.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import NamedTuple
 from spcnet.runtime.cuda import layout
 
 KERNELS = Path(__file__).parent / "kernels"
-OPTIONS = ("-std=c++17",)  # device code is optimised fully (-O3) unless told otherwise
-NVRTC_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2")  # 11.2 is the name in all later 11s
+OPTIONS = ("-std=c++17",)  # device code is optimised (-O3) by default
+NVRTC_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2")  # all later 11.x keep the name 11.2
 TOOLKIT = Path("/usr/local/cuda")
 
 _log = logging.getLogger("spcnet")
@@ -39,7 +40,7 @@ class CompileError(RuntimeError):
 
 
 class Resources(NamedTuple):
-    """What a kernel takes, as ptxas reports it."""
+    """The resources of a kernel, as ptxas reports them."""
 
     registers: int  # a thread
     shared: int  # static bytes a block
@@ -79,7 +80,7 @@ def source(folder: Path = KERNELS) -> str:
 
 @dataclass(frozen=True)
 class Compiler(ABC):
-    """One compiler: its CUDA version, and the compute capabilities (87 is 8.7) it makes code for."""
+    """A compiler: its CUDA version, and the compute capabilities (87 is 8.7) that it supports."""
 
     name: str
     version: str
@@ -93,7 +94,7 @@ class Compiler(ABC):
         return major, minor
 
     def supports(self, target: str, driver: Version | None = None) -> bool:
-        """Whether it makes code for the target that a driver of this CUDA version runs."""
+        """True if it can compile for the target, and a driver of this CUDA version runs the result."""
         kind, number = parse_target(target)
         return number in self.targets and runs(kind, self.cuda, driver)
 
@@ -110,7 +111,7 @@ class Compiler(ABC):
 
 
 class Nvrtc(Compiler):
-    """libnvrtc, in this process; needs neither toolkit nor driver."""
+    """libnvrtc, called in this process; needs neither toolkit nor driver."""
 
     def compile(self, source: str, target: str) -> bytes:
         """See Compiler."""
@@ -143,14 +144,14 @@ class Nvrtc(Compiler):
 
 
 class Nvcc(Compiler):
-    """nvcc of a CUDA toolkit, as a process; needs a host compiler."""
+    """nvcc of a CUDA toolkit, run as a process; needs a host compiler."""
 
     def compile(self, source: str, target: str) -> bytes:
         """See Compiler."""
         return self.run(source, target)[0]
 
     def run(self, source: str, target: str, *options: str) -> tuple[bytes, str]:
-        """The image, and what nvcc printed."""
+        """The image, and the output of nvcc."""
         cubin = parse_target(target)[0] == "sm"
         with tempfile.TemporaryDirectory() as folder:
             file, out = Path(folder, "kernels.cu"), Path(folder, "kernels.out")
@@ -164,12 +165,12 @@ class Nvcc(Compiler):
 
 
 def find_compilers() -> list[Compiler]:
-    """All compilers that are usable here, in the order of preference: NVRTC before nvcc, newer before older."""
+    """All usable compilers in the order of preference: NVRTC before nvcc, newer before older."""
     return list(usable())
 
 
 def compiler_for(target: str, driver: Version | None = None) -> Compiler:
-    """The first compiler that supports the target. Raises CompileError: what was looked for, what to install."""
+    """The first compiler that supports the target. Raises CompileError, saying what to install."""
     for compiler in usable():
         if compiler.supports(target, driver):
             return compiler
@@ -177,14 +178,16 @@ def compiler_for(target: str, driver: Version | None = None) -> Compiler:
     needed = f" that a driver of CUDA {driver[0]}.{driver[1]} runs" if driver else ""
     major = min(driver[0] if driver else 13, 12 if parse_target(target)[1] < 75 else 13)
     raise CompileError(
-        f"no compiler makes {target} code{needed}: looked for NVRTC (pip packages, CUDA toolkit, library path) and "
+        f"no compiler makes {target} code{needed}: looked for NVRTC (pip packages, CUDA toolkit, library "
+        "path) and "
         f"nvcc (CUDA_HOME, CUDA_PATH, PATH, {TOOLKIT}), found {'; '.join(found) or 'none'}; "
-        f"pip install -U nvidia-cuda-nvrtc{f'-cu{major}' if major < 13 else ''}, or install a CUDA toolkit for it"
+        f"pip install -U nvidia-cuda-nvrtc{f'-cu{major}' if major < 13 else ''}, or install a CUDA toolkit "
+        "for it"
     )
 
 
 def report(target: str, folder: Path = KERNELS) -> dict[str, Resources]:
-    """Kernel -> the resources it takes on the target ("sm_87"). Needs nvcc; raises CompileError."""
+    """The resources of each kernel on the target ("sm_87"). Needs nvcc; raises CompileError."""
     nvcc = next((c for c in usable() if isinstance(c, Nvcc) and c.supports(target)), None)
     if nvcc is None:
         raise CompileError(
@@ -194,7 +197,7 @@ def report(target: str, folder: Path = KERNELS) -> dict[str, Resources]:
 
 
 def parse_report(log: str) -> dict[str, Resources]:
-    """What ptxas -v printed, by kernel; the functions that kernels call are left out."""
+    """The output of ptxas -v by kernel, without the functions that kernels call."""
     kernels: dict[str, Resources] = {}
     entry = function = ""
     for line in log.splitlines():
@@ -221,7 +224,7 @@ def parse_target(target: str) -> tuple[str, int]:
 
 
 def run(command: list[str]) -> tuple[int, str]:
-    """The exit status, and what it printed."""
+    """Run a command; return its exit status and output."""
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
     except OSError as error:
@@ -239,7 +242,7 @@ def usable() -> Iterator[Compiler]:
     seen: set[tuple[str, str]] = set()
     libraries = (_open_nvrtc(path) for path in _nvrtc_paths())
     drivers = (_probe_nvcc(path) for path in tools("nvcc"))
-    for found in itertools.chain(libraries, drivers):  # lazily: opening one takes up to 0.1 s
+    for found in itertools.chain(libraries, drivers):  # lazy: opening one takes up to 0.1 s
         if found and (found.name, found.version) not in seen:
             seen.add((found.name, found.version))
             yield found

@@ -1,7 +1,7 @@
-"""The device as the pipeline sees it: memory, kernels, one stream, graphs.
+"""The protocol of a device: memory, kernels, one stream, graphs.
 
-Two classes answer to this protocol: PycudaDevice (pycuda_device.py), and the emulated device of the tests, which
-runs the same kernels on the host. An address is a plain integer. Nothing here imports pycuda.
+Two classes implement it: PycudaDevice (pycuda_device.py), and the emulated device of the tests, which runs
+the same kernels on the host. An address is a plain integer. Nothing here imports pycuda.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH = 32  # targets at once: enough to fill a large GPU, and no more memory than that takes
-ALIGNMENT = 256  # bytes; what TensorRT asks of its tensors
+BATCH = 32  # targets at once: enough to fill a large GPU
+ALIGNMENT = 256  # bytes; TensorRT requires it of its tensors
 
 
 class HostBuffer(NamedTuple):
@@ -26,13 +26,13 @@ class HostBuffer(NamedTuple):
 
 
 class Graph(Protocol):
-    """Recorded work that is enqueued in one call."""
+    """Recorded work, enqueued in one call."""
 
     def launch(self) -> None:
         """Enqueue all of it on the device's stream."""
 
     def close(self) -> None:
-        """Forget it; it must not be running."""
+        """Release it; it must not be running."""
 
 
 Kernel = Callable[..., None]  # kernel(grid, block, *arguments): enqueue it on the device's stream
@@ -54,16 +54,16 @@ class Device(Protocol):
         """Make the device current in the calling thread."""
 
     def allocate(self, size: int) -> int:
-        """size bytes of device memory. Raises MemoryError, naming what is free."""
+        """size bytes of device memory. Raises MemoryError, naming the free bytes."""
 
     def free(self, address: int) -> None:
-        """Give device memory back."""
+        """Free device memory."""
 
     def allocate_host(self, size: int) -> HostBuffer:
         """size bytes of page-locked host memory, mapped into the device."""
 
     def free_host(self, buffer: HostBuffer) -> None:
-        """Give host memory back."""
+        """Free host memory."""
 
     def memory(self) -> tuple[int, int]:
         """Free and total bytes of device memory."""
@@ -78,35 +78,35 @@ class Device(Protocol):
         """Enqueue a copy from device memory to device memory."""
 
     def upload(self, address: int, buffer: HostBuffer, size: int) -> None:
-        """Copy size bytes beside the stream, which waits for them before what is enqueued next."""
+        """Copy size bytes in parallel to the stream; later work on the stream waits for the copy."""
 
     def kernel(self, name: str, signature: str) -> Kernel:
-        """A kernel by name; signature has a letter an argument: P address, i int32, f float32."""
+        """A kernel by name; signature has one letter for each argument: P address, i int32, f float32."""
 
     def capture(self, work: Callable[[], None]) -> Graph | None:
-        """Record what work enqueues; None, with a warning, where the driver or something inside cannot."""
+        """Record the launches of work; None, with a warning, if the driver or a launch cannot be recorded."""
 
     def mark(self, event: int) -> None:
-        """Note the present end of the stream as event 0 or 1."""
+        """Record event 0 or 1 on the stream."""
 
     def finish(self, event: int) -> None:
-        """Wait until the stream has passed the event."""
+        """Wait for the event."""
 
     def synchronize(self) -> None:
-        """Wait for all work of the stream."""
+        """Wait for all work on the stream."""
 
     def follow(self, stream: int) -> None:
-        """What is enqueued next waits for what stands on a foreign stream (its handle) now."""
+        """Make later work on our stream wait for stream, the handle of a foreign one."""
 
     def lead(self, stream: int) -> None:
-        """A foreign stream waits for what is enqueued here now."""
+        """Make later work on a foreign stream wait for ours."""
 
     def close(self) -> None:
-        """Release the stream, the kernels and what was not given back; graphs were closed before."""
+        """Release the stream, the kernels and all memory; graphs must be closed before."""
 
 
 class Arrays:
-    """Constant arrays, placed on the device together: name -> address."""
+    """Constant arrays on the device, in one allocation: name -> address."""
 
     def __init__(self, device: Device, arrays: dict[str, NDArray[Any]]) -> None:
         self._device = device
@@ -123,12 +123,12 @@ class Arrays:
         return self._addresses[name]
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._device.free(self._base)
 
 
 def ceil_div(a: int, b: int) -> int:
-    """How many pieces of size b cover a."""
+    """a / b, rounded up."""
     return -(-a // b)
 
 
@@ -139,5 +139,5 @@ def grid(*sizes: int) -> tuple[int, int, int]:
 
 
 def pack(signature: str, arguments: Sequence[float]) -> bytes:
-    """Arguments as a kernel reads them: each aligned to its own size."""
+    """The arguments of a kernel as bytes, each aligned to its own size."""
     return struct.pack("@" + signature, *arguments)

@@ -1,7 +1,8 @@
-"""The few calls of the CUDA driver that pycuda does not have: graphs, and order with foreign streams.
+"""The few calls of the CUDA driver that pycuda lacks: graphs, and order with foreign streams.
 
-By ctypes rather than by cuda-bindings: these ten functions have not changed since CUDA 11.4, while cuda-bindings
-adds 30 MB, a wheel for each major version of CUDA, and a second owner of contexts beside pycuda.
+They go through ctypes, not cuda-bindings: these ten functions have not changed since CUDA 11.4, while
+cuda-bindings adds 30 MB, a wheel for each major version of CUDA, and a second owner of contexts beside
+pycuda.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class DriverError(RuntimeError):
 
 
 class Driver:
-    """libcuda, checked: a status that is not 0 raises DriverError. The context must be current."""
+    """libcuda with checked calls: a status other than 0 raises DriverError. The context must be current."""
 
     def __init__(self, name: str = "libcuda.so.1") -> None:
         self._library = ctypes.CDLL(name)
@@ -68,11 +69,11 @@ class Driver:
         self._call("cuGraphExecDestroy", ctypes.c_void_p(executable))
 
     def order(self, before: int, after: int) -> None:
-        """What is enqueued on stream after next waits for what stands on stream before now."""
+        """Make later work on stream after wait for the work already on stream before."""
         event = ctypes.c_void_p()
         self._call("cuEventCreate", ctypes.byref(event), _DISABLE_TIMING)
         try:
             self._call("cuEventRecord", event, ctypes.c_void_p(before))
             self._call("cuStreamWaitEvent", ctypes.c_void_p(after), event, 0)
         finally:
-            self._call("cuEventDestroy_v2", event)  # the wait stays
+            self._call("cuEventDestroy_v2", event)  # the wait remains

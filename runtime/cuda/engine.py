@@ -1,7 +1,8 @@
 """A TensorRT plan as the backbone on the device: TensorRT 10 and 11, and TensorRT-RTX.
 
-TensorRT cannot be asked whether a plan fits, and loading one that does not can end the process. So the build leaves
-a record beside the plan, <name>.engine.json, and everything is compared before TensorRT is imported.
+TensorRT cannot tell in advance if a plan fits, and loading one that does not can end the process. So the
+build writes a record beside the plan, <name>.engine.json, and everything is compared before TensorRT is
+imported.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ MAGICS = (b"ftrt", b"vtrt")  # of TensorRT; of TensorRT-RTX (seen in 1.4 and 1.7
 def open_engine(
     path: Path, device: Device, *, allow_host_code: bool = False
 ) -> tuple[TrackerConfig, EngineBackbone]:
-    """The configuration of an engine, and its network on the device, whose context is current.
+    """The configuration of an engine, and its backbone on the device, whose context is current.
 
-    A version-compatible plan runs code of its own on the CPU: allow_host_code takes it, if you trust its source.
-    Raises FileNotFoundError, or ModelError when the plan was changed, is not for this machine or does not load.
+    A version-compatible plan contains CPU code: allow_host_code loads it, if you trust its source. Raises
+    FileNotFoundError, or ModelError if the plan was changed, is not for this machine or does not load.
     """
     sidecar = path.with_name(f"{path.name}.json")
     if not path.is_file():
@@ -48,18 +49,19 @@ def open_engine(
     _refuse(path, record, _compare(record, plan, device))
     if record.host_code and not allow_host_code:
         raise ModelError(
-            f"{path} is version-compatible: loading it runs code that it holds; pass allow_host_code=True if you "
+            f"{path} is version-compatible: loading it runs CPU code that it contains; pass "
+            "allow_host_code=True if you "
             f"trust its source, else {REBUILD}"
         )
     try:
         trt = importlib.import_module(record.flavour)
-    except Exception as error:  # also kinds of the loader's own
+    except Exception as error:  # the loader raises types of its own
         raise ModelError(f"{path} needs {record.flavour}, which does not import: {error}") from None
     _refuse(path, record, [_package(record, {str(trt.__version__)})])
     return record.config, EngineBackbone(path, device, record, plan, trt)
 
 
-Row = tuple[str, str, str, bool]  # thing, expected, found, whether it will do
+Row = tuple[str, str, str, bool]  # thing, expected, found, acceptable
 
 
 def _compare(record: EngineRecord, plan: bytes, device: Device) -> list[Row]:
@@ -87,7 +89,7 @@ def _compare(record: EngineRecord, plan: bytes, device: Device) -> list[Row]:
 
 
 def _package(record: EngineRecord, found: set[str]) -> Row:
-    """The installed versions; where no package tells, the module is asked once it is imported."""
+    """Compare the installed versions; without package records, the imported module is asked later."""
     needed = f"{record.flavour} {record.version}{' or later' if record.host_code else ''}"
     if not found:
         return "package", needed, "not installed", find_spec(record.flavour) is not None
@@ -97,7 +99,7 @@ def _package(record: EngineRecord, found: set[str]) -> Row:
 
 
 def _common(one: str, other: str) -> tuple[list[int], list[int]]:
-    """Two versions as numbers, as far as both go: the fourth is not always told."""
+    """Two versions as numbers, to their common length: the fourth number is not always known."""
     a, b = ([int(number) for number in re.findall("[0-9]+", text)[:4]] for text in (one, other))
     return a[: len(b)], b[: len(a)]
 
@@ -111,8 +113,11 @@ def _refuse(path: Path, record: EngineRecord, rows: list[Row]) -> None:
 
 
 class EngineBackbone:
-    """A loaded plan. One execution context for each number of patches, on shared scratch memory: a context's shape
-    is set once, and a CUDA graph that was recorded from it stays right when other numbers come between."""
+    """A loaded plan, with one execution context for each number of patches, on shared scratch memory.
+
+    The shape of a context is set once, so a CUDA graph recorded from it stays valid when other numbers come
+    between.
+    """
 
     def __init__(self, path: Path, device: Device, record: EngineRecord, plan: bytes, trt: Any) -> None:
         self.name = f"{record.flavour} {record.version}, {record.precision.upper()}"
@@ -130,7 +135,7 @@ class EngineBackbone:
             if record.host_code:
                 self._runtime.engine_host_code_allowed = True
             if record.dla is not None:
-                self._runtime.DLA_core = record.dla  # else it runs on core 0, whatever it was built for
+                self._runtime.DLA_core = record.dla  # the default is core 0, whatever it was built for
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise ModelError(f"{path} does not load ({self._reason()}); {REBUILD}")
@@ -139,7 +144,9 @@ class EngineBackbone:
             self._memory = device.allocate(self._scratch)
             self.capturable = self._ask_capturable()
         except BaseException as error:
-            traceback.clear_frames(error.__traceback__)  # they may hold a context, which must go first
+            traceback.clear_frames(
+                error.__traceback__
+            )  # they may hold a context, which must be destroyed first
             self.close()
             raise
 
@@ -167,19 +174,21 @@ class EngineBackbone:
         least, _, most = (next(iter(shape)) for shape in engine.get_tensor_profile_shape(INPUT, 0))
         if least > few or most < self.max_images:
             raise ModelError(
-                f"{self._path} takes {least} to {most} patches, needed are {few} to {self.max_images}; {REBUILD}"
+                f"{self._path} takes {least} to {most} patches, needed are {few} to {self.max_images}; "
+                f"{REBUILD}"
             )
 
     def _context(self, images: int) -> tuple[Any, dict[str, int]]:
         if images not in self._contexts:
             if not 1 <= images <= self.max_images:
                 raise ValueError(
-                    f"{images} patches at once, but {self._path} takes 1 to {self.max_images}; track fewer targets, "
+                    f"{images} patches at once, but {self._path} takes 1 to {self.max_images}; track fewer "
+                    "targets, "
                     "or build it for more: spcnet build MODEL.onnx"
                 )
             options: Any = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
             if self._record.flavour == "tensorrt_rtx":
-                # By default the kernels of a shape are compiled in the background: a graph would keep the stopgap.
+                # The default compiles kernels in the background: a graph would keep the preliminary ones.
                 strategy, options = options, self._engine.create_runtime_config()
                 options.set_execution_context_allocation_strategy(strategy)
                 eager = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
@@ -193,7 +202,7 @@ class EngineBackbone:
         return self._contexts[images]
 
     def reserve(self, images: int, size: int) -> None:
-        """Prepare for so many patches. Raises ValueError when the engine does not take them."""
+        """Prepare for so many patches. Raises ValueError if the engine does not take them."""
         if size != self._record.config.patch_size:
             raise ValueError(
                 f"patches have {size} pixels; {self._path} takes {self._record.config.patch_size}"
@@ -201,7 +210,7 @@ class EngineBackbone:
         self._context(images)
 
     def enqueue(self, patches: int, features: int, images: int) -> None:
-        """See DeviceBackbone. Raises RuntimeError when TensorRT refuses."""
+        """See DeviceBackbone. Raises RuntimeError if TensorRT refuses."""
         context, addresses = self._context(images)
         for name, address in ((INPUT, patches), (OUTPUT, features)):
             if addresses.get(name) != address:

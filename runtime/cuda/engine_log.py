@@ -1,4 +1,4 @@
-"""What TensorRT says while it builds or loads an engine."""
+"""TensorRT's messages while it builds or loads an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger("spcnet")
 
 @functools.cache
 def error_log(trt: Any) -> tuple[deque[str], Any]:
-    """The latest errors, and the logger that tells them: one for the process, as TensorRT uses the first for all."""
+    """The latest errors, and their logger: one for the process, because TensorRT uses the first for all."""
     errors: deque[str] = deque(maxlen=3)
     severity = trt.ILogger.Severity
 
@@ -31,10 +31,11 @@ def error_log(trt: Any) -> tuple[deque[str], Any]:
 
 
 def create(kind: Any, logger: Any) -> Any:
-    """A Runtime or Builder. Raises RuntimeError when TensorRT gives none, which its bindings call a TypeError."""
+    """Make a Runtime or Builder. Raises RuntimeError if TensorRT cannot (its bindings raise TypeError)."""
     try:
         return kind(logger)
     except TypeError as error:
         raise RuntimeError(
-            f"TensorRT does not start ({error}); its version and the driver's may not fit: look at spcnet doctor"
+            f"TensorRT does not start ({error}); its version and the driver's may not fit: look at spcnet "
+            "doctor"
         ) from None

@@ -1,4 +1,4 @@
-"""What a TensorRT plan was built with and for: the record beside it, <name>.engine.json."""
+"""The record beside a TensorRT plan, <name>.engine.json: its versions, machine and options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spcnet.runtime.cuda.device import BATCH
 FORMAT = "spcnet-engine-1"
 REBUILD = "build it again on this machine: spcnet build MODEL.onnx"
 PLATFORM = f"{sys.platform}-{platform.machine()}"
-_FIELDS = {  # what a field's JSON must match
+_FIELDS = {  # the pattern of each field's JSON
     "flavour": '"(tensorrt|tensorrt_rtx)"',
     "version": r'"\d{1,5}(\.\d{1,5}){2,3}"',
     "compute_capability": r'\["\d{1,2}\.\d"(, "\d{1,2}\.\d")*\]',
@@ -35,12 +35,12 @@ _FIELDS = {  # what a field's JSON must match
 
 @dataclasses.dataclass(frozen=True)
 class EngineRecord:
-    """What was built, with what, for what. Raises ValueError, naming the field, when a value is no good."""
+    """How a plan was built, and for which machine. Raises ValueError, naming the field, on a bad value."""
 
     flavour: str  # the package
     version: str  # of the package, 10.3.0.30; the last number may be left out
     compute_capability: tuple[str, ...]  # 8.7; TensorRT-RTX builds for several
-    gpu: str  # its name; empty when the plan was built ahead of time
+    gpu: str  # its name; empty if the plan was built ahead of time
     platform: str  # linux-aarch64
     precision: str
     min_patches: int  # at once
@@ -48,10 +48,10 @@ class EngineRecord:
     hardware: str  # runs on this GPU, on all of its compute capability, or on Ampere and newer ones
     dla: int | None  # the core of the deep learning accelerator
     strongly_typed: bool  # the precision is that of the graph; else TensorRT was free to choose
-    parity: float | None  # relative error of its features on real patches; None: built where it cannot run
+    parity: float | None  # relative error of its features on real patches; None if built where it cannot run
     plan_sha256: str
     onnx_sha256: str
-    host_code: bool  # version-compatible: it holds code for the CPU, and runs in later versions, too
+    host_code: bool  # version-compatible: contains CPU code, and runs in later versions
     config: TrackerConfig
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class EngineRecord:
 
     @classmethod
     def from_json(cls, text: str) -> EngineRecord:
-        """Read what to_json wrote. Raises ValueError on anything else."""
+        """Read the text of to_json. Raises ValueError on anything else."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -93,14 +93,14 @@ class EngineRecord:
         return "8.0 or higher" if self.hardware == "ampere_plus" else " or ".join(self.compute_capability)
 
     def runs_on(self, capability: tuple[int, int]) -> bool:
-        """Whether it was built for GPUs of this compute capability."""
+        """True if it was built for GPUs of this compute capability."""
         if self.hardware == "ampere_plus":
             return capability >= (8, 0)
         return f"{capability[0]}.{capability[1]}" in self.compute_capability
 
     @property
     def rebuild(self) -> str:
-        """What to do when it does not fit: the command that made it."""
+        """Advice if it does not fit: the command that made it."""
         targets, most = divmod(self.max_patches, max(self.config.scales, self.config.learn_scales))
         options = {
             "--flavour tensorrt_rtx": self.flavour == "tensorrt_rtx",

@@ -1,8 +1,8 @@
-"""Frames onto the device: host frames through page-locked memory, device frames as they are.
+"""Bring frames to the device: host frames through page-locked memory, device frames without a copy.
 
-A kernel learns where the frame lies from a small record (FRAME) in device memory, so that a recorded graph
-stays valid when frames come from elsewhere. There are two places for frames, so that one is uploaded while the
-other is tracked.
+A kernel reads the frame's address from a small record (FRAME) in device memory, so that a recorded graph
+stays valid for any frame. There are two places for frames, so that one is uploaded while the other is
+tracked.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _log = logging.getLogger("spcnet")
 
 
 class DeviceFrame(NamedTuple):
-    """A frame that lies in device memory already."""
+    """A frame in device memory."""
 
     address: int
     pitch: int  # bytes from row to row
     layout: Layout
     height: int
     width: int
-    stream: int | None  # that wrote it, to be waited for; None: it is complete
+    stream: int | None  # stream to wait for; None if the frame is complete
     owner: Any  # keeps the memory alive
 
 
 def accept(frame: Any, pixel_format: str, stream: int) -> Picture | DeviceFrame:
     """A checked frame: a NumPy array, or device memory by __cuda_array_interface__ or DLPack.
 
-    stream is ours; a DLPack producer is told to make it wait. Raises TypeError, ValueError.
+    stream is ours; a DLPack producer makes it wait for the frame. Raises TypeError, ValueError.
     """
     if isinstance(frame, np.ndarray):
         return check_frame(frame, pixel_format)
@@ -80,7 +80,7 @@ def _device_frame(
 
 
 class Upload:
-    """The two places for frames, and their records. Memory grows with the frames, and stays."""
+    """The two places for frames, and their records. Their memory grows with the frames."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -88,7 +88,7 @@ class Upload:
         self._host_records: list[HostBuffer] = []
         self._written: list[bytes] = [b""] * PENDING
         self._staging: list[HostBuffer | None] = [None] * PENDING
-        self._memory = [0] * PENDING  # on the device; 0 where the GPU reads the host's memory
+        self._memory = [0] * PENDING  # on the device; 0 if the GPU reads the host's memory
         self._size = [0] * PENDING
         self._owners: list[Any] = [None] * PENDING
         for _ in range(PENDING):
@@ -96,11 +96,11 @@ class Upload:
             self._host_records.append(device.allocate_host(FRAME.itemsize))
 
     def record(self, place: int) -> int:
-        """The address of the place's FRAME record: the same for good."""
+        """The address of the place's FRAME record; it never changes."""
         return self._records[place]
 
     def put(self, frame: Picture | DeviceFrame, place: int, result: int) -> None:
-        """Enqueue what brings a frame into a place that is not in use; result is FRAME's result."""
+        """Enqueue the upload of a frame into an unused place; result is that of its FRAME record."""
         if isinstance(frame, DeviceFrame):
             if frame.stream is not None:
                 self._device.follow(frame.stream)
@@ -124,7 +124,7 @@ class Upload:
         assert staging is not None
         staging.array[:size] = frame.pixels.reshape(-1)
         if self._device.integrated:
-            return staging.address  # the GPU reads the host's memory: nothing to copy
+            return staging.address  # the GPU reads the host's memory
         self._device.upload(self._memory[place], staging, size)
         return self._memory[place]
 
@@ -151,7 +151,7 @@ class Upload:
         self._staging[place], self._memory[place], self._size[place] = None, 0, 0
 
     def close(self) -> None:
-        """Give all memory back."""
+        """Free all memory."""
         for place in range(PENDING):
             self._free(place)
             self._device.free(self._records[place])
@@ -159,7 +159,7 @@ class Upload:
         self._owners = [None] * PENDING
 
 
-# DLPack: the structures of dlpack.h, as far as they are read.
+# DLPack: the beginning of the structures in dlpack.h.
 _DL_CUDA, _DL_UINT = 2, 1
 
 
@@ -187,6 +187,6 @@ def _from_dlpack(frame: Any, pixel_format: str, stream: int) -> DeviceFrame:
         raise TypeError(f"frame has DLPack type {tensor.code}, {tensor.bits} bits; give uint8")
     shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
     strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
-    # The capsule is not consumed: it frees the tensor when it is dropped, after the frame was tracked.
+    # The capsule is kept as an owner; when it is dropped, after tracking, it frees the tensor.
     address = (tensor.data or 0) + tensor.byte_offset
     return _device_frame(address, shape, strides, pixel_format, None, (frame, capsule))

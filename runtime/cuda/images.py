@@ -1,7 +1,8 @@
-"""Images of the kernels: the precompiled file to ship, the cache on disk, else compiled now.
+"""Compiled kernels: from the precompiled file, the cache on disk, or the compiler.
 
 A driver runs cubins made by a CUDA of its own major version or an earlier one, and PTX made by a CUDA that is
-no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is known.
+no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is
+known.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ _log = logging.getLogger("spcnet")
 
 
 class Image(NamedTuple):
-    """What cuModuleLoadData takes: a cubin, a fatbin, or PTX that ends in a zero byte."""
+    """The input of cuModuleLoadData: a cubin, a fatbin, or PTX that ends in a zero byte."""
 
     data: bytes
-    origin: str  # where it came from, in words
+    origin: str  # for the log
 
 
 class Built(NamedTuple):
@@ -45,13 +46,13 @@ class Built(NamedTuple):
 
 
 def default_targets() -> tuple[int, ...]:
-    """The targets of a precompiled file: DEFAULT_TARGETS, and OLD_TARGETS where a compiler for them is found."""
+    """The targets of a precompiled file: DEFAULT_TARGETS, and OLD_TARGETS if a compiler knows them."""
     known = {target for maker in compiler.usable() for target in maker.targets}
     return (*(t for t in OLD_TARGETS if t in known), *DEFAULT_TARGETS)
 
 
 def cache_folder() -> Path:
-    """$SPCNET_CACHE, or spcnet in $XDG_CACHE_HOME or ~/.cache. Raises OSError where there is no home."""
+    """$SPCNET_CACHE, or spcnet in $XDG_CACHE_HOME or ~/.cache. Raises OSError if there is no home."""
     if folder := os.environ.get("SPCNET_CACHE"):
         return Path(folder)
     try:
@@ -73,7 +74,7 @@ def find(capability: tuple[int, int], folder: Path = KERNELS, driver: Version | 
 def plan(
     text: str, capability: tuple[int, int], driver: Version | None = None
 ) -> Image | tuple[Compiler, str]:
-    """The precompiled image of a source, else who compiles it and for which target. Raises CompileError."""
+    """The precompiled image of a source, or the compiler and target for it. Raises CompileError."""
     number = 10 * capability[0] + capability[1]
     if found := precompiled(text, number, "sm", driver):
         return found
@@ -90,18 +91,18 @@ def plan(
 
 
 def cached(maker: Compiler, target: str, text: str) -> Image | None:
-    """What this compiler made of this source before, if it is in the cache and whole."""
+    """The cached image of this source by this compiler; None if it is missing or damaged."""
     name = _cache_name(maker, text, target)
     try:
         stored = (cache_folder() / name).read_bytes()
-    except OSError:  # not there; or not readable, which writing will tell
+    except OSError:  # missing, or unreadable, which writing will report
         return None
     data, digest = stored[:-32], stored[-32:]
     return Image(data, f"cache {name}") if hashlib.sha256(data).digest() == digest else None
 
 
 def fatbin_name(text: str) -> str:
-    """The file name of the precompiled kernels of this source; other sources have other names."""
+    """The file name of the precompiled kernels of this source; it depends on the source."""
     return f"spcnet-kernels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.fatbin"
 
 
@@ -122,7 +123,7 @@ def precompiled(text: str, number: int, kind: str, driver: Version | None = None
                     raise ValueError(f"{path} was altered")
                 return Image(data, f"fatbin {path.name}, {built.target} by {built.compiler}")
     except OSError:
-        pass  # there is none
+        pass  # no such file
     except (ValueError, KeyError, TypeError) as error:
         _warn(f"the precompiled kernels are not used ({error}); build them again: spcnet build --kernels")
     return None
@@ -134,9 +135,9 @@ def build_fatbin(
     folder: Path = KERNELS,
     on_built: Callable[[Built], None] = lambda built: None,
 ) -> tuple[Path, list[Built]]:
-    """Compile the kernels for all targets into one file, with a sidecar .json that says what is inside.
+    """Compile the kernels for all targets into one file, with a sidecar .json that lists the images.
 
-    path is by default where image() looks for it. Returns it, and what was built. Raises CompileError, OSError.
+    path is by default the one that find() reads. Returns path and the images. Raises CompileError, OSError.
     """
     if not targets:
         raise ValueError("no targets to build for; give compute capabilities, such as 87")
@@ -145,23 +146,24 @@ def build_fatbin(
     if fatbinary is None:
         raise CompileError(
             "no fatbinary, the tool that joins the images, in CUDA_HOME, CUDA_PATH, PATH, "
-            f"{compiler.TOOLKIT} or the pip packages; pip install nvidia-cuda-nvcc, or install the CUDA toolkit"
+            f"{compiler.TOOLKIT} or the pip packages; pip install nvidia-cuda-nvcc, or install the CUDA "
+            "toolkit"
         )
-    # One PTX is enough: the driver makes code from it for every GPU above it that has no cubin here, newer
-    # than all of them or in between. PTX of the newest target would leave out those in between, and needs a
-    # newer driver. The kernels use nothing that only newer targets have. Below 7.5 compilers are leaving.
+    # One PTX is enough: the driver compiles it for every newer GPU that has no cubin here. PTX of the newest
+    # target would leave out the GPUs in between and need a newer driver. The kernels use no features of newer
+    # targets. Support for targets below 7.5 is ending.
     names = [f"sm_{t}" for t in sorted(set(targets))]
     names.append(f"compute_{min((t for t in targets if t >= 75), default=min(targets))}")
     path = path or cache_folder() / fatbin_name(text)
     images = []
     with tempfile.TemporaryDirectory() as temporary:
-        # not compressed: older drivers do not know the newest compression
+        # older drivers cannot read the newest compression
         arguments = [fatbinary, "-64", "-compress=false", f"--create={temporary}/out"]
         for target in names:
             able = [c for c in compiler.usable() if c.supports(target)] or [
                 compiler.compiler_for(target)
             ]  # or raises
-            maker = min(able, key=lambda c: c.cuda)  # the oldest: its code runs with the most drivers
+            maker = min(able, key=lambda c: c.cuda)  # code of the oldest compiler runs on most drivers
             start = time.perf_counter()
             data = maker.compile(text, target)
             seconds = time.perf_counter() - start
@@ -191,10 +193,10 @@ def _compile(maker: Compiler, target: str, text: str) -> Image:
     start = time.perf_counter()
     data = maker.compile(text, target)
     seconds = time.perf_counter() - start
-    try:  # the hash stands behind, so that other tools can read the file
+    try:  # the hash is at the end, so that other tools can read the file
         write_bytes(cache_folder() / _cache_name(maker, text, target), data + hashlib.sha256(data).digest())
     except OSError as error:
-        reason = error.strerror or error  # without the random name of the file aside
+        reason = error.strerror or error  # without the random temporary name
         _warn(
             f"the compiled kernels cannot be kept and are compiled at each start ({reason}); set SPCNET_CACHE"
         )

@@ -1,8 +1,9 @@
-"""The kernels of the tracker, one method each: it picks grid and block, and enqueues.
+"""The kernels of the tracker, one method each, which chooses grid and block and enqueues.
 
-Addresses come in as integers; shapes and dtypes stand beside every argument. T targets, S scales, C channels,
-N patch size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency
-last: num (slots, C, K, R) complex64, den (slots, K, R) float32. A target's state is a row of TARGET (slots,), its measurement a row of MEASUREMENT.
+Addresses are integers; the docstrings give the shapes and dtypes. T targets, S scales, C channels, N patch
+size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency last:
+num (slots, C, K, R) complex64, den (slots, K, R) float32. A target's state is a row of TARGET (slots,), its
+measurement a row of MEASUREMENT.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def first_state(state: State) -> NDArray[Any]:
 class Launcher:
     """The kernels with the constants of one configuration.
 
-    dft is "fft", "dft" or "plain": the kernels of the transforms; None takes the fastest for the size of the features.
-    Raises ValueError where no kernel fits the configuration.
+    dft selects the kernels of the transforms: "fft", "dft" or "plain"; None takes the fastest for the
+    configuration. Raises ValueError if no kernel fits it.
     """
 
     def __init__(self, device: Device, config: TrackerConfig, dft: str | None = None) -> None:
@@ -110,7 +111,7 @@ class Launcher:
     def crop(self, frame: int, targets: int, slots: int, patches: int, count: int, *, learn: bool) -> None:
         """FRAME, states and count slots (int32) to patches (count * S, 3, N, N) float32.
 
-        Those learnt from are cut at the target, those searched where it is looked for.
+        Learnt patches are cut at the target, searched ones at the centre of the search.
         """
         scales = self.config.learn_scales if learn else self.config.scales
         n = self.config.patch_size
@@ -139,7 +140,7 @@ class Launcher:
             self._rows(*shape, features, constants[f"{use}_columns"], half, m, self.band)
 
     def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
-        """Eq. 18: half (count * S, C, K, M) and the filters of count slots to spectra (count * S, K, R)."""
+        """Eq. 18: half (count * S, C, K, M) and count slots' filters to spectra (count * S, K, R)."""
         config, constants = self.config, self._constants
         m, images = config.grid, count * config.scales
         filters = (num, den, slots, spectra, config.scales, config.channels)
@@ -165,7 +166,7 @@ class Launcher:
             )
 
     def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
-        """spectra (images, K, R) to responses (images, P, P) float32 and their tiles (images, ceil(P / 8))."""
+        """spectra (images, K, R) to responses (images, P, P) float32 and tiles (images, ceil(P / 8))."""
         constants = self._constants
         self._invert(
             grid(self.tiles, images),
@@ -188,7 +189,7 @@ class Launcher:
     ) -> None:
         """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
 
-        With update, the target's age and the rate it learns at are set, too.
+        With update, the targets' age and learning rate are set, too.
         """
         search = self._constants["update_constants" if update else "locate_constants"]
         self._peak(grid(count), (128, 1, 1), responses, tiles, frame, search, slots, targets, results)
@@ -198,7 +199,7 @@ class Launcher:
     ) -> None:
         """Eq. 17 and 25: half (count * S, C, K, M) into the filters of count slots.
 
-        rate is the share of the new in the filter; None takes the one in each target's state.
+        rate is the learning rate; None takes that of each target's state.
         """
         config, constants = self.config, self._constants
         share = -1.0 if rate is None else rate
@@ -227,5 +228,5 @@ class Launcher:
             )
 
     def close(self) -> None:
-        """Give the constants' memory back."""
+        """Free the memory of the constants."""
         self._constants.close()

@@ -1,6 +1,7 @@
 """Constants and structures that the kernels share with Python, each defined here once.
 
-header() writes them as C++; the kernels include it as layout.cuh, a file that exists only in the compiled source.
+header() writes them as C++; the kernels include it as layout.cuh, a file that exists only in the compiled
+source.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The device memory of a tracker: what stays from frame to frame, and what is written and read within one."""
+"""The device memory of a tracker: that which stays from frame to frame, and the work space of a frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE
 
 
 class SlotMemory:
-    """What stays from frame to frame: states, filters, the list of slots at work, and the results."""
+    """Memory that stays from frame to frame: states, filters, the list of active slots, and the results."""
 
     def __init__(self, device: Device, launcher: Launcher) -> None:
         config = launcher.config
@@ -25,7 +25,7 @@ class SlotMemory:
         self.grow(8)
 
     def grow(self, capacity: int) -> None:
-        """Room for more slots; what they hold moves along. Results that wait are lost."""
+        """Make room for more slots and copy their contents. Pending results are lost."""
         sizes = (TARGET.itemsize, self._num, self._den, 4)
         results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
         try:
@@ -50,7 +50,7 @@ class SlotMemory:
 
 
 class WorkMemory:
-    """What is written and read within a frame, for batch targets."""
+    """The work space of a frame, for a batch of targets."""
 
     def __init__(self, device: Device, launcher: Launcher) -> None:
         config = launcher.config
@@ -67,7 +67,7 @@ class WorkMemory:
         self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
 
     def grow(self, batch: int) -> None:
-        """Room for more targets; what was there is lost."""
+        """Make room for more targets. The contents are lost."""
         new = allocate_all(self._device, [size * batch * self._images for size in self._sizes])
         self.close()
         self.patches, self.features, self.half, self.spectra, self.responses, self.tiles = new
@@ -88,7 +88,7 @@ class WorkMemory:
 
 
 def allocate_all(device: Device, sizes: Sequence[int]) -> list[int]:
-    """Device memory of these sizes, all or none. Raises MemoryError."""
+    """Allocate device memory of these sizes, all or none. Raises MemoryError."""
     addresses: list[int] = []
     try:
         for size in sizes:

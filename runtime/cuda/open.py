@@ -28,13 +28,13 @@ def open_cuda(
     graphs: bool = True,
     allow_host_code: bool = False,
 ) -> CudaBackend:
-    """A model (zoo name, .onnx or .engine) on a GPU.
+    """Open a model (zoo name, .onnx or .engine) on a GPU.
 
-    backbone, for .onnx: "kernels" (ours, FP32), "kernels-fp16" (ours, on tensor cores), "onnxruntime" (its CUDA
-    provider), or "auto": ours where they fit the network. gpu is the number of the GPU, stream the handle of a CUDA
-    stream to keep order with; graphs=False launches every kernel by itself; allow_host_code=True loads a
-    version-compatible engine, which runs code of its own. Raises RuntimeError where no GPU can be used, ModelError,
-    ValueError, MemoryError.
+    backbone, for .onnx: "kernels" (ours, FP32), "kernels-fp16" (ours, on tensor cores), "onnxruntime" (its
+    CUDA provider), or "auto": ours if they can compute the network. gpu is the number of the GPU, stream the
+    handle of a CUDA stream to keep order with; graphs=False launches the kernels one by one;
+    allow_host_code=True loads a version-compatible engine, which contains CPU code. Raises RuntimeError if no
+    GPU can be used, ModelError, ValueError, MemoryError.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"backbone is {backbone!r}; give one of {', '.join(BACKBONES)}")
@@ -57,7 +57,7 @@ def open_cuda(
 def open_backbone(
     path: str, device: Device, backbone: str, gpu: int = 0, *, allow_host_code: bool = False
 ) -> tuple[TrackerConfig, DeviceBackbone]:
-    """The model's configuration, and its network on the device."""
+    """The model's configuration, and its backbone on the device."""
     if Path(path).suffix == ".engine":
         from spcnet.runtime.cuda.engine import open_engine
 

@@ -1,4 +1,4 @@
-"""The device on pycuda: the primary context, one stream, one copy stream. All of pycuda is in here."""
+"""The device on pycuda: the primary context, one stream, one copy stream. Only this file uses pycuda."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from spcnet.runtime.cuda.device import HostBuffer, Kernel
 from spcnet.runtime.cuda.driver import UNSUPPORTED, Driver, DriverError
 
 _log = logging.getLogger("spcnet")
-_NON_BLOCKING = 1  # stream flag: no hidden order with the default stream, which would break captures
+_NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 
 
 @functools.cache
 def _primary_context(index: int) -> Any:
-    """One object a GPU, kept for the life of the process: pycuda ties what it frees to the very object."""
+    """One object for each GPU, kept until the process ends: pycuda frees through this very object."""
     return cuda.Device(index).retain_primary_context()
 
 
 class PycudaDevice:
-    """See Device. The context is the primary one, which TensorRT, PyTorch and CuPy use, too."""
+    """See Device. The context is the primary one, which TensorRT, PyTorch and CuPy also use."""
 
     def __init__(self, index: int = 0) -> None:
         cuda.init()
@@ -70,7 +70,8 @@ class PycudaDevice:
             yield
         except cuda.Error as error:
             raise RuntimeError(
-                f"the GPU {self.name} failed: {error}; load the tracker again, and look at spcnet doctor if it stays so"
+                f"the GPU {self.name} failed: {error}; load the tracker again, and look at spcnet doctor "
+                "if it stays so"
             ) from None
         finally:
             cuda.Context.pop()
@@ -85,7 +86,8 @@ class PycudaDevice:
         except cuda.MemoryError:
             free, total = self.memory()
             raise MemoryError(
-                f"{self.name} has {free / 1e6:.1f} of {total / 1e6:.1f} MB free, {size / 1e6:.1f} MB more are "
+                f"{self.name} has {free / 1e6:.1f} of {total / 1e6:.1f} MB free, {size / 1e6:.1f} MB more "
+                "are "
                 "needed; track fewer targets, close other programs, or use backend='cpu'"
             ) from None
         self._allocations[int(allocation)] = allocation

@@ -16,7 +16,8 @@ def read_weights(found: Model) -> Weights:
     precision = found.provenance.get("precision", "fp32")
     if precision != "fp32":
         raise ModelError(
-            f"{found.path} computes in {precision}, our kernels take models in fp32; use backbone='onnxruntime' or an "
+            f"{found.path} computes in {precision}, our kernels take models in fp32; use "
+            "backbone='onnxruntime' or an "
             "engine"
         )
     graph = onnx.load(found.path).graph

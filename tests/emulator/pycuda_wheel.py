@@ -2,8 +2,8 @@
 
     python tests/emulator/pycuda_wheel.py [--install]
 
-prints the wheel's path; `--install` installs it into the interpreter that runs this. The wheel is for tests on the
-fake driver: it is compiled without optimisation and has neither CURAND nor OpenGL.
+prints the wheel's path; `--install` installs it into the interpreter that runs this. The wheel is for tests
+on the fake driver: it is compiled without optimisation and has neither CURAND nor OpenGL.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pathlib import Path
 
 VERSION = "2026.1"
 
-# PyCUDA's build executes this file, wherever it starts: hence the parallel compilation, which setuptools lacks.
+# PyCUDA's build executes this file, wherever it starts: hence the parallel compilation, which setuptools
+# lacks.
 CONFIG = """\
 CUDA_ROOT = {toolkit!r}
 CUDA_ENABLE_CURAND = False
@@ -46,7 +47,7 @@ CCompiler.compile = compile
 
 
 def cuda_toolkit() -> Path:
-    """Root of the CUDA toolkit: the first of CUDA_HOME, CUDA_PATH, nvcc's and /usr/local/cuda that has cuda.h.
+    """Root of the CUDA toolkit: the first of $CUDA_HOME, $CUDA_PATH, nvcc's, /usr/local/cuda with cuda.h.
 
     Raises FileNotFoundError where none has.
     """
@@ -58,7 +59,8 @@ def cuda_toolkit() -> Path:
             return Path(root).resolve()
     looked = ", ".join(dict.fromkeys(root for root in roots if root))
     raise FileNotFoundError(
-        f"no CUDA toolkit: include/cuda.h is in none of {looked}; install one or point CUDA_HOME at its folder"
+        f"no CUDA toolkit: include/cuda.h is in none of {looked}; install one or point CUDA_HOME at its "
+        "folder"
     )
 
 
@@ -76,7 +78,7 @@ def compiler(variable: str, default: str) -> list[str]:
 
 
 def cached_wheel() -> Path:
-    """Where the wheel for this interpreter and platform stands once it is built."""
+    """The path of the wheel for this interpreter and platform."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -155,7 +157,7 @@ def build(wheel: Path) -> None:
 
 
 def main() -> int:
-    """Build, or find, and perhaps install; returns the exit status: 0, 1 for a failed build, 2 for a refusal."""
+    """Build or find the wheel, and install it if asked. Status 1: a failed build, 2: a refusal."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--install", action="store_true", help="install it into the interpreter that runs this"

@@ -1,6 +1,7 @@
 """not TensorRT: a double of what builds an engine, as strict as its documentation, by version.
 
-It shows which calls are made, not that TensorRT takes them: TensorRT-RTX really builds in the tests beside it.
+It shows which calls are made, not that TensorRT takes them: TensorRT-RTX really builds in the tests beside
+it.
 """
 
 import enum

@@ -1,4 +1,4 @@
-"""not TensorRT: a double of what loads an engine, where TensorRT cannot be had. It records, and computes as told."""
+"""A double of TensorRT's part that loads an engine: it records the calls, and computes as told."""
 
 import ctypes
 import enum
@@ -22,7 +22,8 @@ class RecordedTensorRT(types.ModuleType):
     """not TensorRT: it records the calls, and computes with a given function.
 
     It is as strict as TensorRT is said to be: a shape outside the profile is refused, work cannot be recorded
-    in a graph before it ran once in that shape, and whatever is destroyed before what depends on it is noticed.
+    in a graph before it ran once in that shape, and whatever is destroyed before what depends on it is
+    noticed.
     """
 
     __version__ = VERSION
@@ -189,7 +190,7 @@ def view(address, shape):
 
 
 def by_onnxruntime(path, factor=1.0):
-    """What the double computes with: the model itself, times a factor."""
+    """The computation of the double: the model itself, times a factor."""
     backbone = OnnxBackbone(model.load(path)[1])
 
     def compute(patches, features, shape):

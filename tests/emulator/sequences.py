@@ -2,8 +2,8 @@
 
     python tests/emulator/sequences.py OTB --sequence Deer --sequence Crossing [--backbone kernels]
 
-prints for each sequence the lowest IoU of the two boxes, and whether recorded graphs and plain launches gave the
-same boxes to the bit. The exit status is 1 when any IoU is not above 0.99 or any box differs.
+prints for each sequence the lowest IoU of the two boxes, and whether recorded graphs and plain launches gave
+the same boxes to the bit. The exit status is 1 when any IoU is not above 0.99 or any box differs.
 """
 
 from __future__ import annotations

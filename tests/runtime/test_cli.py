@@ -75,7 +75,8 @@ def test_info_prints_config_and_provenance(tiny_model, capsys):
 def test_help_and_import_need_neither_torch_nor_a_gpu():
     code = (
         "import sys\n"
-        "for name in ('torch', 'onnx', 'pycuda', 'tensorrt', 'safetensors', 'tensorboard', 'threadpoolctl'):\n"
+        "for name in ('torch', 'onnx', 'pycuda', 'tensorrt', 'safetensors', 'tensorboard', "
+        "'threadpoolctl'):\n"
         "    sys.modules[name] = None\n"
         "import spcnet.runtime\n"
         "from spcnet.__main__ import main\n"
@@ -89,8 +90,8 @@ def test_help_and_import_need_neither_torch_nor_a_gpu():
 
 
 def test_ctrl_c_keeps_what_was_tracked(tmp_path):
-    code = "import sys; from spcnet.__main__ import main; sys.exit(main(['demo', sys.argv[1], '--model', 'c32-125']))"
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "spcnet", "demo", str(tmp_path), "--model", "c32-125"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         aside = next(tmp_path.glob(".tracked.*.mp4"), None)  # grows once the writer has some frames together

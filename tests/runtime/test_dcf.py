@@ -77,7 +77,8 @@ def test_between_the_cells_the_response_is_its_trigonometric_polynomial(rng, n, 
     """The oracle sums the full spectrum's waves in float64."""
     config = TrackerConfig(patch_size=n, output_sigma_factor=factor, response_upsampling=upsampling)
     vertical, horizontal = dcf.frequencies(config)
-    # Real signals are even about their Nyquist frequency, whose phase between the samples is not known: none there.
+    # Real signals are even about their Nyquist frequency, whose phase between the samples is not known: none
+    # there.
     known = (2 * np.abs(vertical) != n)[:, None] & (2 * horizontal != n)
     cells = rng.normal(size=(n, n))
     spectrum = np.fft.fft2(cells)[vertical[:, None] % n, horizontal] * known

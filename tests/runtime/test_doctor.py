@@ -190,7 +190,7 @@ def test_a_pycuda_that_does_not_import(pretend, with_pycuda, monkeypatch):
 def jetson(tmp_path):
     """The files of a Jetson Orin Nano."""
     files = {
-        "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
+        "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n",
         "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
         "usr/sbin/nvpmodel": "#!/bin/sh\necho 'NV Power Mode: 15W'\necho 0\n",
         **{f"sys/devices/system/cpu/cpu{i}/cpufreq/scaling_governor": "schedutil\n" for i in range(6)},

@@ -1,4 +1,4 @@
-"""A file is whole or not there; what was there before stays until then; nothing but regular files is replaced."""
+"""A file appears whole or not at all, replaces the old one only then, and only a regular one."""
 
 import errno
 import os

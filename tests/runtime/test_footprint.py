@@ -1,4 +1,4 @@
-"""What the runtime costs before it tracks: a promise to those who put it into something small."""
+"""The cost of the runtime itself: import time, memory, threads."""
 
 import subprocess
 import sys
@@ -57,6 +57,6 @@ print(others() - before)
 
 
 def test_one_thread_is_one_thread():
-    """No library below spreads the work of a tracker with threads=1: a spinning thread hurts its neighbours."""
+    """With threads=1 no library spreads the work: a spinning thread would hurt its neighbours."""
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
     assert int(done.stdout) <= 5  # ticks of 10 ms; 40 frames take about 140, and so would a second thread

@@ -1,4 +1,4 @@
-"""The list of layers: what is written is read, the shapes are those of the arithmetic, and the rest is refused."""
+"""The list of layers: written and read, its shapes, and refusals of other lists."""
 
 import json
 

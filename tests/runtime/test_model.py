@@ -64,7 +64,7 @@ def test_weights_in_another_file_are_refused(tiny_model, tmp_path, monkeypatch, 
     (tmp_path / "weights.bin").write_bytes(tensor.raw_data)
     set_external_data(tensor, location)
     tensor.ClearField("raw_data")
-    with pytest.raises(ModelError, match="keeps weights in another file, needed are all in this one"):
+    with pytest.raises(ModelError, match="uses external weights, a single file is required"):
         Tracker.load(resealed(graph, tmp_path / "model.onnx"))
 
 

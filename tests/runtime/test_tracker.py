@@ -24,7 +24,7 @@ def run(tracker, frames, box):
 
 @pytest.fixture(scope="module")
 def reference(tiny_model, video):
-    """What one tracker alone makes of the video."""
+    """The results of a single tracker on the video."""
     frames, boxes = video
     return run(Tracker.load(tiny_model), frames, boxes[0])
 
@@ -179,8 +179,10 @@ def test_unknown_backends_and_threads_are_refused(tiny_model):
 
 
 def test_a_frame_allocates_next_to_nothing(video):
-    """The patches, features and spectra of c32-125 are 20 MB; what a frame allocates is less than four patches:
-    the coordinates of one, and its part of the frame in float32."""
+    """Less than four patches: the coordinates of one, and its region of the frame in float32.
+
+    The patches, features and spectra of c32-125 take 20 MB.
+    """
     frames, boxes = video
     tracker = Tracker.load("c32-125")
     tracker.init(frames[0], boxes[0])

@@ -198,7 +198,10 @@ def test_a_network_of_other_layers(rng, size):
     ("values", "message"),
     [
         ({"layers": [{"channels": 8}]}, "gives 8 channels at stride 1, the tracker's are 3 at stride 4"),
-        ({"layers": [{"channels": 3, "kernel": 2}]}, "network.layers cannot be read .kernel of a convolution is 2; give an odd number"),
+        (
+            {"layers": [{"channels": 3, "kernel": 2}]},
+            "network.layers cannot be read .kernel of a convolution is 2; give an odd number",
+        ),
         ({"layers": [{"width": 3}]}, "network.layers cannot be read"),
         ({"layers": LAYERS, "depth": 3}, r"unknown key 'depth' in \[network\]"),
         ({"normalization": False}, "network.layers cannot be read"),

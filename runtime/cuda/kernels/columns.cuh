@@ -10,7 +10,7 @@ struct Columns {
     float2 plus[2][2], minus[2][2];
 };
 
-// Where a thread stands: its first frequency and its first channel inside the block's tile of 8 x 32.
+// The first frequency and the first channel of a thread inside the block's tile of 8 x 32.
 __device__ inline int column_frequency() {
     return threadIdx.x % 4 * 2;
 }
@@ -21,7 +21,7 @@ __device__ inline int column_channel() {
 
 // half: the column k of channel 0 of an image, stride complex numbers to the next channel; basis (N, F): window
 // times (cos, sin) of the F frequencies 0 ... F-1. The tile begins at frequency f0 and channel c0. All threads
-// of the block must come here; what lies outside gives zeros.
+// of the block must call this; the result outside is zero.
 __device__ inline Columns column_dft(
     const float2* half, size_t stride, const float2* basis, int size, int frequencies, int f0, int c0, int channels) {
     const int CHUNK = 16;

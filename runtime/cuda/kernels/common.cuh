@@ -1,4 +1,4 @@
-// What several kernels share. No headers: the source must compile with NVRTC alone.
+// Shared by several kernels. No system headers: the source must compile with NVRTC alone.
 //
 // Shapes: T targets, S scales, C channels, N patch size, K x R band: K horizontal frequencies 0 ... K-1, R
 // vertical ones -center ... R-1-center (spcnet/runtime/dcf.py). On the device the vertical frequency is the fast
@@ -22,7 +22,7 @@ __device__ inline float2 add_conjugate_product(float2 acc, float2 a, float2 b) {
     return make_float2(acc.x + a.x * b.x + a.y * b.y, acc.y + a.x * b.y - a.y * b.x);
 }
 
-// old + rate * (learnt - old); a rate of 1 forgets the old value, which may be uninitialised.
+// old + rate * (learnt - old); with a rate of 1 the old value may be uninitialised.
 __device__ inline float blend(float old, float learnt, float rate) {
     return rate == 1.0f ? learnt : old + rate * (learnt - old);
 }

@@ -1,6 +1,7 @@
-// The backbone without any NVIDIA library: convolutions 3x3 (zero border), bias, ReLU, and after the last one local response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75.
+// The backbone without any NVIDIA library: 3x3 convolutions (zero border) with bias and ReLU; after the last one local
+// response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75.
 //
-// conv_plain  one thread an output, without normalisation: the reference. lrn_plain: its normalisation.
+// conv_plain  one thread per output, without normalisation: the reference. lrn_plain: its normalisation.
 // conv, conv_by_2, of stride 1 and 2
 //             a thread computes 4 neighbouring pixels of 8 channels in registers: 96 multiply-adds for 6 + 24
 //             numbers from shared memory. The normalisation needs the channels of neighbouring threads only at

@@ -1,5 +1,5 @@
-// Frame to the patch pyramid of all targets: bilinear, the border pixel repeats, minus the pixel mean: what runtime/patches.py does, to the bit. One thread a pixel; the frame is read through the L2 cache, the
-// patches are written coalesced.
+// Frame to the patch pyramids of all targets, as runtime/patches.py to the bit: bilinear, border pixels repeated, minus
+// the pixel mean. One thread per pixel; the frame is read through the L2 cache, the patches are written coalesced.
 #include "common.cuh"
 
 __device__ inline float limit(float x) {
@@ -23,8 +23,8 @@ __device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
 }
 
 // grid (ceil(N / 32), ceil(N / 8), T * S), block (32, 8)
-// factors (S,): extent of the patch in target sizes, (1 + padding) * alpha**s. learn: at the target, else where it is
-// looked for. patches (T * S, 3, N, N).
+// factors (S,): extent of the patch in target sizes, (1 + padding) * alpha**s. learn: at the target, else at the centre
+// of the search. patches (T * S, 3, N, N).
 extern "C" __global__ void crop(
     const Frame* frame_pointer, const Target* targets, const int* slots, const double* factors, float* patches,
     int scales, int size, int learn, float mean_b, float mean_g, float mean_r) {

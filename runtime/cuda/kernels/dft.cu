@@ -2,7 +2,7 @@
 // In: features (images, N, N) float. Out: half (images, K, N) complex, the row index fast, so that the second
 // half (respond.cu, learn.cu) reads contiguous columns. The vertical window is applied there.
 //
-// rows_plain   one thread an output, a sum of N terms: the reference.
+// rows_plain   one thread per output, a sum of N terms: the reference.
 // rows_dft     any N: a tiled product with the constant matrix (N, K), window folded in. 16 multiply-adds for
 //              each pair of 16-byte reads from shared memory instead of 2 for each pair of reads from global.
 // rows_fft_N   N = 32, 64, 128: one warp transforms two real rows as one complex one, in registers and

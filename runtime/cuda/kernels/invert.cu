@@ -1,8 +1,8 @@
-// Spectra to responses, and what the search for the peak needs of each: its maximum and its sums, by tiles of 8
-// rows. In: gf (T * S, K, R). Out: responses (T * S, P, P), tiles (T * S, ceil(P / 8)).
-// The band is small, so the inverse DFT is two products with constant matrices, in one kernel.
+// Spectra to responses, and the maximum and the sums of each, in tiles of 8 rows, for the search of the peak.
+// In: gf (T * S, K, R). Out: responses (T * S, P, P), tiles (T * S, ceil(P / 8)).
+// The band is small, so the inverse DFT is two products with constant matrices.
 //
-// invert_plain  one thread a sample, R * K products: the reference (responses only).
+// invert_plain  one thread per sample, R * K products: the reference (responses only).
 // invert        a block computes 8 rows: first the vertical transform of its rows into shared memory.
 #include "common.cuh"
 
@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(128) invert(
     const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, Tile* tiles,
     int size, int rows, int band) {
     const int ROWS = TILE_ROWS;
-    __shared__ float2 lines[MAX_BAND][ROWS]; // the spectra of the 8 rows
+    __shared__ float2 lines[MAX_BAND][ROWS]; // spectra of the 8 rows
     __shared__ Tile warps[4];
     int row0 = blockIdx.x * ROWS, image = blockIdx.y, tid = threadIdx.x;
     const float2* spectrum = gf + (size_t)image * band * rows;

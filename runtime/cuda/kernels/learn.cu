@@ -1,16 +1,16 @@
-// Eq. 17 and 25: the columns of xf, the new numerator and denominator, and the filter moved towards them by a
-// rate: the given share, or (share -1) the one that peak.cu left in the target's state. A rate of 0 leaves the
-// filter as it is, without the host knowing.
+// Eq. 17 and 25: the columns of xf, the new numerator and denominator, and the update of the filter. The learning rate
+// is the given share, or (share -1) the one that peak.cu wrote to the target's state. With a rate of 0 the kernel does
+// nothing, without the host knowing.
 // In: half (T * S, C, K, N) of dft.cu. In and out: num (slots, C, K, R), den (slots, K, R).
 // yf (K, R): the label's spectrum, real; amplitudes (S,): the label over the scales.
 //
-// learn_plain  one thread a frequency, products with the constant matrix: the reference.
-// learn_dft    any N: the tiled product of columns.cuh; a block 8 frequencies and their negatives, all channels.
+// learn_plain  one thread per frequency, products with the constant matrix: the reference.
+// learn_dft    any N: the tiled product of columns.cuh; a block does 8 frequencies and their negatives, all channels.
 // learn_fft_N  N = 32, 64, 128: a warp transforms one column of one channel at a time.
 #include "columns.cuh"
 #include "fft.cuh"
 
-// share where it is given (not negative), else the rate that stands in the target's state
+// share if it is not negative, else the rate in the target's state
 __device__ inline float rate_of(const Target& target, float share) {
     return share < 0.0f ? (float)target.rate : share;
 }

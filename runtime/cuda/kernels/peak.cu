@@ -1,9 +1,9 @@
-// Responses to the joint scale-position peak and the new state of the target: what runtime/locate.py,
-// geometry.move and recovery.py do, in float64 where they do. The state stays on the device; a record goes to the host.
+// Responses to the joint scale-position peak and the new state of the target, as in runtime/locate.py, geometry.move
+// and recovery.py, with float64 where they have it. The state stays on the device; a record goes to the host.
 // In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu. Out: targets (slots,), results (T,).
 #include "common.cuh"
 
-// Where the parabola through three neighbouring samples peaks, off the middle one.
+// Offset of the peak of the parabola through three neighbouring samples.
 __device__ inline double parabola(double before, double top, double after) {
     double curvature = 2 * top - before - after;
     return curvature > 0 ? 0.5 * (after - before) / curvature : 0.0;
@@ -24,13 +24,13 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     __shared__ Tile best[MAX_SCALES];
     __shared__ int chosen;
     __shared__ double sums[128], squares[128];
-    const Search& search = *search_pointer; // not a copy: its constants would be spilled
+    const Search& search = *search_pointer; // a reference: the constants of a copy would be spilled
     int scales = search.scales, size = search.size, tid = threadIdx.x, count = (size + TILE_ROWS - 1) / TILE_ROWS;
     const float* response = responses + (size_t)blockIdx.x * scales * size * size;
     if (tid < scales) {
         const Tile* own = tiles + ((size_t)blockIdx.x * scales + tid) * count;
         Tile tile = own[0];
-        for (int i = 1; i < count; i++) { // in the order of the rows: the first of equal maxima wins
+        for (int i = 1; i < count; i++) { // in row order: the first of equal maxima wins
             if (own[i].best > tile.best) {
                 tile.best = own[i].best;
                 tile.index = own[i].index;
@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         response[row * size + (column + size - 1) % size], top.best, response[row * size + (column + 1) % size]);
     int middle = (scales - 1) / 2, exponent = chosen - middle;
     double d_scale = 0;
-    if (scales > 1) { // the first and the last scale take the parabola of the scale next to them
+    if (scales > 1) { // the first and the last scale use the parabola of the scale next to them
         int center = min(max(chosen, 1), scales - 2), inward = center - chosen;
         double value[3];
         for (int i = -1; i <= 1; i++)
@@ -118,11 +118,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     bool recovers = search.recovery_radius > 0;
     bool missed = top.best < (target.misses > 1 ? search.uncertain_score : search.lost_score);
     if (missed && !recovers) found.status = LOST;
-    if (missed && recovers && target.misses == 0) { // one weak peak is followed, though the state stays
+    if (missed && recovers && target.misses == 0) { // follow one weak peak, but keep the state
         target.misses = 1;
         target.search_x = found.cx;
         target.search_y = found.cy;
-    } else if (missed && recovers) { // look around the place where the target was last seen
+    } else if (missed && recovers) { // search around the place where the target was last seen
         const double* offset = SEARCH_OFFSETS[((int)target.misses - 1) % SEARCH_PLACES];
         target.misses += 1;
         target.search_x =

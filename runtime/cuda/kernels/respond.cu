@@ -2,8 +2,8 @@
 // divided by the denominator. The spectra zf never reach memory.
 // In: half (T * S, C, K, N) of dft.cu; num (slots, C, K, R), den (slots, K, R). Out: gf (T * S, K, R).
 //
-// respond_plain  one thread an output, N * C products with the constant matrix: the reference.
-// respond_dft    any N: the tiled product of columns.cuh; a block 8 frequencies and their negatives.
+// respond_plain  one thread per output, N * C products with the constant matrix: the reference.
+// respond_dft    any N: the tiled product of columns.cuh; a block does 8 frequencies and their negatives.
 // respond_fft_N  N = 32, 64, 128: a warp transforms one column of one channel at a time.
 #include "columns.cuh"
 #include "fft.cuh"

@@ -1,4 +1,4 @@
-"""The compilers that are here, on two tiny kernels; the order of preference, on compilers that only pretend."""
+"""The installed compilers on two tiny kernels; the order of preference on pretended compilers."""
 
 import dataclasses
 import hashlib
@@ -321,7 +321,7 @@ ptxas info    : Function properties for learn
     96 bytes stack frame, 16 bytes spill stores, 24 bytes spill loads
 ptxas info    : Function properties for __internal_trig_reduction_slowpathf
     40 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
-ptxas info    : Used 40 registers, used 1 barriers, 136 bytes cumulative stack size, 8192+16 bytes smem, 380 bytes cmem[0]
+ptxas info    : Used 40 registers, used 1 barriers, 136 bytes stack, 8192+16 bytes smem, 380 bytes cmem[0]
 ptxas info    : Compile time = 7.217 ms
 ptxas info    : Compiling entry function 'crop' for 'sm_53'
 ptxas info    : Function properties for crop

@@ -1,4 +1,4 @@
-"""What is compared before TensorRT reads a plan: the record, the header, the machine; on real files."""
+"""The comparisons before TensorRT reads a plan: the record, the header, the machine; on real files."""
 
 import dataclasses
 import hashlib

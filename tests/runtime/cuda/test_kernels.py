@@ -1,4 +1,4 @@
-"""The kernel table: the CUDA kernels, built as host C++, against float64 NumPy. The worst errors are printed at the end."""
+"""The CUDA kernels, built as host C++, against float64 NumPy. The worst errors are printed at the end."""
 
 import itertools
 

@@ -45,7 +45,7 @@ def driver(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def reference(tiny_model, video):
-    """What the emulated device gives for the synthetic video."""
+    """The results of the emulated device on the synthetic video."""
     frames, boxes = video
     device = HostDevice()
     tracker = Tracker(CudaBackend(device, *open_backbone(str(tiny_model), device, "kernels")))
