@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
+from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
 from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
@@ -141,29 +141,10 @@ class Launcher:
 
     def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
         """Eq. 18: half (count * S, C, K, M) and count slots' filters to spectra (count * S, K, R)."""
-        config, constants = self.config, self._constants
-        m, images = config.grid, count * config.scales
-        filters = (num, den, slots, spectra, config.scales, config.channels)
-        if self.dft == "fft":
-            self._respond(
-                grid(self.band, images),
-                (256, 1, 1),
-                *(half, constants["search_window"], constants["table"], *filters),
-                *(self.rows, self.band, self.center, config.regularization),
-            )
-        elif self.dft == "dft":
-            self._respond(
-                grid(ceil_div(self._frequencies, 8), self.band, images),
-                (64, 1, 1),
-                *(half, constants["search_basis"], *filters, m),
-                *(self.rows, self.band, self._frequencies, config.regularization),
-            )
-        else:
-            self._respond(
-                grid(self.band, images),
-                (64, 1, 1),
-                *(half, constants["search_matrix"], *filters, m, self.rows, self.band, config.regularization),
-            )
+        config = self.config
+        arguments = (num, den, slots, spectra, config.scales, config.channels)
+        images = count * config.scales
+        self._columns(self._respond, "search", images, half, arguments, config.regularization)
 
     def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
         """spectra (images, K, R) to responses (images, P, P) float32 and tiles (images, ceil(P / 8))."""
@@ -201,31 +182,26 @@ class Launcher:
 
         rate is the learning rate; None takes that of each target's state.
         """
-        config, constants = self.config, self._constants
-        share = -1.0 if rate is None else rate
-        label = (constants["yf"], constants["learn_amplitudes"], targets, slots, num, den)
-        sizes = (config.learn_scales, config.channels)
+        label = (self._constants["yf"], self._constants["learn_amplitudes"])
+        arguments = (*label, targets, slots, num, den, self.config.learn_scales, self.config.channels)
+        self._columns(self._learn, "learn", count, half, arguments, -1.0 if rate is None else rate)
+
+    def _columns(
+        self, kernel: Kernel, use: str, count: int, half: int, arguments: tuple[float, ...], last: float
+    ) -> None:
+        """Launch a kernel that begins with the vertical DFT of half; use is "search" or "learn"."""
+        m, rows, band, constants = self.config.grid, self.rows, self.band, self._constants
         if self.dft == "fft":
-            self._learn(
-                grid(self.band, count),
-                (256, 1, 1),
-                *(half, constants["learn_window"], constants["table"], *label),
-                *(*sizes, self.rows, self.band, self.center, share),
-            )
+            shape, block = grid(band, count), 256
+            first: tuple[int, ...] = (constants[f"{use}_window"], constants["table"])
+            sizes: tuple[int, ...] = (rows, band, self.center)
         elif self.dft == "dft":
-            self._learn(
-                grid(ceil_div(self._frequencies, 8), self.band, count),
-                (64, 1, 1),
-                *(half, constants["learn_basis"], *label),
-                *(*sizes, config.grid, self.rows, self.band, self._frequencies, share),
-            )
+            shape, block = grid(ceil_div(self._frequencies, 8), band, count), 64
+            first, sizes = (constants[f"{use}_basis"],), (m, rows, band, self._frequencies)
         else:
-            self._learn(
-                grid(self.band, count),
-                (64, 1, 1),
-                *(half, constants["learn_matrix"], *label),
-                *(*sizes, config.grid, self.rows, self.band, share),
-            )
+            shape, block = grid(band, count), 64
+            first, sizes = (constants[f"{use}_matrix"],), (m, rows, band)
+        kernel(shape, (block, 1, 1), half, *first, *arguments, *sizes, last)
 
     def close(self) -> None:
         """Free the memory of the constants."""
