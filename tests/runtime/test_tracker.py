@@ -171,13 +171,6 @@ def test_a_tracker_that_lost_its_target_says_so(tiny_model, video):
     assert tracker.update(ground).status == Status.LOST
 
 
-def test_unknown_backends_and_threads_are_refused(tiny_model):
-    with pytest.raises(ValueError, match="backend is 'tpu'"):
-        Tracker.load(tiny_model, backend="tpu")
-    with pytest.raises(ValueError, match="threads is -1"):
-        Tracker.load(tiny_model, threads=-1)
-
-
 def test_a_frame_allocates_next_to_nothing(video):
     """Less than four patches: the coordinates of one, and its region of the frame in float32.
 
@@ -241,6 +234,8 @@ def test_the_pixel_format_is_the_callers(tiny_model, video):
 def test_the_backend_is_chosen_by_name(tiny_model, caplog):
     with pytest.raises(ValueError, match="backend is 'tpu'; give 'auto', 'cpu' or 'cuda'"):
         Tracker.load(tiny_model, backend="tpu")
+    with pytest.raises(ValueError, match="threads is -1"):
+        Tracker.load(tiny_model, threads=-1)
     with pytest.raises(ValueError, match="graphs given, but the backend is cpu"):
         Tracker.load(tiny_model, backend="cpu", graphs=False)
     with pytest.raises(ValueError, match=r"a.engine is a TensorRT engine, which needs a GPU \(as asked\)"):
