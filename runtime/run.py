@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +62,7 @@ def track(
     stages: list[dict[str, float]] = []
     status = dict.fromkeys((s.value for s in Status), 0)
     stopped = None
-    with ExitStack() as stack:
+    with _interrupts() as interrupted, ExitStack() as stack:
         sinks = []
         for sink in make_sinks():
             stack.callback(sink.close)
@@ -70,6 +72,8 @@ def track(
         progress(1)
         try:
             for index in itertools.count(1):
+                if interrupted():
+                    raise KeyboardInterrupt
                 frame = next(frames, None)
                 if frame is None:
                     break
@@ -100,3 +104,27 @@ def track(
         status=status,
         stopped=stopped,
     )
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Delay Ctrl-C, so that no frame is written to some of the sinks only; yields whether it was pressed.
+
+    A second Ctrl-C, for a source that hangs, raises KeyboardInterrupt at once.
+    """
+    pressed: list[int] = []
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is the application's
+    if not ours or threading.current_thread() is not threading.main_thread():  # only there it can be set
+        yield lambda: False
+        return
+
+    def note(number: int, _: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import signal
 
 import cv2
 import numpy as np
@@ -66,6 +68,26 @@ def test_what_was_tracked_before_a_break_is_kept(tiny_model, video, tmp_path, er
     assert summary.frames == 7 and summary.stopped in ("the camera stopped", "interrupted")
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 9
     assert not list(tmp_path.glob(".*"))
+
+
+def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video, tmp_path):
+    class Interrupt:
+        """A sink after which Ctrl-C is pressed, once."""
+
+        def write(self, index, frame, results):
+            if index == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def close(self):
+            pass
+
+    first, last = CsvSink(tmp_path / "first.csv"), CsvSink(tmp_path / "last.csv")
+    summary = track(
+        MultiTracker.load(tiny_model), Frames(video[0]), [video[1][0]], lambda: [first, Interrupt(), last]
+    )
+    assert (summary.frames, summary.stopped) == (3, "interrupted")
+    assert (tmp_path / "first.csv").read_text() == (tmp_path / "last.csv").read_text()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_refused_box_leaves_no_file(tiny_model, video, tmp_path):
