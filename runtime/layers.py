@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spcnet.runtime.strict import build
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -26,9 +28,8 @@ class Convolution:
 
     def __post_init__(self) -> None:
         for name, least in (("channels", 1), ("stride", 1), ("kernel", 1), ("padding", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} of a convolution is {value!r}; give a whole number from {least}")
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} of a convolution is {getattr(self, name)}; give at least {least}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel of a convolution is {self.kernel}; give an odd number")
         if self.activation != "relu":
@@ -46,8 +47,7 @@ class LocalResponseNorm:
 
     def __post_init__(self) -> None:
         values = (self.size, self.alpha, self.beta, self.k)
-        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-        if not numbers or not all(0 < v < math.inf for v in values) or self.size % 2 != 1:
+        if not all(0 < value < math.inf for value in values) or self.size % 2 == 0:
             raise ValueError(f"a local_response_norm has {values}; give positive numbers, and an odd size")
 
 
@@ -102,16 +102,10 @@ def _layer(index: int, entry: dict[str, Any]) -> Layer:
     kind, values = entry.get("kind"), {key: value for key, value in entry.items() if key != "kind"}
     if kind not in KINDS:
         raise ValueError(
-            f"layer {index} is of kind {kind!r}, known are {', '.join(KINDS)}; update spcnet, or export "
-            "the model "
+            f"layer {index} is of kind {kind!r}, known are {', '.join(KINDS)}; update spcnet, or export the model "
             "again"
         )
-    names = {field.name for field in dataclasses.fields(KINDS[kind])}
-    if different := names ^ values.keys():
-        raise ValueError(
-            f"layer {index}, a {kind}, lacks {min(different)!r} or does not know it; export the model again"
-        )
     try:
-        return KINDS[kind](**values)
+        return build(KINDS[kind], values, f"layer {index}")
     except ValueError as error:
-        raise ValueError(f"layer {index}: {error}; export the model again") from None
+        raise ValueError(f"{error}; export the model again") from None

@@ -58,8 +58,7 @@ class NetworkConfig:
         if (last, stride) != (tracker.channels, tracker.stride):
             raise ValueError(
                 f"the network gives {last} channels at stride {stride}, the tracker's are "
-                f"{tracker.channels} at "
-                f"stride {tracker.stride}; make them alike"
+                f"{tracker.channels} at stride {tracker.stride}; make them alike"
             )
         return network
 

@@ -50,7 +50,7 @@ def test_a_source_that_breaks_off_is_status_1(folder, video, tiny_model, capsys)
         (["track", str(DEMO_VIDEO), "--box", "1,2,3,4", "--model", "none"], "no model named 'none'"),
         (["info", "none"], "no model named 'none'"),
         (["export", "missing.safetensors", "-o", "out.onnx"], "no checkpoint at missing.safetensors"),
-        (["train", "missing.toml"], "no training config at missing.toml"),
+        (["train", "missing.toml"], "no training config missing.toml"),
         (["bench", "accuracy", "missing"], "no folder missing"),
         (["bench", "speed", "--video", "x.mp4"], "--video and --box go together"),
     ],
