@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from spcnet.runtime.cli import Commands
-    from spcnet.runtime.cuda.available import Driver
+    from spcnet.runtime.cuda.available import DriverInfo
 
 OPENCV_PACKAGES = (
     "opencv-python",
@@ -130,7 +130,7 @@ def _packages() -> list[Finding]:
     return findings
 
 
-def _driver(driver: Driver | None, library: str) -> list[Finding]:
+def _driver(driver: DriverInfo | None, library: str) -> list[Finding]:
     from spcnet.runtime.cuda.available import GRAPH_DRIVER, MIN_DRIVER
 
     if driver is None:
@@ -192,7 +192,7 @@ def _free_memory(index: int, library: str) -> int | None:
         return None
 
 
-def _pycuda(driver: Driver | None) -> Finding:
+def _pycuda(driver: DriverInfo | None) -> Finding:
     from spcnet.runtime.cuda.available import REBUILD_PYCUDA, import_pycuda
 
     found = _version("pycuda")
@@ -208,7 +208,7 @@ def _pycuda(driver: Driver | None) -> Finding:
     return Finding("pycuda", "ok", found)
 
 
-def _kernels(driver: Driver | None) -> list[Finding]:
+def _kernels(driver: DriverInfo | None) -> list[Finding]:
     from spcnet.runtime.cuda.compiler import CompileError, find_compilers, source
     from spcnet.runtime.cuda.images import Image, cached, plan
 

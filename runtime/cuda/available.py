@@ -26,7 +26,7 @@ class Gpu(NamedTuple):
     memory: int  # bytes
 
 
-class Driver(NamedTuple):
+class DriverInfo(NamedTuple):
     """The driver and its GPUs."""
 
     version: tuple[int, int]  # of CUDA
@@ -42,7 +42,7 @@ def open_driver(library: str = LIBCUDA) -> ctypes.CDLL | None:
         return None
 
 
-def ask_driver(library: str = LIBCUDA) -> Driver | None:
+def ask_driver(library: str = LIBCUDA) -> DriverInfo | None:
     """Start the driver and ask it; None if there is none.
 
     This makes no context and takes no GPU memory, but children that the process forks later cannot use CUDA.
@@ -55,15 +55,15 @@ def ask_driver(library: str = LIBCUDA) -> Driver | None:
         cuda.cuDriverGetVersion(ctypes.byref(number))
         version = (number.value // 1000, number.value % 1000 // 10)
         if version < MIN_DRIVER:
-            return Driver(version, "", ())
+            return DriverInfo(version, "", ())
         status = cuda.cuInit(0)
         if status not in (0, _NO_DEVICE):
-            return Driver(version, describe(cuda, status), ())
+            return DriverInfo(version, describe(cuda, status), ())
         if status == 0:
             cuda.cuDeviceGetCount(ctypes.byref(count))
-        return Driver(version, "", tuple(_ask_gpu(cuda, index) for index in range(count.value)))
+        return DriverInfo(version, "", tuple(_ask_gpu(cuda, index) for index in range(count.value)))
     except AttributeError as error:  # a stub, or another library
-        return Driver((0, 0), f"{library} is no driver: {error}", ())
+        return DriverInfo((0, 0), f"{library} is no driver: {error}", ())
 
 
 def describe(cuda: ctypes.CDLL, status: int) -> str:

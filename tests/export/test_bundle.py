@@ -23,7 +23,7 @@ from spcnet.export.install import check_bundle
 from spcnet.export.install import install as first_run
 from spcnet.runtime import Tracker
 from spcnet.runtime.cuda import compiler, images
-from spcnet.runtime.cuda.available import Driver, Gpu
+from spcnet.runtime.cuda.available import DriverInfo, Gpu
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_recorded_api_with_tensorrt_the_engine_is_built_once(copy, installed, mo
     monkeypatch.setattr(install, "missing", lambda: None)
     monkeypatch.setattr(engine, "missing", lambda: "pycuda is left out here")
     gpu = Gpu(HostDevice().name, (8, 7), True, 8 << 30)
-    monkeypatch.setattr(engine, "ask_driver", lambda: Driver((12, 6), "", (gpu,)))
+    monkeypatch.setattr(engine, "ask_driver", lambda: DriverInfo((12, 6), "", (gpu,)))
     trt = RecordedBuilding()
     installed(trt)
     said = first_run(copy)

@@ -21,7 +21,7 @@ from spcnet.export.engine import build_engine
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime.cuda import engine as loader
-from spcnet.runtime.cuda.available import Driver, Gpu
+from spcnet.runtime.cuda.available import DriverInfo, Gpu
 from spcnet.runtime.cuda.engine_record import EngineRecord
 from spcnet.runtime.model import ModelError
 
@@ -191,7 +191,7 @@ def test_bad_options_are_refused_by_name(field, value):
 def orin(monkeypatch, tmp_path):
     """A machine with a GPU that is the emulated device, and a cache of its own."""
     gpu = Gpu(HostDevice().name, (8, 7), True, 8 << 30)
-    monkeypatch.setattr(engine, "ask_driver", lambda: Driver((12, 6), "", (gpu,)))
+    monkeypatch.setattr(engine, "ask_driver", lambda: DriverInfo((12, 6), "", (gpu,)))
     monkeypatch.setattr(engine, "missing", lambda: "pycuda is left out here")
     monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
     (tmp_path / "out").mkdir()
