@@ -90,16 +90,23 @@ def track(
             stopped = str(error)
         except KeyboardInterrupt:
             stopped = "interrupted"
+    return _summary(seconds, stages, status, len(boxes), stopped)
+
+
+def _summary(
+    seconds: list[float],
+    stages: list[dict[str, float]],
+    status: dict[str, int],
+    targets: int,
+    stopped: str | None,
+) -> Summary:
     names = dict.fromkeys(name for stage in stages for name in stage)
-    milliseconds = 1e3 * np.array(seconds or [float("nan")])
+    median, p90, p99 = 1e3 * np.percentile(seconds or [float("nan")], (50, 90, 99))
     return Summary(
         frames=len(seconds),
-        targets=len(boxes),
+        targets=targets,
         fps=len(seconds) / sum(seconds) if seconds else 0.0,
-        latency_ms={
-            name: float(np.percentile(milliseconds, q))
-            for name, q in (("median", 50), ("p90", 90), ("p99", 99))
-        },
+        latency_ms={"median": float(median), "p90": float(p90), "p99": float(p99)},
         stages_ms={name: 1e3 * float(np.median([s.get(name, 0.0) for s in stages])) for name in names},
         status=status,
         stopped=stopped,
