@@ -115,36 +115,28 @@ def test_packages_that_clash_are_named(tmp_path, monkeypatch):
     assert found["ONNX Runtime"].state == "note" and "need not work" in found["ONNX Runtime"].advice
 
 
-def test_a_driver_that_is_too_old(pretend, tmp_path, with_pycuda):
-    library = pretend(version=10010)
-    found = parts(doctor.examine(tmp_path, library))
-    assert found["NVIDIA driver"][1:3] == ("missing", "for CUDA 10.1, too old")
-    assert "CUDA 10.2" in found["NVIDIA driver"].advice
-    assert "too old: it runs CUDA 10.1, needed is 10.2" in found["backend auto"].found
-
-
-def test_a_driver_without_graphs(pretend, tmp_path):
-    found = parts(doctor.examine(tmp_path, pretend(version=11020)))["NVIDIA driver"]
-    assert found.state == "note" and "CUDA graphs are off" in found.advice
-
-
-def test_a_driver_that_does_not_start(pretend, tmp_path, with_pycuda):
-    library = pretend(init=802)
-    found = parts(doctor.examine(tmp_path, library))["NVIDIA driver"]
-    assert found.state == "missing" and "error 802: system not yet initialized" in found.found
-    assert "does not start (error 802" in (available.missing(library=library) or "")
-
-
-def test_a_library_that_is_no_driver(pretend, with_pycuda):
-    library = pretend(source="int cuInit(unsigned flags) { return 0; }")
-    assert "is no driver" in (available.missing(library=library) or "")
-
-
-@pytest.mark.parametrize("init", [0, 100])  # CUDA_ERROR_NO_DEVICE
-def test_a_driver_without_gpus(pretend, tmp_path, with_pycuda, init):
-    library = pretend(init=init, gpus=0)
-    assert parts(doctor.examine(tmp_path, library))["GPU"].state == "missing"
-    assert "shows 0 GPUs, needed is number 0" in (available.missing(library=library) or "")
+@pytest.mark.parametrize(
+    ("defines", "part", "state", "found", "advice", "lacking"),
+    [
+        ({"version": 10010}, "NVIDIA driver", "missing", "for CUDA 10.1, too old", "CUDA 10.2",
+         "too old: it runs CUDA 10.1, needed is 10.2"),
+        ({"version": 11020}, "NVIDIA driver", "note", "for CUDA 11.2", "CUDA graphs are off", ""),
+        ({"init": 802}, "NVIDIA driver", "missing", "error 802: system not yet initialized", "nvidia-smi",
+         "does not start (error 802"),
+        ({"gpus": 0}, "GPU", "missing", "shows none", "nvidia-smi", "shows 0 GPUs, needed is number 0"),
+        ({"init": 100, "gpus": 0}, "GPU", "missing", "shows none", "nvidia-smi",  # CUDA_ERROR_NO_DEVICE
+         "shows 0 GPUs, needed is number 0"),
+        ({"source": "int cuInit(unsigned flags) { return 0; }"}, "NVIDIA driver", "missing", "is no driver",
+         "nvidia-smi", "is no driver"),
+    ],
+)  # fmt: skip
+def test_a_driver_that_will_not_do(
+    pretend, tmp_path, with_pycuda, defines, part, state, found, advice, lacking
+):
+    library = pretend(**defines)
+    finding = parts(doctor.examine(tmp_path, library))[part]
+    assert finding.state == state and found in finding.found and advice in finding.advice
+    assert lacking in (available.missing(library=library) or "")
 
 
 def test_a_gpu(pretend, tmp_path, with_pycuda, monkeypatch):
