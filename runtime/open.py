@@ -9,7 +9,6 @@ from typing import Any
 from spcnet.runtime import model
 from spcnet.runtime.backend import Backend
 from spcnet.runtime.cpu import CpuBackend
-from spcnet.runtime.cuda import available
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.frame import check_format
 from spcnet.runtime.graphs import GRAPH, GraphBackend, open_graphs
@@ -37,6 +36,8 @@ def open_backend(
                 f"{reason}, which runs on the CPU only; give the model, {path.removesuffix(GRAPH)}.onnx"
             )
     elif backend == "auto":
+        from spcnet.runtime.cuda import available  # only here, for a fast import of the runtime
+
         lacking = available.missing()
         chosen, reason = ("cpu", lacking) if lacking else ("cuda", "a GPU can be used")
     _log.info("backend %s: %s", chosen, reason)
