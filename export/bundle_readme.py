@@ -22,16 +22,16 @@ spcnet build .               # first run: checks the sums, places the kernels, b
 spcnet track VIDEO --box X,Y,W,H --model {name}.onnx   # or the .engine that the build names
 ```
 
-`spcnet build` may be run again: what is ready is left alone. On a Jetson it is needed once more after each update of
+`spcnet build` may be run again: it leaves finished files alone. On a Jetson run it again after each update of
 JetPack. `spcnet doctor` says what is missing.
 
 | file | what it is | portable |
 |---|---|---|
 | `{name}.onnx` | the backbone in FP32, with the tracker's configuration | everywhere |
-| `{name}-fp16.onnx`, `{name}-int8.onnx` | the same; precision of the convolutions in the graph | everywhere |
-| `{name}.localize.onnx`, `{name}.learn.onnx` | the whole method but crop and peak, for any ONNX runtime | everywhere |
+| `{name}-fp16.onnx`, `{name}-int8.onnx` | the same in lower precision | everywhere |
+| `{name}.localize.onnx`, `{name}.learn.onnx` | all but crop and peak, for any ONNX runtime | everywhere |
 | `kernels/*.fatbin` | the CUDA kernels, compiled | NVIDIA GPUs of the listed targets |
-| `*.sm75.engine` ... with `.json` | TensorRT-RTX plans, built ahead | that GPU generation, that TensorRT-RTX, Linux |
+| `*.sm75.engine` ... with `.json` | TensorRT-RTX plans, built ahead | that GPU generation and TensorRT-RTX, Linux |
 | `bundle.json` | name and configuration, to read | |
 
 A file that is not here was left out when the bundle was made.
@@ -39,10 +39,11 @@ A file that is not here was left out when the bundle was made.
 | graph | input | output |
 |---|---|---|
 | `{name}*.onnx` | `patches` (batch, 3, {n}, {n}) | `features` (batch, {channels}, {m}, {m}) |
-| `localize` | `pyramids` (T, {scales}, 3, {n}, {n}), `num` (T, 2, {channels}, {rows}, {band}), `den` (T, {rows}, {band}) | \
-`responses` (T, {scales}, {config.points}, {config.points}) |
+| `localize` | `pyramids` (T, {scales}, 3, {n}, {n}), `num` (T, 2, {channels}, {rows}, {band}), \
+`den` (T, {rows}, {band}) | `responses` (T, {scales}, {config.points}, {config.points}) |
 | `learn` | `pyramids` (T, {config.learn_scales}, 3, {n}, {n}) | `num`, `den` |
 
-All float32. A patch is B, G, R grey levels minus ({mean}), cut around the target with {config.padding:g} times its size of
-context; patch s of a pyramid at {config.scale_step:g}^s times its size. T targets. Axis 1 of `num` is real, imaginary.
+All float32. A patch is B, G, R grey levels minus ({mean}), cut around the target with a context of
+{config.padding:g} times its size; patch s of a pyramid is cut at {config.scale_step:g}^s times its size.
+T targets. Axis 1 of `num` is real, imaginary.
 """

@@ -1,9 +1,4 @@
-"""Compiled kernels: from the precompiled file, the cache on disk, or the compiler.
-
-A driver runs cubins made by a CUDA of its own major version or an earlier one, and PTX made by a CUDA that is
-no newer than itself; so every choice here asks for the driver's CUDA version, (major, minor), where it is
-known.
-"""
+"""Compiled kernels: from the precompiled file, the cache on disk, or the compiler."""
 
 from __future__ import annotations
 
