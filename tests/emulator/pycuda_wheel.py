@@ -2,8 +2,8 @@
 
     python tests/emulator/pycuda_wheel.py [--install]
 
-prints the wheel's path; `--install` installs it into the interpreter that runs this. The wheel is for tests on the
-fake driver: it is compiled without optimisation and has neither CURAND nor OpenGL.
+prints the wheel's path; `--install` installs it into the interpreter that runs this. The wheel is for tests on
+the fake driver: it is compiled without optimisation and has neither CURAND nor OpenGL.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 VERSION = "2026.1"
 
-# PyCUDA's build executes this file, wherever it starts: hence the parallel compilation, which setuptools lacks.
+# PyCUDA's build executes this file when it starts: hence the parallel compilation, which setuptools lacks.
 CONFIG = """\
 CUDA_ROOT = {toolkit!r}
 CUDA_ENABLE_CURAND = False
