@@ -31,7 +31,7 @@ JetPack. `spcnet doctor` says what is missing.
 | `{name}-fp16.onnx`, `{name}-int8.onnx` | the same in lower precision | everywhere |
 | `{name}.localize.onnx`, `{name}.learn.onnx` | all but crop and peak, for any ONNX runtime | everywhere |
 | `kernels/*.fatbin` | the CUDA kernels, compiled | NVIDIA GPUs of the listed targets |
-| `*.sm75.engine` ..., `.json` | TensorRT-RTX plans, built ahead | that GPU generation and TensorRT-RTX, Linux |
+| `*.sm75.engine` ..., `.json` | TensorRT-RTX plans, built ahead | that GPU generation, Linux |
 | `bundle.json` | name and configuration, to read | |
 
 A file that is not here was left out when the bundle was made.

@@ -152,7 +152,7 @@ def _describe(summary: Summary, written: list[str]) -> str:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from spcnet.runtime import model
+    from spcnet.runtime import layers, model
 
     if options.model is None:
         names = model.zoo()
@@ -164,6 +164,7 @@ def _info(options: argparse.Namespace) -> int:
         "bytes": found.path.stat().st_size,
         "sha256": found.sha256,
         "config": json.loads(found.config.to_json()),
+        "layers": json.loads(layers.to_json(found.layers)),
         "provenance": found.provenance,
     }
     if options.json:
@@ -178,6 +179,9 @@ def _indent(value: dict[str, Any], depth: int = 0) -> list[str]:
     for key, item in value.items():
         if isinstance(item, dict) and item:
             lines += [f"{'  ' * depth}{key}", *_indent(item, depth + 1)]
+        elif isinstance(item, list) and all(isinstance(each, dict) for each in item):
+            lines += [f"{'  ' * depth}{key}"]
+            lines += ["  " * (depth + 1) + ", ".join(f"{k} {v}" for k, v in each.items()) for each in item]
         else:
             lines.append(f"{'  ' * depth}{key:<{max(24 - 2 * depth, 1)}} {item}")
     return lines

@@ -102,8 +102,8 @@ def _layer(index: int, entry: dict[str, Any]) -> Layer:
     kind, values = entry.get("kind"), {key: value for key, value in entry.items() if key != "kind"}
     if kind not in KINDS:
         raise ValueError(
-            f"layer {index} is of kind {kind!r}, known are {', '.join(KINDS)}; update spcnet, or export the model "
-            "again"
+            f"layer {index} is of kind {kind!r}, known are {', '.join(KINDS)}; update spcnet, or export the "
+            "model again"
         )
     try:
         return build(KINDS[kind], values, f"layer {index}")

@@ -2,8 +2,8 @@
 
     python tests/emulator/pycuda_wheel.py [--install]
 
-prints the wheel's path; `--install` installs it into the interpreter that runs this. The wheel is for tests on
-the fake driver: it is compiled without optimisation and has neither CURAND nor OpenGL.
+prints the wheel's path; `--install` installs it into this interpreter. The wheel is for tests on the
+fake driver: it is compiled without optimisation and has neither CURAND nor OpenGL.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_refusals_are_one_line_and_status_2(arguments, message, capsys, tmp_path
 def test_info_prints_config_and_provenance(tiny_model, capsys):
     assert main(["info", str(tiny_model)]) == 0
     text = capsys.readouterr().out
-    for word in ("patch_size", "49", "provenance", "sha256", "parameters"):
+    for word in ("patch_size", "49", "provenance", "sha256", "kind local_response_norm, size 5"):
         assert word in text
     assert main(["info", str(tiny_model), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["config"]["channels"] == 4
