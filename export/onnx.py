@@ -70,8 +70,7 @@ def export_onnx(
     if (precision == "int8") != (calibrate is not None):
         raise ValueError(
             f"precision is {precision!r} and calibrate {str(calibrate)!r}; int8, and only int8, is "
-            "calibrated on a "
-            "folder of tracks"
+            "calibrated on a folder of tracks"
         )
     graph = to_onnx(backbone, config)
     check_layers(graph.graph, backbone.layers)

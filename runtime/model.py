@@ -117,8 +117,8 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
     found = hashlib.sha256(data.replace(sha256.encode(), _BLANK, 1)).hexdigest() if len(sha256) == 64 else ""
     if found != sha256 or not sha256:
         raise ModelError(
-            f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export "
-            "it again"
+            f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export it "
+            "again"
         )
     return session, meta
 
@@ -144,6 +144,5 @@ def _check_signature(
     if (channels, cells) != (config.channels, m):
         raise ModelError(
             f"the layers of {path} give {channels} channels of {cells} x {cells} cells, expected "
-            f"{config.channels} of "
-            f"{m} x {m}; export it again"
+            f"{config.channels} of {m} x {m}; export it again"
         )

@@ -78,9 +78,8 @@ def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KER
     driver = ask_driver(library)
     if driver is None:
         return (
-            f"there is no NVIDIA driver ({library} cannot be loaded); install it (on a Jetson with "
-            "JetPack; start a "
-            "container with --gpus all or --runtime nvidia)"
+            f"there is no NVIDIA driver ({library} cannot be loaded); install it (on a Jetson with JetPack; "
+            "start a container with --gpus all or --runtime nvidia)"
         )
     found = f"CUDA {driver.version[0]}.{driver.version[1]}"
     if driver.failure:

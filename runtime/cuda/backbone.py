@@ -70,10 +70,9 @@ class ConvBackbone:
         channels = [3, *(layer.channels for layer in layers)]
         if reason := _unfit(weights.layers):
             raise ModelError(
-                f"our kernels compute 3x3 convolutions of stride 1 or 2 and at most {MAX_CHANNELS} "
-                "channels with ReLU, "
-                f"and the published normalisation at the end, but {reason}; use backbone='onnxruntime' or "
-                "an engine"
+                f"our kernels compute 3x3 convolutions of stride 1 or 2 and at most {MAX_CHANNELS} channels "
+                f"with ReLU, and the published normalisation at the end, but {reason}; use "
+                "backbone='onnxruntime' or an engine"
             )
         if half and weights.layers != published(channels[-1]):
             raise ModelError(
@@ -82,8 +81,7 @@ class ConvBackbone:
         if half and device.compute_capability < (7, 5):
             raise ValueError(
                 f"{device.name} has compute capability {device.compute_capability}; the FP16 kernels need "
-                "7.5: "
-                "use FP32"
+                "7.5: use FP32"
             )
         self.name = "our kernels, " + ("FP16" if half else "FP32")
         self._device, self._half, self._alpha = device, half, weights.alpha

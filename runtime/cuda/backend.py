@@ -68,8 +68,7 @@ class CudaBackend:
         if not self._batch:
             raise ValueError(
                 f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target "
-                "needs "
-                f"{images}: build it for at least so many"
+                f"needs {images}: build it for at least so many"
             )
         self._graphs: dict[tuple[str, int, int], Graph] = {}
         self._warm: set[tuple[str, int, int]] = set()

@@ -179,10 +179,8 @@ def compiler_for(target: str, driver: Version | None = None) -> Compiler:
     major = min(driver[0] if driver else 13, 12 if parse_target(target)[1] < 75 else 13)
     raise CompileError(
         f"no compiler makes {target} code{needed}: looked for NVRTC (pip packages, CUDA toolkit, library "
-        "path) and "
-        f"nvcc (CUDA_HOME, CUDA_PATH, PATH, {TOOLKIT}), found {'; '.join(found) or 'none'}; "
-        f"pip install -U nvidia-cuda-nvrtc{f'-cu{major}' if major < 13 else ''}, or install a CUDA toolkit "
-        "for it"
+        f"path) and nvcc (CUDA_HOME, CUDA_PATH, PATH, {TOOLKIT}), found {'; '.join(found) or 'none'}; pip "
+        f"install -U nvidia-cuda-nvrtc{f'-cu{major}' if major < 13 else ''}, or install a CUDA toolkit for it"
     )
 
 

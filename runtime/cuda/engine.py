@@ -183,8 +183,7 @@ class EngineBackbone:
             if not 1 <= images <= self.max_images:
                 raise ValueError(
                     f"{images} patches at once, but {self._path} takes 1 to {self.max_images}; track fewer "
-                    "targets, "
-                    "or build it for more: spcnet build MODEL.onnx"
+                    "targets, or build it for more: spcnet build MODEL.onnx"
                 )
             options: Any = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
             if self._record.flavour == "tensorrt_rtx":

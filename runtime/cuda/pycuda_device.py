@@ -70,8 +70,8 @@ class PycudaDevice:
             yield
         except cuda.Error as error:
             raise RuntimeError(
-                f"the GPU {self.name} failed: {error}; load the tracker again, and look at spcnet doctor "
-                "if it stays so"
+                f"the GPU {self.name} failed: {error}; load the tracker again, and look at spcnet doctor if "
+                "it stays so"
             ) from None
         finally:
             cuda.Context.pop()
@@ -87,8 +87,7 @@ class PycudaDevice:
             free, total = self.memory()
             raise MemoryError(
                 f"{self.name} has {free / 1e6:.1f} of {total / 1e6:.1f} MB free, {size / 1e6:.1f} MB more "
-                "are "
-                "needed; track fewer targets, close other programs, or use backend='cpu'"
+                "are needed; track fewer targets, close other programs, or use backend='cpu'"
             ) from None
         self._allocations[int(allocation)] = allocation
         return int(allocation)

@@ -17,8 +17,7 @@ def read_weights(found: Model) -> Weights:
     if precision != "fp32":
         raise ModelError(
             f"{found.path} computes in {precision}, our kernels take models in fp32; use "
-            "backbone='onnxruntime' or an "
-            "engine"
+            "backbone='onnxruntime' or an engine"
         )
     graph = onnx.load(found.path).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

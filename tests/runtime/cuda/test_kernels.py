@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from emulator.host_device import HostDevice
 
 from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.benchmarks.gpu.memory import Memory
@@ -13,13 +12,6 @@ from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import TargetState, may_learn
-
-
-@pytest.fixture
-def device():
-    device = HostDevice()
-    yield device
-    device.close()  # asserts that all memory was given back
 
 
 def in_the_half(case):
