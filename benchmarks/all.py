@@ -1,4 +1,4 @@
-"""The verb bench all: accuracy, speed, roofline and the report, one after the other, each in a process of its own."""
+"""The verb bench all: accuracy, speed, roofline and the report in turn, each in its own process."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Made-up records of bench speed: what the command writes, without measuring."""
+"""Made-up records of bench speed, as the command writes them."""
 
 import numpy as np
 
-from spcnet.benchmarks.latency.calibration import WORK
+from spcnet.benchmarks.latency.calibration import WORKLOAD
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.latency.speed import FORMAT
 
@@ -16,7 +16,7 @@ def conditions(**cpu):
 
 
 def record(rng, slower=1.0, names=("one", "two"), stage_slower=1.0, frames=600):
-    """Trackers of 2 and 4 ms a frame with one stage each, in 4 runs; every tracker is slower by the factor."""
+    """Trackers of 2 and 4 ms a frame with one stage, in 4 runs; all are slower by the factor."""
     runs = [frames // 4] * 4
     noise = lambda: np.exp(rng.normal(scale=0.03, size=frames))
     trackers = {}
@@ -50,7 +50,7 @@ def record(rng, slower=1.0, names=("one", "two"), stage_slower=1.0, frames=600):
         },
         "size": [320, 240],
         "clip": {"name": "made", "frames": PERIOD + 1, "box": [1, 2, 3, 4], "sha256": "s"},
-        "calibration": {"1": {"work": WORK, "runs": runs, "part_samples_ms": kernel}},
+        "calibration": {"1": {"work": WORKLOAD, "runs": runs, "part_samples_ms": kernel}},
         "trackers": trackers,
         "warnings": [],
     }

@@ -1,7 +1,7 @@
-"""The calibration kernel: fixed work, about a frame's, whose time says how fast the machine is at the moment.
+"""The calibration kernel: fixed work, about that of a frame, to time the machine of the moment.
 
-A machine is not slower by one factor: a neighbour that takes the cache slows small arrays and temporaries more than
-matrix products. So the work has three parts, each with a time of its own, and of NumPy and OpenCV only.
+A machine is not slower by one factor: a neighbour that takes the cache slows small arrays and temporaries
+more than matrix products. So the work has three parts, timed one by one, in NumPy and OpenCV only.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-Work = Callable[[], dict[str, float]]
-WORK = "float32: product 384 x 384, rfft2 of 32 x 32 x 32, bilinear warp 320 x 240 x 3"  # names it in records
+Workload = Callable[[], dict[str, float]]
+WORKLOAD = "float32: product 384 x 384, rfft2 of 32 x 32 x 32, bilinear warp 320 x 240 x 3"  # in records
 
 
-def kernel() -> Work:
+def kernel() -> Workload:
     """A function that does the work once and returns part -> seconds."""
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 384, 384)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A camera that does not wait: which of its frames a tracker of the measured times would miss."""
+"""A camera that does not wait: the share of its frames that a tracker of the measured times would miss."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def dropped(seconds: Sequence[float], rate: float) -> float:
-    """The share of the frames that is dropped when rate frames a second arrive.
+    """The share of frames that are dropped when rate frames a second arrive.
 
-    seconds are what the tracker takes for the frames it gets, one after the other. One frame may wait while
-    the tracker is busy; a frame that arrives while another waits is dropped. (Where the newer frame takes the
-    place of the older, as many are dropped.) The camera stops with the last time. Raises ValueError.
+    seconds are the tracker's times for the frames it gets, in order. One frame may wait while the tracker is
+    busy; a frame that arrives while another waits is dropped. (If the newer frame replaced the older, as many
+    would be dropped.) The camera stops with the last time. Raises ValueError.
     """
     if not rate > 0:
         raise ValueError(f"the camera's rate is {rate} frames a second; give one above 0")

@@ -25,18 +25,18 @@ def add_speed(kinds: Commands[argparse.ArgumentParser]) -> None:
         "--threads", type=int, nargs="+", default=[1], help="thread counts to measure (default: 1)"
     )
     speed.add_argument(
-        "--frames", type=int, default=1000, help="frames to measure of each tracker (default: 1000)"
+        "--frames", type=int, default=1000, help="frames to measure with each tracker (default: 1000)"
     )
     speed.add_argument("--runs", type=int, default=5, help="fresh processes to spread them over (default: 5)")
     speed.add_argument(
-        "--targets", type=int, nargs="+", default=[], help="numbers of targets to track in one batch, too"
+        "--targets", type=int, nargs="+", default=[], help="also track so many targets in one batch"
     )
     speed.add_argument(
         "--rate",
         type=float,
         nargs="+",
         default=[30, 60],
-        help="camera rates to count lost frames at (default: 30 60)",
+        help="camera rates at which to count lost frames (default: 30 60)",
     )
     add_trackers(speed)
     add_output(speed)
@@ -94,14 +94,18 @@ def _share(text: str) -> float:
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; give one as 3% or 0.03") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share; give one as 3% or 0.03") from None
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks.latency.compare import compare, compare_markdown, read
+    from spcnet.benchmarks.latency.compare import compare, compare_markdown, read_speed
 
     record = compare(
-        read(options.a), read(options.b), options.tracker or (), options.threshold, options.across_machines
+        read_speed(options.a),
+        read_speed(options.b),
+        options.tracker or (),
+        options.threshold,
+        options.across_machines,
     )
     print(json.dumps(record) if options.json else compare_markdown(record))
     return 1 if record["slower"] else 0
@@ -113,8 +117,13 @@ def add_guard(kinds: Commands[argparse.ArgumentParser]) -> None:
         "guard", help="boxes and stage times beside a stored baseline: exit status 1 when a model breaks it"
     )
     guard.add_argument("models", nargs="*", metavar="MODEL", help="zoo name or .onnx file (default: the zoo)")
-    guard.add_argument("--update", action="store_true", help="store what is found as the baseline")
-    guard.add_argument("--baselines", type=Path, metavar="FOLDER", help="default: the package's")
+    where = guard.add_mutually_exclusive_group()
+    where.add_argument(
+        "--baselines", type=Path, metavar="FOLDER", help="to compare with (default: the shipped ones)"
+    )
+    where.add_argument(
+        "--update", type=Path, metavar="FOLDER", help="store new baselines here, compare nothing"
+    )
     guard.set_defaults(run=_guard)
 
 
@@ -122,12 +131,13 @@ def _guard(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.latency import guard
     from spcnet.runtime.model import zoo
 
-    folder, broken = options.baselines or guard.BASELINES, []
+    clips, broken = guard.sequences(), []
     for name in options.models or zoo():
         if options.update:
-            guard.write(folder, guard.baseline(name))
+            print(guard.update(name, options.update, clips))
             continue
-        found = guard.guard(name, folder)
+        found = guard.guard(name, options.baselines or guard.BASELINES, clips)
         broken += found["broken"]
-        print("\n".join(found["broken"] + found["notes"]) or f"{name}: as its baseline")
+        for sentence in (*found["broken"], *found["notes"]) or ("as its baseline",):
+            print(f"{name}: {sentence}")
     return 1 if broken else 0

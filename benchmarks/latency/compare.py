@@ -1,8 +1,7 @@
-"""Two records of bench speed: which trackers and stages became slower, and by how much."""
+"""Compare two records of bench speed: which trackers and stages became slower, and by how much."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,36 +10,28 @@ import numpy as np
 
 from spcnet.benchmarks.latency.ratio import Ratio, Series, ratio
 from spcnet.benchmarks.latency.speed import FORMAT
+from spcnet.benchmarks.latency.stored import read
 from spcnet.common.output import table
 
 THRESHOLD = 0.03
 SLOWER, FASTER, SAME = "slower", "faster", "no difference"
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A record. Raises FileNotFoundError, ValueError when the file is none."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no record {path}; give a speed.json of `spcnet bench speed`")
-    try:
-        record = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); measure again") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise ValueError(f"{path} has the format {found}, not {FORMAT}; measure it again with this version")
-    return record
+def read_speed(path: Path) -> dict[str, Any]:
+    """A record of bench speed. Raises FileNotFoundError and ValueError."""
+    return read(path, FORMAT, "give a speed.json that this version's `spcnet bench speed` has written")
 
 
 def refusal(a: Mapping[str, Any], b: Mapping[str, Any], across_machines: bool = False) -> str | None:
-    """Why the records cannot be compared: a sentence, or None."""
+    """A sentence that says why the records cannot be compared, or None."""
     for what, key in (("frame sizes", "size"), ("clips", "clip")):
         if a[key] != b[key]:
             names = [record[key]["name"] if key == "clip" else record[key] for record in (a, b)]
             return f"the {what} differ ({names[0]} and {names[1]}); measure both on the same frames and box"
     if list(a["trackers"]) != list(b["trackers"]):
         return (
-            f"other trackers took turns ({', '.join(a['trackers'])} and {', '.join(b['trackers'])}), and each leaves "
-            "the next another cache; measure both with the same --tracker options"
+            f"the trackers differ ({', '.join(a['trackers'])} and {', '.join(b['trackers'])}), and each "
+            "leaves the next another cache; measure both with the same --tracker options"
         )
     works = [{found["work"] for found in record["calibration"].values()} for record in (a, b)]
     if works[0] != works[1]:
@@ -48,14 +39,14 @@ def refusal(a: Mapping[str, Any], b: Mapping[str, Any], across_machines: bool = 
     hosts = [[record["machine"][key] for key in ("processor", "cores", "system")] for record in (a, b)]
     if hosts[0] != hosts[1] and not across_machines:
         return (
-            f"the machines differ ({hosts[0][0]}, {hosts[0][1]} cores, and {hosts[1][0]}, {hosts[1][1]} cores); "
-            "measure both on one, or give --across-machines"
+            f"the machines differ ({hosts[0][0]}, {hosts[0][1]} cores, and {hosts[1][0]}, {hosts[1][1]} "
+            "cores); measure both on one, or give --across-machines"
         )
     return None
 
 
 def notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """What else differs, or speaks against one of the records; a sentence each."""
+    """Other differences, and the warnings of both records; a sentence each."""
     found = [
         f"{key}: {a['machine'].get(key)} in A, {value} in B"
         for key, value in b["machine"].items()
@@ -76,10 +67,10 @@ def compare(
     threshold: float = THRESHOLD,
     across_machines: bool = False,
 ) -> dict[str, Any]:
-    """Ratios of B to A with verdicts, of the trackers named, or all: see docs/latency.md.
+    """Ratios of B to A with verdicts, for the named trackers or all of them: see docs/latency.md.
 
-    slower is said where the interval lies above 1 and the ratio above 1 + threshold; faster likewise, below
-    1 / (1 + threshold). Raises ValueError when the records cannot be compared.
+    The verdict is slower if the interval lies above 1 and the ratio above 1 + threshold; faster likewise,
+    below 1 / (1 + threshold). Raises ValueError when the records cannot be compared.
     """
     if not threshold >= 0:
         raise ValueError(f"the threshold is {threshold}; give a share of at least 0, as 3%")
@@ -111,7 +102,7 @@ def _tracker(
 
 
 def _series(record: Mapping[str, Any], name: str, threads: str) -> dict[str, Series]:
-    """stage -> its times, and "" -> those of the frame."""
+    """stage -> its times; "" stands for the whole frame."""
     times, kernel = record["trackers"][name]["threads"][threads], record["calibration"][threads]
     parts = np.array([kernel["part_samples_ms"][part] for part in sorted(kernel["part_samples_ms"])], float).T
     runs = tuple(times["runs"])

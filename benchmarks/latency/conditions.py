@@ -1,76 +1,68 @@
-"""The conditions a measurement was taken in: clocks, temperature, load, throttling. All readers take the root of
-the file system, and give None for what cannot be read.
+"""The conditions of a measurement: clocks, temperatures, load, throttling.
+
+psutil and NVML say most of it. The readers of what no library knows take the root of the file system, and
+give None for what cannot be read.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import psutil
 
 from spcnet.benchmarks.latency import nvml, power
 from spcnet.benchmarks.latency.sysfs import number, text
 
+Value = TypeVar("Value")
 ROOT = Path("/")
 CPU = "sys/devices/system/cpu"
-TICKS = os.sysconf("SC_CLK_TCK")  # of /proc/stat, a second
 GPU_CLOCKS = ("gpu", "gp10b", "gv11b", "ga10b", "gb10b")  # how Jetson's devfreq folders end
 
 
 def conditions(root: Path = ROOT) -> dict[str, Any]:
-    """What the machine is set to and doing now."""
+    """The settings and the state of the machine now."""
+    sensors = _known(psutil.sensors_temperatures) or {}
+    degrees = {f"{chip} {s.label}".strip(): s.current for chip, found in sensors.items() for s in found}
     return {
         "board": text(root / "proc/device-tree/model"),
         "cpu": cpu(root),
-        "load": load(root),
-        "temperature_c": temperatures(root),
+        "load": _known(lambda: list(psutil.getloadavg())),
+        "temperature_c": degrees or None,
         "rails_w": power.rails(root) or None,
         "jetson": jetson(root),
-        "gpus": nvml.gpus() if root == ROOT else [],
-        "times": cpu_times(root),
+        "gpus": nvml.gpus(),
+        "times": cpu_times(),
     }
 
 
 def cpu(root: Path = ROOT) -> dict[str, Any]:
-    """How the processor is set: governors, MHz, turbo, SMT, NUMA nodes, quota (in CPUs), throttling so far."""
-    cpus = _cpus(root)
-    clocks = cpu_mhz(root)
-    lowest = [v for c in cpus if (v := number(c / "cpufreq/cpuinfo_min_freq", 1e3)) is not None]
-    highest = [v for c in cpus if (v := number(c / "cpufreq/cpuinfo_max_freq", 1e3)) is not None]
-    governors = {g for c in cpus if (g := text(c / "cpufreq/scaling_governor"))}
-    counts = [
-        v
-        for c in cpus
+    """The processor: governors, MHz, turbo, SMT, NUMA nodes, quota (in CPUs), throttling so far."""
+    governors = {g for c in _cpus(root) if (g := text(c / "cpufreq/scaling_governor"))}
+    found = [
+        number(c / f"thermal_throttle/{kind}_throttle_count")
+        for c in _cpus(root)
         for kind in ("core", "package")
-        if (v := number(c / f"thermal_throttle/{kind}_throttle_count")) is not None
     ]
-    nodes = list((root / "sys/devices/system/node").glob("node[0-9]*"))
+    counts = [v for v in found if v is not None]
     smt = number(root / CPU / "smt/active")
     return {
         "governors": sorted(governors) or None,
-        "mhz": clocks or None,
-        "min_mhz": min(lowest, default=None),
-        "max_mhz": max(highest, default=None),
+        "mhz": cpu_mhz() or None,
         "turbo": turbo(root),
         "smt": None if smt is None else bool(smt),
-        "numa_nodes": len(nodes) or None,
+        "numa_nodes": len(list((root / "sys/devices/system/node").glob("node[0-9]*"))) or None,
         "quota": quota(root),
         "throttled": sum(counts) if counts else None,
         "quota_throttled": quota_throttled(root),
     }
 
 
-def cpu_mhz(root: Path = ROOT) -> list[float]:
-    """The clock of every CPU now, MHz; by /proc/cpuinfo, as in virtual machines, where sysfs has none."""
-    clocks = [v for c in _cpus(root) if (v := number(c / "cpufreq/scaling_cur_freq", 1e3)) is not None]
-    if clocks:
-        return clocks
-    return [
-        float(v)
-        for v in re.findall(r"^cpu MHz\s*: ([\d.]+)", text(root / "proc/cpuinfo") or "", re.MULTILINE)
-    ]
+def cpu_mhz() -> list[float]:
+    """The clock of every CPU now, MHz; [] where it is not known."""
+    return [frequency.current for frequency in _known(lambda: psutil.cpu_freq(percpu=True)) or ()]
 
 
 def turbo(root: Path = ROOT) -> bool | None:
@@ -81,7 +73,7 @@ def turbo(root: Path = ROOT) -> bool | None:
 
 
 def quota(root: Path = ROOT) -> float | None:
-    """How many CPUs the control groups of this process allow it; None without a limit."""
+    """The number of CPUs that this process's control groups allow; None without a limit."""
     limits = []
     for group in _groups(root):
         words = (text(group / "cpu.max") or "").split()  # version 2: quota and period, in microseconds
@@ -99,19 +91,6 @@ def quota_throttled(root: Path = ROOT) -> float | None:
     )
     counts = [float(match[1]) for match in found if match]
     return sum(counts) if counts else None
-
-
-def load(root: Path = ROOT) -> list[float] | None:
-    """Processes that ran or waited to, the mean of 1, 5 and 15 minutes."""
-    words = (text(root / "proc/loadavg") or "").split()[:3]
-    return [float(word) for word in words] or None
-
-
-def temperatures(root: Path = ROOT) -> dict[str, float] | None:
-    """Thermal zone -> degrees C. A zone that is switched off, as some of a Jetson's, is left out."""
-    zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
-    found = {text(zone / "type") or zone.name: number(zone / "temp", 1e3) for zone in zones}
-    return {name: value for name, value in found.items() if value is not None} or None
 
 
 def jetson(root: Path = ROOT) -> dict[str, Any] | None:
@@ -140,28 +119,32 @@ def jetson(root: Path = ROOT) -> dict[str, Any] | None:
     }
 
 
-def cpu_times(root: Path = ROOT) -> dict[str, float] | None:
-    """Seconds of all CPUs since the start, by /proc/stat: total, busy, stolen; and own, of this process's."""
-    words = (text(root / "proc/stat") or "").split("\n")[0].split()
-    if len(words) < 9 or words[0] != "cpu":
-        return None
-    user, nice, system, idle, wait, irq, soft, stolen = (int(word) / TICKS for word in words[1:9])
-    busy = user + nice + system + irq + soft
-    own = os.times()
-    mine = own.user + own.system + own.children_user + own.children_system
-    return {"total": busy + idle + wait + stolen, "busy": busy, "stolen": stolen, "own": mine}
+def cpu_times() -> dict[str, float]:
+    """Seconds of all CPUs since the start: total, busy, stolen by the host; and own, of this process's."""
+    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    total = sum(times[:8])  # without guest times, which user and nice include
+    busy = total - times.idle - times.iowait - times.steal
+    return {"total": total, "busy": busy, "stolen": times.steal, "own": sum(own[:4])}
 
 
-def shares(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Between two cpu_times: the share of all CPUs' time that other processes used, and that was stolen.
+def shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float] | None:
+    """The share of all CPUs' time between two cpu_times that other processes used, and that was stolen.
 
-    Own time counts with processes that were begun here and have ended.
+    The time of children that have ended counts as own. None if no time has passed.
     """
-    if not before or not after or after["total"] <= before["total"]:
+    if after["total"] <= before["total"]:
         return None
     spent = {name: after[name] - before[name] for name in after}
     others = max(0.0, spent["busy"] - spent["own"]) / spent["total"]
     return {"others": others, "stolen": max(0.0, spent["stolen"]) / spent["total"]}
+
+
+def _known(ask: Callable[[], Value]) -> Value | None:
+    """The answer of psutil; None where the system lacks it."""
+    try:
+        return ask()
+    except (AttributeError, NotImplementedError, OSError):
+        return None
 
 
 def _cpus(root: Path) -> list[Path]:
@@ -180,6 +163,6 @@ def _groups(root: Path) -> list[Path]:
         elif controllers:
             continue
         here = home / path.lstrip("/")
-        # In a container the path may be the host's, of which only the top is to be seen.
+        # In a container the path may be the host's, of which only the top is visible.
         found += [p for p in (here, *here.parents) if p == home or home in p.parents]
     return [p for p in dict.fromkeys(found) if p.is_dir()]

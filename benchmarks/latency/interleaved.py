@@ -1,4 +1,4 @@
-"""One process's measurement: trackers and the calibration kernel take turns, frame by frame."""
+"""The measurement of one process: trackers and the calibration kernel interleaved, frame by frame."""
 
 from __future__ import annotations
 
@@ -22,40 +22,38 @@ Times = list[dict[str, float]]  # a frame each: part -> seconds
 FRAME = "frame"  # the part that is the whole
 
 
-class Effort(NamedTuple):
-    """How long a process measures, and when its warm-up is at its end."""
+class Schedule(NamedTuple):
+    """How many frames a process measures, and when its warm-up ends."""
 
-    frames: int  # measured, of each tracker; the clip begins anew until there are so many
-    window: int = 20  # frames of the warm-up's windows, which are all over the same frames
-    share: float = 0.05  # by which the medians of two windows in a row may differ at its end
+    frames: int  # measured with each tracker; the clip is repeated until there are so many
+    window: int = 20  # frames of a window of the warm-up; all windows are over the same frames
+    share: float = 0.05  # largest difference between the medians of two successive windows at the end
     windows: int = 10  # of the warm-up, at most
     seconds: float = 20.0  # of the warm-up, at most
 
 
-class Turns(NamedTuple):
-    """What was measured; the first of the times is that of the clip's second frame."""
+class Interleaved(NamedTuple):
+    """The times of one process, the first one that of the clip's second frame."""
 
-    identities: dict[str, str]  # by tracker, as in all that follows
-    kinds: dict[str, str]
-    times: dict[str, Times]
+    times: dict[str, Times]  # by tracker
     calibration: Times
-    warmup: int  # frames before the first that counts
-    unsettled: list[str]  # whose median still moved when the warm-up ended
-    mhz: list[float]  # the fastest CPU's clock after each pass through the clip
+    warmup: int  # frames before the first measured one
+    unsettled: list[str]  # trackers whose median still moved when the warm-up ended
+    mhz: list[float]  # the clock of the fastest CPU after each pass through the clip
 
 
-def take_turns(
+def interleave(
     names: Sequence[str],
     frames: Sequence[Frame],
     box: Sequence[float],
     threads: int,
-    effort: Effort,
+    schedule: Schedule,
     open_: Open = open_tracker,
-) -> Turns:
+) -> Interleaved:
     """Track box through the frames with every tracker, again and again.
 
-    threads is what a backbone, BLAS and OpenCV may use. Raises ValueError when two trackers have one name, and what
-    opening and tracking raise.
+    threads limits backbones, BLAS and OpenCV. Raises ValueError when two trackers have the same name, and
+    what opening and tracking raise.
     """
     cv2.setNumThreads(threads)
     with threadpool_limits(threads), ExitStack() as stack:
@@ -64,49 +62,44 @@ def take_turns(
             tracker = open_(name, threads)
             stack.callback(tracker.close)
             if tracker.name in trackers:
-                raise ValueError(
-                    f"two trackers have one name, {tracker.name}; give one another, as LABEL={name}"
-                )
+                raise ValueError(same_name(tracker.name, name))
             trackers[tracker.name] = tracker
         work = calibration.kernel()
-        warmup, moving = _warm_up(trackers, work, frames[: effort.window + 1], box, effort)
+        warmup, moving = _warm_up(trackers, work, frames[: schedule.window + 1], box, schedule)
         times: dict[str, Times] = {name: [] for name in trackers}
         calibrated: Times = []
         mhz = []
-        while (due := effort.frames - len(calibrated)) > 0:
-            gc.collect()  # what measuring leaves behind is not the trackers' to clear away
+        while (due := schedule.frames - len(calibrated)) > 0:
+            gc.collect()  # so that no tracker collects the garbage of the measurement
             latest, kernel = _pass(trackers, work, frames[: due + 1], box)
             for name, found in latest.items():
                 times[name] += found
             calibrated += kernel
             mhz.append(max(cpu_mhz(), default=0.0))
-        return Turns(
-            {name: tracker.identity for name, tracker in trackers.items()},
-            {name: tracker.kind for name, tracker in trackers.items()},
-            times,
-            calibrated,
-            warmup,
-            moving,
-            [clock for clock in mhz if clock],
-        )
+        return Interleaved(times, calibrated, warmup, moving, [clock for clock in mhz if clock])
+
+
+def same_name(name: str, asked: str) -> str:
+    """The sentence that refuses a second tracker of one name."""
+    return f"two trackers have the same name, {name}; give one another, as LABEL={asked}"
 
 
 def _warm_up(
     trackers: dict[str, Contender],
-    work: calibration.Work,
+    work: calibration.Workload,
     frames: Sequence[Frame],
     box: Sequence[float],
-    effort: Effort,
+    schedule: Schedule,
 ) -> tuple[int, list[str]]:
-    """The same few frames again and again until all medians stand still: frames done, who had not settled."""
-    deadline = time.perf_counter() + effort.seconds
+    """Repeat a few frames until no median moves: the frames done, and the trackers still moving."""
+    deadline = time.perf_counter() + schedule.seconds
     done, before, moving = 0, dict[str, list[float]](), list(trackers)
-    for _ in range(effort.windows):
+    for _ in range(schedule.windows):
         latest = {
             name: [t[FRAME] for t in found] for name, found in _pass(trackers, work, frames, box)[0].items()
         }
         done += len(frames) - 1
-        moving = [n for n in latest if n not in before or not settled(before[n], latest[n], effort.share)]
+        moving = [n for n in latest if n not in before or not settled(before[n], latest[n], schedule.share)]
         if not moving or time.perf_counter() > deadline:
             break
         before = latest
@@ -114,9 +107,9 @@ def _warm_up(
 
 
 def _pass(
-    trackers: dict[str, Contender], work: calibration.Work, frames: Sequence[Frame], box: Sequence[float]
+    trackers: dict[str, Contender], work: calibration.Workload, frames: Sequence[Frame], box: Sequence[float]
 ) -> tuple[dict[str, Times], Times]:
-    """Through the frames once: the times of each tracker, and of the calibration kernel."""
+    """One pass through the frames: the times of each tracker, and of the calibration kernel."""
     times: dict[str, Times] = {name: [] for name in trackers}
     calibrated = []
     for tracker in trackers.values():

@@ -1,14 +1,15 @@
-"""What one tracker takes when it has a process of its own: time to load, first frame, memory, energy, bus."""
+"""One tracker in a process of its own: time to load, first frame, memory, energy, bytes over the bus."""
 
 from __future__ import annotations
 
-import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
+import psutil
 from threadpoolctl import threadpool_limits
 
 from spcnet.benchmarks.latency import nvml, power
@@ -17,26 +18,26 @@ from spcnet.benchmarks.latency.conditions import ROOT
 from spcnet.benchmarks.latency.interleaved import Open
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.latency.sysfs import text
-from spcnet.benchmarks.trackers import open_tracker, split_label
+from spcnet.benchmarks.trackers import Contender, open_tracker, split_label
 from spcnet.runtime.frame import Frame
 
 MB = 2**20
 SECONDS = 1.0  # tracked at least: counters of energy and power need as much
-SAMPLES = 10  # of power a second, at most: to read a sensor takes a millisecond
+SAMPLES = 10  # of power and memory a second: reading a sensor takes a millisecond
 
 
-def alone(
+def isolated(
     name: str, clip: Clip, threads: int, count: int = 100, open_: Open = open_tracker
 ) -> dict[str, Any]:
-    """Open one tracker, and track count frames and at least a second. To be called in a process just begun.
+    """Open one tracker, and track count frames and at least a second. Call it in a fresh process.
 
-    load_ms and memory are what it takes beyond the imported libraries; memory counts its child processes, too.
+    load_ms and memory are what the tracker adds to the imported libraries; memory includes child processes.
     """
     frames = clip.read(count + 1)
     cv2.setNumThreads(threads)
     with threadpool_limits(threads):
         held, device = resident(), [gpu["memory_used_mb"] for gpu in nvml.gpus()]
-        watched = _forget_peak()
+        reset = _reset_peak()
         start = time.perf_counter()
         tracker = open_(name, threads)
         loaded = time.perf_counter()
@@ -55,10 +56,10 @@ def alone(
                 "load_ms": 1e3 * (loaded - start),
                 "init_ms": 1e3 * (begun - loaded),
                 "first_frame_ms": 1e3 * (first - begun),
-                "alone_ms": summary([1e3 * s for s in seconds])["median"],
+                "isolated_ms": summary([1e3 * s for s in seconds])["median"],
                 "memory": {
                     "rss_mb": grown / MB,
-                    "peak_mb": (max(peak, resident(field="VmHWM") if watched else 0) - held) / MB,
+                    "peak_mb": (max(peak, _own_peak() if reset else 0) - held) / MB,
                     "device_mb": used[0] - device[0] if "upload" in stages and used and used[0] else None,
                 },
                 "bus_bytes": bus(name, stages, frames[0]),
@@ -69,15 +70,15 @@ def alone(
 
 
 def _track(
-    tracker: Any, frames: Sequence[Frame], box: Sequence[float]
+    tracker: Contender, frames: Sequence[Frame], box: Sequence[float]
 ) -> tuple[list[float], int, dict[str, float]]:
-    """Seconds of the frames, the most memory after one, and the energy of a frame in mJ by source.
+    """Seconds of the frames, the peak of memory in bytes, and the energy of a frame in mJ by source.
 
-    Energy is all of the board's or package's, what it takes when idle included.
+    Energy is that of the whole board or package, including what it takes when idle.
     """
     seconds: list[float] = []
     rails: list[float] = []
-    peak, source = 0, ""
+    peak, source = resident(), ""
     begun, sampled = time.perf_counter(), 0.0
     before, gpus = power.counters(ROOT), nvml.gpus()
     while time.perf_counter() - begun < SECONDS:
@@ -87,11 +88,9 @@ def _track(
             tracker.update(frame)
             end = time.perf_counter()
             seconds.append(end - start)
-            peak = max(peak, resident())
             if end - sampled > 1 / SAMPLES:
-                found = power.watts(power.rails(ROOT))
-                sampled = end
-                if found:
+                sampled, peak = end, max(peak, resident())
+                if found := power.watts(power.rails(ROOT)):
                     rails.append(found[0])
                     source = found[1]
     energy: dict[str, float] = {}
@@ -108,7 +107,7 @@ def _track(
 
 
 def bus(name: str, stages: dict[str, float], frame: Frame) -> dict[str, int] | None:
-    """Bytes to the device and back for a frame; 0 where the tracker is on the processor, None where unknown."""
+    """Bytes to the device and back for a frame; 0 if the tracker runs on the processor, None if unknown."""
     if split_label(name)[1].startswith("trax:"):
         return None
     if "upload" not in stages:
@@ -118,16 +117,24 @@ def bus(name: str, stages: dict[str, float], frame: Frame) -> dict[str, int] | N
     return {"up": frame.nbytes, "down": MEASUREMENT.itemsize}
 
 
-def resident(root: Path = ROOT, process: int | None = None, field: str = "VmRSS") -> int:
-    """Bytes of memory that a process (this one) and those it began hold; 0 where /proc does not say."""
-    process = process or os.getpid()
-    lines = (text(root / f"proc/{process}/status") or "").splitlines()
-    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
-    begun = (text(root / f"proc/{process}/task/{process}/children") or "").split()
-    return own + sum(resident(root, int(child), field) for child in begun)
+def resident() -> int:
+    """Bytes of resident memory of this process and its children."""
+    found, own = 0, psutil.Process()
+    for process in (own, *own.children(recursive=True)):
+        try:
+            found += process.memory_info().rss
+        except psutil.NoSuchProcess:  # it has just ended
+            continue
+    return found
 
 
-def _forget_peak() -> bool:
+def _own_peak() -> int:
+    """The most resident bytes of this process since _reset_peak, which samples may miss; 0 if unknown."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", text(Path("/proc/self/status")) or "", re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
+
+
+def _reset_peak() -> bool:
     """Let VmHWM begin anew, where the kernel allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")

@@ -1,73 +1,60 @@
-"""What NVIDIA's management library says of the GPUs: clocks, temperature, power, memory, throttling."""
+"""The GPUs by NVML (nvidia-ml-py): clocks, temperature, power, memory, throttling."""
 
 from __future__ import annotations
 
-import ctypes
+from collections.abc import Callable
 from typing import Any
 
-LIBRARY = "libnvidia-ml.so.1"
-THROTTLING = {  # bits of nvmlDeviceGetCurrentClocksThrottleReasons that slow a measurement down (nvml.h)
+THROTTLING = {  # bits of the clock event reasons that slow a measurement down (nvml.h)
     0x4: "power cap",
     0x8: "hardware slowdown",
     0x20: "software thermal slowdown",
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
-_SM, _MEMORY = 1, 2  # nvmlClockType_t
 
 
-class _Memory(ctypes.Structure):  # nvmlMemory_t
-    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
-
-
-def gpus(bus: str | None = None, library: str = LIBRARY) -> list[dict[str, Any]]:
-    """All GPUs, or the one at a PCI address; [] without NVML, as on a Jetson. What one cannot say is None."""
+def gpus(bus: str | None = None) -> list[dict[str, Any]]:
+    """All GPUs, or the one at a PCI address; [] without NVML, as on a Jetson. Unknown values are None."""
     try:
-        nvml = ctypes.CDLL(library)
-    except OSError:
-        return []
-    if nvml.nvmlInit_v2():
+        import pynvml as nvml
+    except ImportError:  # the GPU benchmark also runs without the extra `bench`
         return []
     try:
-        return [_gpu(nvml, handle) for handle in _handles(nvml, bus)]
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return []
+    try:
+        if bus is not None:
+            return [_gpu(nvml, nvml.nvmlDeviceGetHandleByPciBusId(bus))]
+        return [_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(i)) for i in range(nvml.nvmlDeviceGetCount())]
+    except nvml.NVMLError:
+        return []
     finally:
         nvml.nvmlShutdown()
 
 
-def _handles(nvml: ctypes.CDLL, bus: str | None) -> list[ctypes.c_void_p]:
-    handle, count = ctypes.c_void_p(), ctypes.c_uint()
-    if bus is not None:
-        failed = nvml.nvmlDeviceGetHandleByPciBusId_v2(bus.encode(), ctypes.byref(handle))
-        return [] if failed else [handle]
-    if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
-        return []
-    handles = [ctypes.c_void_p() for _ in range(count.value)]
-    return [h for i, h in enumerate(handles) if not nvml.nvmlDeviceGetHandleByIndex_v2(i, ctypes.byref(h))]
-
-
-def _gpu(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> dict[str, Any]:
-    def number(function: str, *arguments: int, kind: Any = ctypes.c_uint, scale: float = 1) -> float | None:
-        value, ask = kind(), getattr(nvml, function, None)  # absent from old drivers
-        if ask is None or ask(handle, *arguments, ctypes.byref(value)):
+def _gpu(nvml: Any, handle: Any) -> dict[str, Any]:
+    def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except nvml.NVMLError:  # this card or driver lacks it
             return None
-        return value.value / scale if scale != 1 else value.value  # type: ignore[no-any-return]
 
-    name, driver, memory = ctypes.create_string_buffer(96), ctypes.create_string_buffer(96), _Memory()
-    named = nvml.nvmlDeviceGetName(handle, name, len(name)) == 0
-    versioned = nvml.nvmlSystemGetDriverVersion(driver, len(driver)) == 0
-    used = nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) == 0
-    reasons = number("nvmlDeviceGetCurrentClocksThrottleReasons", kind=ctypes.c_ulonglong)
+    def scaled(value: float | None, scale: float) -> float | None:
+        return None if value is None else value / scale
+
+    memory = ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+    reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
     return {
-        "name": name.value.decode(errors="replace") if named else None,
-        "driver": driver.value.decode(errors="replace") if versioned else None,
-        "sm_mhz": number("nvmlDeviceGetClockInfo", _SM),
-        "sm_max_mhz": number("nvmlDeviceGetMaxClockInfo", _SM),
-        "memory_mhz": number("nvmlDeviceGetClockInfo", _MEMORY),
-        "temperature_c": number("nvmlDeviceGetTemperature", 0),
-        "power_w": number("nvmlDeviceGetPowerUsage", scale=1e3),
-        "energy_j": number("nvmlDeviceGetTotalEnergyConsumption", kind=ctypes.c_ulonglong, scale=1e3),
-        "memory_used_mb": memory.used / 2**20 if used else None,
-        "throttled": None
-        if reasons is None
-        else [word for bit, word in THROTTLING.items() if int(reasons) & bit],
+        "name": ask(nvml.nvmlDeviceGetName, handle),
+        "driver": ask(nvml.nvmlSystemGetDriverVersion),
+        "sm_mhz": ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+        "sm_max_mhz": ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
+        "memory_mhz": ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
+        "temperature_c": ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+        "power_w": scaled(ask(nvml.nvmlDeviceGetPowerUsage, handle), 1e3),
+        "energy_j": scaled(ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle), 1e3),
+        "memory_used_mb": scaled(memory and memory.used, 2**20),
+        "throttled": None if reasons is None else [word for bit, word in THROTTLING.items() if reasons & bit],
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spcnet.benchmarks.latency.sysfs import number, text
 
-TOTAL = "VDD_IN"  # the rail of a Jetson that all others hang on, where there is one
+TOTAL = "VDD_IN"  # the rail of a Jetson that feeds all others, where there is one
 
 
 def rails(root: Path) -> dict[str, float]:
@@ -25,14 +25,14 @@ def rails(root: Path) -> dict[str, float]:
 
 
 def watts(found: Mapping[str, float]) -> tuple[float, str] | None:
-    """The board's power by its rails, and what it was read from: VDD_IN, or else the sum of all."""
+    """The board's power by its rails, and its source: VDD_IN, or else the sum of all; None without rails."""
     if not found:
         return None
     return (found[TOTAL], TOTAL) if TOTAL in found else (sum(found.values()), "sum of " + ", ".join(found))
 
 
 def counters(root: Path) -> dict[str, tuple[float, float]]:
-    """RAPL package -> joules so far, and the joules at which it begins anew; {} where it cannot be read.
+    """RAPL package -> joules so far, and the joules at which its counter wraps; {} where it cannot be read.
 
     Since 2020 Linux lets only root read them.
     """
@@ -48,7 +48,7 @@ def counters(root: Path) -> dict[str, tuple[float, float]]:
 def joules(
     before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]]
 ) -> float | None:
-    """What was spent between two readings of counters, which may have begun anew once."""
+    """The energy between two readings; counters may wrap once. None without a common counter."""
     shared = before.keys() & after.keys()
     if not shared:
         return None

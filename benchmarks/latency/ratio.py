@@ -1,10 +1,11 @@
-"""How much slower B is than A, with an interval: pure functions on two series of measured times.
+"""The ratio of the times of B to those of A, with an interval: pure functions on two series.
 
-The model: log time = the frame's share of the work + the machine's drift + what differs between A and B + noise.
-The frame's share cancels because times of the same frame of the clip are compared. The drift is what the parts of the
-calibration kernel tell of it, each with a weight >= 0 that is fitted to how both files moved within themselves (control
-variates); it hits trackers and kernel differently, so the weights are not 1. Neighbouring times are not independent:
-medians of blocks stand for them, and the bootstrap draws whole runs, which are processes of their own.
+The model: log time = the frame's work + the machine's drift + the difference between A and B + noise. The
+frame's work cancels because times of the same frame of the clip are compared. The drift is estimated from the
+parts of the calibration kernel, each with a weight >= 0 that is fitted to the movement within both files
+(control variates); it hits trackers and kernel differently, so the weights are not 1. Neighbouring times are
+not independent: medians of blocks stand for them, and the bootstrap draws whole runs, which are processes of
+their own.
 """
 
 from __future__ import annotations
@@ -18,17 +19,15 @@ import numpy as np
 from spcnet.benchmarks.latency.samples import Floats, split
 
 BLOCK = 20  # frames: longer than a spike, shorter than the drift
-UNITS = 8  # that the bootstrap draws from in each series, at least: fewer runs are cut into parts
+UNITS = 8  # of each series for the bootstrap, at least: fewer runs are cut into parts
 DRAWS = 1000
-CAP = 2.0  # of a weight: a kernel's part that hardly moved must not be blown up
-LEFT = (
-    0.25  # of the correction, as half a width: what the kernel leaves of a drift between two files (measured)
-)
-SMALL = 0.1  # of a stage's largest typical time: frames in which it does less are not compared
+CAP = 2.0  # of a weight: a part of the kernel that hardly moved must not be amplified
+LEFT = 0.25  # of the correction, as half a width: the drift that the kernel misses between files (measured)
+SMALL = 0.1  # of a stage's largest typical time: frames below it are not compared
 
 
 class Series(NamedTuple):
-    """Times of one tracker, or one of its stages, in ms, and the kernel's; both begin each run with the same frame."""
+    """Times in ms of a tracker or a stage, and of the kernel; every run begins with the same frame."""
 
     times: Floats  # (n,)
     calibration: Floats  # (n, parts)
@@ -36,12 +35,12 @@ class Series(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """B's typical time of a frame / A's, and its 95 % interval."""
+    """The typical time of a frame in B / in A, and its 95 % interval."""
 
     value: float
     low: float
     high: float
-    uncalibrated: float  # as the clock had it
+    uncalibrated: float  # by the clock alone
     weights: tuple[float, ...]  # of the kernel's parts
 
 
@@ -53,9 +52,9 @@ class _Blocks(NamedTuple):
 
 
 def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
-    """B to A, on the frames of the clip that both measured; period is their number.
+    """B to A, on the frames of the clip that both measured; period is the number of frames of the clip.
 
-    Raises ValueError when there are not 2 blocks in each that can be compared.
+    Raises ValueError if either has fewer than 2 blocks to compare.
     """
     typical = np.stack([_typical(series, period) for series in (a, b)])  # (2, period), log
     level = typical.mean(axis=0)  # NaN where one has none
@@ -64,7 +63,8 @@ def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
     units = [_units(series, np.where(kept, level, np.nan), centre) for series in (a, b)]
     if min(len(found) for found in units) < 2:
         raise ValueError(
-            f"{len(a.times)} and {len(b.times)} frames are too few to compare; measure at least {4 * BLOCK} of each"
+            f"{len(a.times)} and {len(b.times)} frames are too few to compare; measure at least "
+            f"{4 * BLOCK} of each"
         )
     value, weights, correction = _estimate(*units)
     rng = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
 
 
 def nonnegative(x: Floats, y: Floats) -> Floats:
-    """Weights >= 0 with the least squares of y - x @ weights: the best of all subsets of the few columns of x."""
+    """Weights >= 0 that minimise the squares of y - x @ weights; tries all subsets of the columns."""
     count = x.shape[1]
     best, least = np.zeros(count), float(y @ y)
     for chosen in (list(c) for size in range(1, count + 1) for c in combinations(range(count), size)):
@@ -98,7 +98,7 @@ def nonnegative(x: Floats, y: Floats) -> Floats:
 
 
 def _typical(series: Series, period: int) -> Floats:
-    """The median log time of each frame of the clip: (period,); NaN where it was not measured, or took nothing."""
+    """The median log time of each frame of the clip: (period,); NaN if not measured, or if zero."""
     found = np.full(period, np.nan)
     runs = split(series.times, series.runs)
     for index in range(min(period, max(series.runs, default=0))):
@@ -131,12 +131,12 @@ def _units(series: Series, level: Floats, centre: Floats) -> list[_Blocks]:
 
 
 def _estimate(a: Sequence[_Blocks], b: Sequence[_Blocks]) -> tuple[float, Floats, float]:
-    """log(B / A) without the drift, the weights, and the drift that was taken away."""
+    """log(B / A) without the drift, the weights, and the drift that was removed."""
     (ya, xa), (yb, xb) = (
         (np.concatenate([u.times for u in units]), np.concatenate([u.calibration for u in units]))
         for units in (a, b)
     )
-    # Each centred for itself: what differs between the files is not to be explained away.
+    # Centred one by one: the difference between the files must not be explained away.
     weights = nonnegative(
         np.concatenate([xa - xa.mean(axis=0), xb - xb.mean(axis=0)]),
         np.concatenate([ya - ya.mean(), yb - yb.mean()]),

@@ -1,9 +1,9 @@
 """Statistics of measured times; pure functions.
 
-A series of times is in order, and made of runs: each is what one process measured, and begins with the same frame
-of a clip. period is the number of frames after which the clip, and so the work, begins anew. A tracker's frames
-cost different amounts by design (it learns in some of them), so times are only ever compared with those of the same
-frame of the clip.
+A series of times is in order and consists of runs: a run is what one process measured, and begins with the
+same frame of a clip. period is the number of frames after which the clip, and so the work, begins anew. A
+tracker's frames differ in cost by design (it learns in some of them), so only times of the same frame of the
+clip are compared.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PERCENTILES = {"median": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 
 
 def enough(count: int, percentile: float) -> bool:
-    """Whether one of so many samples lies above the percentile: 1000 for p99.9, 10 for p90; any for the median."""
+    """Whether a sample lies above the percentile: of 1000 for p99.9, of 10 for p90; always for the median."""
     return percentile <= 50 or count * (100 - percentile) >= 100 - 1e-9
 
 
 def summary(values: Sequence[float] | Floats) -> dict[str, float | None]:
-    """median, p90, p99, p99.9, mean, min, max; None for a percentile of too few samples. Raises ValueError."""
+    """median, p90, p99, p99.9, mean, min, max; None if there are too few samples. Raises ValueError."""
     found = np.asarray(values, float)
     if not len(found):
         raise ValueError("there is no sample to sum up; measure at least one frame")
@@ -53,20 +53,20 @@ def split(values: Sequence[float] | Floats, runs: Sequence[int]) -> list[Floats]
 
 
 def passes(run: Sequence[float] | Floats, period: int) -> Floats:
-    """A run as (passes through the clip, period); what is left of the last pass is not in it."""
+    """A run as (passes through the clip, period), without an incomplete last pass."""
     found = np.asarray(run, float)
     return found[: len(found) // period * period].reshape(-1, period)
 
 
 def course(values: Sequence[float] | Floats, runs: Sequence[int], period: int) -> Floats:
-    """How slow each pass through the clip was: the median over its frames of time / typical time of that frame.
+    """The slowness of each pass through the clip: the median over its frames of time / typical time.
 
-    About 1 everywhere on a steady machine. Shorter runs than a pass are left out; (0,) where all are.
+    About 1 everywhere on a steady machine. Runs shorter than a pass are left out; (0,) if all are.
     """
     found = np.concatenate([np.empty((0, period)), *(passes(run, period) for run in split(values, runs))])
     return np.median(found / np.median(found, axis=0), axis=1) if len(found) else np.empty(0)
 
 
 def settled(before: Sequence[float], latest: Sequence[float], share: float) -> bool:
-    """Whether two windows over the same frames agree: the median of the ratios of their times, within a share."""
+    """Whether the median ratio of the times of two windows over the same frames is within a share of 1."""
     return abs(float(np.median(np.divide(latest, before))) - 1) <= share

@@ -1,4 +1,4 @@
-"""Latency: per frame and per stage, all trackers taking turns on the same frames, in several fresh processes."""
+"""Latency per frame and stage: all trackers interleaved on the same frames, in several fresh processes."""
 
 from __future__ import annotations
 
@@ -11,28 +11,36 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from spcnet.benchmarks.latency import camera, conditions
-from spcnet.benchmarks.latency.calibration import WORK
+from spcnet.benchmarks.latency.calibration import WORKLOAD
 from spcnet.benchmarks.latency.clip import Clip, digest
-from spcnet.benchmarks.latency.interleaved import FRAME, Effort, Open, Times, Turns, take_turns
-from spcnet.benchmarks.latency.isolated import alone
+from spcnet.benchmarks.latency.interleaved import (
+    FRAME,
+    Interleaved,
+    Open,
+    Schedule,
+    Times,
+    interleave,
+    same_name,
+)
+from spcnet.benchmarks.latency.isolated import isolated
 from spcnet.benchmarks.latency.samples import jitter, summary
 from spcnet.benchmarks.latency.targets import many_targets
-from spcnet.benchmarks.latency.warnings import doubts
+from spcnet.benchmarks.latency.warnings import record_warnings
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common.machine import machine
 from spcnet.runtime.frame import Frame
 
 Result = TypeVar("Result")
 FORMAT = "spcnet-speed-1"
-DIGITS = 4  # of a ms in the record: the clock's own steps are about as fine
+DIGITS = 4  # decimals of a ms in the record; the steps of the clock are about as fine
 
 
 def measure(
     trackers: Sequence[str], frames: Sequence[Frame], box: Sequence[float], threads: int = 1
 ) -> dict[str, dict[str, Any]]:
-    """Once through the frames in this process: name -> times, as in the record of speed."""
-    turns = take_turns(trackers, frames, box, threads, Effort(len(frames) - 1))
-    return {name: timed([times], ()) for name, times in turns.times.items()}
+    """One pass through the frames in this process: name -> times, as in the record of speed."""
+    found = interleave(trackers, frames, box, threads, Schedule(len(frames) - 1))
+    return {name: timed([times], ()) for name, times in found.times.items()}
 
 
 def speed(
@@ -46,32 +54,31 @@ def speed(
     progress: Callable[[str, int], None] = lambda what, done: None,
     open_: Open = open_tracker,
 ) -> dict[str, Any]:
-    """The record speed.json: see docs/latency.md. frames are measured of each tracker, spread over so many runs.
+    """The record speed.json: see docs/latency.md. Each tracker's frames are spread over so many runs.
 
-    Every run, and what one tracker takes alone, is in a fresh process. progress is told of each that is done.
-    Raises what opening and tracking raise, RuntimeError when a process died.
+    Every run, and every tracker measured in isolation, gets a fresh process; progress is told of each that
+    ends. Raises what opening and tracking raise, RuntimeError when a process died.
     """
     if frames < 1 or runs < 1 or min(threads) < 1 or min(targets, default=1) < 1:
         raise ValueError("frames, runs, threads and targets are counted from 1; give whole numbers above 0")
-    alones = {}
-    for name in trackers:
-        found = fresh(alone, name, clip, threads[0], open_=open_)
-        if found["name"] in alones:
-            raise ValueError(
-                f"two trackers have one name, {found['name']}; give one another, as LABEL={name}"
-            )
-        alones[found.pop("name")] = found
-        progress(name, 1)
+    singles: dict[str, dict[str, Any]] = {}
+    for asked in trackers:
+        found = fresh(isolated, asked, clip, threads[0], open_=open_)
+        name = found.pop("name")
+        if name in singles:
+            raise ValueError(same_name(name, asked))
+        singles[name] = found
+        progress(asked, 1)
     before = conditions.conditions()
-    effort = Effort(-(-frames // min(runs, frames)))
-    turns: dict[int, list[Turns]] = {count: [] for count in threads}
+    schedule = Schedule(-(-frames // min(runs, frames)))
+    measured: dict[int, list[Interleaved]] = {count: [] for count in threads}
     for run in range(min(runs, frames)):
         for count in threads:
-            turns[count].append(fresh(take_turns_of, trackers, clip, count, effort, open_))
+            measured[count].append(fresh(interleave_clip, trackers, clip, count, schedule, open_))
             progress(f"run {run + 1}, {count} thread(s)", 1)
     after = conditions.conditions()
-    ours = [n for n, found in zip(trackers, alones.values(), strict=True) if found["kind"] == "ours"]
-    batches: dict[str, dict[str, Any]] = {found: {} for found in alones}
+    ours = [n for n, found in zip(trackers, singles.values(), strict=True) if found["kind"] == "ours"]
+    batches: dict[str, dict[str, Any]] = {name: {} for name in singles}
     for count in targets if ours else ():
         for name, times in fresh(many_targets, ours, clip, count, threads[0]).items():
             batches[name][str(count)] = times
@@ -84,26 +91,26 @@ def speed(
             "before": before,
             "after": after,
             "shares": conditions.shares(before["times"], after["times"]),
-            "mhz": [clock for found in turns.values() for t in found for clock in t.mhz],
+            "mhz": [clock for found in measured.values() for one in found for clock in one.mhz],
             "clock_step_ms": 1e3 * clock_step(),
         },
-        "frames": sum(len(t.calibration) for t in turns[threads[0]]),
+        "frames": sum(len(found.calibration) for found in measured[threads[0]]),
         "size": list(used[0].shape[1::-1]),
         "clip": {"name": clip.name, "frames": len(used), "box": list(clip.box), "sha256": digest(used)},
-        "calibration": {str(count): _kernel(found) for count, found in turns.items()},
+        "calibration": {str(count): _kernel(found) for count, found in measured.items()},
         "trackers": {
             name: {
                 **found,
-                "threads": {str(count): _tracker(name, turns[count], rates) for count in threads},
+                "threads": {str(count): _tracker(name, measured[count], rates) for count in threads},
                 **({"targets": batches[name]} if batches[name] else {}),
             }
-            for name, found in alones.items()
+            for name, found in singles.items()
         },
     }
-    return {**record, "warnings": doubts(record)}
+    return {**record, "warnings": record_warnings(record)}
 
 
-def _tracker(name: str, runs: Sequence[Turns], rates: Sequence[float]) -> dict[str, Any]:
+def _tracker(name: str, runs: Sequence[Interleaved], rates: Sequence[float]) -> dict[str, Any]:
     """One tracker's part of the record, for one number of threads."""
     times, kernel = timed([run.times[name] for run in runs], rates), _kernel(runs)["frame_ms"]["median"]
     return {
@@ -114,10 +121,10 @@ def _tracker(name: str, runs: Sequence[Turns], rates: Sequence[float]) -> dict[s
     }
 
 
-def _kernel(runs: Sequence[Turns]) -> dict[str, Any]:
+def _kernel(runs: Sequence[Interleaved]) -> dict[str, Any]:
     """The calibration kernel's part of the record."""
     return {
-        "work": WORK,
+        "work": WORKLOAD,
         "runs": [len(run.calibration) for run in runs],
         "part_samples_ms": _series([run.calibration for run in runs]),
         "frame_ms": summary([1e3 * sum(parts.values()) for run in runs for parts in run.calibration]),
@@ -148,24 +155,26 @@ def _series(runs: Sequence[Times]) -> dict[str, list[float]]:
     return {n: [round(1e3 * times.get(n, 0.0), DIGITS) for run in runs for times in run] for n in names}
 
 
-def take_turns_of(names: Sequence[str], clip: Clip, threads: int, effort: Effort, open_: Open) -> Turns:
-    """take_turns on a clip that is read first."""
-    return take_turns(names, clip.read(), clip.box, threads, effort, open_)
+def interleave_clip(
+    names: Sequence[str], clip: Clip, threads: int, schedule: Schedule, open_: Open
+) -> Interleaved:
+    """Interleave on a clip, which is read first."""
+    return interleave(names, clip.read(), clip.box, threads, schedule, open_)
 
 
 def fresh(function: Callable[..., Result], *arguments: Any, **more: Any) -> Result:
-    """What the function gives, called in a process of its own. Raises what it raises; RuntimeError when it died."""
+    """Call the function in a fresh process. Raises what it raises, and RuntimeError if the process died."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(function, *arguments, **more).result()
         except BrokenProcessPool:
             raise RuntimeError(
-                f"the process for {function.__name__}({', '.join(map(str, arguments[:1]))}) died without a word; "
-                "see the system's log: it may have run out of memory"
+                f"the process for {function.__name__}({', '.join(map(str, arguments[:1]))}) died without a "
+                "word; see the system's log, it may have run out of memory"
             ) from None
 
 
 def clock_step() -> float:
-    """The smallest step of the clock that is seen in many readings, in seconds."""
+    """The smallest step of the clock among many readings, in seconds."""
     readings = [time.perf_counter() for _ in range(10000)]
     return min((b - a for a, b in pairwise(readings) if b > a), default=float("inf"))

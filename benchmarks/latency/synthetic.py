@@ -1,4 +1,4 @@
-"""A short sequence that is the same on every machine: whole numbers only, no library's interpolation."""
+"""A short synthetic sequence, the same on every machine: integers only, no library's interpolation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELL = 8  # pixels between the random values of a texture
 
 def synthetic() -> tuple[list[Frame], list[Box]]:
     """Frames (241, 317, 3) and the boxes of a textured target that moves and grows over a textured ground."""
-    rng = np.random.RandomState(5)  # whose numbers NumPy has promised to keep
+    rng = np.random.RandomState(5)  # NumPy has promised to keep its numbers
     ground, target = texture(rng, HEIGHT, WIDTH), texture(rng, 37, 49)
     frames, boxes = [], []
     for x, y, w, h in _course():
@@ -38,7 +38,7 @@ def _course() -> Iterator[tuple[int, int, int, int]]:
 
 
 def texture(rng: np.random.RandomState, height: int, width: int) -> NDArray[np.uint8]:
-    """Random colours every CELL pixels, and what lies between them: (height, width, 3)."""
+    """Random colours every CELL pixels, interpolated in between: (height, width, 3)."""
     coarse = rng.randint(0, 256, (height // CELL + 2, width // CELL + 2, 3))
     rows, columns = np.arange(height), np.arange(width)
     down, right = (rows % CELL)[:, None, None], (columns % CELL)[None, :, None]

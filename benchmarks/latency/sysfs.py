@@ -1,4 +1,4 @@
-"""Small files of /proc and /sys: what they hold, or None."""
+"""Small files of /proc and /sys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def text(path: Path) -> str | None:
-    """What the file holds, without the ends' blanks and zero bytes; None where it cannot be read or is empty."""
+    """The file's text, stripped of blanks and zero bytes; None if it is empty or cannot be read."""
     try:
         return path.read_text(errors="replace").strip(" \0\n") or None
     except OSError:

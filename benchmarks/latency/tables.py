@@ -9,8 +9,8 @@ from spcnet.common.output import table
 
 
 def speed_markdown(record: Mapping[str, Any]) -> str:
-    """Tables of times per frame, per stage, with many targets, and of what each tracker takes alone."""
-    trackers = record["trackers"]
+    """Tables of times per frame, per stage, with many targets, and in isolation."""
+    trackers, statistics = record["trackers"], ("median", "p90", "p99", "p99.9", "max", "mean")
     parts = []
     for threads in next(iter(trackers.values()))["threads"]:
         times = {name: tracker["threads"][threads] for name, tracker in trackers.items()}
@@ -19,7 +19,7 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
         rows = [
             (
                 name,
-                *(ms(t["frame_ms"][p]) for p in ("median", "p90", "p99", "p99.9", "max", "mean")),
+                *(ms(t["frame_ms"][p]) for p in statistics),
                 ms(t["jitter_ms"]),
                 f"{t['fps']:.1f}",
                 *(f"{100 * share:.1f}" for share in t["dropped"].values()),
@@ -27,13 +27,10 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
             )
             for name, t in times.items()
         ]
-        blanks = ["" for _ in rates]
-        rows.append(
-            ("calibration kernel", *(ms(kernel[p]) for p in ("median", "p90", "p99", "p99.9", "max", "mean")), "", "",
-             *blanks, "1.00")
-        )  # fmt: skip
+        blanks = [""] * (2 + len(rates))
+        rows.append(("calibration kernel", *(ms(kernel[p]) for p in statistics), *blanks, "1.00"))
         lost = (f"% lost at {rate}/s" for rate in rates)
-        header = ("median", "p90", "p99", "p99.9", "max", "mean", "jitter", "FPS", *lost, "to kernel")
+        header = (*statistics, "jitter", "FPS", *lost, "to kernel")
         parts.append(table((f"{threads} thread(s), ms", *header), rows))
         staged = {name: t["stage_ms"] for name, t in times.items() if t["stage_ms"]}
         stages = list(dict.fromkeys(stage for found in staged.values() for stage in found))
@@ -44,30 +41,30 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
             ]
             if any(any(cells) for _, *cells in rows):  # too few frames for p99
                 parts.append(table((f"{kind} ms per stage", *stages), rows))
-    parts.append(_alone(trackers))
+    parts.append(_isolated(trackers))
     batches = {name: tracker["targets"] for name, tracker in trackers.items() if "targets" in tracker}
     if batches:
         counts = list(next(iter(batches.values())))
-        rows = [
-            (f"{name}, per {what}", *(ms(found[c][key] if what == "target" else found[c][key]["mean"]) for c in counts))
-            for name, found in batches.items()
-            for what, key in (("frame", "frame_ms"), ("target", "target_ms"))
-        ]  # fmt: skip
+        rows = []
+        for name, found in batches.items():
+            rows.append((f"{name}, per frame", *(ms(found[count]["frame_ms"]["mean"]) for count in counts)))
+            rows.append((f"{name}, per target", *(ms(found[count]["target_ms"]) for count in counts)))
         parts.append(table(("targets, mean ms", *counts), rows))
     clip, (width, height) = record["clip"], record["size"]
+    about = (
+        f"{record['frames']} frames of {width}x{height} ({clip['name']}, {clip['frames']} frames, repeated) "
+        f"on {record['machine']['processor']}; jitter is the standard deviation of the difference of "
+        "successive frames."
+    )
     words = [
-        (
-            f"{record['frames']} frames of {width}x{height} ({clip['name']}, {clip['frames']} frames, again and again) on "
-            f"{record['machine']['processor']}; jitter is the standard deviation of the difference of successive "
-            "frames."
-        ),
+        about,
         *([f"Command: `{record['command']}`"] if "command" in record else []),
         *(f"Warning: {warning}." for warning in record["warnings"]),
     ]
     return "\n".join([*parts, "\n".join(f"- {word}" for word in words) + "\n"])
 
 
-def _alone(trackers: Mapping[str, Any]) -> str:
+def _isolated(trackers: Mapping[str, Any]) -> str:
     rows = []
     for name, t in trackers.items():
         memory, bus = t["memory"], t["bus_bytes"]
@@ -75,7 +72,7 @@ def _alone(trackers: Mapping[str, Any]) -> str:
         rows.append(
             (
                 name,
-                *(ms(t[key]) for key in ("load_ms", "init_ms", "first_frame_ms", "alone_ms")),
+                *(ms(t[key]) for key in ("load_ms", "init_ms", "first_frame_ms", "isolated_ms")),
                 *(
                     "" if value is None else f"{value:.0f}"
                     for value in (memory["rss_mb"], memory["peak_mb"], memory["device_mb"])
@@ -89,7 +86,7 @@ def _alone(trackers: Mapping[str, Any]) -> str:
 
 
 def ms(value: float | None) -> str:
-    """Three digits that count; nothing for what is not known."""
+    """Three significant digits; nothing if unknown."""
     if value is None:
         return ""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

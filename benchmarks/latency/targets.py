@@ -1,4 +1,4 @@
-"""Many targets in one batch: ms per frame and, in the mean, per target. Our models only."""
+"""Many targets in one batch: ms per frame, and the mean per target. Our models only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from spcnet.runtime.geometry import Box
 from spcnet.runtime.model import find
 from spcnet.runtime.tracker import MultiTracker
 
-FRAMES, WARM = 20, 3  # measured, and before that
-SECONDS = 10.0  # for a model and a number of targets, at most, once 5 frames are measured
+FRAMES, WARM = 20, 3  # measured, and to warm up
+SECONDS = 10.0  # at most, for a model and a number of targets, once 5 frames are measured
 
 
 def many_targets(names: Sequence[str], clip: Clip, count: int, threads: int) -> dict[str, dict[str, Any]]:
-    """name -> times of a frame with count targets, the models taking turns frame by frame."""
+    """name -> times of a frame with count targets, the models interleaved frame by frame."""
     frames = clip.read(WARM + FRAMES + 1)
     targets = boxes(clip.box, count, frames[0].shape[1], frames[0].shape[0])
     cv2.setNumThreads(threads)
@@ -57,7 +57,7 @@ def many_targets(names: Sequence[str], clip: Clip, count: int, threads: int) -> 
 
 
 def boxes(box: Sequence[float], count: int, width: int, height: int) -> list[Box]:
-    """The box, and others of its size all over the frame, always the same ones."""
+    """The box, and others of its size at fixed pseudo-random places of the frame."""
     x, y, w, h = box
     places = np.random.default_rng(0).random((count - 1, 2)) * (max(width - w, 0), max(height - h, 0))
     return [Box(x, y, w, h), *(Box(float(px), float(py), w, h) for px, py in places)]

@@ -6,8 +6,8 @@ from spcnet.benchmarks.latency.camera import dropped
 
 
 def test_a_hand_made_case():
-    # Ten frames a second, 250 ms each. Frame 0 is tracked to 0.25; 1 waits, 2 is lost; 1 to 0.50; 3 waits, 4 is lost;
-    # 3 to 0.75; 5 waits, 6 and 7 are lost; 5 is the last time.
+    # Ten frames a second, 250 ms each. Frame 0 is tracked to 0.25; 1 waits, 2 is lost; 1 to 0.50; 3 waits,
+    # 4 is lost; 3 to 0.75; 5 waits, 6 and 7 are lost; 5 is the last time.
     assert dropped([0.25] * 4, 10) == 4 / 8
 
 

@@ -84,7 +84,7 @@ def test_what_cannot_be_compared_is_refused(rng, files, capsys, change, message)
 
 def test_other_company_threads_and_names_are_refused(rng):
     a = record(rng)
-    with pytest.raises(ValueError, match=r"other trackers took turns \(one, two and one\)"):
+    with pytest.raises(ValueError, match=r"the trackers differ \(one, two and one\)"):
         compare(a, record(rng, names=("one",)))
     with pytest.raises(ValueError, match="no tracker three in the records; they have one, two"):
         compare(a, a, ["three"])
@@ -119,7 +119,7 @@ def test_what_else_differs_is_noted(rng):
 @pytest.mark.parametrize(
     ("text", "message"),
     (
-        (None, "no record"),
+        (None, "there is no"),
         ("{", "is not JSON"),
         ("[1]", "has the format list, not spcnet-speed-1"),
         ('{"frames": 3}', "has the format None"),
@@ -142,4 +142,4 @@ def test_a_share_is_read_as_people_write_it(rng, files, capsys):
         assert json.loads(capsys.readouterr().out)["threshold"] == pytest.approx(expected)
     with pytest.raises(SystemExit):
         main(["bench", "compare", *paths, "--threshold", "much"])
-    assert "'much' is no share" in capsys.readouterr().err
+    assert "'much' is not a share" in capsys.readouterr().err

@@ -1,16 +1,9 @@
-import os
 import time
 
 import pytest
+from trees import write
 
 from spcnet.benchmarks.latency import conditions
-
-
-def write(root, files):
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n")
 
 
 def cpus(count, **files):
@@ -22,10 +15,9 @@ def cpus(count, **files):
 @pytest.fixture
 def orin(tmp_path):
     """A Jetson Orin Nano as L4T 36 shows it."""
-    clocks = {"scaling_cur_freq": 1510400, "cpuinfo_min_freq": 115200, "cpuinfo_max_freq": 1510400}
     write(
         tmp_path,
-        cpus(6, scaling_governor="schedutil", scaling_min_freq=729600, scaling_max_freq=1510400, **clocks),
+        cpus(6, scaling_governor="schedutil", scaling_min_freq=729600, scaling_max_freq=1510400),
     )
     gpu = "sys/class/devfreq/17000000.gpu"
     write(
@@ -33,20 +25,17 @@ def orin(tmp_path):
         {
             "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
             "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n# more",
-            "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
+            "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n"
+            "< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
             "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet",
             f"{gpu}/cur_freq": 612000000,
             f"{gpu}/min_freq": 306000000,
             f"{gpu}/max_freq": 1020000000,
             "sys/class/devfreq/15480000.nvdec/cur_freq": 1,
-            "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
-            "sys/class/thermal/thermal_zone0/temp": 48031,
-            "sys/class/thermal/thermal_zone1/type": "cv0-thermal",  # switched off: no temp
             "sys/class/hwmon/hwmon1/name": "ina3221",
             "sys/class/hwmon/hwmon1/in1_label": "VDD_IN",
             "sys/class/hwmon/hwmon1/in1_input": 4984,
             "sys/class/hwmon/hwmon1/curr1_input": 1000,
-            "proc/loadavg": "0.52 0.58 0.59 1/300 2000",
         },
     )
     return tmp_path
@@ -55,9 +44,7 @@ def orin(tmp_path):
 def test_a_jetson(orin):
     found = conditions.conditions(orin)
     assert found["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
-    assert found["cpu"]["governors"] == ["schedutil"] and found["cpu"]["mhz"] == [1510.4] * 6
-    assert (found["cpu"]["min_mhz"], found["cpu"]["max_mhz"]) == (115.2, 1510.4)
-    assert found["temperature_c"] == {"cpu-thermal": 48.031} and found["load"] == [0.52, 0.58, 0.59]
+    assert found["cpu"]["governors"] == ["schedutil"]
     assert found["rails_w"] == pytest.approx({"VDD_IN": 4.984})
     assert found["jetson"] == {
         "release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic",
@@ -80,7 +67,7 @@ def test_jetson_clocks_hold_all_limits_together(orin):
 
 def test_a_desktop(tmp_path):
     home = "sys/devices/system/cpu"
-    write(tmp_path, cpus(3, scaling_governor="performance", scaling_cur_freq=4700000))
+    write(tmp_path, cpus(3, scaling_governor="performance"))
     write(tmp_path, cpus(1, scaling_governor="powersave"))
     write(
         tmp_path,
@@ -95,7 +82,7 @@ def test_a_desktop(tmp_path):
         },
     )
     found = conditions.cpu(tmp_path)
-    assert found["governors"] == ["performance", "powersave"] and found["mhz"] == [4700.0] * 3
+    assert found["governors"] == ["performance", "powersave"]
     assert (found["turbo"], found["smt"], found["numa_nodes"], found["throttled"]) == (True, True, 2, 12)
     write(tmp_path, {f"{home}/intel_pstate/no_turbo": 1})
     assert conditions.turbo(tmp_path) is False
@@ -110,30 +97,8 @@ def test_turbo_of_other_drivers(tmp_path):
 
 def test_an_empty_container(tmp_path):
     found = conditions.conditions(tmp_path)
-    assert found.pop("cpu") == dict.fromkeys(
-        (
-            "governors",
-            "mhz",
-            "min_mhz",
-            "max_mhz",
-            "turbo",
-            "smt",
-            "numa_nodes",
-            "quota",
-            "throttled",
-            "quota_throttled",
-        )
-    )
-    assert found.pop("gpus") == [] and set(found.values()) == {None}
-    assert conditions.shares(None, None) is None
-
-
-def test_clocks_of_a_virtual_machine_are_those_of_cpuinfo(tmp_path):
-    write(
-        tmp_path,
-        {"proc/cpuinfo": "processor : 0\ncpu MHz\t\t: 2596.136\n\nprocessor : 1\ncpu MHz\t\t: 2600.5"},
-    )
-    assert conditions.cpu_mhz(tmp_path) == [2596.136, 2600.5]
+    assert not any(value for name, value in found.pop("cpu").items() if name != "mhz")
+    assert {found[name] for name in ("board", "rails_w", "jetson")} == {None}
 
 
 @pytest.mark.parametrize(
@@ -172,25 +137,22 @@ def test_the_quota_of_control_groups(tmp_path, files, expected, throttled):
     assert conditions.quota_throttled(tmp_path) == throttled
 
 
-def test_shares_of_other_processes(tmp_path):
-    ticks = os.sysconf("SC_CLK_TCK")
+def test_shares_of_other_processes():
     before = {"total": 100.0, "busy": 40.0, "stolen": 1.0, "own": 10.0}
     after = {"total": 120.0, "busy": 55.0, "stolen": 2.0, "own": 22.0}
     assert conditions.shares(before, after) == pytest.approx({"others": 3 / 20, "stolen": 1 / 20})
     assert conditions.shares(before, {**after, "own": 40.0})["others"] == 0.0  # clocks of two counters
-    write(tmp_path, {"proc/stat": "cpu  10 20 30 400 50 6 7 8 99 99\ncpu0 1 1 1 1 1 1 1 1 1 1"})
-    found = conditions.cpu_times(tmp_path)
-    assert found["busy"] * ticks == pytest.approx(73) and found["total"] * ticks == pytest.approx(531)
-    assert found["stolen"] * ticks == pytest.approx(8)
+    assert conditions.shares(before, before) is None
 
 
-def test_own_time_is_not_others(tmp_path):
-    """The sensors of this very machine."""
-    before = conditions.conditions()["times"]
+def test_the_sensors_of_this_very_machine():
+    before = conditions.conditions()
     end = time.process_time() + 0.3
     while time.process_time() < end:
         pass
-    after = conditions.conditions()["times"]
-    assert after["own"] - before["own"] >= 0.25
-    assert after["busy"] - before["busy"] >= 0.2
-    assert 0 <= conditions.shares(before, after)["others"] <= 1
+    after = conditions.conditions()
+    spent = {name: after["times"][name] - before["times"][name] for name in after["times"]}
+    assert spent["own"] >= 0.25 and spent["busy"] >= 0.2
+    assert spent["busy"] + spent["stolen"] <= spent["total"]
+    assert 0 <= conditions.shares(before["times"], after["times"])["others"] <= 1
+    assert len(after["load"]) == 3 and after["cpu"]["mhz"] == pytest.approx(before["cpu"]["mhz"], rel=0.9)

@@ -1,13 +1,7 @@
 import pytest
+from trees import write
 
 from spcnet.benchmarks.latency import power
-
-
-def write(root, files):
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n")
 
 
 def rails(number, labels, milliwatts):

@@ -22,7 +22,7 @@ def machine(rng, count, drift):
 
 
 def series(rng, slower=1.0, runs=5, length=150, drift=0.06, shift=0.0, spikes=0.01):
-    """A tracker whose frames cost different amounts, on a drifting machine that hits the kernel's parts otherwise."""
+    """A tracker whose frames differ in cost, on a drifting machine that hits the kernel's parts otherwise."""
     work = np.log(np.where(np.arange(PERIOD) % 2, 4.6, 2.3) * (1 + 0.2 * np.sin(np.arange(PERIOD))))
     times, kernels = [], []
     for _ in range(runs):
@@ -87,7 +87,7 @@ def test_without_noise_the_answer_is_exact(rng):
 
 
 def test_runs_of_other_lengths_meet_on_the_frames_both_have(rng):
-    """A has only the first third of the clip, where frames are cheap; B all of it, where most cost ten times as much."""
+    """A has the first third of the clip, where frames are cheap; in the rest they cost ten times as much."""
     period = 60
     cost = np.where(np.arange(period) < 20, 1.0, 10.0)
     noise = rng.normal(scale=0.001, size=(2, 240))

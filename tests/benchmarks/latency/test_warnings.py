@@ -1,16 +1,16 @@
 import pytest
 from speed_records import conditions, record
 
-from spcnet.benchmarks.latency.warnings import bound, doubts, machine_doubts
+from spcnet.benchmarks.latency.warnings import bound, machine_warnings, record_warnings
 
 QUIET = {"shares": None, "mhz": [], "before": conditions(), "after": conditions()}
 GPU = {"name": "Card", "throttled": [], "sm_mhz": 1500}
 
 
-def test_a_good_measurement_raises_no_doubt(rng):
+def test_a_good_measurement_raises_no_warning(rng):
     found = record(rng, frames=1200)
-    assert doubts(found) == []
-    assert machine_doubts(QUIET) == []
+    assert record_warnings(found) == []
+    assert machine_warnings(QUIET) == []
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_good_measurement_raises_no_doubt(rng):
     ),
 )
 def test_each_condition_has_one_sentence(change, words):
-    (found,) = machine_doubts({**QUIET, **change})
+    (found,) = machine_warnings({**QUIET, **change})
     assert all(word in found for word in words)
 
 
@@ -48,33 +48,37 @@ def test_each_condition_has_one_sentence(change, words):
     ),
 )
 def test_what_is_small_or_unknown_raises_none(change):
-    assert machine_doubts({**QUIET, **change}) == []
+    assert machine_warnings({**QUIET, **change}) == []
 
 
-def test_doubts_of_one_tracker(rng):
+def test_warnings_of_one_tracker(rng):
     found = record(rng, names=("one",), frames=600)
     times = found["trackers"]["one"]["threads"]["1"]
-    assert doubts(found) == ["one: 600 frames are too few for p99.9, which needs 1000; give --frames 1000"]
+    assert record_warnings(found) == [
+        "one: 600 frames are too few for p99.9, which needs 1000; give --frames 1000"
+    ]
     times["unsettled"] = 2
-    assert any("warm-up of 2 of 4 runs" in doubt for doubt in doubts(found))
+    assert any("warm-up of 2 of 4 runs" in warning for warning in record_warnings(found))
     times["unsettled"] = 0
     found["conditions"]["clock_step_ms"] = 0.05
-    assert any("less than 100 steps of the clock (0.0500 ms)" in doubt for doubt in doubts(found))
+    assert any(
+        "less than 100 steps of the clock (0.0500 ms)" in warning for warning in record_warnings(found)
+    )
     found["conditions"]["clock_step_ms"] = 1e-4
     times["samples_ms"] = [
         t * (1.3 if i < 150 else 1) for i, t in enumerate(times["samples_ms"])
     ]  # the first run
-    assert any("from one pass through the clip to the next" in doubt for doubt in doubts(found))
+    assert any("from one pass through the clip to the next" in warning for warning in record_warnings(found))
     few = record(rng, names=("one",), frames=80)
-    assert any("80 frames are too few for p99," in doubt for doubt in doubts(few))
+    assert any("80 frames are too few for p99," in warning for warning in record_warnings(few))
 
 
 def test_a_sentence_is_said_once_of_all_it_is_about(rng):
     found = record(rng, frames=600)
     one = found["trackers"]["one"]["threads"]
     one["2"] = one["1"]
-    (doubt,) = doubts(found)
-    assert doubt.startswith(
+    (warning,) = record_warnings(found)
+    assert warning.startswith(
         "one with 1 thread(s), one with 2 thread(s), two: 600 frames are too few for p99.9"
     )
 
