@@ -109,16 +109,6 @@ def write(folder, trackers, sequences, seed=0, size=(240, 320)):
         "models": {
             name: {"stages": dict.fromkeys(STAGES, stage), "total": stage} for name in list(trackers)[:2]
         },
-        "predictions": {
-            f"GPU {EVIL}": {
-                "good": {"ms": None, "prediction": True, "low_ms": 0.1, "high_ms": 1.0},
-                "other": {"ms": 2.0, "prediction": True, "error_at_least": 0.25},
-            }
-        },
-        "error_on_measured": {
-            "machines": {"here": {"good": {"measured_ms": 2.0, "predicted_ms": 1.0, "error": -0.5}}},
-            "largest": 0.5,
-        },
     }
     calls = {"precision": 0.5, "recall": None}
     once = {

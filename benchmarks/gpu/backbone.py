@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.gpu.kernels import CHANNELS, Case, Error, distance
+from spcnet.benchmarks.gpu.kernels import CHANNELS, Case, Deviation, distance
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
@@ -21,7 +21,7 @@ STRIDED: tuple[Layer, ...] = (
 )
 
 
-def check(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Error]:
+def check(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Deviation]:
     """Our kernels on whole backbones: the published one in FP32 and FP16, and one with strides."""
     rng = np.random.default_rng([seed, size, channels])
     case = Case(size, images, channels, 1)
@@ -37,7 +37,7 @@ def check(device: Device, size: int, channels: int, images: int, seed: int = 0) 
             found = (
                 _plain(device, x, weights) if half is None else _own(device, x, weights, expected.shape, half)
             )
-            errors.append(Error(name, case, distance(found, expected)))
+            errors.append(Deviation(name, case, distance(found, expected)))
     return errors
 
 
@@ -105,7 +105,7 @@ def reference(x: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
     return np.asarray(y / (1 + weights.alpha * total) ** 0.75)
 
 
-def table(device: Device) -> Iterator[Error]:
+def table(device: Device) -> Iterator[Deviation]:
     """Every size and number of channels."""
     for size, channels in itertools.product((32, 63, 125), CHANNELS):
         yield from check(device, size, channels, 2)

@@ -1,4 +1,4 @@
-"""What the GPU itself can do and says: operations a second by loops of nothing else, its facts and clocks."""
+"""The GPU itself: operations a second, measured by loops of nothing else; its facts and clocks."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ extern "C" __global__ void peak_half(float* out, int rounds) {
 
 
 def peak_rates(device: Device, timer: Timer, effort: Effort = QUICK) -> dict[str, Any]:
-    """Operations a second, FP32 multiply-adds and FP16 on tensor cores: measured, else (FP32) by the clock.
+    """Operations a second of FP32 multiply-adds and of FP16 on tensor cores: measured, or FP32 by the clock.
 
-    The device is a PycudaDevice, and active.
+    The device must be an active PycudaDevice.
     """
     import pycuda.driver as cuda
 
@@ -65,7 +65,7 @@ def peak_rates(device: Device, timer: Timer, effort: Effort = QUICK) -> dict[str
 
 
 def _measured_rates(device: Any, timer: Timer, processors: int, effort: Effort) -> dict[str, float]:
-    """Loops of nothing else. Raises RuntimeError (CompileError) without a compiler, pycuda's errors."""
+    """By loops of nothing else. Raises RuntimeError without a compiler, and pycuda's errors."""
     import pycuda.driver as cuda
 
     version = cuda.get_driver_version()
@@ -92,7 +92,7 @@ def _measured_rates(device: Any, timer: Timer, processors: int, effort: Effort) 
 
 
 def gpu_facts(index: int = 0) -> dict[str, Any]:
-    """What the driver says of a GPU, and NVML's clocks, before anything runs."""
+    """The facts of a GPU by its driver, and its clocks before anything runs."""
     import pycuda
     import pycuda.driver as cuda
 
@@ -120,18 +120,10 @@ def gpu_facts(index: int = 0) -> dict[str, Any]:
 
 
 def clocks(when: str, index: int = 0) -> dict[str, Any]:
-    """NVML's word on driver, clocks (MHz), temperature and power; what it cannot say is absent."""
+    """Driver, clocks, temperature and power by NVML; nothing where NVML is absent, as on a Jetson."""
     import pycuda.driver as cuda
 
-    found = nvml.gpus(cuda.Device(index).pci_bus_id())
-    if not found:  # as on a Jetson
-        return {f"NVML {when}": None}
-    (gpu,) = found
-    power = gpu["power_w"]
-    return {
-        **({"driver": gpu["driver"]} if gpu["driver"] else {}),
-        f"SM clock {when}, MHz": gpu["sm_mhz"],
-        f"memory clock {when}, MHz": gpu["memory_mhz"],
-        f"temperature {when}, C": gpu["temperature_c"],
-        f"power {when}, mW": None if power is None else round(1e3 * power),
-    }
+    found = next(iter(nvml.gpus(cuda.Device(index).pci_bus_id())), {})
+    names = ("sm_mhz", "memory_mhz", "temperature_c", "power_w")
+    driver = {"driver": found["driver"]} if found else {}
+    return driver | {f"{name} {when}": found[name] for name in names if found}

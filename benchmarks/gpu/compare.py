@@ -1,4 +1,4 @@
-"""The same maths in other libraries, taking turns with ours: the filter by full FFTs, localize in torch."""
+"""The same maths in other libraries, interleaved with ours: the filter by full FFTs, localize in torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from spcnet.benchmarks.gpu.pipeline import (
     WIDTH,
     buffers,
     filter_steps,
-    opened,
+    published_weights,
     random_frames,
     random_states,
-    random_weights,
 )
-from spcnet.benchmarks.gpu.timing import Effort, Opener, Work, spread
+from spcnet.benchmarks.gpu.timing import Action, Effort, Opener, spread
+from spcnet.benchmarks.gpu.watched import opened
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
@@ -39,13 +39,13 @@ class Library(NamedTuple):
     fft: Any  # rfft2, irfft2
     put: Callable[[NDArray[Any]], Any]
     get: Callable[[Any], NDArray[Any]]
-    wait: Work
-    capture: Callable[[Work], Work] | None = None  # some work to its replay as a CUDA graph
+    wait: Action
+    capture: Callable[[Action], Action] | None = None  # some work to its replay as a CUDA graph
     torch: Any = None  # the module, where it is torch
 
 
 def torch_library(place: str) -> Library:
-    """torch on "cuda:0" or "cpu"; TF32 is switched off, as it is in our kernels. Raises ImportError, RuntimeError."""
+    """torch on "cuda:0" or "cpu", without TF32, as in our kernels. Raises ImportError, RuntimeError."""
     import torch
 
     cuda = place.startswith("cuda")
@@ -54,7 +54,7 @@ def torch_library(place: str) -> Library:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
 
-    def capture(work: Work) -> Work:
+    def capture(work: Action) -> Action:
         side = torch.cuda.Stream()
         with torch.cuda.stream(side):
             for _ in range(3):
@@ -85,7 +85,7 @@ def cupy_library() -> Library:
 
 
 def libraries() -> tuple[tuple[Library, ...], dict[str, str]]:
-    """Those that can be used on the GPU here, and why not the others."""
+    """The libraries that can use the GPU here, and why the others cannot."""
     found: list[Library] = []
     absent: dict[str, str] = {}
     finders: dict[str, Callable[[], Library]] = {
@@ -103,7 +103,7 @@ def libraries() -> tuple[tuple[Library, ...], dict[str, str]]:
 
 
 class FullFilter:
-    """The filter by full FFTs (eq. 17, 18, 25) in an array library: what our kernels compute in the label's band."""
+    """The filter by full FFTs (eq. 17, 18, 25); our kernels compute it in the label's band."""
 
     def __init__(self, library: Library, config: TrackerConfig, features: Any) -> None:
         """features (T, S, C, N, N) float32 in the library; the filter is learnt from them."""
@@ -143,13 +143,13 @@ class FullFilter:
         self.den += self._config.interp_factor * (den - self.den)
 
 
-Contender = tuple[Work, Work]  # some work, and waiting for it
+Waited = tuple[Action, Action]  # some work, and waiting for it
 
 
-def alternate(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, Any]:
-    """Wall times of one piece of each contender's work, all taking turns; many pieces, then one wait."""
+def alternate(contenders: Mapping[str, Waited], effort: Effort) -> dict[str, Any]:
+    """Wall times of one piece of each contender's work, interleaved: many pieces, then one wait."""
 
-    def span(work: Work, wait: Work, count: int) -> float:
+    def span(work: Action, wait: Action, count: int) -> float:
         start = time.perf_counter()
         for _ in range(count):
             work()
@@ -169,9 +169,9 @@ def alternate(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, 
 def compare_solve(
     device: Device, library: Library, config: TrackerConfig, targets: Sequence[int], effort: Effort
 ) -> Iterator[dict[str, Any]]:
-    """From features to peak and learnt filter: our kernels, and full FFTs in a library; both as one graph, too.
+    """From features to peak and learnt filter: our kernels, and full FFTs in a library.
 
-    The features are the same, the responses must agree, all take turns. The device must be active.
+    The features are the same, the responses must agree, the times are interleaved. The device must be active.
     """
     for count in targets:
         launcher, n = Launcher(device, config), config.patch_size
@@ -181,12 +181,12 @@ def compare_solve(
         try:
             with Memory(device) as memory:
                 b = buffers(memory, launcher, count)
-                device.write(b.features, features)
+                device.write(b["features"], features)
                 rows, learn, *rest = filter_steps(launcher, b, count, config.interp_factor).values()
                 rows()
-                launcher.learn(b.half, b.states, b.slots, b.num, b.den, count, 1.0)
+                filter_steps(launcher, b, count, 1.0)[f"learn ({launcher.dft})"]()
 
-                def ours(steps: Sequence[Work] = (rows, *rest, rows, learn)) -> None:
+                def ours(steps: Sequence[Action] = (rows, *rest, rows, learn)) -> None:
                     for step in steps:
                         step()
 
@@ -194,9 +194,9 @@ def compare_solve(
                 for _ in range(2):  # the second response is that of a filter that has learnt
                     ours()
                     theirs.solve()
-                    response = memory.get(b.responses, (count, config.scales, n, n), np.float32)
+                    response = memory.get(b["responses"], (count, config.scales, n, n), np.float32)
                     error = float(np.maximum(error, distance(library.get(theirs.response), response)))
-                contenders: dict[str, Contender] = {
+                contenders: dict[str, Waited] = {
                     "our kernels, launched": (ours, device.synchronize),
                     library.name: (theirs.solve, library.wait),
                 }
@@ -259,12 +259,12 @@ class TorchLocalize:
 def compare_localize(
     open_device: Opener, library: Library, config: TrackerConfig, targets: Sequence[int], effort: Effort
 ) -> Iterator[dict[str, Any]]:
-    """From a host frame to where the targets are: localize of the backend, and torch in eager mode, FP32 both.
+    """From a host frame to the targets' places: the backend's localize, and torch in eager mode, in FP32.
 
-    Ours also refines the peak, computes PSR and moves the states. The scores on a frame that has moved against
-    the one learnt from must agree; both take turns.
+    Ours also refines the peak, computes PSR and moves the states. The scores on a frame that has moved since
+    learning must agree; the times are interleaved.
     """
-    weights, frame = random_weights(config.channels), random_frames(1)[0]
+    weights, frame = published_weights(config.channels), random_frames(1)[0]
     moved = np.roll(frame, (2, 3), (0, 1))
 
     def own(device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
@@ -282,7 +282,7 @@ def compare_localize(
             def localize(backend: CudaBackend = backend, slots: Sequence[int] = tuple(slots)) -> None:
                 backend.localize(backend.accept(moved)[0], slots)
 
-            contenders: dict[str, Contender] = {
+            contenders: dict[str, Waited] = {
                 "localize": (localize, lambda: None),  # has waited
                 f"{library.name}, eager": (partial(theirs, moved), library.wait),
             }

@@ -1,13 +1,13 @@
-"""The kernel table: every CUDA kernel but the backbone's against float64 NumPy, on any device that runs them.
+"""Check every CUDA kernel except the backbone's against float64 NumPy, on any device that runs them.
 
-Errors are the largest difference over the largest expected value, so that a NaN or a dropped term cannot hide;
-the crop's is in grey levels of 255.
+An error is the largest difference over the largest expected value, so that a NaN or a dropped term cannot
+hide; that of the crop is a share of 255 grey levels.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from spcnet.runtime import dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.cuda.launch import FFT_SIZES, Launcher
-from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET
+from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import Status, TargetState, may_learn
 
@@ -50,8 +50,8 @@ class Case(NamedTuple):
     targets: int  # T
 
 
-class Error(NamedTuple):
-    """How far a kernel is from NumPy."""
+class Deviation(NamedTuple):
+    """The error of a kernel against NumPy."""
 
     kernel: str
     case: Case
@@ -80,7 +80,7 @@ LOST, UNCERTAIN = 2.0, 3.0  # peaks of the random responses are scaled to lie on
 
 
 def config_of(case: Case) -> TrackerConfig:
-    """A configuration with the case's shapes, and nothing at a default that could hide a mistake."""
+    """A configuration with the shapes of the case, and no default value that could hide a mistake."""
     return TrackerConfig(
         patch_size=case.size,
         channels=case.channels,
@@ -98,131 +98,123 @@ def config_of(case: Case) -> TrackerConfig:
     )
 
 
-def check(device: Device, case: Case, seed: int = 0) -> list[Error]:
+class _Input:
+    """Random input of one check, in device memory that lives as long as the check."""
+
+    def __init__(self, memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> None:
+        self.memory, self.launcher, self.rng, self.case = memory, launcher, rng, case
+        self.config = launcher.config
+        self.slots = np.array([3, 0, 2][: case.targets], np.int32)  # not in order, with a hole
+
+    def complex(self, *shape: int) -> NDArray[np.complex64]:
+        return (self.rng.normal(size=shape) + 1j * self.rng.normal(size=shape)).astype(np.complex64)
+
+    def spectra(self, low: float, high: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """half (T, S, C, K, N), num (4, C, K, R) and den (4, K, R) between low and high."""
+        case, launcher = self.case, self.launcher
+        half = self.complex(case.targets, case.scales, case.channels, launcher.band, case.size)
+        num = self.complex(4, case.channels, launcher.band, launcher.rows)
+        return half, num, self.rng.uniform(low, high, (4, launcher.band, launcher.rows)).astype(np.float32)
+
+    def columns(self, half: NDArray[Any], window: float) -> NDArray[np.complex128]:
+        """The second half of the DFT: (..., N) to (..., R); window is the power of Hann's."""
+        n, vertical = self.config.grid, dcf.frequencies(self.config)[0]
+        windowed = half.astype(np.complex128) * np.hanning(n) ** window
+        return np.asarray(np.fft.fft(windowed, axis=-1)[..., vertical % n])
+
+    def targets(self) -> NDArray[Any]:
+        """Four rows of TARGET; patches cross every border, and the search centre is not the target's."""
+        states = np.zeros(4, TARGET)
+        for i in range(len(states)):
+            w, h = self.rng.uniform(20, 90, 2)
+            factor = self.rng.uniform(0.8, 1.2)
+            cx, cy = self.rng.uniform(-10, 330), self.rng.uniform(-10, 250)
+            look = (cx + self.rng.uniform(-9, 9), cy + self.rng.uniform(-9, 9))
+            states[i] = (cx, cy, w * factor, h * factor, w, h, 3, 0, i, *look)
+        return states
+
+
+Check = Callable[[_Input], float]
+
+
+def check(device: Device, case: Case, seed: int = 0) -> list[Deviation]:
     """All kernels of one case. Slots are used out of order; NaN stands wherever nothing was written."""
     rng = np.random.default_rng([seed, *case])
-    config = config_of(case)
-    errors = []
-    for dft in ("fft", "dft", "plain") if case.size in FFT_SIZES else ("dft", "plain"):
-        if dft == "plain" and case.channels > 8:
-            continue  # the reference is slow, and has nothing that depends on more channels
+    config, errors = config_of(case), list[Deviation]()
+
+    def run(checks: Mapping[str, Check], dft: str | None = None) -> None:
         launcher = Launcher(device, config, dft)
         try:
-            for name, function in (("transform", _transform), ("respond", _respond), ("learn", _learn)):
+            for name, function in checks.items():
                 with Memory(device) as memory:
-                    error = function(memory, launcher, case, rng)
-                errors.append(Error(f"{name} ({dft})", case, error))
+                    errors.append(Deviation(name, case, function(_Input(memory, launcher, case, rng))))
         finally:
             launcher.close()
-    launcher = Launcher(device, config)
-    try:
-        steps = [("crop", _crop), ("invert", _invert), ("peak", _peak)]
-        if case.channels <= 8:
-            steps.append(("invert (plain)", partial(_invert_plain, device)))
-        for name, function in steps:
-            with Memory(device) as memory:
-                errors.append(Error(name, case, function(memory, launcher, case, rng)))
-    finally:
-        launcher.close()
+
+    small = case.channels <= 8  # the reference kernels are slow, and nothing in them depends on more channels
+    for dft in ("fft", "dft", "plain") if case.size in FFT_SIZES else ("dft", "plain"):
+        if dft != "plain" or small:
+            run({f"{f.__name__[1:]} ({dft})": f for f in (_transform, _respond, _learn)}, dft)
+    plain = {"invert (plain)": partial(_invert_plain, device)} if small else {}
+    run({"crop": _crop, "invert": _invert, "peak": _peak, **plain})
     return errors
 
 
-def _slots(case: Case) -> NDArray[np.int32]:
-    """Slots of the targets, not in order, with a hole."""
-    return np.array([3, 0, 2][: case.targets], np.int32)
+def _transform(given: _Input) -> float:
+    case, launcher, n = given.case, given.launcher, given.case.size
+    images = case.targets * case.scales * case.channels
+    x = given.rng.gamma(0.5, 20, (images, n, n)).astype(np.float32)  # like features: >= 0, with outliers
+    spectrum = np.fft.rfft(x * np.hanning(n) ** given.config.search_window, axis=-1)
+    expected = spectrum[..., : launcher.band].swapaxes(1, 2)
+    half = given.memory.space(expected.size * 8)
+    launcher.transform(given.memory.put(x), half, images, learn=False)
+    return distance(given.memory.get(half, expected.shape, np.complex64), expected)
 
 
-def _complex(rng: np.random.Generator, *shape: int) -> NDArray[np.complex64]:
-    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
-
-
-def _targets(rng: np.random.Generator) -> NDArray[Any]:
-    states = np.zeros(4, TARGET)
-    for i in range(len(states)):
-        w, h = rng.uniform(20, 90, 2)
-        factor = rng.uniform(0.8, 1.2)
-        cx, cy = rng.uniform(-10, 330), rng.uniform(-10, 250)  # patches reach over every border
-        look = (
-            cx + rng.uniform(-9, 9),
-            cy + rng.uniform(-9, 9),
-        )  # where it is looked for is not where it is learnt
-        states[i] = (cx, cy, w * factor, h * factor, w, h, 3, 0, i, *look)
-    return states
-
-
-def _transform(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    n, images = case.size, case.targets * case.scales * case.channels
-    x = rng.gamma(0.5, 20, (images, n, n)).astype(np.float32)  # as features: not negative, with outliers
-    expected = np.fft.rfft(x * np.hanning(n) ** launcher.config.search_window, axis=-1)[
-        ..., : launcher.band
-    ].swapaxes(1, 2)
-    half = memory.space(expected.size * 8)
-    launcher.transform(memory.put(x), half, images, learn=False)
-    return distance(memory.get(half, expected.shape, np.complex64), expected)
-
-
-def _columns(launcher: Launcher, half: NDArray[Any], window: float) -> NDArray[np.complex128]:
-    """The other half of the DFT: (..., N) to (..., R); window is the power of Hann's."""
-    n = launcher.config.grid
-    vertical = dcf.frequencies(launcher.config)[0]
-    return np.asarray(
-        np.fft.fft(half.astype(np.complex128) * np.hanning(n) ** window, axis=-1)[..., vertical % n]
-    )
-
-
-def _respond(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    config, slots = launcher.config, _slots(case)
-    half = _complex(rng, case.targets, case.scales, case.channels, launcher.band, case.size)
-    num = _complex(rng, 4, case.channels, launcher.band, launcher.rows)
-    den = rng.uniform(0.5, 2, (4, launcher.band, launcher.rows)).astype(np.float32)
-    zf = _columns(launcher, half, config.search_window)
+def _respond(given: _Input) -> float:
+    config, slots, put = given.config, given.slots, given.memory.put
+    half, num, den = given.spectra(0.5, 2)
+    zf = given.columns(half, config.search_window)
     expected = np.einsum("tckr,tsckr->tskr", num[slots].conj(), zf)
     expected /= (den[slots].astype(np.float64) + config.regularization)[:, None]
-    spectra = memory.space(expected.size * 8)
-    launcher.respond(
-        memory.put(half), memory.put(num), memory.put(den), memory.put(slots), spectra, case.targets
-    )
-    return distance(memory.get(spectra, expected.shape, np.complex64), expected)
+    spectra = given.memory.space(expected.size * 8)
+    given.launcher.respond(put(half), put(num), put(den), put(slots), spectra, len(slots))
+    return distance(given.memory.get(spectra, expected.shape, np.complex64), expected)
 
 
-def _learn(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    config, slots = launcher.config, _slots(case)
-    half = _complex(rng, case.targets, case.scales, case.channels, launcher.band, case.size)
-    num = _complex(rng, 4, case.channels, launcher.band, launcher.rows)
-    den = rng.uniform(50, 100, (4, launcher.band, launcher.rows)).astype(np.float32)
-    targets = _targets(rng)
+def _learn(given: _Input) -> float:
+    config, slots, memory = given.config, given.slots, given.memory
+    half, num, den = given.spectra(50, 100)
+    targets = given.targets()
     targets["rate"] = [0.0, 0.25, 0.5, 1.0]  # slot 0 does not learn, slot 3 starts anew
-    num[3], den[3] = np.nan, np.nan  # what a new slot holds
-    xf = _columns(launcher, half, config.learn_window)
-    amplitudes = dcf.scale_amplitudes(config, case.scales)
-    label = dcf.label_spectrum(config).T
-    new_num = label * np.einsum("s,tsckr->tckr", amplitudes, xf)
+    num[3], den[3] = np.nan, np.nan  # the content of a new slot
+    xf = given.columns(half, config.learn_window)
+    amplitudes = dcf.scale_amplitudes(config, config.scales)
+    new_num = dcf.label_spectrum(config).T * np.einsum("s,tsckr->tckr", amplitudes, xf)
     new_den = (np.abs(xf) ** 2).sum((1, 2))
     expected_num, expected_den = num.astype(np.complex128), den.astype(np.float64)
     for i, slot in enumerate(slots):
         rate = float(targets["rate"][slot])
-        keep = slot != 3
-        expected_num[slot] = (expected_num[slot] * (1 - rate) if keep else 0) + rate * new_num[i]
-        expected_den[slot] = (expected_den[slot] * (1 - rate) if keep else 0) + rate * new_den[i]
-    num_address, den_address = memory.put(num), memory.put(den)
-    launcher.learn(
-        memory.put(half), memory.put(targets), memory.put(slots), num_address, den_address, case.targets
-    )
-    found_num = memory.get(num_address, num.shape, np.complex64)
-    found_den = memory.get(den_address, den.shape, np.float32)
+        for expected, new in ((expected_num, new_num), (expected_den, new_den)):
+            expected[slot] = (expected[slot] * (1 - rate) if slot != 3 else 0) + rate * new[i]
+    addresses = memory.put(num), memory.put(den)
+    given.launcher.learn(memory.put(half), memory.put(targets), memory.put(slots), *addresses, len(slots))
+    found_num = memory.get(addresses[0], num.shape, np.complex64)
+    found_den = memory.get(addresses[1], den.shape, np.float32)
     return max(distance(found_num, expected_num), distance(found_den, expected_den))
 
 
-def _invert(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    n, p, images = case.size, launcher.config.points, case.targets * case.scales
-    vertical, horizontal = dcf.frequencies(launcher.config)
-    spectra = _complex(rng, images, launcher.band, launcher.rows)
+def _invert(given: _Input) -> float:
+    launcher, memory = given.launcher, given.memory
+    n, p, images = given.case.size, given.config.points, given.case.targets * given.case.scales
+    vertical, horizontal = dcf.frequencies(given.config)
+    spectra = given.complex(images, launcher.band, launcher.rows)
     full = np.zeros((images, p, p // 2 + 1), np.complex128)
     full[:, vertical[:, None] % p, horizontal] = spectra.swapaxes(1, 2)
-    if p > n:  # beyond M / 2 stand zeros: what was its own conjugate there is not any more
+    if p > n:  # zeros follow M / 2, so what was its own conjugate there no longer is
         full[:, :, 2 * np.arange(p // 2 + 1) == n] /= 2
     expected = np.fft.irfft2(full, s=(p, p)) * (p / n) ** 2
-    responses, tiles = memory.space(expected.size * 4), memory.space(images * launcher.tiles * 16)
+    responses, tiles = memory.space(expected.size * 4), memory.space(images * launcher.tiles * TILE.itemsize)
     launcher.invert(memory.put(spectra), responses, tiles, images)
     found = memory.get(responses, expected.shape, np.float32)
     parts = memory.get(tiles, (images, launcher.tiles), TILE)
@@ -232,12 +224,11 @@ def _invert(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Gener
     return max(distance(found, expected), distance(sums, (expected**2).sum((1, 2))))
 
 
-def _invert_plain(
-    device: Device, memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator
-) -> float:
-    n, images = launcher.config.points, case.targets * case.scales
-    spectra = _complex(rng, images, launcher.band, launcher.rows)
-    rows, columns = dcf.inverse_matrices(launcher.config)
+def _invert_plain(device: Device, given: _Input) -> float:
+    launcher, memory = given.launcher, given.memory
+    n, images = given.config.points, given.case.targets * given.case.scales
+    spectra = given.complex(images, launcher.band, launcher.rows)
+    rows, columns = dcf.inverse_matrices(given.config)
     expected = np.einsum("nr,ikr,km->inm", rows, spectra.astype(np.complex128), columns, optimize=True).real
     responses = memory.space(expected.size * 4)
     device.kernel("invert_plain", "PPPPiii")(
@@ -249,15 +240,14 @@ def _invert_plain(
     return distance(memory.get(responses, expected.shape, np.float32), expected)
 
 
-TILE = np.dtype([("best", np.float32), ("index", np.int32), ("sum", np.float32), ("square", np.float32)])
-
-
-def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    config, slots, n = launcher.config, _slots(case), launcher.config.points
-    responses = rng.normal(size=(case.targets, case.scales, n, n)).astype(np.float32)
+def _peak(given: _Input) -> float:
+    case, config, slots = given.case, given.config, given.slots
+    memory, launcher = given.memory, given.launcher
+    n = config.points
+    responses = given.rng.normal(size=(case.targets, case.scales, n, n)).astype(np.float32)
     # In turn missed, uncertain, sure; slot i was missed i times before.
     levels = np.array([0.5 * LOST, 0.5 * (LOST + UNCERTAIN), 2 * UNCERTAIN])[
-        (np.arange(case.targets) + rng.integers(3)) % 3
+        (np.arange(case.targets) + given.rng.integers(3)) % 3
     ]
     responses *= (levels / responses.max((1, 2, 3))).astype(np.float32)[:, None, None, None]
     blocks = np.zeros((case.targets, case.scales, launcher.tiles, 8 * n), np.float32)
@@ -267,7 +257,7 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     masked = np.where(inside, blocks, -np.inf)
     tiles["best"], tiles["index"] = masked.max(-1), masked.argmax(-1) + 8 * n * np.arange(launcher.tiles)
     tiles["sum"], tiles["square"] = blocks.sum(-1), (blocks**2).sum(-1)
-    targets = _targets(rng)
+    targets = given.targets()
     height, width = 240, 320
     frame = np.frombuffer(PACK_FRAME(0, 0, width, height, 0, 0, 3, 2, 0, 5), np.uint8)
     expected = np.zeros(case.targets, MEASUREMENT)
@@ -295,10 +285,11 @@ def _peak(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generat
     return float(np.max(errors))
 
 
-def _crop(memory: Memory, launcher: Launcher, case: Case, rng: np.random.Generator) -> float:
-    config, slots, n = launcher.config, _slots(case), case.size
-    image = rng.integers(0, 256, (240, 320, 3), np.uint8)
-    targets = _targets(rng)
+def _crop(given: _Input) -> float:
+    case, config, slots = given.case, given.config, given.slots
+    memory, launcher = given.memory, given.launcher
+    n, image = case.size, given.rng.integers(0, 256, (240, 320, 3), np.uint8)
+    targets = given.targets()
     frame = PACK_FRAME(memory.put(image), 0, 320, 240, 960, 0, 3, 2, 0, 0)
     address, states = memory.put(np.frombuffer(frame, np.uint8)), memory.put(targets)
     errors = []
@@ -332,7 +323,7 @@ def sample(image: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.
     return np.moveaxis(upper * (1 - v) + lower * v, -1, 0)
 
 
-def table(device: Device) -> Iterator[Error]:
+def table(device: Device) -> Iterator[Deviation]:
     """Every case."""
     for case in cases():
         yield from check(device, case)

@@ -12,7 +12,7 @@ from spcnet.runtime.cuda.device import Device
 
 @final
 class Memory:
-    """Device memory for the arrays of one check, given back at the end."""
+    """Device memory that is freed when the block ends."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

@@ -1,23 +1,25 @@
-"""The tracker on the GPU benchmark's clock, on made-up input: kernels alone, whole frames, the solve."""
+"""Times of the tracker on a GPU, on random input: kernels, frames, and frames without the backbone."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.benchmarks.gpu.backbone import random_weights
 from spcnet.benchmarks.gpu.counts import ways
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.benchmarks.gpu.timing import Effort, Opener, Timer, Work, device_time, spread, wall_times
+from spcnet.benchmarks.gpu.timing import Action, Effort, Opener, Timer, device_time, spread, wall_times
+from spcnet.benchmarks.gpu.watched import Launch, OpenBackbone, Watched, opened
+from spcnet.benchmarks.latency.samples import summary
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
+from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
-from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
+from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TILE
 from spcnet.runtime.geometry import State
@@ -26,69 +28,13 @@ from spcnet.runtime.layers import published
 HEIGHT, WIDTH = 720, 1280  # of the frames
 
 
-class Launch(NamedTuple):
-    """One launch of a kernel, to be repeated."""
-
-    kernel: str
-    enqueue: Work
-
-
-class Watched:
-    """A device that counts copies and waits, and keeps the launches of its kernels if asked to."""
-
-    def __init__(self, device: Device, *, keep: bool = False) -> None:
-        self._device, self._keep = device, keep
-        self.launched: list[Launch] = []
-        self.uploaded = self.waits = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._device, name)
-
-    def kernel(self, name: str, signature: str) -> Kernel:
-        enqueue = self._device.kernel(name, signature)
-
-        def keep(*arguments: Any) -> None:
-            self.launched.append(Launch(name, partial(enqueue, *arguments)))
-            enqueue(*arguments)
-
-        return keep if self._keep else enqueue
-
-    def upload(self, address: int, buffer: HostBuffer, size: int) -> None:
-        self.uploaded += size
-        self._device.upload(address, buffer, size)
-
-    def write(self, address: int, array: NDArray[Any]) -> None:
-        self.uploaded, self.waits = self.uploaded + array.nbytes, self.waits + 1
-        self._device.write(address, array)
-
-    def finish(self, event: int) -> None:
-        self.waits += 1
-        self._device.finish(event)
-
-    def synchronize(self) -> None:
-        self.waits += 1
-        self._device.synchronize()
-
-    def of(self, work: Work) -> list[Launch]:
-        """Do some work; what it launched."""
-        self.launched.clear()
-        work()
-        return list(self.launched)
-
-
-def random_weights(channels: int, seed: int = 0) -> Weights:
-    """A published backbone; its speed does not depend on the values."""
-    rng = np.random.default_rng([seed, channels])
-    weights = [
-        rng.normal(size=(channels, 3, 3, 3)).astype(np.float32) * 0.05,
-        rng.normal(size=(channels, channels, 3, 3)).astype(np.float32) * 0.2,
-    ]
-    biases = [rng.normal(size=channels).astype(np.float32) for _ in range(2)]
-    return Weights(published(channels), weights, biases)
+def published_weights(channels: int) -> Weights:
+    """The published backbone with random weights; its speed does not depend on them."""
+    return random_weights(np.random.default_rng(channels), published(channels))
 
 
 def random_states(config: TrackerConfig, count: int) -> list[State]:
-    """Targets all over the frame; a pixel of their patches is about one of the frame."""
+    """Targets all over the frame, whose patches have about the resolution of the frame."""
     rng = np.random.default_rng([1, count])
     side = config.patch_size / (1 + config.padding)
     return [
@@ -103,74 +49,55 @@ def random_frames(count: int = 4) -> list[NDArray[np.uint8]]:
     return [rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(count)]
 
 
-class Buffers(NamedTuple):
-    """Addresses of all that the kernels of one batch read and write."""
-
-    frame: int
-    states: int
-    slots: int
-    patches: int
-    features: int
-    half: int
-    num: int
-    den: int
-    spectra: int
-    responses: int
-    tiles: int
-    results: int
-
-
-def buffers(memory: Memory, launcher: Launcher, targets: int) -> Buffers:
-    """Memory for so many targets, each in a slot of its own, and a frame."""
+def buffers(memory: Memory, launcher: Launcher, targets: int) -> dict[str, int]:
+    """Addresses of everything the kernels read and write for a frame and so many targets, a slot each."""
     config, n = launcher.config, launcher.config.patch_size
     images, band = targets * config.scales, launcher.band * launcher.rows
     states = np.concatenate([first_state(state) for state in random_states(config, targets)])
     states["rate"] = config.interp_factor
     frame = PACK_FRAME(memory.put(random_frames(1)[0]), 0, WIDTH, HEIGHT, 3 * WIDTH, 0, 3, 2, 0, 0)
-    return Buffers(
-        memory.put(np.frombuffer(frame, np.uint8)),
-        memory.put(states),
-        memory.put(np.arange(targets, dtype=np.int32)),
-        *(
-            memory.space(size)
-            for size in (
-                images * 3 * n * n * 4,
-                images * config.channels * n * n * 4,
-                images * config.channels * launcher.band * n * 8,
-                targets * config.channels * band * 8,
-                targets * band * 4,
-                images * band * 8,
-                images * n * n * 4,
-                images * launcher.tiles * TILE.itemsize,
-                targets * MEASUREMENT.itemsize,
-            )
-        ),
-    )
+    inputs = {
+        "frame": np.frombuffer(frame, np.uint8),
+        "states": states,
+        "slots": np.arange(targets, dtype=np.int32),
+    }
+    sizes = {
+        "patches": images * 3 * n * n * 4,
+        "features": images * config.channels * n * n * 4,
+        "half": images * config.channels * launcher.band * n * 8,
+        "num": targets * config.channels * band * 8,
+        "den": targets * band * 4,
+        "spectra": images * band * 8,
+        "responses": images * n * n * 4,
+        "tiles": images * launcher.tiles * TILE.itemsize,
+        "results": targets * MEASUREMENT.itemsize,
+    }
+    return {name: memory.put(array) for name, array in inputs.items()} | {
+        name: memory.space(size) for name, size in sizes.items()
+    }
 
 
-def filter_steps(launcher: Launcher, b: Buffers, count: int, rate: float) -> dict[str, Work]:
+def filter_steps(launcher: Launcher, b: Mapping[str, int], count: int, rate: float) -> dict[str, Action]:
     """The launches between the features and the filter and the state, by the names of counts.kernels."""
-    images, dft = count * launcher.config.scales, launcher.dft
+    images, channels, dft = count * launcher.config.scales, launcher.config.channels, launcher.dft
+    features, half, num, den, slots = (b[name] for name in ("features", "half", "num", "den", "slots"))
+    maxima = (b["responses"], b["tiles"], b["frame"], slots, b["states"], b["results"])
     return {
-        f"rows ({dft})": lambda: launcher.transform(
-            b.features, b.half, images * launcher.config.channels, learn=False
-        ),
-        f"learn ({dft})": lambda: launcher.learn(b.half, b.states, b.slots, b.num, b.den, count, rate),
-        f"respond ({dft})": lambda: launcher.respond(b.half, b.num, b.den, b.slots, b.spectra, count),
-        "invert": lambda: launcher.invert(b.spectra, b.responses, b.tiles, images),
-        "peak": lambda: launcher.peak(
-            b.responses, b.tiles, b.frame, b.slots, b.states, b.results, count, update=True
-        ),
+        f"rows ({dft})": partial(launcher.transform, features, half, images * channels, learn=False),
+        f"learn ({dft})": partial(launcher.learn, half, b["states"], slots, num, den, count, rate),
+        f"respond ({dft})": partial(launcher.respond, half, num, den, slots, b["spectra"], count),
+        "invert": partial(launcher.invert, b["spectra"], b["responses"], b["tiles"], images),
+        "peak": partial(launcher.peak, *maxima, count, update=True),
     }
 
 
 def kernel_times(
     device: Device, timer: Timer, config: TrackerConfig, targets: Sequence[int], effort: Effort
 ) -> list[dict[str, Any]]:
-    """Every kernel at so many targets, on what the kernels before it computed; the device must be active."""
+    """Time every kernel on the output of the kernels before it; the device must be active."""
     found: list[dict[str, Any]] = []
     watched = Watched(device, keep=True)
-    weights, images = random_weights(config.channels), max(targets) * config.scales
+    weights, images = published_weights(config.channels), max(targets) * config.scales
     halves = (False, True) if device.compute_capability >= (7, 5) else (False,)
     own = {half: ConvBackbone(cast(Device, watched), weights, half=half) for half in halves}
     launchers = {dft: Launcher(device, config, dft) for dft in ways(config)}
@@ -183,14 +110,15 @@ def kernel_times(
         with Memory(device) as memory:
             b = buffers(memory, first, max(targets))
             for count in targets:
-                crop = partial(first.crop, b.frame, b.states, b.slots, b.patches, count, learn=False)
+                crop = partial(
+                    first.crop, b["frame"], b["states"], b["slots"], b["patches"], count, learn=False
+                )
                 crop()
-                steps: dict[str, Work] = {"crop": crop}
+                steps: dict[str, Action] = {"crop": crop}
                 for half, backbone in own.items():
                     backbone.reserve(images, config.patch_size)
-                    launched = watched.of(
-                        partial(backbone.enqueue, b.patches, b.features, count * config.scales)
-                    )
+                    network = partial(backbone.enqueue, b["patches"], b["features"], count * config.scales)
+                    launched = watched.of(network)
                     steps.update(zip(names[half], (each.enqueue for each in launched), strict=True))
                 for launcher in launchers.values():
                     for step in filter_steps(launcher, b, count, 1.0).values():
@@ -208,51 +136,22 @@ def kernel_times(
     return found
 
 
-class OnDevice:
+class ForeignArray:
     """A frame in device memory, as other libraries offer theirs."""
 
     def __init__(self, address: int, shape: tuple[int, ...]) -> None:
-        self.__cuda_array_interface__ = {
-            "data": (address, False),
-            "shape": shape,
-            "typestr": "|u1",
-            "version": 3,
-        }
-
-
-OpenBackbone = Callable[[Device], tuple[TrackerConfig, DeviceBackbone]]
-
-
-@contextmanager
-def opened(
-    open_device: Opener, open_backbone: OpenBackbone, *, graphs: bool, keep: bool = False
-) -> Iterator[tuple[CudaBackend, Watched, Timer, DeviceBackbone]]:
-    """A backend on a device of its own. Raises what opening the backbone raises."""
-    device, timer = open_device()
-    watched = Watched(device, keep=keep)
-    try:
-        with device.activate():
-            config, backbone = open_backbone(cast(Device, watched))
-        backend = CudaBackend(cast(Device, watched), config, backbone, graphs=graphs)
-    except BaseException:
-        timer.close()
-        device.close()
-        raise
-    try:
-        yield backend, watched, timer, backbone
-    finally:
-        timer.close()
-        backend.close()  # and the device
+        about = {"data": (address, False), "shape": shape, "typestr": "|u1", "version": 3}
+        self.__cuda_array_interface__ = about
 
 
 def frame_times(
     open_device: Opener, open_backbone: OpenBackbone, targets: Sequence[int], effort: Effort, *, graphs: bool
 ) -> list[dict[str, Any]]:
-    """Whole frames through the backend's public calls, from host and from device memory.
+    """Time whole frames through the backend's public calls, from host and from device memory.
 
-    wall: update, as the caller waits for it. device: from the upload's beginning to the last kernel's end, on the
-    device's clock. pipelined: a frame when the next is submitted before one is collected. The stages are the
-    backend's own, medians. No rows where graphs are asked for and the backbone cannot be recorded.
+    wall: update, as the caller waits for it. device: from the beginning of the upload to the end of the last
+    kernel, on the device's clock. pipelined: a frame when the next is submitted before one is collected.
+    stages: the backend's own, medians. No rows if graphs are asked for and the backbone cannot be recorded.
     """
     found: list[dict[str, Any]] = []
     with opened(open_device, open_backbone, graphs=graphs) as (backend, watched, timer, backbone):
@@ -265,7 +164,7 @@ def frame_times(
                 watched.write(address, picture)
         kinds: dict[str, list[Any]] = {
             "host": list(pictures),
-            "device": [OnDevice(a, p.shape) for a, p in zip(addresses, pictures, strict=True)],
+            "device": [ForeignArray(a, p.shape) for a, p in zip(addresses, pictures, strict=True)],
         }
         try:
             slots: list[int] = []
@@ -323,13 +222,12 @@ def _frames(
     pipelined = (time.perf_counter() - start) / ahead
     launches, uploaded, waits = watched.launches, watched.uploaded, watched.waits
     backend.update(accepted(), slots)
-    median, p90, p99 = np.percentile(wall, (50, 90, 99)).tolist()
     return {
-        "wall": {"median": median, "p90": p90, "p99": p99, "frames": len(wall)},
+        "wall": {**summary(wall), "frames": len(wall)},
         "device": spread(spans)._asdict(),
         "pipelined": pipelined,
         "stages": {name: float(np.median([s[name] for s in stages])) for name in stages[0]},
-        "per_target": median / len(slots),
+        "per_target": float(np.median(wall)) / len(slots),
         "launches": watched.launches - launches,
         "synchronisations": watched.waits - waits,
         "bytes_up": watched.uploaded - uploaded,
@@ -340,9 +238,10 @@ def _frames(
 def solve_times(
     open_device: Opener, open_backbone: OpenBackbone, targets: Sequence[int], effort: Effort
 ) -> list[dict[str, Any]]:
-    """The launches of a frame with our own backbone, on the device alone: all, the backbone's, and the rest.
+    """Time the launches of a frame with our own backbone: all, the backbone's, and the solve.
 
-    The rest is the solve: crops, transforms, response, peak, learning. by_kernel is each launch timed by itself.
+    The solve is everything else: crops, transforms, response, peak, learning. by_kernel times each launch by
+    itself.
     """
     found = []
     with opened(open_device, open_backbone, graphs=False, keep=True) as (backend, watched, timer, _):

@@ -1,4 +1,4 @@
-"""The record of the GPU benchmark for people: what failed, a sentence each, and all of it as Markdown."""
+"""The record of the GPU benchmark as Markdown, and its failures as sentences."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ AGREEMENT = 1e-4  # largest difference of two responses that count as the same, 
 
 
 def failures(record: Mapping[str, Any]) -> list[str]:
-    """What did not come out as it must, a sentence each."""
+    """The failed checks, a sentence each."""
     found = [f"the run broke off: {record['broken']}"] if "broken" in record else []
     found += [
-        f"kernel {row['kernel']} at N={row['size']} has an error of {row['error']}; at most {row['tolerance']} is allowed"
+        f"kernel {row['kernel']} at N={row['size']} has an error of {row['error']}; at most "
+        f"{row['tolerance']} is allowed"
         for row in record.get("checks", [])
         if not row["passed"]
     ]
@@ -22,7 +23,8 @@ def failures(record: Mapping[str, Any]) -> list[str]:
         for row in record.get("compare", {}).get(kind, []):
             if not row["error"] <= AGREEMENT:
                 found.append(
-                    f"{kind} of {row['targets']} targets differs from {row['library']} by {row['error']:.1e} of the "
+                    f"{kind} of {row['targets']} targets differs from {row['library']} by "
+                    f"{row['error']:.1e} of the "
                     f"largest response; at most {AGREEMENT} is allowed"
                 )
     for tool, verdict in record.get("sanitizer", {}).items():
@@ -32,7 +34,7 @@ def failures(record: Mapping[str, Any]) -> list[str]:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The record for people to read; times in microseconds."""
+    """All parts of the record; times in microseconds."""
     parts = [f"# {record['gpu']['name']}\n\n`{record['command']}`, {record['seconds']:.0f} s\n"]
     about = {**record["gpu"], **record["machine"], **record.get("rates", {})}
     parts.append(table(("machine", ""), [(k, _text(v)) for k, v in about.items()]))
@@ -58,7 +60,7 @@ def markdown(record: Mapping[str, Any]) -> str:
     compared = record.get("compare", {})
     for kind in ("solve", "localize"):
         if rows := compared.get(kind, []):
-            parts.append(f"## {kind} beside other libraries, µs of wall time, all taking turns\n")
+            parts.append(f"## {kind} beside other libraries, µs of wall time, interleaved\n")
             names = list(dict.fromkeys(name for row in rows for name in row["times"]))
             cells = [
                 [r["config"], str(r["targets"]), f"{r['error']:.1e}"]
@@ -72,11 +74,11 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 SECTIONS: dict[
     str, tuple[str, list[tuple[str, str]]]
-] = {  # part -> text, columns: header and what _cell takes
+] = {  # part -> text, and columns: header and path for _cell
     "kernels": (
         (
-            "## Kernels, µs on the device\n\nThe floor is the larger of bytes over the copy bandwidth and operations over "
-            "their rate; a share over 1 means that the data stayed in a cache.\n"
+            "## Kernels, µs on the device\n\nThe floor is the larger of bytes over the copy bandwidth and "
+            "operations over their rate; a share over 1 means that the data stayed in a cache.\n"
         ),
         [(name, name) for name in ("kernel", "targets")]
         + [(name, f"us:{name}") for name in ("median", "p10", "p90")]
@@ -84,9 +86,10 @@ SECTIONS: dict[
     ),
     "frames": (
         (
-            "## Whole frames, µs\n\nwall: what the caller of update waits, from a frame of 1280x720 in host or device memory; "
-            "device: from the upload's beginning to the last kernel's end; pipelined: a frame, when the next is submitted "
-            "before one is collected. Launches are those of our kernels. Bytes down go through mapped memory.\n"
+            "## Whole frames, µs\n\nwall: what the caller of update waits, from a frame of 1280x720 in "
+            "host or device memory; device: from the upload's beginning to the last kernel's end; "
+            "pipelined: a frame, when the next is submitted before one is collected. Launches are those of "
+            "our kernels. Bytes down go through mapped memory.\n"
         ),
         [(name, name) for name in ("backbone", "graph", "frame", "targets")]
         + [("wall", "us:wall.median"), ("p90", "us:wall.p90"), ("p99", "us:wall.p99")]
@@ -96,9 +99,9 @@ SECTIONS: dict[
     ),
     "solve": (
         (
-            "## A frame on the device alone, µs\n\nThe launches of one update replayed as one graph: all of them, the "
-            "backbone's, and the solve, which is all but the backbone's; then the sum of the solve's launches, each timed "
-            "by itself.\n"
+            "## A frame on the device alone, µs\n\nThe launches of one update replayed as one graph: all "
+            "of them, the backbone's, and the solve, which is all but the backbone's; then the sum of the "
+            "solve's launches, each timed by itself.\n"
         ),
         [
             ("targets", "targets"),
@@ -116,7 +119,7 @@ SECTIONS: dict[
 
 
 def _cell(row: Mapping[str, Any], path: str) -> str:
-    """What stands at "key.key", in the form before the colon."""
+    """The value at "key.key", in the form before the colon."""
     form, _, keys = path.rpartition(":")
     value: Any = row
     for key in keys.split(".", 1):

@@ -1,8 +1,8 @@
 """The kernels and whole frames on this machine's NVIDIA GPU: python -m spcnet.benchmarks.gpu.
 
-Checks every kernel against NumPy, measures the floors of the card, times the kernels, whole frames and the same
-maths in other libraries, and writes gpu-<name of the GPU>.json and .md. The exit status is 1 when a check failed
-and 2 when no GPU can be used.
+Checks every kernel against NumPy, measures the floors of the card, times the kernels, whole frames and the
+same maths in other libraries, and writes gpu-<name of the GPU>.json and .md. The exit status is 1 if a check
+failed and 2 if no GPU can be used.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 from spcnet.benchmarks.gpu import backbone, card, compare, counts, kernels, pipeline, report, timing
 from spcnet.benchmarks.gpu.compare import Library
-from spcnet.benchmarks.gpu.pipeline import OpenBackbone
 from spcnet.benchmarks.gpu.timing import Effort, Opener
+from spcnet.benchmarks.gpu.watched import OpenBackbone
 from spcnet.common import output
 from spcnet.common.machine import machine
 from spcnet.runtime.config import TrackerConfig
@@ -44,14 +44,19 @@ QUICK_CASES = tuple(
 )
 
 
-class Subject(NamedTuple):
-    """What is measured: the device, and how much of everything."""
+Rates = Callable[[Device, timing.Timer], dict[str, Any]]
+Say = Callable[[str], None]
+
+
+class Plan(NamedTuple):
+    """The device to measure, what to measure on it, and how much of everything."""
 
     open: Opener
     configs: tuple[TrackerConfig, ...]
     backbones: tuple[tuple[str, TrackerConfig, OpenBackbone], ...]  # name, configuration
     libraries: tuple[Library, ...] = ()  # to compare with
-    absent: Mapping[str, str] = {}  # library -> why it is not compared with
+    absent: Mapping[str, str] = {}  # library -> why it cannot be compared with
+    rates: Rates = lambda device, timer: {}  # operations a second by precision, and their source
     cases: tuple[kernels.Case, ...] | None = None  # to check; None: the whole table
     batches: tuple[int, ...] = (1, 4, 16, 32)  # targets of a launch
     targets: tuple[int, ...] = (1, 4, 16, 64, 256)  # of a frame
@@ -60,68 +65,66 @@ class Subject(NamedTuple):
 
 
 def run(
-    subject: Subject,
+    plan: Plan,
     parts: Sequence[str] = PARTS,
-    rates: Callable[[Device, timing.Timer], dict[str, Any]] = lambda device, timer: {},
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     record: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fill the record (a new one if none is given) with the measurements, part by part.
-
-    rates gives operations a second by precision, and how they are known.
-    """
+    """Fill the record (a new one if none is given) with the measurements, part by part."""
     record = {} if record is None else record
-    device, timer = subject.open()
+    device, timer = plan.open()
     try:
         with device.activate():
             if "checks" in parts:
                 say("checks")
-                record["checks"] = worst(_errors(device, subject.cases))
+                record["checks"] = worst(_errors(device, plan.cases))
             if set(parts) - {"checks"}:
                 say("floors")
-                record["floors"] = timing.floors(device, timer, subject.effort, subject.copied)
-                record["rates"] = rates(device, timer)
+                record["floors"] = timing.floors(device, timer, plan.effort, plan.copied)
+                record["rates"] = plan.rates(device, timer)
             if "kernels" in parts:
                 record["kernels"] = []
-                for config in subject.configs:
+                for config in plan.configs:
                     say(f"kernels, {counts.label(config)}")
-                    rows = pipeline.kernel_times(device, timer, config, subject.batches, subject.effort)
+                    rows = pipeline.kernel_times(device, timer, config, plan.batches, plan.effort)
                     record["kernels"] += [_with_floor(row, config, record) for row in rows]
         for part in ("frames", "solve"):
             if part in parts:
-                record[part] = []
-                for row in _frames(subject, part, say):
+                record[part] = []  # filled row by row: a run that breaks off keeps them
+                for row in _frames(plan, part, say):
                     record[part].append(row)
         if "compare" in parts:
-            record["compare"] = {"absent": dict(subject.absent), "solve": [], "localize": []}
-            for library in subject.libraries:
+            record["compare"] = {"absent": dict(plan.absent), "solve": [], "localize": []}
+            for library in plan.libraries:
                 try:
-                    _compare(subject, device, library, record["compare"], say)
+                    _compare(plan, device, library, record["compare"], say)
                 except Exception as error:  # libraries raise kinds of their own, for want of parts or memory
-                    record["compare"]["absent"][library.name] = " ".join(str(error).split())
+                    record["compare"]["absent"][library.name] = _one_line(error)
     finally:
         timer.close()
         device.close()
     return record
 
 
-def _compare(
-    subject: Subject, device: Device, library: Library, found: dict[str, Any], say: Callable[[str], None]
-) -> None:
-    for config in subject.configs:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _compare(plan: Plan, device: Device, library: Library, found: dict[str, Any], say: Say) -> None:
+    few = [count for count in plan.targets if count <= 64]
+    for config in plan.configs:
         about = {"config": counts.label(config)}
         say(f"solve beside {library.name}, {about['config']}")
         with device.activate():
-            for row in compare.compare_solve(device, library, config, subject.batches, subject.effort):
+            for row in compare.compare_solve(device, library, config, plan.batches, plan.effort):
                 found["solve"].append({**about, **row})
         if library.torch:
             say(f"localize beside {library.name}, {about['config']}")
-            few = [count for count in subject.targets if count <= 64]
-            for row in compare.compare_localize(subject.open, library, config, few, subject.effort):
+            for row in compare.compare_localize(plan.open, library, config, few, plan.effort):
                 found["localize"].append({**about, **row})
 
 
-def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Error]:
+def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Deviation]:
     if cases is None:
         return chain(kernels.table(device), backbone.table(device))
     sizes = dict.fromkeys((case.size, case.channels) for case in cases)
@@ -129,9 +132,9 @@ def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[ke
     return chain(*(kernels.check(device, case) for case in cases), *backbones)
 
 
-def worst(errors: Iterable[kernels.Error]) -> list[dict[str, Any]]:
-    """Of each kernel and patch size the largest error (null for a NaN), its tolerance, and the cases' number."""
-    groups: dict[tuple[str, int], list[kernels.Error]] = {}
+def worst(errors: Iterable[kernels.Deviation]) -> list[dict[str, Any]]:
+    """By kernel and patch size: the largest error (None for a NaN), its tolerance, the number of cases."""
+    groups: dict[tuple[str, int], list[kernels.Deviation]] = {}
     for error in errors:
         groups.setdefault((error.kernel, error.case.size), []).append(error)
     return [
@@ -155,84 +158,72 @@ def _with_floor(row: dict[str, Any], config: TrackerConfig, record: Mapping[str,
     return {"config": counts.label(config), **row, **work._asdict(), "floor": floor, "share": share}
 
 
-def _frames(subject: Subject, part: str, say: Callable[[str], None]) -> Iterable[dict[str, Any]]:
-    for name, config, open_one in subject.backbones:
+def _frames(plan: Plan, part: str, say: Say) -> Iterable[dict[str, Any]]:
+    """The rows of "frames" or "solve"; the solve is the same with every backbone, so one is enough."""
+    for name, config, open_one in plan.backbones:
+        if part == "solve" and name != "kernels":
+            continue
         about = {"config": counts.label(config), "backbone": name}
         say(f"{part}, {counts.label(config)}, {name}")
+        given = plan.open, open_one, plan.targets, plan.effort
         try:
             if part == "solve":
-                if name == "kernels":
-                    rows = pipeline.solve_times(subject.open, open_one, subject.targets, subject.effort)
-                    yield from ({**about, **row} for row in rows)
-                continue
-            for graphs in (True, False):
-                rows = pipeline.frame_times(
-                    subject.open, open_one, subject.targets, subject.effort, graphs=graphs
-                )
-                yield from ({**about, **row} for row in rows)
-        except (
-            ImportError,
-            RuntimeError,
-            ValueError,
-        ) as error:  # of opening the backbone: not all are installed
+                rows = pipeline.solve_times(*given)
+            else:
+                rows = [
+                    row for graphs in (True, False) for row in pipeline.frame_times(*given, graphs=graphs)
+                ]
+            yield from ({**about, **row} for row in rows)
+        except (ImportError, RuntimeError, ValueError) as error:  # not all backbones are installed
             yield {**about, "absent": str(error)}
 
 
 def open_gpu() -> tuple[Device, timing.Timer]:
-    """The first GPU, on pycuda, and its events."""
+    """The first GPU, on pycuda, with a timer of its events."""
     from spcnet.runtime.cuda.pycuda_device import PycudaDevice
 
     device = PycudaDevice()
     return device, timing.CudaTimer(device)
 
 
-def subject_of(quick: bool, against_libraries: bool = True) -> Subject:
-    """Everything that is here: the published setting, N = 128 for the FFT kernels, and the libraries installed."""
+def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
+    """All that can run here: the published setting, N = 128 for the FFT kernels, installed libraries."""
     published = TrackerConfig()
     square = replace(published, patch_size=128)
 
+    def zoo(name: str, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
+        return open_backbone(MODEL, device, name)
+
     def random_network(half: bool, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-        weights = pipeline.random_weights(square.channels)
+        weights = pipeline.published_weights(square.channels)
         return square, ConvBackbone(device, weights, half=half)
 
     names = ("kernels", "kernels-fp16", "onnxruntime")
     backbones: list[tuple[str, TrackerConfig, OpenBackbone]] = [
-        (name, published, partial(_zoo, name)) for name in names
+        (name, published, partial(zoo, name)) for name in names
     ]
     backbones += [(names[half], square, partial(random_network, bool(half))) for half in (0, 1)]
     libraries, absent = compare.libraries() if against_libraries else ((), {})
-    found = Subject(open_gpu, (published, square), tuple(backbones), libraries, absent)
-    if not quick:
-        return found
+    plan = Plan(open_gpu, (published, square), tuple(backbones), libraries, absent, card.peak_rates)
     few = (1, 16)
-    return found._replace(cases=QUICK_CASES, batches=few, targets=few, effort=timing.QUICK)
-
-
-def _zoo(name: str, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-    return open_backbone(MODEL, device, name)
+    short = plan._replace(cases=QUICK_CASES, batches=few, targets=few, effort=timing.QUICK)
+    return short if quick else plan
 
 
 def sanitize() -> dict[str, Any]:
-    """compute-sanitizer's verdicts on the quick checks, by tool; passed is None where it did not run."""
-    roots = [os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH")] + ["/usr/local/cuda"]
-    places = [f"{root}/{folder}" for root in roots if root for folder in ("bin", "compute-sanitizer")]
-    program = shutil.which("compute-sanitizer") or shutil.which(
-        "compute-sanitizer", path=os.pathsep.join(places)
-    )
+    """The verdicts of compute-sanitizer on the quick checks, by tool; passed is None where it did not run."""
+    roots = filter(None, (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"))
+    places = [f"{root}/{folder}" for root in roots for folder in ("bin", "compute-sanitizer")]
+    program = shutil.which("compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), *places]))
     if program is None:
         return {"compute-sanitizer": {"passed": None, "said": "not found on PATH or in a CUDA toolkit"}}
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "spcnet.benchmarks.gpu", "--quick", "--only", "checks", "-o", folder]
         for tool in ("memcheck", "racecheck"):
+            words = [program, "--tool", tool, "--error-exitcode", "99", *command]
             try:
-                done = subprocess.run(
-                    [program, "--tool", tool, "--error-exitcode", "99", *command],
-                    capture_output=True,
-                    text=True,
-                    timeout=300,
-                    check=False,
-                )
+                done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
             except subprocess.TimeoutExpired:
                 found[tool] = {"passed": None, "said": "not done after 300 s"}
                 continue
@@ -247,12 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m spcnet.benchmarks.gpu", description=__doc__.split(":")[0]
     )
+    results = Path("benchmarks/results")
     parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("benchmarks/results"),
-        help="folder to write to (default: %(default)s)",
+        "-o", "--out", type=Path, default=results, help=f"folder to write to (default: {results})"
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; repeat for several")
@@ -269,10 +257,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts, say = options.only or PARTS, partial(print, file=sys.stderr, flush=True)
     gpu, measured = card.gpu_facts(), dict[str, Any]()
     try:
-        run(subject_of(options.quick, "compare" in parts), parts, card.peak_rates, say, measured)
-    except Exception as error:  # what was measured until then is written
+        run(plan_of(options.quick, "compare" in parts), parts, say, measured)
+    except Exception as error:  # keep what was measured so far
         traceback.print_exc()
-        measured["broken"] = " ".join(f"{type(error).__name__}: {error}".split())
+        measured["broken"] = f"{type(error).__name__}: {_one_line(error)}"
     if options.sanitize:
         say("compute-sanitizer")
         measured["sanitizer"] = sanitize()

@@ -1,7 +1,8 @@
-"""How the GPU benchmark reads time: timers, spans, their percentiles, and the floors of the machine.
-All functions take the device and a timer, so they run on the emulated device of the tests as well. Device times
-are taken over many launches between two events, recorded as a CUDA graph where the device can, so that the
-host's launches do not limit them; wall times are what a caller of the backend waits. All results are in seconds.
+"""How the GPU benchmark measures time: timers, spans, their percentiles, and the floors of the machine.
+
+All functions take the device and a timer, so they also run on the emulated device of the tests. Device times
+are taken over many launches between two events, recorded as a CUDA graph if the device can, so that launching
+does not limit them; wall times are what a caller of the backend waits. All results are in seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime.cuda.device import Device
 
-Work = Callable[[], object]
+Action = Callable[[], object]
 
 
 class Timer(Protocol):
@@ -25,16 +26,16 @@ class Timer(Protocol):
     clock: str  # what it reads
 
     def start(self) -> None:
-        """Begin the span behind what stands on the stream."""
+        """Begin the span after the work enqueued so far."""
 
     def stop(self) -> None:
-        """End it behind what stands on the stream now."""
+        """End the span after the work enqueued so far."""
 
     def seconds(self) -> float:
-        """How long the span was; waits for its end. May be 0 for a span shorter than the clock resolves."""
+        """The length of the span, after waiting for its end; 0 if the clock does not resolve it."""
 
     def close(self) -> None:
-        """Give everything back, before the device is closed."""
+        """Free everything, before the device is closed."""
 
 
 Opener = Callable[[], tuple[Device, Timer]]
@@ -69,7 +70,7 @@ class CudaTimer:
 
 
 class WallTimer:
-    """The host's clock, for devices without events: waits at both ends of the span. Without a device the host's work."""
+    """The host's clock. With a device, which then needs no events, it waits at both ends of a span."""
 
     clock = "wall clock"
 
@@ -107,7 +108,7 @@ QUICK = Effort(1e-3, 0.05, 7, 10, 0.1, 10)
 
 
 class Spread(NamedTuple):
-    """Seconds of one piece of work: percentiles over spans of so many pieces each."""
+    """Seconds of a piece of work: percentiles over spans of so many pieces each."""
 
     median: float
     p10: float
@@ -115,8 +116,8 @@ class Spread(NamedTuple):
     pieces: int
 
 
-def measure(timer: Timer, run: Work, pieces: int, effort: Effort) -> Spread:
-    """The time of one of the pieces that a call of run enqueues, after a warm-up until two spans agree."""
+def measure(timer: Timer, run: Action, pieces: int, effort: Effort) -> Spread:
+    """The time of one of the pieces that run enqueues, once two spans of a warm-up agree."""
 
     def span(count: int) -> float:
         timer.start()
@@ -138,8 +139,8 @@ def measure(timer: Timer, run: Work, pieces: int, effort: Effort) -> Spread:
     return spread([span(count) / (count * pieces) for _ in range(effort.repeats)], count * pieces)
 
 
-def device_time(device: Device, timer: Timer, work: Work, effort: Effort) -> Spread:
-    """The device's time of some work: a graph of several, replayed; plain launches where it takes no graphs."""
+def device_time(device: Device, timer: Timer, work: Action, effort: Effort) -> Spread:
+    """The device's time of some work: a replayed graph of several, or plain launches if it has no graphs."""
     work()
     timer.start()
     work()
@@ -160,7 +161,7 @@ def device_time(device: Device, timer: Timer, work: Work, effort: Effort) -> Spr
         graph.close()
 
 
-def wall_times(work: Work, effort: Effort) -> list[float]:
+def wall_times(work: Action, effort: Effort) -> list[float]:
     """Seconds that the caller waits, each time, after a warm-up in which graphs are recorded."""
     for _ in range(min(8, 2 * effort.frames)):
         work()
@@ -180,9 +181,9 @@ def spread(seconds: Sequence[float], pieces: int = 1) -> Spread:
 
 
 def floors(device: Device, timer: Timer, effort: Effort, size: int = 256 << 20) -> dict[str, Any]:
-    """What no program gets below on this machine: bandwidths (bytes/s), latencies and overheads (s).
+    """The limits of this machine for any program: bandwidths (bytes/s), latencies and overheads (s).
 
-    size is what is copied, in bytes, less where memory is short; it should be many times the L2 cache.
+    size bytes are copied, fewer if memory is short; size should be many times the L2 cache.
     """
     size = min(size, device.memory()[0] // 8)
     kernel = device.kernel("conv_plain", "PPPPiiii")
@@ -231,7 +232,7 @@ def floors(device: Device, timer: Timer, effort: Effort, size: int = 256 << 20) 
 
 
 def _event_resolution(timer: Timer) -> dict[str, Any]:
-    """The smallest step between spans with nothing in them, and their median."""
+    """The smallest step between empty spans, and their median."""
     spans = []
     for _ in range(200):
         timer.start()

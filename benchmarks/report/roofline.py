@@ -1,4 +1,4 @@
-"""The section on the roofline: how much of what the machine can do each stage reaches, and predictions."""
+"""The section on the roofline: how much of what the machine can do each stage reaches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spcnet.common.document import details, figure, note, paragraph, section, ta
 
 
 def roofline(record: Json) -> str:
-    """The achieved share of each stage, and the predictions, marked as such."""
+    """The achieved share of each stage."""
     figures, rows = [], []
     for index, (model, one) in enumerate(part(record, "models").items()):
         stages = {**part(one, "stages"), **({"total": part(one, "total")} if part(one, "total") else {})}
@@ -50,53 +50,5 @@ def roofline(record: Json) -> str:
             table("roofline", header, rows, range(2, 7)),
             table("measured peaks", ("peak", "value"), peaks, (1,)) if peaks else "",
         ),
-        _predictions(record),
     ]
     return section("Roofline", *parts, key="roofline")
-
-
-def _predictions(record: Json) -> str:
-    devices = part(record, "predictions")
-    models = list(dict.fromkeys(model for device in devices for model in part(devices, device)))
-    if not models:
-        return ""
-    rows = [(device, *(_prediction(part(by, model)) for model in models)) for device, by in devices.items()]
-    header = ("prediction, ms per frame", *models)
-    error = part(record, "error_on_measured")
-    errors = [
-        (
-            machine,
-            model,
-            *(shown(number(row, key), 2) for key in ("measured_ms", "predicted_ms")),
-            _percent(row),
-        )
-        for machine, by in part(error, "machines").items()
-        for model, row in part(by).items()
-    ]
-    said = (
-        "From published peaks of devices that were not measured here: predictions, no measurements. A ± is the largest error "
-        "of the method where it could be checked, and the least to expect; a range is no more than bounds."
-    )
-    columns = ("machine", "model", "measured ms", "predicted ms", "error")
-    return (
-        f"<h3>Predictions for other devices</h3>{paragraph(said, 'caution')}"
-        + table("predictions", header, rows, range(1, len(header)))
-        + (
-            details("How wrong such predictions were", table("errors", columns, errors, (2, 3, 4)))
-            if errors
-            else ""
-        )
-    )
-
-
-def _prediction(row: Json) -> str:
-    ms, error = number(row, "ms"), number(row, "error_at_least")
-    if math.isfinite(ms):
-        return f"≈ {ms:.3g}" + (f" ± {100 * error:.0f} %" if math.isfinite(error) else "")
-    low, high = number(row, "low_ms"), number(row, "high_ms")
-    return f"{low:.2g} to {high:.2g}" if math.isfinite(low) else "–"
-
-
-def _percent(row: Json) -> str:
-    error = number(row, "error")
-    return f"{100 * error:+.0f} %".replace("-", "−") if math.isfinite(error) else "–"

@@ -1,1 +1,1 @@
-"""What a frame costs, what this machine could do, what share of it is reached, and what others would do."""
+"""The roofline of this machine: the work of a frame, its least time here, and the share reached."""

@@ -1,4 +1,4 @@
-"""The roofline: the least time that a stage can take on a machine, and by what it is bound."""
+"""The roofline: the least time that a stage can take on a machine, and what bounds it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Part(NamedTuple):
     blocks: int = 0  # of the kernel, on a GPU: fewer than its processors leave some of them idle
 
 
-class Stage(NamedTuple):
-    """What a stage of one frame has to do, one part after the other."""
+class StageWork(NamedTuple):
+    """The work of one stage of a frame, part after part."""
 
     parts: tuple[Part, ...]
     calls: int  # of NumPy or OpenCV on pixels, features or filters; on a GPU its kernels
@@ -28,38 +28,29 @@ class Stage(NamedTuple):
 
 
 class Roof(NamedTuple):
-    """What a machine can do at most."""
+    """The peak rates of a machine."""
 
     flops: float  # operations a second, FP32
     bandwidths: tuple[tuple[float, float], ...]  # up to so many bytes moved: bytes a second, read and written
-    call: float = 0.0  # seconds of a call, or of a kernel launch, that does nothing
-    run: float = 0.0  # seconds of a run of a session that does nothing
-    processors: int = 0  # of a GPU; 0: the work is spread without a rest
+    call: float = 0.0  # seconds of an empty call, or of an empty kernel launch
+    run: float = 0.0  # seconds of an empty run of an ONNX Runtime session
+    processors: int = 0  # of a GPU; 0: any number of blocks uses the whole machine
 
     def bandwidth(self, moved: float) -> float:
-        """Bytes a second of a part that moves so many; beyond the largest size as there."""
+        """Bytes a second of a part that moves so many bytes. Larger sizes use the last entry."""
         return next((rate for size, rate in self.bandwidths if moved <= size), self.bandwidths[-1][1])
 
 
 class Floor(NamedTuple):
-    """The least seconds of a stage, by what they go to."""
+    """The least seconds of a stage, by what takes them."""
 
     compute: float = 0.0
     memory: float = 0.0
     launch: float = 0.0
 
-    @property
-    def seconds(self) -> float:
-        return sum(self)
 
-    @property
-    def bound(self) -> str:
-        """The largest of the three."""
-        return max(self._fields, key=lambda name: float(getattr(self, name)))
-
-
-def floor(stage: Stage, roof: Roof) -> Floor:
-    """Of each part operations or bytes, whichever takes longer; and the calls."""
+def floor(stage: StageWork, roof: Roof) -> Floor:
+    """For each part the longer of operations and bytes, and the overhead of the calls."""
     compute = memory = 0.0
     for part in stage.parts:
         busy = min(part.blocks / roof.processors, 1.0) if part.blocks and roof.processors else 1.0
@@ -70,13 +61,3 @@ def floor(stage: Stage, roof: Roof) -> Floor:
         else:
             memory += seconds
     return Floor(compute, memory, stage.calls * roof.call + stage.runs * roof.run)
-
-
-def add(*floors: Floor) -> Floor:
-    """One after the other."""
-    return Floor(*(sum(values) for values in zip(*floors, strict=True)))
-
-
-def times(floor: Floor, share: float) -> Floor:
-    """Of a stage that runs in this share of the frames."""
-    return Floor(*(share * value for value in floor))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 from spcnet.benchmarks.options import add_output
@@ -13,7 +14,7 @@ from spcnet.runtime.cli import Commands
 def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench roofline."""
     roofline = kinds.add_parser(
-        "roofline", help="what a frame costs, what share of this machine's peaks it reaches, and predictions"
+        "roofline", help="what a frame costs, and what share of this machine's peaks each stage reaches"
     )
     roofline.add_argument(
         "--tracker", action="append", metavar="NAME", help="zoo name or .onnx file; repeat (default: the zoo)"
@@ -21,13 +22,6 @@ def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
     roofline.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
     roofline.add_argument(
         "--backend", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU where there is one"
-    )
-    roofline.add_argument(
-        "--gpu-records",
-        type=Path,
-        default=Path("benchmarks/results"),
-        metavar="FOLDER",
-        help="gpu-*.json of python -m spcnet.benchmarks.gpu to predict from (default: %(default)s)",
     )
     add_output(roofline)
     roofline.set_defaults(run=_roofline)
@@ -45,8 +39,8 @@ def _roofline(options: argparse.Namespace) -> int:
     words += ["--threads", str(options.threads), "--backend", options.backend]
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(video)
-    here = run.measure(names, frames, DEMO_BOX, options.threads, options.backend)
-    record = run.assemble(here, words, options.gpu_records)
+    measured = run.measure(names, frames, DEMO_BOX, options.threads, options.backend)
+    record = {"command": shlex.join(("spcnet", "bench", "roofline", *words)), **measured}
     markdown = tables.markdown(record)
     output.write(options.out, "roofline", record, markdown)
     print(json.dumps(record) if options.json else markdown)

@@ -1,4 +1,4 @@
-"""How long the stages of a frame take on the CPU, when it is searched and when it is learnt from."""
+"""Times of a frame's stages on the CPU, for localize and for learn."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from spcnet.runtime.tracker import Tracker
 Seconds = dict[str, float]  # stage -> seconds
 
 
-class Taken(NamedTuple):
-    """Medians over the frames of a clip. TOTAL is the whole call."""
+class UpdateTimes(NamedTuple):
+    """Medians over the frames of a clip, by stage; TOTAL is the whole call."""
 
     localize: Seconds
     learn: Seconds
@@ -36,12 +36,12 @@ def measure(
     threads: int,
     warmup: int = 10,
     seconds: float = 3.0,
-) -> Taken:
+) -> UpdateTimes:
     """Track box through frames, and again from the start until so many seconds have passed.
 
-    A model runs alone: the idle threads of a second one's session would spin on the cores. What Tracker.update does
-    is done in its two halves, so that each is timed by itself. threads is what the backbone, BLAS and OpenCV may use.
-    The first warmup frames of all are not counted. Raises ValueError when no frame that is learnt from remains,
+    One model runs at a time: the idle threads of a second session would spin on the cores. The two halves of
+    Tracker.update are called and timed one by one. threads limits the backbone, BLAS and OpenCV. The first
+    warmup frames are not counted. Raises ValueError if no frame that is learnt from remains,
     FileNotFoundError and ModelError on a model.
     """
     if len(frames) < 2:
@@ -69,9 +69,10 @@ def measure(
                     learnt.append({**tracker.timings, TOTAL: time.perf_counter() - start})
     if not learnt:
         raise ValueError(
-            f"{model.stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; give a longer video"
+            f"{model.stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; "
+            "give a longer video"
         )
-    return Taken(_medians(searched), _medians(learnt), len(learnt) / len(searched))
+    return UpdateTimes(_medians(searched), _medians(learnt), len(learnt) / len(searched))
 
 
 def _medians(calls: Sequence[Seconds]) -> Seconds:

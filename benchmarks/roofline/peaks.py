@@ -1,11 +1,11 @@
-"""What this machine can do: matrix products, convolutions, copies, and calls that do nothing. Measured."""
+"""Measured peaks of this machine's CPU: matrix products, convolutions, copies, and empty calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -25,27 +25,24 @@ LAYERS = (Layer(32, 32, 128), Layer(64, 64, 64))
 FOOTPRINTS = tuple(
     1 << power for power in (17, 19, 20, 21, 22, 23, 24, 25, 26, 28)
 )  # bytes, both arrays of a copy
-LEAST_COPIED = 1 << 25  # bytes a call of the pool, which itself takes 0.1 ms
+LEAST_COPIED = 1 << 25  # bytes in a call of the pool, which itself takes 0.1 ms
 EFFORT = Effort(span=5e-3, warm=0.3, repeats=9)
-
-
-Key = TypeVar("Key", int, str)
+CALL, RUN = "launch_us", "run_us"  # of NumPy, of a session of ONNX Runtime; their names in the record
 
 
 class Peaks(NamedTuple):
-    """Seconds of each measurement, and what was done in them."""
+    """Seconds of each measurement."""
 
     threads: int
-    products: dict[int, Spread]  # by the size of the square matrices
-    convolutions: dict[str, Spread]  # by the layer
-    copies: dict[int, Spread]  # by the bytes read and written
-    call: Spread  # NumPy on one number
-    run: Spread  # ONNX Runtime on one number
+    products: dict[Any, Spread]  # by the size of the square matrices
+    convolutions: dict[Any, Spread]  # by the layer
+    copies: dict[Any, Spread]  # by the bytes read and written
+    overheads: dict[Any, Spread]  # of CALL and RUN, on one number
 
     @property
     def gemm(self) -> float:
         """Operations a second of the best matrix product."""
-        return max(2 * size**3 / s.median for size, s in self.products.items())
+        return float(max(2 * size**3 / s.median for size, s in self.products.items()))
 
     @property
     def convolution(self) -> float:
@@ -54,11 +51,11 @@ class Peaks(NamedTuple):
         return max(work[name] / s.median for name, s in self.convolutions.items())
 
     def roof(self) -> Roof:
-        """Compute: the better of the two. A bandwidth is the best of a copy of this size or a larger one."""
+        """The better of the two as FLOPS; as bandwidth at a size the best of copies at least as large."""
         rates = {size: size / s.median for size, s in self.copies.items()}
         falling = tuple((float(b), max(r for s, r in rates.items() if s >= b)) for b in sorted(rates))
         peak = max(self.gemm, self.convolution)
-        return Roof(peak, falling, self.call.median, self.run.median)
+        return Roof(peak, falling, self.overheads[CALL].median, self.overheads[RUN].median)
 
     def record(self) -> dict[str, Any]:
         """For roofline.json: GFLOPS, GB/s and microseconds, and how far they spread."""
@@ -71,23 +68,21 @@ class Peaks(NamedTuple):
             "conv_gflops": self.convolution / 1e9,
             "copy_gb_s": bandwidths[max(bandwidths)],
             "cache_gb_s": max(bandwidths.values()),
-            "launch_us": 1e6 * self.call.median,
-            "run_us": 1e6 * self.run.median,
+            **{name: 1e6 * s.median for name, s in self.overheads.items()},
             "copy_gb_s_by_bytes": {str(n): rate for n, rate in bandwidths.items()},
             "spread": {
                 name: (s.p90 - s.p10) / s.median
-                for name, s in (
-                    ("gemm_gflops", self.products[size]),
-                    ("copy_gb_s", self.copies[max(self.copies)]),
-                    ("launch_us", self.call),
-                    ("run_us", self.run),
-                )
+                for name, s in {
+                    "gemm_gflops": self.products[size],
+                    "copy_gb_s": self.copies[max(self.copies)],
+                    **self.overheads,
+                }.items()
             },
         }
 
 
 def machine_peaks(threads: int, effort: Effort = EFFORT, footprints: Sequence[int] = FOOTPRINTS) -> Peaks:
-    """Measure with so many threads, after a warm-up; seconds are medians."""
+    """Measure with so many threads."""
     timer = WallTimer()
 
     def spans(work: Callable[[], object], pieces: int = 1) -> Spread:
@@ -108,30 +103,22 @@ def machine_peaks(threads: int, effort: Effort = EFFORT, footprints: Sequence[in
         call = spans(partial(np.multiply, one, one, out=out))
         nothing = OnnxBackbone(_session([helper.make_node("Identity", [INPUT], [OUTPUT])], (1,), threads))
         run = spans(partial(nothing, one, out))
-    return Peaks(threads, products, convolutions, copies, call, run)
+    return Peaks(threads, products, convolutions, copies, {CALL: call, RUN: run})
 
 
 def best(first: Peaks, second: Peaks) -> Peaks:
-    """Of two measurements the faster: a roof is what can be reached."""
-
-    def faster(a: Spread, b: Spread) -> Spread:
-        return min(a, b, key=lambda s: s.median)
-
-    def each(ours: Mapping[Key, Spread], theirs: Mapping[Key, Spread]) -> dict[Key, Spread]:
-        return {key: faster(value, theirs[key]) for key, value in ours.items()}
-
+    """The faster of two for each measurement: a roof is what can be reached."""
     return Peaks(
         first.threads,
-        each(first.products, second.products),
-        each(first.convolutions, second.convolutions),
-        each(first.copies, second.copies),
-        faster(first.call, second.call),
-        faster(first.run, second.run),
+        *(
+            {key: min(spread, theirs[key], key=lambda s: s.median) for key, spread in ours.items()}
+            for ours, theirs in zip(first[1:], second[1:], strict=True)
+        ),
     )
 
 
 def _copy(pool: ThreadPoolExecutor, footprint: int, threads: int) -> tuple[Callable[[], object], int]:
-    """Copy half of footprint to the other half, each thread its piece, and how often a call does so."""
+    """A call that copies one half of footprint to the other, a piece per thread; and its number of copies."""
     source, target = (np.array_split(np.ones(footprint // 8, np.float32), threads) for _ in range(2))
     rounds = max(LEAST_COPIED // footprint, 1)
 

@@ -1,8 +1,9 @@
-"""What the stages of a frame have to do on the CPU, by the names of Tracker.timings.
+"""The work of a frame's stages on the CPU, by the names of Tracker.timings.
 
-The steps and their counts are those of the kernels (spcnet.benchmarks.gpu.counts), the transforms the two matrix
-products of spcnet.runtime.dcf. Of the frame a pixel is read for each of the patch; a large target has more. Calls are
-those on pixels, features, spectra and filters; a product that is done in pieces is one.
+The steps and their counts are those of the kernels (spcnet.benchmarks.gpu.counts), the transforms the two
+matrix products of spcnet.runtime.dcf. One pixel of the frame is read for each of the patch; a large target
+has more. Counted are calls on pixels, features, spectra and filters; a product that is computed in pieces is
+one call.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from collections.abc import Sequence
 
 from spcnet.benchmarks.gpu import counts
 from spcnet.benchmarks.gpu.counts import FLOAT, Work
-from spcnet.benchmarks.roofline.bounds import Part, Stage
+from spcnet.benchmarks.roofline.bounds import Part, StageWork
 from spcnet.benchmarks.roofline.graph import Node
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.locate import PSR_REACH
 
-DFT = "plain"  # what a matrix product over all frequencies of the band is called there
+DFT = "plain"  # the name in counts of a matrix product over all frequencies of the band
 
 
-def localize(config: TrackerConfig, network: Sequence[Node]) -> dict[str, Stage]:
+def localize(config: TrackerConfig, network: Sequence[Node]) -> dict[str, StageWork]:
     """Finding one target in a frame."""
     return {
         **_spectra(config, network, config.scales),
@@ -28,7 +29,7 @@ def localize(config: TrackerConfig, network: Sequence[Node]) -> dict[str, Stage]
     }
 
 
-def learn(config: TrackerConfig, network: Sequence[Node]) -> dict[str, Stage]:
+def learn(config: TrackerConfig, network: Sequence[Node]) -> dict[str, StageWork]:
     """Learning one target from a frame."""
     return {
         **_spectra(config, network, config.learn_scales),
@@ -37,21 +38,21 @@ def learn(config: TrackerConfig, network: Sequence[Node]) -> dict[str, Stage]:
 
 
 def locate(config: TrackerConfig) -> Work:
-    """The maximum of S responses of P x P; of the best one its place, sum and squares, and the square around it."""
+    """The maximum of S responses of P x P, and the place, sums and surrounding square of the best one."""
     points, reach = config.points**2, round(PSR_REACH * config.sigma * config.response_upsampling)
     near = min((2 * reach + 1) ** 2, points)
     return Work(config.scales * points * FLOAT, (config.scales + 4) * points + 3 * near)
 
 
-def _spectra(config: TrackerConfig, network: Sequence[Node], scales: int) -> dict[str, Stage]:
+def _spectra(config: TrackerConfig, network: Sequence[Node], scales: int) -> dict[str, StageWork]:
     images = scales * config.channels
     nodes = tuple(Part(Work(scales * node.work.bytes, scales * node.work.flops)) for node in network)
     return {
         "crop": _stage(1 + 2 * scales, counts.crop(config, scales)),
-        "features": Stage(nodes, calls=0, runs=1),
+        "features": StageWork(nodes, calls=0, runs=1),
         "dft": _stage(2, counts.rows(config, images, DFT), counts.columns(config, images, DFT)),
     }
 
 
-def _stage(calls: int, *works: Work) -> Stage:
-    return Stage(tuple(Part(work) for work in works), calls)
+def _stage(calls: int, *works: Work) -> StageWork:
+    return StageWork(tuple(Part(work) for work in works), calls)

@@ -81,7 +81,7 @@ def test_the_graph_has_the_operations_that_torch_counts(make_checkpoint, tmp_pat
 
 
 def test_graph_and_kernels_count_alike():
-    """They differ in the normalisation only: dense over the channels in the graph, five of them in the kernel."""
+    """Only the normalisation differs: over all channels in the graph, over five in the kernel."""
     nodes, config = graph.read(model.find("c32-125")), TrackerConfig()
     ours = counts.total(*(counts.conv(config, 3, layer) for layer in (1, 2)))
     convolutions = sum(3 * node.work.flops for node in nodes if node.layer and node.layer.kernel == 3)
