@@ -207,11 +207,8 @@ def _frames(
     spans = []
     with watched.activate():
         for _ in range(effort.frames):
-            timer.start()
-            backend.submit(accepted(), slots)
-            timer.stop()
+            spans.append(timer.span(lambda: backend.submit(accepted(), slots)))
             backend.collect()
-            spans.append(timer.seconds())
     ahead = len(wall)
     start = time.perf_counter()
     backend.submit(accepted(), slots)

@@ -21,18 +21,15 @@ Action = Callable[[], object]
 
 
 class Timer(Protocol):
-    """Times on the device's stream. One span at a time."""
+    """Times what is enqueued on the device's stream."""
 
-    clock: str  # what it reads
+    clock: str  # its name
 
-    def start(self) -> None:
-        """Begin the span after the work enqueued so far."""
+    def span(self, work: Action) -> float:
+        """Seconds from the beginning to the end of what work enqueues, after waiting for its end.
 
-    def stop(self) -> None:
-        """End the span after the work enqueued so far."""
-
-    def seconds(self) -> float:
-        """The length of the span, after waiting for its end; 0 if the clock does not resolve it."""
+        May be 0 for a span that the clock does not resolve.
+        """
 
     def close(self) -> None:
         """Free everything, before the device is closed."""
@@ -53,15 +50,13 @@ class CudaTimer:
             self._events = [cuda.Event(), cuda.Event()]
         self._device, self._stream = device, device.pycuda_stream
 
-    def start(self) -> None:
-        self._events[0].record(self._stream)
-
-    def stop(self) -> None:
-        self._events[1].record(self._stream)
-
-    def seconds(self) -> float:
-        self._events[1].synchronize()
-        return max(float(self._events[0].time_till(self._events[1])) / 1e3, 0.0)
+    def span(self, work: Action) -> float:
+        begin, end = self._events
+        begin.record(self._stream)
+        work()
+        end.record(self._stream)
+        end.synchronize()
+        return max(float(begin.time_till(end)) / 1e3, 0.0)
 
     def close(self) -> None:
         with self._device.activate():
@@ -75,19 +70,14 @@ class WallTimer:
     clock = "wall clock"
 
     def __init__(self, device: Device | None = None) -> None:
-        self._wait = device.synchronize if device else lambda: None
-        self._start = self._span = 0.0
+        self._wait: Action = device.synchronize if device else lambda: None
 
-    def start(self) -> None:
+    def span(self, work: Action) -> float:
         self._wait()
-        self._start = time.perf_counter()
-
-    def stop(self) -> None:
+        start = time.perf_counter()
+        work()
         self._wait()
-        self._span = time.perf_counter() - self._start
-
-    def seconds(self) -> float:
-        return self._span
+        return time.perf_counter() - start
 
     def close(self) -> None:
         pass
@@ -116,19 +106,21 @@ class Spread(NamedTuple):
     pieces: int
 
 
+def repeated(work: Action, count: int) -> Callable[[], None]:
+    """The work, so many times."""
+
+    def several() -> None:
+        for _ in range(count):
+            work()
+
+    return several
+
+
 def measure(timer: Timer, run: Action, pieces: int, effort: Effort) -> Spread:
     """The time of one of the pieces that run enqueues, once two spans of a warm-up agree."""
-
-    def span(count: int) -> float:
-        timer.start()
-        for _ in range(count):
-            run()
-        timer.stop()
-        return timer.seconds()
-
-    count, before, deadline = 1, span(1), time.perf_counter() + effort.warm
+    count, before, deadline = 1, timer.span(run), time.perf_counter() + effort.warm
     while time.perf_counter() < deadline:
-        now = span(count)
+        now = timer.span(repeated(run, count))
         if now < effort.span and count < 4096:
             wanted = count * effort.span / now if now > 0 else np.inf
             count, before = int(min(max(2 * count, wanted), 16 * count, 4096)), 0.0
@@ -136,21 +128,15 @@ def measure(timer: Timer, run: Action, pieces: int, effort: Effort) -> Spread:
             break
         else:
             before = now
-    return spread([span(count) / (count * pieces) for _ in range(effort.repeats)], count * pieces)
+    several = repeated(run, count)
+    return spread([timer.span(several) / (count * pieces) for _ in range(effort.repeats)], count * pieces)
 
 
 def device_time(device: Device, timer: Timer, work: Action, effort: Effort) -> Spread:
     """The device's time of some work: a replayed graph of several, or plain launches if it has no graphs."""
     work()
-    timer.start()
-    work()
-    timer.stop()
-    pieces = 1 + int(min(effort.span / max(timer.seconds(), 1e-9), effort.burst - 1))
-
-    def several() -> None:
-        for _ in range(pieces):
-            work()
-
+    pieces = 1 + int(min(effort.span / max(timer.span(work), 1e-9), effort.burst - 1))
+    several = repeated(work, pieces)
     graph = device.capture(several)
     if graph is None:
         return measure(timer, several, pieces, effort)
@@ -233,11 +219,7 @@ def floors(device: Device, timer: Timer, effort: Effort, size: int = 256 << 20) 
 
 def _event_resolution(timer: Timer) -> dict[str, Any]:
     """The smallest step between empty spans, and their median."""
-    spans = []
-    for _ in range(200):
-        timer.start()
-        timer.stop()
-        spans.append(timer.seconds())
+    spans = [timer.span(lambda: None) for _ in range(200)]
     steps = np.diff(np.unique(np.round(spans, 10)))
     return {
         "event_resolution": float(steps.min()) if len(steps) else None,
