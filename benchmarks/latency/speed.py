@@ -28,19 +28,10 @@ from spcnet.benchmarks.latency.targets import many_targets
 from spcnet.benchmarks.latency.warnings import record_warnings
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common.machine import machine
-from spcnet.runtime.frame import Frame
 
 Result = TypeVar("Result")
 FORMAT = "spcnet-speed-1"
 DIGITS = 4  # decimals of a ms in the record; the steps of the clock are about as fine
-
-
-def measure(
-    trackers: Sequence[str], frames: Sequence[Frame], box: Sequence[float], threads: int = 1
-) -> dict[str, dict[str, Any]]:
-    """One pass through the frames in this process: name -> times, as in the record of speed."""
-    found = interleave(trackers, frames, box, threads, Schedule(len(frames) - 1))
-    return {name: timed([times], ()) for name, times in found.times.items()}
 
 
 def speed(
