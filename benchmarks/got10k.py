@@ -27,8 +27,8 @@ from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common.boxfile import ONE_BASED
 from spcnet.common.metrics import Floats, measure, precision_curve, success_curve
 from spcnet.common.output import table
-from spcnet.common.sequences import Sequence as Video
 from spcnet.common.suites import SUITES, open_data
+from spcnet.common.tracks import Track
 
 TOLERANCE = 1e-6
 
@@ -65,7 +65,7 @@ class _Scoring(ExperimentUAV123):  # type: ignore[misc]
         self.nbins_iou, self.nbins_ce = 21, 51
 
 
-def compare(folder: Path, tracker: str, videos: Sequence[Video]) -> tuple[Floats, Floats]:
+def compare(folder: Path, tracker: str, videos: Sequence[Track]) -> tuple[Floats, Floats]:
     """The curves of each sequence (n, 21 + 51), success and precision: ours, and the toolkit's.
 
     Both score the same files against the same truth; each side reads the files itself. Raises as read_result.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spcnet.benchmarks.trackers import NAMES
 
-DATA = "folder with <name>/img/ and <name>/groundtruth_rect.txt"
+DATA = "folder of sequences, in the layout of OTB, GOT-10k, VOT, LaSOT, TrackingNet or UAV123"
 DEFAULT = ("base", "kcf", "csrt", "mosse")
 
 

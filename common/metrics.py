@@ -21,8 +21,8 @@ class Score(NamedTuple):
     """Shares of frames, 0 to 1."""
 
     auc: float  # mean of the success curve over 21 overlap thresholds 0, 0.05, ... 1
-    op50: float  # share of frames with an overlap above 0.5
-    dp20: float  # share of frames with a centre error of at most 20 px
+    op: float  # share of frames with an overlap above 0.5
+    dp: float  # share of frames with a centre error of at most 20 px
 
 
 def iou(a: Floats, b: Floats) -> Floats:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from spcnet.common.readers.files import Watch
-from spcnet.common.tracks import Boxes, Pieces, Track
+from spcnet.common.readers import Watch
+from spcnet.common.tracks import Boxes, ShardImages, Track
 from spcnet.runtime.files import replacing, write_bytes
 
 FORMAT = "spcnet-shards-1"
@@ -152,6 +152,6 @@ def _read_shard(path: Path, context: float) -> list[Track]:
             f"{index.name}, and run spcnet prepare again"
         )
     return [
-        Track(name, Pieces(path, spans[first:last]), boxes[first:last], weight, context)
+        Track(name, ShardImages(path, spans[first:last]), boxes[first:last], weight, context)
         for name, weight, first, last in zip(names, weights, starts, starts[1:], strict=False)
     ]

@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spcnet.common import scan
-from spcnet.common.readers import masks, stills, text, xml
-from spcnet.common.readers.files import Watch
+from spcnet.common.readers import Watch, masks, stills, text, xml
 from spcnet.common.shards import read_shards
 from spcnet.common.tracks import Track
 from spcnet.runtime.cuda.images import cache_folder
@@ -52,32 +51,21 @@ class Format(NamedTuple):
 
     read: Callable[[Path, Watch], list[Track]]
     layout: str
-    watched: tuple[
-        str, ...
-    ] = ()  # what is looked at to see whether a kept scan still holds; none: nothing is kept
+    watched: tuple[str, ...] = ()  # patterns whose changes end a kept scan; none: nothing is kept
+
+
+def _text(form: text.TextFormat, *watched: str) -> Format:
+    return Format(form, form.layout, watched)
 
 
 FORMATS = {
-    "got10k": Format(
-        text.read_got10k,
-        "<track>/*.jpg with <track>/groundtruth.txt",
-        ("list.txt", "*", "*/groundtruth.txt", "*/absence.label"),
-    ),
-    "otb": Format(
-        text.read_otb,
-        "<track>/img/*.jpg with <track>/groundtruth_rect.txt",
-        ("*", "*/img", "*/groundtruth_rect*.txt"),
-    ),
-    "lasot": Format(
-        text.read_lasot,
-        "<class>/<track>/img/*.jpg with <class>/<track>/groundtruth.txt",
-        ("*", "*/*", "*/*/img", "*/*/*.txt"),
-    ),
-    "trackingnet": Format(
-        text.read_trackingnet,
-        "TRAIN_0/frames/<track>/*.jpg with TRAIN_0/anno/<track>.txt",
-        ("TRAIN_*/anno/*.txt", "TRAIN_*/frames/*"),
-    ),
+    "got10k": _text(
+        text.GOT10K, "list.txt", "*", "*/color", "*/groundtruth.txt", "*/absence.label"
+    ),  # and VOT
+    "otb": _text(text.OTB, "*", "*/img", "*/groundtruth_rect*.txt"),
+    "uav123": _text(text.UAV123, "anno/UAV123/*.txt", "data_seq/UAV123/*"),
+    "lasot": _text(text.LASOT, "*", "*/*", "*/*/img", "*/*/*.txt"),
+    "trackingnet": _text(text.TRACKINGNET, "TRAIN_*/anno/*.txt", "TRAIN_*/frames/*"),
     "vid": Format(
         xml.read_vid,
         "Data/VID/train/*/<video>/*.JPEG with Annotations/VID/train/*/<video>/*.xml",

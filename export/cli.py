@@ -172,7 +172,7 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from spcnet.common.sequences import read_otb
+    from spcnet.common.suites import open_data
     from spcnet.export.check import check
     from spcnet.export.check_page import write_page
     from spcnet.export.check_text import record, tables, verdict
@@ -186,7 +186,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.sequences:
         words += ["--sequences", str(options.sequences)]
         words += [word for name in options.sequence for word in ("--sequence", name)]
-        clips += map(annotated_clip, read_otb(options.sequences, tuple(options.sequence)))
+        clips += map(annotated_clip, open_data(options.sequences, names=tuple(options.sequence)))
     reference, *others = map(open_subject, (options.reference, *options.others))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:

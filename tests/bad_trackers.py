@@ -27,7 +27,7 @@ ANSWERS = {
 class Bad:
     """Follows nothing: its box stays, one pixel to the right of the given one, until it does what its name says."""
 
-    kind = "peer"
+    kind, settings = "peer", ""
     stages: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self, spec):

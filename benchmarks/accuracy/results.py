@@ -14,12 +14,12 @@ import numpy as np
 
 from spcnet.common.boxfile import ONE_BASED, read_boxes
 from spcnet.common.metrics import Floats, Score, measure, precision_curve, score, success_curve
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 
 SAME = 0.01  # px; numbers of result files are rounded
 
 
-def read_result(folder: Path, tracker: str, video: Video, one_based: bool = False) -> Floats:
+def read_result(folder: Path, tracker: str, video: Track, one_based: bool = False) -> Floats:
     """The boxes (frames, 4) of one result file, 0-based; NaN where it has none. one_based: the file is 1-based.
 
     Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing, or, as
@@ -43,7 +43,7 @@ def read_result(folder: Path, tracker: str, video: Video, one_based: bool = Fals
 
 
 def score_folder(
-    folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False
+    folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False
 ) -> dict[str, Score]:
     """The scores of one tracker's text files, by sequence. Raises FileNotFoundError, ValueError."""
     scores = {}
@@ -57,7 +57,7 @@ def score_folder(
 
 
 def curves(
-    folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False
+    folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False
 ) -> tuple[Floats, Floats]:
     """The success curve (21,) and the precision curve (51,), means over the sequences. Raises as score_folder."""
     measured = [measure(read_result(folder, tracker, v, one_based), v.boxes) for v in videos]
@@ -65,7 +65,7 @@ def curves(
     return success, np.mean([precision_curve(errors) for _, errors in measured], axis=0)
 
 
-def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False) -> list[str]:
+def remarks(folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False) -> list[str]:
     """What is odd in files that can be scored, a sentence each: frames without a box, boxes without an area."""
     found = []
     for video in videos:
@@ -81,7 +81,7 @@ def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool
     return found
 
 
-def seconds(folder: Path, tracker: str, videos: Sequence[Video]) -> Floats:
+def seconds(folder: Path, tracker: str, videos: Sequence[Track]) -> Floats:
     """The times of all frames over all videos, (n,); n is 0 where times are missing.
 
     The first frame of a video does not count: it is no tracking. Raises ValueError naming a file that has no numbers.
@@ -97,13 +97,13 @@ def seconds(folder: Path, tracker: str, videos: Sequence[Video]) -> Floats:
     return np.array(times, np.float64)
 
 
-def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
+def median_ms(folder: Path, tracker: str, videos: Sequence[Track]) -> float:
     """The median time of a frame over all videos, in ms; NaN where times are missing. Raises as seconds does."""
     times = seconds(folder, tracker, videos)
     return 1e3 * float(np.median(times)) if len(times) else float("nan")
 
 
-def _path(folder: Path, tracker: str, video: Video, ending: str = ".txt") -> Path:
+def _path(folder: Path, tracker: str, video: Track, ending: str = ".txt") -> Path:
     """The file of a sequence. One of two targets has several spellings: Jogging.1, Jogging-1, Jogging_1."""
     home, names = Path(folder) / tracker, [video.name]
     if target := re.fullmatch(r"(.+)[-._](\d)", video.name):
@@ -112,7 +112,7 @@ def _path(folder: Path, tracker: str, video: Video, ending: str = ".txt") -> Pat
     return next((path for path in found if path.is_file()), home / f"{video.name}{ending}")
 
 
-def _why_short(path: Path, boxes: Floats, video: Video) -> str:
+def _why_short(path: Path, boxes: Floats, video: Track) -> str:
     """What may be the matter with a file of the wrong length, to end its sentence."""
     if not 0 < len(boxes) < len(video.frames):
         return ""

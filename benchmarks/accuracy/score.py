@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 
-from spcnet.benchmarks.options import add_output, add_suite
+from spcnet.benchmarks.options import DATA, add_output, add_suite
 from spcnet.runtime.cli import Commands
 
 
 def add_score(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench score."""
     score = kinds.add_parser("score", help="score result files of any tracker against the truth")
-    score.add_argument(
-        "data", type=Path, help="folder of sequences, in the layout of OTB, GOT-10k, VOT or UAV123"
-    )
+    score.add_argument("data", type=Path, help=DATA)
     score.add_argument(
         "results", type=Path, help="folder with <tracker>/<sequence>.txt: x,y,w,h for every frame"
     )
@@ -48,23 +45,25 @@ def _score(options: argparse.Namespace) -> int:
     curves = {name: results.curves(folder, name, videos, one_based) for name in names}
     remarks = [remark for name in names for remark in results.remarks(folder, name, videos, one_based)]
     best, below = differences.differences(scores)
-    record = {
-        "sequences": len(videos),
-        "frames": sum(len(v.frames) for v in videos),
-        "remarks": remarks,
-        "best": best,
-        "below_best": {name: [_number(value) for value in interval] for name, interval in below.items()},
-        "trackers": {
-            name: {
-                "mean": tables.mean(scores[name])._asdict(),
-                "ms": _number(times[name]),
-                "success": curves[name][0].tolist(),
-                "precision": curves[name][1].tolist(),
-                "by_sequence": {video: score._asdict() for video, score in scores[name].items()},
-            }
-            for name in names
-        },
-    }
+    record = output.valid(
+        {
+            "sequences": len(videos),
+            "frames": sum(len(v.frames) for v in videos),
+            "remarks": remarks,
+            "best": best,
+            "below_best": {name: interval for name, interval in below.items()},
+            "trackers": {
+                name: {
+                    "mean": tables.mean(scores[name])._asdict(),
+                    "ms": times[name],
+                    "success": curves[name][0].tolist(),
+                    "precision": curves[name][1].tolist(),
+                    "by_sequence": {video: score._asdict() for video, score in scores[name].items()},
+                }
+                for name in names
+            },
+        }
+    )
     parts = (
         tables.accuracy_markdown(scores, times),
         differences.difference_markdown(scores),
@@ -76,8 +75,3 @@ def _score(options: argparse.Namespace) -> int:
     for remark in remarks:
         print(remark, file=sys.stderr)
     return 0
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value

@@ -8,7 +8,8 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -154,6 +155,29 @@ class Worker:
             os.killpg(process.pid, signal.SIGKILL)  # with what a tracker may have started
         process.kill()
         process.join()
+
+
+def work(jobs: Sequence[Job], workers: Sequence[Worker]) -> Generator[tuple[Job, Outcome]]:
+    """Each worker does one job after the other; outcomes come as they are ready. On an error all workers are closed."""
+    idle = list(workers)
+
+    def do(job: Job) -> Outcome:
+        worker = idle.pop()
+        try:
+            return worker.track(job)
+        finally:
+            idle.append(worker)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        waiting = {pool.submit(do, job): job for job in jobs}
+        try:
+            for done in as_completed(list(waiting)):
+                yield waiting.pop(done), done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.close()
+            raise
 
 
 def serve(connection: Connection[Any, Any], place: Place) -> None:

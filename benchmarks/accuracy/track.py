@@ -18,7 +18,7 @@ from spcnet.benchmarks.accuracy.decode import decoded
 from spcnet.benchmarks.accuracy.protocols import Start
 from spcnet.benchmarks.trackers import Contender
 from spcnet.common.metrics import Floats
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 from spcnet.runtime.frame import Frame
 
 Opener = Callable[[str], Contender]
@@ -34,27 +34,28 @@ class Entry(NamedTuple):
     spec: str  # what the opener is given
     name: str  # of its folder of results
     identity: str
+    settings: str
     kind: str
 
 
 class Job(NamedTuple):
     """The part of a run that is done in one go."""
 
-    video: Video
+    video: Track
     protocol: str
     entries: tuple[Entry, ...]
     opener: Opener
 
 
-class Track(NamedTuple):
+class Trajectory(NamedTuple):
     """From one start to the end of the sequence."""
 
     boxes: Floats  # (n, 4) x, y, w, h; the first is the given one
     seconds: Floats  # (n,), 0 for the first
 
 
-# By the tracker's name: a track for each start, or a sentence that says what went wrong.
-Outcome = dict[str, list[Track] | str]
+# By the tracker's name: a trajectory for each start, or a sentence that says what went wrong.
+Outcome = dict[str, list[Trajectory] | str]
 
 
 @dataclass
@@ -62,7 +63,7 @@ class _Racer:
     index: int
     name: str
     tracker: Contender
-    tracks: list[Track] = field(default_factory=list)
+    trajectories: list[Trajectory] = field(default_factory=list)
     wrong: str = ""
 
 
@@ -89,13 +90,13 @@ def track(job: Job, place: Place) -> Outcome:
                 _note(place, racer.index, CLOSED)
                 with suppress(Exception):  # what was tracked is not touched by that
                     racer.tracker.close()
-    return outcome | {racer.name: racer.wrong or racer.tracks for racer in racers}
+    return outcome | {racer.name: racer.wrong or racer.trajectories for racer in racers}
 
 
 def _race(job: Job, start: Start, racers: list[_Racer], place: Place) -> None:
     """One start: a further track for all who get to its end."""
     frames = job.video.frames[start.frame :] if racers else ()
-    tracks = {racer.index: Track(np.empty((len(frames), 4)), np.zeros(len(frames))) for racer in racers}
+    tracks = {racer.index: Trajectory(np.empty((len(frames), 4)), np.zeros(len(frames))) for racer in racers}
     given = start.box
     _note(place, NOBODY, start.frame)
     for index, frame in enumerate(decoded(frames)):
@@ -113,7 +114,7 @@ def _race(job: Job, start: Start, racers: list[_Racer], place: Place) -> None:
         if not racing:
             break
     for racer in racers:
-        racer.tracks.append(tracks[racer.index])
+        racer.trajectories.append(tracks[racer.index])
 
 
 def _step(tracker: Contender, frame: Frame, given: Floats | None) -> tuple[Floats, float]:
@@ -144,7 +145,7 @@ def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
             raise
         except Exception as error:  # libraries have kinds of their own
             raise RuntimeError(f"{spec} could not be opened: {say(error)}") from error
-        entries.append(Entry(spec, tracker.name, tracker.identity, tracker.kind))
+        entries.append(Entry(spec, tracker.name, tracker.identity, tracker.settings, tracker.kind))
         with suppress(Exception):
             tracker.close()
     return entries
@@ -166,7 +167,7 @@ def say(error: BaseException) -> str:
 
 def _open(opener: Opener, entry: Entry) -> Contender:
     tracker = opener(entry.spec)
-    if tracker.identity != entry.identity:
+    if (tracker.identity, tracker.settings) != (entry.identity, entry.settings):
         tracker.close()
         raise ValueError(f"{entry.spec} is not what it was when the run began; use one version everywhere")
     return tracker

@@ -29,7 +29,8 @@ class Slowed:
     """A tracker whose update takes longer by a share of its own time, each time."""
 
     def __init__(self, tracker: Contender, share: float) -> None:
-        self.name, self.identity, self.kind = tracker.name, tracker.identity, tracker.kind
+        self.name, self.kind = tracker.name, tracker.kind
+        self.identity, self.settings = tracker.identity, tracker.settings
         self._tracker, self._share = tracker, share
 
     def init(self, frame: Frame, box: Sequence[float]) -> None:

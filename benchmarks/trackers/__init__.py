@@ -26,7 +26,8 @@ class Contender(Protocol):
     """
 
     name: str
-    identity: str  # changes whenever results may
+    identity: str  # of the model or program: a hash, or its version
+    settings: str  # all else that results depend on; empty where that is nothing
     kind: str  # "ours" or "peer"
 
     def init(self, frame: Frame, box: Sequence[float]) -> None: ...
@@ -40,14 +41,14 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
-def open_tracker(name: str, threads: int = 1) -> Contender:
+def open_tracker(name: str, threads: int = 1, backend: str = "auto") -> Contender:
     """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
 
-    threads are for our models, and told to processes of others. Raises FileNotFoundError, ValueError and
-    RuntimeError when there is no such tracker.
+    backend is that of our models; threads are for them, and told to processes of others. Raises FileNotFoundError,
+    ValueError and RuntimeError when there is no such tracker.
     """
     label, what = split_label(name)
-    tracker = _open(what, threads)
+    tracker = _open(what, threads, backend)
     if label:
         tracker.name = label
     return tracker
@@ -64,11 +65,11 @@ def is_peer(name: str) -> bool:
     return name in PEERS or name.startswith(("nano:", "vit:", "trax:"))
 
 
-def _open(name: str, threads: int) -> Contender:
+def _open(name: str, threads: int, backend: str) -> Contender:
     if not is_peer(name):
         from spcnet.benchmarks.trackers.ours import Ours
 
-        return Ours(name, threads)
+        return Ours(name, threads, backend)
     kind, _, what = name.partition(":")
     if kind == "trax":
         from spcnet.benchmarks.trackers.trax import Trax

@@ -27,6 +27,7 @@ class OpenCV:
     """A tracker with OpenCV's defaults. Where it gives up, its last box stands."""
 
     kind = "peer"
+    settings = ""
 
     def __init__(self, name: str, identity: str, make: Callable[[], Any]) -> None:
         self.name = f"opencv-{name}"

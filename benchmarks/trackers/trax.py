@@ -41,6 +41,7 @@ class Trax:
     """
 
     kind = "peer"
+    settings = ""
 
     def __init__(self, command: str, threads: int = 1, timeout: float = 30.0) -> None:
         try:

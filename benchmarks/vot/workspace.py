@@ -13,19 +13,18 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from spcnet.benchmarks.trackers import split_label
 from spcnet.benchmarks.vot.stacks import SUPERVISED, VOT2015, resolve
-from spcnet.common.sequences import Sequence as Video
 from spcnet.common.suites import open_data
+from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import model
-from spcnet.runtime.video import VideoError
 
 
 class Workspace(NamedTuple):
@@ -75,7 +74,7 @@ def make(
             texts[f"{home}/groundtruth.txt"] = "".join(
                 ",".join(f"{v:.4f}" for v in box) + "\n" for box in video.boxes
             )
-            for number, frame in enumerate(video.frames, 1):
+            for number, frame in enumerate(video.paths, 1):
                 links[f"{home}/color/{number:08d}{suffix}"] = frame.absolute()
     commands = _commands(trackers, threads)
     texts["trackers.ini"] = _registry(commands)
@@ -130,26 +129,24 @@ def _check_vot(data: Path, stack: str, allow_missing: bool) -> list[str]:
     return names
 
 
-def _describe(video: Video, fps: int) -> str:
-    first = cv2.imread(str(video.frames[0]), cv2.IMREAD_COLOR)
-    if first is None:
-        raise VideoError(f"{video.frames[0]} cannot be read as an image; restore it")
+def _describe(video: Track, fps: int) -> str:
+    height, width = read_frame(video.frames[0]).shape[:2]
     about = {
         "name": video.name,
         "fps": fps,
         "format": "default",
         "channel.default": "color",
         "channels.color": f"color/%08d{_suffix(video)}",
-        "width": first.shape[1],
-        "height": first.shape[0],
+        "width": width,
+        "height": height,
         "length": len(video.frames),
     }
     return "".join(f"{key}={value}\n" for key, value in about.items())
 
 
-def _suffix(video: Video) -> str:
+def _suffix(video: Track) -> str:
     # The toolkit takes no other name; readers go by what is inside.
-    return ".png" if video.frames[0].suffix.lower() == ".png" else ".jpg"
+    return ".png" if video.paths[0].suffix.lower() == ".png" else ".jpg"
 
 
 def _write(folder: Path, texts: Mapping[str, str], links: Mapping[str, Path]) -> None:
@@ -158,12 +155,15 @@ def _write(folder: Path, texts: Mapping[str, str], links: Mapping[str, Path]) ->
             if not (folder / name).is_file() or (folder / name).read_text() != text:
                 raise FileExistsError(f"{folder} is there, but not with this {name}; give a new folder")
         return
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    for name in (*texts, *links):
-        (aside / name).parent.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (aside / name).write_text(text)
-    for name, frame in links.items():
-        (aside / name).symlink_to(frame)
-    os.replace(aside, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "workspace"
+    try:
+        for name in (*texts, *links):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (aside / name).write_text(text, "utf-8")
+        for name, frame in links.items():
+            (aside / name).symlink_to(frame)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside.parent)

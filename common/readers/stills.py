@@ -6,10 +6,17 @@ import csv
 import functools
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from spcnet.common.readers.files import Watch, frame_size, make_stills
-from spcnet.common.tracks import Track
+import numpy as np
+
+from spcnet.common.readers import Watch
+from spcnet.common.tracks import ImageFiles, Track
+from spcnet.runtime.imagefile import image_size
+
+MIN_STILL = 12  # px: the shorter side of an object
+MAX_STILL = 0.75  # of the picture: beyond, there is no context around the object
 
 
 def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
@@ -17,8 +24,8 @@ def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
     table = folder / "boxes.csv"
     if not table.is_file():
         return []
-    size = functools.lru_cache(frame_size)  # of the last images: their boxes follow each other
-    with table.open(newline="", errors="replace") as file:
+    size = functools.lru_cache(image_size)  # of the last images: their boxes follow each other
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = list(csv.DictReader(file))
     tracks: list[Track] = []
     for number, row in enumerate(watch(rows), 2):
@@ -65,3 +72,15 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
                 raise FileNotFoundError(f"{table} names {name}, which is not in {images}; restore it")
             tracks += make_stills(f"{Path(name).stem}:{key}", images / name, (x, y, w, h), size)
     return tracks
+
+
+def make_stills(name: str, image: Path, box: Sequence[float], size: tuple[int, int]) -> list[Track]:
+    """The object in a still as a track of one frame; none where it is small, fills the picture or cannot be seen.
+
+    size is (width, height) of the image.
+    """
+    (x, y, w, h), (width, height) = box, size
+    fits = min(w, h) >= MIN_STILL and w <= MAX_STILL * width and h <= MAX_STILL * height
+    if not (fits and -w < x < width and -h < y < height):
+        return []
+    return [Track(name, ImageFiles.of(image.parent, [image.name]), np.array([[x, y, w, h]], np.float64))]

@@ -4,7 +4,7 @@ import synthetic
 
 from spcnet.benchmarks.accuracy import results, run
 from spcnet.common.boxfile import read_boxes
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +18,17 @@ def data(tmp_path_factory):
 
 
 def test_sequences_are_read_0_based(data):
-    right, slow = read_otb(data)
+    right, slow = open_data(data)
     assert (right.name, slow.name, len(right.frames)) == ("Right", "Slow", 12)
     np.testing.assert_allclose(right.boxes[0], [60, 50, 48, 36])
-    assert [video.name for video in read_otb(data, ("Slow",))] == ["Slow"]
+    assert [video.name for video in open_data(data, names=("Slow",))] == ["Slow"]
 
 
 def test_bad_sequences_are_named(data, tmp_path):
     with pytest.raises(FileNotFoundError, match="no sequence Left in"):
-        read_otb(data, ("Left",))
+        open_data(data, names=("Left",))
     with pytest.raises(FileNotFoundError, match="no sequence in"):
-        read_otb(tmp_path)
+        open_data(tmp_path)
     (tmp_path / "A" / "img").mkdir(parents=True)
     (tmp_path / "A" / "img" / "1.png").write_bytes(b"")
     truth = tmp_path / "A" / "groundtruth_rect.txt"
@@ -39,20 +39,20 @@ def test_bad_sequences_are_named(data, tmp_path):
     ):
         truth.write_text(text)
         with pytest.raises(ValueError, match=message):
-            read_otb(tmp_path)
+            open_data(tmp_path)
     (tmp_path / "B").mkdir()
     (tmp_path / "B" / "groundtruth_rect.txt").write_text("1,2,3,4\n")
     with pytest.raises(FileNotFoundError, match="no folder img/"):
-        read_otb(tmp_path, ("B",))
+        open_data(tmp_path, names=("B",))
 
 
 def test_run_and_score(data, tiny_model, tmp_path):
-    videos = read_otb(data)
+    videos = open_data(data)
     seen = []
     run.run([str(tiny_model), "mosse"], videos, tmp_path, progress=lambda *done: seen.append(done))
     assert seen == [("Right", 12), ("Slow", 12)]
     scores = results.score_folder(tmp_path, "tiny", videos)
-    assert all(score.op50 == 1.0 and score.dp20 == 1.0 for score in scores.values())
+    assert all(score.op == 1.0 and score.dp == 1.0 for score in scores.values())
     assert set(results.score_folder(tmp_path, "opencv-mosse", videos)) == {"Right", "Slow"}
     found = read_boxes(tmp_path / "tiny" / "Right.txt")
     np.testing.assert_allclose(found[0], videos[0].boxes[0])
@@ -72,7 +72,7 @@ def test_run_and_score(data, tiny_model, tmp_path):
 
 
 def test_what_is_done_is_not_done_again_unless_the_tracker_changed(data, tiny_model, tmp_path):
-    videos = read_otb(data, ("Slow",))
+    videos = open_data(data, names=("Slow",))
     run.run([str(tiny_model)], videos, tmp_path)
     result = tmp_path / "tiny" / "Slow.txt"
     result.write_text("1,1,1,1\n" * 12)
@@ -84,7 +84,7 @@ def test_what_is_done_is_not_done_again_unless_the_tracker_changed(data, tiny_mo
 
 
 def test_anybodys_files_are_scored_and_bad_ones_named(data, tmp_path):
-    videos = read_otb(data, ("Slow",))
+    videos = open_data(data, names=("Slow",))
     (tmp_path / "other").mkdir()
     path = tmp_path / "other" / "Slow.txt"
     with pytest.raises(FileNotFoundError, match="no result"):
@@ -98,11 +98,11 @@ def test_anybodys_files_are_scored_and_bad_ones_named(data, tmp_path):
 
 def test_two_trackers_of_one_name_are_refused(data, tiny_model, tmp_path):
     with pytest.raises(ValueError, match="two trackers have one name among tiny, tiny; name one: LABEL="):
-        run.run([str(tiny_model), str(tiny_model)], read_otb(data), tmp_path)
+        run.run([str(tiny_model), str(tiny_model)], open_data(data), tmp_path)
 
 
 def test_a_label_tells_two_apart(data, tiny_model, tmp_path):
-    videos = read_otb(data, ("Slow",))
+    videos = open_data(data, names=("Slow",))
     entries = run.run([str(tiny_model), f"other={tiny_model}"], videos, tmp_path)
     assert [(entry.name, entry.kind) for entry in entries] == [("tiny", "ours"), ("other", "ours")]
     one, two = (tmp_path / name / "Slow.txt" for name in ("tiny", "other"))
@@ -120,5 +120,5 @@ def test_a_label_tells_two_apart(data, tiny_model, tmp_path):
 )
 def test_bad_arguments_are_refused(data, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        run.run(["mosse"], read_otb(data), tmp_path, **change)
+        run.run(["mosse"], open_data(data), tmp_path, **change)
     assert not list(tmp_path.iterdir())

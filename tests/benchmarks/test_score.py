@@ -50,7 +50,7 @@ def test_all_trackers_of_a_folder_are_scored_and_compared(data, capsys):
     assert record == json.loads((data / "out" / "score.json").read_text())
     assert (record["sequences"], record["frames"], record["remarks"], record["best"]) == (3, 12, [], "good")
     good, shifted = record["trackers"]["good"], record["trackers"]["shifted"]
-    assert good["mean"] == {"auc": pytest.approx(20 / 21), "op50": 1, "dp20": 1} and good["ms"] is None
+    assert good["mean"] == {"auc": pytest.approx(20 / 21), "op": 1, "dp": 1} and good["ms"] is None
     overlaps = np.array([(20 - s) / (20 + s) for s in (10, 12, 14)])
     expected = [(20 / 21 + 3 * (np.arange(21) / 20 < overlap).mean()) / 4 for overlap in overlaps]
     assert [s["auc"] for s in shifted["by_sequence"].values()] == pytest.approx(expected)

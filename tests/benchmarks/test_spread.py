@@ -12,7 +12,7 @@ import synthetic
 
 from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import run
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 NAMES = ("A", "B", "C", "D")
 
@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 def alone(data, tiny_model, tmp_path_factory):
     """The boxes from one process."""
     folder = tmp_path_factory.mktemp("alone")
-    run.run([str(tiny_model), "mosse"], read_otb(data), folder, protocols=("ope", "sre"))
+    run.run([str(tiny_model), "mosse"], open_data(data), folder, protocols=("ope", "sre"))
     return boxes(folder)
 
 
@@ -46,12 +46,12 @@ def test_one_process_gives_all_there_is(alone):
 
 
 def test_two_processes_give_the_same(data, alone, tiny_model, tmp_path):
-    run.run([str(tiny_model), "mosse"], read_otb(data), tmp_path, 2, protocols=("ope", "sre"))
+    run.run([str(tiny_model), "mosse"], open_data(data), tmp_path, 2, protocols=("ope", "sre"))
     assert boxes(tmp_path) == alone
 
 
 def test_what_was_interrupted_goes_on(data, alone, tiny_model, tmp_path):
-    videos, trackers = read_otb(data), [str(tiny_model), "mosse"]
+    videos, trackers = open_data(data), [str(tiny_model), "mosse"]
 
     def interrupt(name, frames):
         raise KeyboardInterrupt
@@ -122,7 +122,7 @@ def test_ray_gives_the_same_and_loses_nothing_with_a_worker(
 ):
     """A tracker kills the Ray worker that it is in, once; another crashes in its own process, in the long one."""
     monkeypatch.setenv("PARENT", str(tmp_path / "once"))
-    videos, told = read_otb(data), []
+    videos, told = open_data(data), []
     specs = [str(tiny_model), "mosse", "parent@3", "exit@14"]
     entries = run.run(
         specs,

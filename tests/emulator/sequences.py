@@ -12,7 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -20,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from emulator.host_device import HostDevice
 
 from spcnet.common.metrics import iou
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
+from spcnet.common.tracks import read_frame
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.cuda.backbone import OrtBackbone
 from spcnet.runtime.cuda.backend import CudaBackend
@@ -48,12 +48,12 @@ def main() -> int:
     options = parser.parse_args()
     failed = False
     print(f"{'sequence':12} frames  lowest IoU  mean IoU  graphs = plain launches")
-    for video in read_otb(options.data, tuple(options.sequence)):
+    for video in open_data(options.data, names=tuple(options.sequence)):
         recorded, plain = (open_emulated(options.model, options.backbone, graphs=g) for g in (True, False))
         reference = Tracker.load(options.model, backend="cpu", threads=0)
         boxes: list[list[tuple[float, ...]]] = [[], [], []]
         for index, path in enumerate(video.frames):
-            frame = cv2.imread(str(path))
+            frame = read_frame(path)
             for tracker, found in zip((recorded, plain, reference), boxes, strict=True):
                 if index == 0:
                     tracker.init(frame, video.boxes[0])
