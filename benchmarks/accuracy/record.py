@@ -89,7 +89,7 @@ def record(
     """What accuracy.json says of the trackers; scored is by protocol. Means are over the sequences that all finished."""
     scores, failed = scored[OPE]
     alike = tables.shared(scores)
-    compared = [video for video in videos if all(video.name in own for own in alike.values())]
+    compared = [video for video in videos if alike and all(video.name in own for own in alike.values())]
     found: dict[str, Any] = {}
     for file in files:
         own = alike.get(file.name, {})

@@ -20,8 +20,8 @@ from spcnet.benchmarks.accuracy import results
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common import metrics
 from spcnet.common.boxfile import ONE_BASED, write_lines
-from spcnet.common.tracks import Track
 from spcnet.common.suites import open_data
+from spcnet.common.tracks import Track
 
 SUITE = OTB._OTB__version_dict["tb50"]
 boxes = arrays(np.float64, (7, 4), elements=st.decimals(0.5, 90, places=3).map(float))

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from synthetic import write_image
 
 from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy.differences import difference_markdown, differences
@@ -14,9 +15,8 @@ def data(tmp_path):
     one = np.array([1, 1, 0, 0])
     truth = np.array([[50, 40, 20, 20], [54, 41, 20, 20], [58, 42, 20, 20], [60, 44, 20, 20]])
     for number, name in enumerate(("Boy", "Deer", "Jogging-1")):
-        (tmp_path / "otb" / name / "img").mkdir(parents=True)
         for frame in range(1, 5):
-            (tmp_path / "otb" / name / "img" / f"{frame:04d}.jpg").touch()
+            write_image(tmp_path / "otb" / name / "img" / f"{frame:04d}.jpg", 120, 90)
         shift = np.outer([0, 1, 1, 1], [10 + 2 * number, 0, 0, 0])
         for path, boxes in (
             (f"otb/{name}/groundtruth_rect.txt", truth + one),
@@ -30,18 +30,8 @@ def data(tmp_path):
 
 
 def run(data, results, *options):
-    return main(
-        [
-            "bench",
-            "score",
-            str(data / "otb"),
-            str(data / results),
-            "-o",
-            str(data / "out"),
-            "--json",
-            *options,
-        ]
-    )
+    words = ["bench", "score", str(data / "otb"), str(data / results), "-o", str(data / "out"), "--json"]
+    return main([*words, *options])
 
 
 def test_all_trackers_of_a_folder_are_scored_and_compared(data, capsys):

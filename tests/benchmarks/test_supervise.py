@@ -126,7 +126,14 @@ def test_a_frame_that_cannot_be_read_costs_its_sequence(data, tmp_path):
     torn = tmp_path / "otb" / "Torn" / "img" / "0004.png"
     torn.write_bytes(torn.read_bytes()[:-200])
     failed = track(tmp_path / "otb", tmp_path, "fine", "calm")
-    assert failed["fine"] == failed["calm"] == {"Torn": f"{torn} cannot be read as an image; restore it"}
+    assert (
+        failed["fine"]
+        == failed["calm"]
+        == {
+            "Torn": f"{torn} cannot be read as an image; its {torn.stat().st_size} bytes are damaged or cut short: "
+            "copy it again"
+        }
+    )
     assert finished(tmp_path, "fine", "Whole", 6)
 
 
