@@ -1,8 +1,8 @@
 """A cache of scanned data sets: a million frames are listed once, not at each start.
 
-One file for each source in the cache folder: flat arrays, never pickled. It counts while the format, the folder's
-path, and the name, size and time of change of the files and folders that the format says are worth a look stay the same.
-A file that is changed in place deeper down, such as one of a million XML files, is not noticed: its folder is.
+One file for each source in the cache folder: flat arrays, never pickled. It is valid while the format, the folder's
+path, and the names, sizes and times of change of the files and folders that the format watches stay the same. A file
+that is changed in place deeper down, such as one of a million XML files, is not noticed; a file added there is.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Shards: what spcnet prepare packs and training reads. Tracks in tar files, with an index beside each.
+"""Shards, which spcnet prepare packs and training reads: tracks in tar files, with an index beside each.
 
 A shard NNNNNN.tar is an ordinary webdataset: a sample a track, KEY.00000.jpg, KEY.00001.jpg, ... and KEY.json with
-name, weight and boxes (null where the target is absent, and then there is no image). NNNNNN.npz beside it says
-where each image begins: a training pair is a function of (seed, index), so that a run resumes to the bit, which a stream
-through a shuffle buffer is not. shards.json says how many there are. All are written aside and renamed, the index last:
-a shard with its index is whole.
+name, weight and boxes (null where the target is absent; such a frame has no image). NNNNNN.npz beside it says where
+each image begins, for random access: a training pair is a function of (seed, index), so a run resumes to the bit; a
+stream through a shuffle buffer could not. shards.json says how many shards there are. All are written aside and
+renamed, the index last: a shard with its index is whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MANIFEST = "shards.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds, finished or not."""
+    """The contents of a folder of shards, finished or not."""
 
     shards: int
     tracks: int

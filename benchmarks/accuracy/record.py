@@ -61,7 +61,7 @@ def of_others(named: str, videos: Sequence[Track], one_based: bool = False) -> R
 
 
 def score(files: Sequence[ResultFiles], videos: Sequence[Track], protocol: str = OPE) -> Scored:
-    """Score all files. What is missing or wrong is a failure of that sequence."""
+    """Score all files. A missing or wrong file is a failure of its sequence."""
     scored = Scored({}, {})
     for file in files:
         if protocol != OPE and not file.ran:
@@ -86,7 +86,7 @@ def score(files: Sequence[ResultFiles], videos: Sequence[Track], protocol: str =
 def record(
     files: Sequence[ResultFiles], videos: Sequence[Track], scored: Mapping[str, Scored]
 ) -> dict[str, Any]:
-    """What accuracy.json says of the trackers; scored is by protocol. Means are over the sequences that all finished."""
+    """The contents of accuracy.json; scored is by protocol. Means are over the sequences that all trackers finished."""
     scores, failed = scored[OPE]
     alike = tables.shared(scores)
     compared = [video for video in videos if alike and all(video.name in own for own in alike.values())]

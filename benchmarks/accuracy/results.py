@@ -66,7 +66,7 @@ def curves(
 
 
 def remarks(folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False) -> list[str]:
-    """What is odd in files that can be scored, a sentence each: frames without a box, boxes without an area."""
+    """Oddities of files that can be scored, a sentence each: frames without a box, boxes without an area."""
     found = []
     for video in videos:
         boxes = read_result(folder, tracker, video, one_based)
@@ -113,7 +113,7 @@ def _path(folder: Path, tracker: str, video: Track, ending: str = ".txt") -> Pat
 
 
 def _why_short(path: Path, boxes: Floats, video: Track) -> str:
-    """What may be the matter with a file of the wrong length, to end its sentence."""
+    """The likely reason for the wrong length of a file, to end its sentence."""
     if not 0 < len(boxes) < len(video.frames):
         return ""
     lines = path.read_text(errors="replace").rstrip().splitlines()

@@ -39,8 +39,8 @@ def run(
 
     The trackers take turns frame by frame, so a noisy machine hurts all alike; frames are decoded ahead, which is not
     timed. Videos are spread over jobs processes. With shard (i, n) only the i-th of n shares is done, from 1, so that
-    n processes, on as many machines, fill one folder. The boxes are the same in every case. What an unchanged tracker
-    has finished is not done again. A tracker that fails on a video loses that video only. progress is told each
+    n processes, on as many machines, fill one folder. The boxes are the same in every case. Results of an
+    unchanged tracker are kept. A tracker that fails on a video loses that video only. progress is told each
     finished video and how many frames were due.
 
     Returns what the trackers are. Raises ValueError, FileExistsError where folder holds files of others, or what

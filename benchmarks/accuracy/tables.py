@@ -69,7 +69,7 @@ def start_markdown(protocol: str, scores: Scores) -> str:
 
 
 def failure_markdown(failed: Mapping[str, Mapping[str, str]]) -> str:
-    """What failed and why, by tracker and sequence; empty where nothing did."""
+    """The failures with their reasons, by tracker and sequence; empty where there are none."""
     rows = [
         (f"{name} on {video}", why.replace("|", r"\|"))
         for name, own in failed.items()

@@ -1,4 +1,4 @@
-"""What is done with one sequence: all trackers take turns on every frame, from every start."""
+"""One sequence: all trackers take turns on every frame, from every start."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from spcnet.common.tracks import Track
 from spcnet.runtime.frame import Frame
 
 Opener = Callable[[str], Contender]
-Place = MutableSequence[int]  # for who watches: the values at
+Place = MutableSequence[int]  # shared with the supervisor: the values at
 WHO, FRAME, STEPS = range(3)  # are the tracker at work, the frame from 0, and how many steps were taken
 NOBODY = -1  # is at work: the frame is being read
-OPENED, CLOSED = -1, -2  # what is done with the tracker, instead of a frame
+OPENED, CLOSED = -1, -2  # instead of a frame: the tracker is being opened or closed
 
 
 class Entry(NamedTuple):
@@ -68,7 +68,7 @@ class _Racer:
 
 
 def track(job: Job, place: Place) -> Outcome:
-    """Run the trackers of a job, one thread each. What one does wrong ends it, not the others.
+    """Run the trackers of a job, one thread each. An error of one ends that one, not the others.
 
     Raises VideoError when a frame cannot be read.
     """
@@ -135,7 +135,7 @@ def _step(tracker: Contender, frame: Frame, given: Floats | None) -> tuple[Float
 
 
 def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
-    """What trackers are. Raises what the opener raises, RuntimeError for kinds of errors that are not Python's own."""
+    """Open each tracker once, for its entry. Raises as the opener; errors of other kinds become RuntimeError."""
     entries = []
     for index, spec in enumerate(specs):
         _note(place, index, OPENED)
@@ -152,7 +152,7 @@ def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
 
 
 def where(job: Job, frame: int) -> str:
-    """What a tracker was doing, to end a sentence."""
+    """The sequence and frame that a tracker was at, to end a sentence."""
     protocol = "" if job.protocol == protocols.OPE else f" ({job.protocol})"
     doing = {OPENED: "when it was opened for", CLOSED: "when it was closed after"}
     return f"{doing.get(frame, f'in frame {frame + 1} of')} {job.video.name}{protocol}"

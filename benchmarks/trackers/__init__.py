@@ -19,7 +19,7 @@ _LABEL = re.compile(r"([A-Za-z0-9][\w.+-]*)=(.+)", re.DOTALL | re.ASCII)  # it n
 
 
 class Contender(Protocol):
-    """What a benchmark needs of a tracker. Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
+    """The interface of a tracker to the benchmarks. Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
 
     init begins a sequence, again and again. A peer that crashed, hung or answered nonsense raises RuntimeError; the
     next init starts it anew. Whoever opened a tracker closes it.

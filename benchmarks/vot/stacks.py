@@ -42,7 +42,7 @@ VOT2015 = tuple(_VOT2015.split())  # its 60 sequences
 
 
 def resolve(stack: str) -> tuple[str, dict[str, str]]:
-    """What config.yaml calls a stack, and the file that it needs beside it: name -> text."""
+    """The name of a stack in config.yaml, and the file that it needs beside it: name -> text."""
     if stack == BOTH:
         return "stack.yaml", {"stack.yaml": _BOTH}
     return {"vot2015": "vot2015/rgb"}.get(stack, stack), {}

@@ -28,7 +28,7 @@ from spcnet.runtime import model
 
 
 class Workspace(NamedTuple):
-    """What was made."""
+    """The workspace that was made."""
 
     folder: Path
     trackers: tuple[str, ...]  # their names in the toolkit
