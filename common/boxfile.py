@@ -21,10 +21,10 @@ def read_text(path: Path) -> str:
 def read_boxes(path: Path, polygons: bool = False) -> NDArray[np.float64]:
     """The boxes (lines, 4) of a file, separated by commas, tabs or blanks; NaN marks an absent target.
 
-    Numbers are returned as they stand, blank lines are left out. With polygons, a line may also be four corners
-    x1,y1,...,x4,y4, as VOT has them: their box reaches from the smallest to the largest x and y, so all of the target
-    is in it, and vot-toolkit gives the same box to a tracker of rectangles. Raises FileNotFoundError, ValueError
-    naming the line.
+    Numbers are returned as they stand, blank lines are left out. With polygons, a line may also be four
+    corners x1,y1,...,x4,y4, as VOT has them: their box reaches from the smallest to the largest x and y, so
+    all of the target is in it, and vot-toolkit gives the same box to a tracker of rectangles. Raises
+    FileNotFoundError, ValueError naming the line.
     """
     boxes = []
     for number, line in enumerate(read_text(path).splitlines(), 1):

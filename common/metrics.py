@@ -87,7 +87,8 @@ def paired_bootstrap(a: Floats, b: Floats, seed: int = 0) -> tuple[float, float,
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64) if len(a) == len(b) else np.empty(0)
     if not len(difference) or not np.isfinite(difference).all():
         raise ValueError(
-            f"{len(a)} and {len(b)} values cannot be compared in pairs; give a finite value of both for each sequence"
+            f"{len(a)} and {len(b)} values cannot be compared in pairs; give a finite value of both for each "
+            "sequence"
         )
     low = high = float("nan")
     if len(difference) > 1:

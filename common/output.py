@@ -18,7 +18,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def valid(record: Any) -> Any:
-    """The record with None for every number that is not finite, for JSON has no NaN, and with lists for tuples."""
+    """The record as JSON can hold it: None for numbers that are not finite, lists for tuples."""
     if isinstance(record, Mapping):
         return {key: valid(value) for key, value in record.items()}
     if isinstance(record, list | tuple):

@@ -1,8 +1,9 @@
 """A cache of scanned data sets: a million frames are listed once, not at each start.
 
-One file for each source in the cache folder: flat arrays, never pickled. It is valid while the format, the folder's
-path, and the names, sizes and times of change of the files and folders that the format watches stay the same. A file
-that is changed in place deeper down, such as one of a million XML files, is not noticed; a file added there is.
+One file for each source in the cache folder: flat arrays, never pickled. It is valid while the format, the
+folder's path, and the names, sizes and times of change of the files and folders that the format watches stay
+the same. A file that is changed in place deeper down, such as one of a million XML files, is not noticed; a
+file added there is.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def fingerprint(folder: Path, watched: Iterable[str]) -> str:
 
 
 def save(path: Path, tracks: Sequence[Track], mark: str) -> None:
-    """Write tracks, whose frames are ImageFiles, and the fingerprint mark to path in one step. Raises OSError."""
+    """Write tracks, whose frames are ImageFiles, and the fingerprint mark to path in one step.
+
+    Raises OSError.
+    """
     files = [track.frames for track in tracks if isinstance(track.frames, ImageFiles)]
     folders = list(dict.fromkeys(file.folder for file in files))
     number = {folder: index for index, folder in enumerate(folders)}

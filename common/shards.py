@@ -1,10 +1,10 @@
 """Shards, which spcnet prepare packs and training reads: tracks in tar files, with an index beside each.
 
-A shard NNNNNN.tar is an ordinary webdataset: a sample a track, KEY.00000.jpg, KEY.00001.jpg, ... and KEY.json with
-name, weight and boxes (null where the target is absent; such a frame has no image). NNNNNN.npz beside it says where
-each image begins, for random access: a training pair is a function of (seed, index), so a run resumes to the bit; a
-stream through a shuffle buffer could not. shards.json says how many shards there are. All are written aside and
-renamed, the index last: a shard with its index is whole.
+A shard NNNNNN.tar is an ordinary webdataset: a sample a track, KEY.00000.jpg, KEY.00001.jpg, ... and KEY.json
+with name, weight and boxes (null where the target is absent; such a frame has no image). NNNNNN.npz beside it
+says where each image begins, for random access: a training pair is a function of (seed, index), so a run
+resumes to the bit; a stream through a shuffle buffer could not. shards.json says how many shards there are.
+All are written aside and renamed, the index last: a shard with its index is whole.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def shard_path(folder: Path, number: int) -> Path:
 def write_shard(
     path: Path, tracks: Iterable[tuple[int, Track]], cut: Callable[[Track, int], tuple[bytes, Boxes]]
 ) -> None:
-    """Pack the numbered tracks and the index. cut(track, frame) gives the JPEG file of a frame and the box in it.
+    """Pack the numbered tracks and the index. cut(track, frame) gives the JPEG of a frame and the box in it.
 
     Raises OSError, ValueError; then there is no index, and so no finished shard.
     """
@@ -128,7 +128,8 @@ def read_shards(folder: Path, watch: Watch = iter) -> list[Track]:
         path = shard_path(folder, number)
         if not path.with_suffix(".npz").is_file():
             raise FileNotFoundError(
-                f"{folder} has no finished shard {path.name}, one of {manifest.shards}; run spcnet prepare again to finish"
+                f"{folder} has no finished shard {path.name}, one of {manifest.shards}; run spcnet prepare "
+                "again to finish"
             )
         tracks += _read_shard(path, manifest.context)
     return tracks

@@ -99,7 +99,8 @@ FORMATS = {
 def read_source(source: Source) -> list[Track]:
     """All tracks of a source: from the cache if nothing changed since the last scan, else by its reader.
 
-    Raises ValueError for an unknown format or a malformed track, FileNotFoundError where there is no track at all.
+    Raises ValueError for an unknown format or a malformed track, FileNotFoundError where there is no track at
+    all.
     """
     known = f"the formats are {', '.join(FORMATS)}"
     if source.format not in FORMATS:
@@ -107,7 +108,8 @@ def read_source(source: Source) -> list[Track]:
     form, folder = FORMATS[source.format], Path(source.path)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"no folder {folder}; the format {source.format} needs one with {form.layout}: set the path of the source"
+            f"no folder {folder}; the format {source.format} needs one with {form.layout}: set the path of "
+            "the source"
         )
     mark = scan.fingerprint(folder, form.watched) if form.watched else ""
     kept = _kept(source) if form.watched else None
@@ -117,7 +119,8 @@ def read_source(source: Source) -> list[Track]:
         tracks = _scan(source, form, folder)
         if not tracks:
             raise FileNotFoundError(
-                f"no track in {folder}; the format {source.format} needs {form.layout}: mend the path, or the format ({known})"
+                f"no track in {folder}; the format {source.format} needs {form.layout}: mend the path, or "
+                f"the format ({known})"
             )
         _refuse_twins(tracks, folder)
         if kept and time.perf_counter() - start > KEPT_FROM:
@@ -134,8 +137,8 @@ def read_source(source: Source) -> list[Track]:
 def joined(found: Sequence[tuple[Source, list[Track]]]) -> list[Track]:
     """The tracks of several sources in one list, with the weights of their sources.
 
-    A name that two sources have gets the folder of its source in front, "train:cat" and "more:cat". Raises ValueError
-    where that does not tell them apart.
+    A name that two sources have gets the folder of its source in front, "train:cat" and "more:cat". Raises
+    ValueError where that does not tell them apart.
     """
     count = Counter(track.name for _, tracks in found for track in tracks)
     together = [

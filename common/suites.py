@@ -1,7 +1,8 @@
 """Annotated sequences to measure on: a folder in any layout of text files, or a published benchmark in it.
 
-The lists of OTB-2013 and OTB-2015 are its own toolkit's (jwlim/tracker_benchmark, data/cvpr13.txt and tb_100.txt);
-got10k 0.1.3 has the same. pytracking leaves out the first five frames of Tiger1; OTB itself does not, nor do we.
+The lists of OTB-2013 and OTB-2015 are its own toolkit's (jwlim/tracker_benchmark, data/cvpr13.txt and
+tb_100.txt); got10k 0.1.3 has the same. pytracking leaves out the first five frames of Tiger1; OTB itself does
+not, nor do we.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ def open_data(
 ) -> list[Track]:
     """The sequences of a folder: of a suite, under its names and in its order, or all that there are.
 
-    A sequence has its target in the first frame. names picks some; Jogging-1 and jogging.1 are one name. allow_missing
-    takes what is there of the suite. Raises FileNotFoundError naming what is missing, or a folder with frames but no
-    boxes; ValueError where a sequence is malformed, or there is no such suite or name in it.
+    A sequence has its target in the first frame. names picks some; Jogging-1 and jogging.1 are one name.
+    allow_missing takes what is there of the suite. Raises FileNotFoundError naming what is missing, or a
+    folder with frames but no boxes; ValueError where a sequence is malformed, or there is no such suite or
+    name in it.
     """
     folder = Path(folder)
     if suite not in (None, *SUITES):
@@ -82,7 +84,8 @@ def _of_folder(folder: Path, tables: dict[str, Path], names: tuple[str, ...]) ->
     for frames in sorted(folder.glob("*/img")):
         if frames.parent not in annotated:
             raise FileNotFoundError(
-                f"{frames.parent} has frames in img/ but no file of boxes; add its boxes, one line for every frame, or "
+                f"{frames.parent} has frames in img/ but no file of boxes; add its boxes, one line for every "
+                "frame, or "
                 "move it elsewhere"
             )
     return tables
@@ -102,7 +105,8 @@ def _of_suite(
         raise FileNotFoundError(f"{folder} has no sequence of {suite}; expected {layout}")
     if missing and not allow_missing:
         raise FileNotFoundError(
-            f"{folder} lacks {len(missing)} of {len(wanted)} sequences of {suite}: {', '.join(missing)}; expected "
+            f"{folder} lacks {len(missing)} of {len(wanted)} sequences of {suite}: {', '.join(missing)}; "
+            "expected "
             f"{layout}; add them, or give --allow-missing"
         )
     return {name: by_name[_plain(name)] for name in wanted if _plain(name) in by_name}

@@ -1,7 +1,7 @@
 """Annotated video and stills as tracks: frames with one box each, whatever data set they come from.
 
-Boxes are x, y, w, h in pixels, 0-based, as everywhere inside (spcnet/runtime/geometry.py): a box names its top-left
-pixel and covers x .. x + w - 1. NaN where the object is absent.
+Boxes are x, y, w, h in pixels, 0-based, as everywhere inside (spcnet/runtime/geometry.py): a box names its
+top-left pixel and covers x .. x + w - 1. NaN where the object is absent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles(Sequence[Path]):
-    """Images of one folder: 12 bytes a frame, where a million paths would take half a gigabyte in every loader."""
+    """Images of one folder: 12 bytes a frame; a million paths would take half a gigabyte per loader."""
 
     folder: Path
     names: NDArray[np.bytes_]  # (frames,)
@@ -111,9 +111,9 @@ def has_area(boxes: Boxes) -> NDArray[np.bool_]:
 def make_track(name: str, frames: ImageFiles, boxes: Boxes, size: tuple[int, int] | None = None) -> Track:
     """A track whose boxes can all be seen: one without a positive size, or outside the picture, becomes NaN.
 
-    That is how data sets write an absent target. size is (width, height) of the largest frame; without it that of the
-    first one is read, and of those whose box lies outside it, for a video that was cut may change its size. Raises
-    FileNotFoundError, ValueError when frames and boxes differ in number.
+    That is how data sets write an absent target. size is (width, height) of the largest frame; without it
+    that of the first one is read, and of those whose box lies outside it, for a video that was cut may change
+    its size. Raises FileNotFoundError, ValueError when frames and boxes differ in number.
     """
     if not len(frames):
         raise FileNotFoundError(
@@ -121,7 +121,8 @@ def make_track(name: str, frames: ImageFiles, boxes: Boxes, size: tuple[int, int
         )
     if len(frames) != len(boxes):
         raise ValueError(
-            f"{name} has {len(frames)} frames in {frames.folder} but {len(boxes)} boxes; give one line per frame"
+            f"{name} has {len(frames)} frames in {frames.folder} but {len(boxes)} boxes; give one line per "
+            "frame"
         )
     boxed = has_area(boxes)
     seen = boxed & _in_picture(boxes, size or image_size(frames[0]))
@@ -138,12 +139,15 @@ def _in_picture(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def read_frame(frame: FrameSource) -> Frame:
-    """The image of a frame, as spcnet.runtime.imagefile.read_image gives it. Raises as read_image and read_bytes."""
+    """The image of a frame, as spcnet.runtime.imagefile.read_image gives it.
+
+    Raises as read_image and read_bytes.
+    """
     return read_image(read_bytes(frame), str(frame))
 
 
 def read_bytes(frame: FrameSource) -> bytes:
-    """The image file of a frame. Raises OSError where it is missing, ValueError where a shard is cut short."""
+    """The image file of a frame. Raises OSError if it is missing, ValueError if a shard is cut short."""
     if isinstance(frame, Path):
         try:
             return frame.read_bytes()

@@ -29,7 +29,10 @@ def is_image(name: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> bool:
 
 
 def image_names(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[str]:
-    """The names of the images in a folder, in natural order. Raises FileNotFoundError where there is no folder."""
+    """The names of the images in a folder, in natural order.
+
+    Raises FileNotFoundError where there is no folder.
+    """
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if is_image(entry.name, suffixes) and entry.is_file()]
@@ -41,9 +44,10 @@ def image_names(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> lis
 def read_image(source: Path | bytes, name: str = "") -> Frame:
     """The image in a file, or in the bytes of one that name is for: (H, W, 3) uint8 BGR.
 
-    Grey becomes three equal channels, palettes and CMYK become colours, alpha is dropped (a transparent pixel keeps
-    the colour that is stored), and the picture is turned as its EXIF orientation says. Raises FileNotFoundError, and
-    ValueError where it is damaged, cut short, or not 8 bits a channel: other depths are not scaled by guess.
+    Grey becomes three equal channels, palettes and CMYK become colours, alpha is dropped (a transparent pixel
+    keeps the colour that is stored), and the picture is turned as its EXIF orientation says. Raises
+    FileNotFoundError, and ValueError where it is damaged, cut short, or not 8 bits a channel: other depths
+    are not scaled by guess.
     """
     name = name or str(source)
     if isinstance(source, Path):
@@ -56,17 +60,22 @@ def read_image(source: Path | bytes, name: str = "") -> Frame:
     found = image if image is not None else _decode(data, cv2.IMREAD_UNCHANGED)
     if found is not None and found.dtype != np.uint8:
         raise ValueError(
-            f"{name} has dtype {found.dtype}; give uint8: convert all images of the video with one fixed scaling"
+            f"{name} has dtype {found.dtype}; give uint8: convert all images of the video with one fixed "
+            "scaling"
         )
     if image is None:
         raise ValueError(
-            f"{name} cannot be read as an image; its {len(data)} bytes are damaged or cut short: copy it again"
+            f"{name} cannot be read as an image; its {len(data)} bytes are damaged or cut short: copy it "
+            "again"
         )
     return np.asarray(image, np.uint8)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height as read_image gives them; from the head of the file where that tells. Raises as read_image."""
+    """Width and height as read_image gives them; from the head of the file where that tells.
+
+    Raises as read_image.
+    """
     with _open(path) as file:
         head = file.read(_HEAD)
     if b"Exif" not in head and b"eXIf" not in head:  # they may turn the picture

@@ -26,7 +26,7 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="beside ope, which is always run: tre (20 starts in time), sre (12 starts beside the target); repeat",
+        help="beside ope: tre (20 starts in time), sre (12 starts beside the target); repeat",
     )
     accuracy.add_argument("--jobs", type=int, default=1, help="processes (default: 1, for undisturbed times)")
     accuracy.add_argument(

@@ -1,7 +1,7 @@
 """Where a tracker is started: once, at many frames (TRE), on many boxes (SRE); and the scores of such starts.
 
-Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015. Starts, rounding and scoring are those of the benchmark's
-own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust).
+Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015. Starts, rounding and scoring are those of the
+benchmark's own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def segments(video: Track) -> list[int]:
 
 
 def shifted(box: Floats) -> list[Floats]:
-    """The boxes of SRE: the whole box moved left, right, up and down, a corner pulled outwards, the size scaled.
+    """The boxes of SRE: moved left, right, up and down, a corner pulled outwards, the size scaled.
 
     In whole pixels, as the toolkit has them.
     """
@@ -87,7 +87,7 @@ def _round(value: float) -> float:
 
 
 def home(folder: Path, tracker: str, protocol: str) -> Path:
-    """Where a tracker's results of a protocol are; those of TRE and SRE have a folder for each start in it."""
+    """The folder of a tracker's results of a protocol; TRE and SRE have a folder for each start in it."""
     return Path(folder) / tracker / ("" if protocol == OPE else protocol)
 
 

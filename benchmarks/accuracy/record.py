@@ -86,7 +86,10 @@ def score(files: Sequence[ResultFiles], videos: Sequence[Track], protocol: str =
 def record(
     files: Sequence[ResultFiles], videos: Sequence[Track], scored: Mapping[str, Scored]
 ) -> dict[str, Any]:
-    """The contents of accuracy.json; scored is by protocol. Means are over the sequences that all trackers finished."""
+    """The contents of accuracy.json; scored is by protocol.
+
+    Means are over the sequences that all trackers finished.
+    """
     scores, failed = scored[OPE]
     alike = tables.shared(scores)
     compared = [video for video in videos if alike and all(video.name in own for own in alike.values())]

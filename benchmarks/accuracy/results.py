@@ -1,7 +1,7 @@
 """Result files of anybody's trackers: reading, diagnosing and scoring them.
 
-A result is <folder>/<tracker>/<sequence>.txt with one x,y,w,h line for every frame, 0-based; the first is the box
-that the tracker was given. Beside it may be <sequence>_time.txt, the seconds of each frame.
+A result is <folder>/<tracker>/<sequence>.txt with one x,y,w,h line for every frame, 0-based; the first is the
+box that the tracker was given. Beside it may be <sequence>_time.txt, the seconds of each frame.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ SAME = 0.01  # px; numbers of result files are rounded
 
 
 def read_result(folder: Path, tracker: str, video: Track, one_based: bool = False) -> Floats:
-    """The boxes (frames, 4) of one result file, 0-based; NaN where it has none. one_based: the file is 1-based.
+    """The boxes (frames, 4) of a result file, 0-based; NaN where it has none. one_based: the file is 1-based.
 
-    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing, or, as
-    its first box tells, pixels counted from 1 where 0 is meant (or the reverse), or corners instead of boxes.
+    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing,
+    or, as its first box tells, pixels counted from 1 where 0 is meant (or the reverse), or corners instead of
+    boxes.
     """
     path = _path(folder, tracker, video)
     if not path.is_file():
@@ -35,7 +36,8 @@ def read_result(folder: Path, tracker: str, video: Track, one_based: bool = Fals
     boxes = read_boxes(path)
     if len(boxes) != len(video.frames):
         raise ValueError(
-            f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for every frame"
+            f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for "
+            "every frame"
             f"{_why_short(path, boxes, video)}"
         )
     _check_convention(path, boxes[0], video.boxes[0], one_based)
@@ -59,7 +61,10 @@ def score_folder(
 def curves(
     folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False
 ) -> tuple[Floats, Floats]:
-    """The success curve (21,) and the precision curve (51,), means over the sequences. Raises as score_folder."""
+    """The success curve (21,) and the precision curve (51,), means over the sequences.
+
+    Raises as score_folder.
+    """
     measured = [measure(read_result(folder, tracker, v, one_based), v.boxes) for v in videos]
     success = np.mean([success_curve(overlaps) for overlaps, _ in measured], axis=0)
     return success, np.mean([precision_curve(errors) for _, errors in measured], axis=0)
@@ -75,8 +80,8 @@ def remarks(folder: Path, tracker: str, videos: Sequence[Track], one_based: bool
         for bad, what in ((none, "have no box (NaN)"), (flat, "have a box without an area")):
             if bad.any():
                 found.append(
-                    f"{_path(folder, tracker, video)}: {bad.sum()} of {len(boxes)} frames {what}, the first is "
-                    f"frame {np.argmax(bad) + 1}; they count as no overlap"
+                    f"{_path(folder, tracker, video)}: {bad.sum()} of {len(boxes)} frames {what}, the first "
+                    f"is frame {np.argmax(bad) + 1}; they count as no overlap"
                 )
     return found
 
@@ -84,7 +89,8 @@ def remarks(folder: Path, tracker: str, videos: Sequence[Track], one_based: bool
 def seconds(folder: Path, tracker: str, videos: Sequence[Track]) -> Floats:
     """The times of all frames over all videos, (n,); n is 0 where times are missing.
 
-    The first frame of a video does not count: it is no tracking. Raises ValueError naming a file that has no numbers.
+    The first frame of a video does not count: it is no tracking. Raises ValueError naming a file that has no
+    numbers.
     """
     times: list[float] = []
     for video in videos:
@@ -98,7 +104,7 @@ def seconds(folder: Path, tracker: str, videos: Sequence[Track]) -> Floats:
 
 
 def median_ms(folder: Path, tracker: str, videos: Sequence[Track]) -> float:
-    """The median time of a frame over all videos, in ms; NaN where times are missing. Raises as seconds does."""
+    """The median time of a frame over all videos, in ms; NaN without times. Raises as seconds does."""
     times = seconds(folder, tracker, videos)
     return 1e3 * float(np.median(times)) if len(times) else float("nan")
 
@@ -139,7 +145,8 @@ def _check_convention(path: Path, first: Floats, given: Floats, one_based: bool)
     elif _same(first, given + ONE_BASED):
         if not one_based:
             raise ValueError(
-                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as one-based (--one-based)"
+                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as "
+                "one-based (--one-based)"
             )
     elif any(_same(first, np.array(corner)) for corner in corners):
         raise ValueError(f"{begins} as corners x1,y1,x2,y2; write x,y,w,h")

@@ -1,9 +1,9 @@
 """Run trackers over sequences; results are text files, which anybody's scoring can read.
 
-A result is <folder>/<tracker>/<sequence>.txt, one 0-based "x,y,w,h" line per frame, and <sequence>_time.txt, the
-seconds of each frame (0 for the first); those of TRE and SRE are in tre/01/, tre/02/, ... and sre/01/, ... of the
-tracker's folder. Where a tracker failed, <sequence>_error.txt says in a sentence why. The file identity says whose
-results they are.
+A result is <folder>/<tracker>/<sequence>.txt, one 0-based "x,y,w,h" line per frame, and <sequence>_time.txt,
+the seconds of each frame (0 for the first); those of TRE and SRE are in tre/01/, tre/02/, ... and sre/01/,
+... of the tracker's folder. Where a tracker failed, <sequence>_error.txt says in a sentence why. The file
+identity says whose results they are.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def run(
     opener: Opener = open_tracker,
     shard: tuple[int, int] | None = None,
 ) -> list[Entry]:
-    """Track every video with every tracker, one thread each, by the protocols named; write results below folder.
+    """Track every video with every tracker, one thread each, by the given protocols; write below folder.
 
-    The trackers take turns frame by frame, so a noisy machine hurts all alike; frames are decoded ahead, which is not
-    timed. Videos are spread over jobs processes. With shard (i, n) only the i-th of n shares is done, from 1, so that
-    n processes, on as many machines, fill one folder. The boxes are the same in every case. Results of an
-    unchanged tracker are kept. A tracker that fails on a video loses that video only. progress is told each
-    finished video and how many frames were due.
+    The trackers take turns frame by frame, so a noisy machine hurts all alike; frames are decoded ahead,
+    which is not timed. Videos are spread over jobs processes. With shard (i, n) only the i-th of n shares is
+    done, from 1, so that n processes, on as many machines, fill one folder. The boxes are the same in every
+    case. Results of an unchanged tracker are kept. A tracker that fails on a video loses that video only.
+    progress is told each finished video and how many frames were due.
 
-    Returns what the trackers are. Raises ValueError, FileExistsError where folder holds files of others, or what
-    opener(name) raises, before anything is run.
+    Returns what the trackers are. Raises ValueError, FileExistsError where folder holds files of others, or
+    what opener(name) raises, before anything is run.
     """
     if jobs < 1 or not timeout > 0:
         raise ValueError(
@@ -85,7 +85,7 @@ def run(
 def share(
     videos: Sequence[Track], protocols: Sequence[str], shard: tuple[int, int]
 ) -> list[tuple[Track, str]]:
-    """The videos and protocols of shard (i, n), i from 1; the longest first, so that no process is left with it."""
+    """The videos and protocols of shard (i, n), i from 1; the longest first, to balance the processes."""
     pairs = [(video, protocol) for video in videos for protocol in protocols]
     pairs.sort(key=lambda pair: -frames(*pair))
     return pairs[shard[0] - 1 :: shard[1]]
@@ -140,10 +140,10 @@ def _stamp(entry: Entry) -> str:
 
 
 def _stale(folder: Path, entry: Entry, sharing: bool) -> list[Path]:
-    """The result files of a former version of a tracker: boxes with their times, and errors. Others' are not touched.
+    """The result files that a former version of a tracker wrote: boxes with their times, and errors.
 
-    Raises FileExistsError where nothing says whose files are in the tracker's folder, or other processes may be
-    writing there.
+    Raises FileExistsError where nothing says whose files are in the tracker's folder, or other processes may
+    be writing there.
     """
     place = Path(folder) / entry.name
     stamp = place / "identity"
@@ -152,12 +152,13 @@ def _stale(folder: Path, entry: Entry, sharing: bool) -> list[Path]:
             return []
         if sharing:
             raise FileExistsError(
-                f"{place} has results of another version of {entry.name}; give another -o, or remove the folder"
+                f"{place} has results of another version of {entry.name}; give another -o, or remove the "
+                "folder"
             )
     elif place.exists() and any(not path.name.startswith(".") for path in place.iterdir()):
         raise FileExistsError(
-            f"{place} has files, but no file identity that says which tracker wrote them; give another -o, or move "
-            "the folder away"
+            f"{place} has files, but no file identity that says which tracker wrote them; give another -o, "
+            "or move the folder away"
         )
     found: list[Path] = []
     for home_of_files in (place, *place.glob("[ts]re"), *place.glob("[ts]re/[0-9][0-9]")):

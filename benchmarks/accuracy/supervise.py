@@ -1,4 +1,4 @@
-"""A supervised process that tracks: a tracker that crashes or hangs ends it, and no other tracker loses results."""
+"""A supervised process that tracks: a tracker that crashes or hangs costs no other tracker its results."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class Worker:
         self._closed = False
 
     def describe(self, specs: Sequence[str], opener: Opener) -> list[Entry]:
-        """Open each tracker once, for its entry. Raises as the opener, RuntimeError when one crashes or hangs."""
+        """Open each tracker once, for its entry.
+
+        Raises as the opener, RuntimeError when one crashes or hangs.
+        """
         try:
             entries: list[Entry] = self._ask(describe, specs, opener)
         except LostError as lost:
@@ -90,7 +93,7 @@ class Worker:
         self._end()
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call function(*arguments, place) in the process; returns and raises as it does, LostError when it is lost."""
+        """Call function(*arguments, place) in the process. Raises as it does, LostError if it is lost."""
         if self._process is None:
             self._start()
         process, connection, place = self._process, self._connection, self._place
@@ -158,7 +161,7 @@ class Worker:
 
 
 def work(jobs: Sequence[Job], workers: Sequence[Worker]) -> Generator[tuple[Job, Outcome]]:
-    """Each worker does one job after the other; outcomes come as they are ready. On an error all workers are closed."""
+    """Outcomes of the jobs as they are ready; each worker does one after the other. An error closes all."""
     idle = list(workers)
 
     def do(job: Job) -> Outcome:

@@ -47,7 +47,7 @@ def accuracy_markdown(scores: Scores, times: Mapping[str, float]) -> str:
 
 
 def attribute_markdown(scores: Scores) -> str:
-    """Mean AUC over the sequences with each attribute of OTB, the best tracker first; which sequences have none."""
+    """Mean AUC by attribute of OTB, the best tracker first; and the sequences without attributes."""
     alike = shared(scores)
     order, videos = _order(alike), _videos(alike)
     auc = {name: mean_auc(alike[name]) for name in order}

@@ -130,12 +130,13 @@ def _step(tracker: Contender, frame: Frame, given: Floats | None) -> tuple[Float
         if box.shape == (4,) and np.isfinite(box).all() and (box[2:] > 0).all():
             return box, seconds
     raise ValueError(
-        f"it answered {reprlib.repr(answer)}, not four finite numbers x, y, w, h with a width and a height above 0"
+        f"it answered {reprlib.repr(answer)}, not four finite numbers x, y, w, h with a width and a height "
+        "above 0"
     )
 
 
 def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
-    """Open each tracker once, for its entry. Raises as the opener; errors of other kinds become RuntimeError."""
+    """Open each tracker once, for its entry. Raises as the opener; unusual errors become RuntimeError."""
     entries = []
     for index, spec in enumerate(specs):
         _note(place, index, OPENED)

@@ -19,10 +19,12 @@ _LABEL = re.compile(r"([A-Za-z0-9][\w.+-]*)=(.+)", re.DOTALL | re.ASCII)  # it n
 
 
 class Contender(Protocol):
-    """The interface of a tracker to the benchmarks. Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
+    """The interface of a tracker to the benchmarks.
 
-    init begins a sequence, again and again. A peer that crashed, hung or answered nonsense raises RuntimeError; the
-    next init starts it anew. Whoever opened a tracker closes it.
+    Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
+
+    init begins a sequence, again and again. A peer that crashed, hung or answered nonsense raises
+    RuntimeError; the next init starts it anew. Whoever opened a tracker closes it.
     """
 
     name: str
@@ -44,8 +46,8 @@ class Contender(Protocol):
 def open_tracker(name: str, threads: int = 1, backend: str = "auto") -> Contender:
     """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
 
-    backend is that of our models; threads are for them, and told to processes of others. Raises FileNotFoundError,
-    ValueError and RuntimeError when there is no such tracker.
+    backend is that of our models; threads are for them, and told to processes of others. Raises
+    FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
     """
     label, what = split_label(name)
     tracker = _open(what, threads, backend)

@@ -46,7 +46,8 @@ def serve(model: str, threads: int = 1) -> None:
                 pass
         except TraxException:
             raise RuntimeError(
-                "the client went without a quit message, or sent what vot-trax cannot read, such as a path beyond ASCII"
+                "the client went without a quit message, or sent what vot-trax cannot read, such as a path "
+                "beyond ASCII"
             ) from None
         except Exception as error:
             _quit(server, error)
@@ -89,7 +90,7 @@ def _answer(server: Server, tracker: Tracker) -> bool:
 
 
 def pixels(image: Any) -> Frame:
-    """A TraX image as BGR. Raises FileNotFoundError, and ValueError when it cannot be read or has not 8 bits."""
+    """A TraX image as BGR. Raises FileNotFoundError, ValueError where it is damaged or not 8 bits."""
     if image.type() == Image.MEMORY:
         array = image.array()  # (H, W, 3) RGB or (H, W, 1)
         if array.dtype != np.uint8:

@@ -1,6 +1,7 @@
 """A workspace of the vot-toolkit: its configuration, our trackers as commands, and the sequences it runs on.
 
-The format is that of vot-toolkit 0.7.4. Nothing of it is imported: these are text files, and links to the frames.
+The format is that of vot-toolkit 0.7.4. Nothing of it is imported: these are text files, and links to the
+frames.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ def make(
     threads: int = 1,
     allow_missing: bool = False,
 ) -> Workspace:
-    """Make folder a workspace for the sequences in data: a data set of VOT, or a layout that bench accuracy reads.
+    """Make folder a workspace for the sequences in data: of VOT, or in a layout that bench accuracy reads.
 
-    A data set of VOT has list.txt with the names, and <name>/groundtruth.txt; it stays where it is. Of others the boxes
-    are written and the frames linked; fps is the rate of their cameras. trackers are names of models of ours, or
-    trax:COMMAND LINE. A workspace that is there already and the same is left, with its results. Raises
-    FileNotFoundError naming what is missing, FileExistsError when folder is another, ValueError on bad names.
+    A data set of VOT has list.txt with the names, and <name>/groundtruth.txt; it stays where it is. Of others
+    the boxes are written and the frames linked; fps is the rate of their cameras. trackers are names of
+    models of ours, or trax:COMMAND LINE. A workspace that is there already and the same is left, with its
+    results. Raises FileNotFoundError naming what is missing, FileExistsError when folder is another,
+    ValueError on bad names.
     """
     data, folder = Path(data).absolute(), Path(folder).absolute()
     if not (str(data) + str(folder)).isascii():
@@ -66,8 +68,10 @@ def make(
         for video in videos:
             if stack in SUPERVISED and not np.isfinite(video.boxes).all():
                 raise ValueError(
-                    f"{video.name} has no box in frame {int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the "
-                    f"supervised {stack} needs one in every frame: leave the sequence out, or give another --stack"
+                    f"{video.name} has no box in frame "
+                    f"{int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the "
+                    f"supervised {stack} needs one in every frame: leave the sequence out, or give another "
+                    "--stack"
                 )
             home, suffix = f"sequences/{video.name}", _suffix(video)
             texts[f"{home}/sequence"] = _describe(video, fps)
@@ -123,8 +127,10 @@ def _check_vot(data: Path, stack: str, allow_missing: bool) -> list[str]:
     missing += [name for name in names if not (data / name / "groundtruth.txt").is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{data} lacks {len(missing)} sequences: {', '.join(missing)}; expected <name>/groundtruth.txt for each name "
-            "in list.txt, and all 60 of VOT2015 with its stack; add them, or give --allow-missing for a part of VOT2015"
+            f"{data} lacks {len(missing)} sequences: {', '.join(missing)}; expected <name>/groundtruth.txt "
+            "for each name "
+            "in list.txt, and all 60 of VOT2015 with its stack; add them, or give --allow-missing for a part "
+            "of VOT2015"
         )
     return names
 

@@ -1,4 +1,4 @@
-"""Readers of data sets: each turns the layout of one format into tracks; common/sources.py has the list of them."""
+"""Readers of data sets: each turns one format into tracks; common/sources.py lists them."""
 
 from __future__ import annotations
 

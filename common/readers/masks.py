@@ -1,4 +1,7 @@
-"""Video segmentation data sets, whose masks are indexed PNG files: DAVIS, YouTube-VOS. A track for each object."""
+"""Video segmentation data sets, whose masks are indexed PNG files: DAVIS, YouTube-VOS.
+
+A track for each object.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ WHITE = 255  # the only object of a mask in two greys; beside others neither obj
 
 
 def read_davis(folder: Path, watch: Watch = iter) -> list[Track]:
-    """JPEGImages/480p/<video>/*.jpg and Annotations/480p/<video>/*.png; one object (2016) or several (2017)."""
+    """JPEGImages/480p/<video>/*.jpg and Annotations/480p/<video>/*.png, of DAVIS 2016 or 2017."""
     return _read(folder / "JPEGImages" / "480p", folder / "Annotations" / "480p", watch)
 
 
@@ -72,7 +75,8 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
     if mask.ndim == 3:  # some masks of two greys are stored with three equal channels
         if (mask != mask[:, :, :1]).any():
             raise ValueError(
-                f"{path} has colours; give a PNG of one channel or with a palette, whose values number the objects"
+                f"{path} has colours; give a PNG of one channel or with a palette, whose values number the "
+                "objects"
             )
         mask = mask[:, :, 0]
     alone = not ((mask > 0) & (mask < WHITE)).any()

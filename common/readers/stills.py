@@ -20,7 +20,10 @@ MAX_STILL = 0.75  # of the picture: beyond, there is no context around the objec
 
 
 def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
-    """images/* and boxes.csv, a table file,x,y,w,h; 0-based. Objects that are small or fill the picture are left out."""
+    """images/* and boxes.csv, a table file,x,y,w,h; 0-based.
+
+    Objects that are small or fill the picture are left out.
+    """
     table = folder / "boxes.csv"
     if not table.is_file():
         return []
@@ -41,7 +44,10 @@ def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
 
 
 def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
-    """annotations/instances_train*.json and train*/*.jpg; 0-based. Crowds, and objects as in read_stills, are left out."""
+    """annotations/instances_train*.json and train*/*.jpg; 0-based.
+
+    Crowds, and objects as in read_stills, are left out.
+    """
     tracks: list[Track] = []
     for table in sorted((folder / "annotations").glob("instances_train*.json")):
         images = folder / table.stem.removeprefix("instances_")
@@ -66,7 +72,8 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
                 key = item["id"]
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(
-                    f"{table}: the annotation {str(item)[:80]} has no bbox x,y,w,h of a known image ({error!r}); mend it"
+                    f"{table}: the annotation {str(item)[:80]} has no bbox x,y,w,h of a known image "
+                    f"({error!r}); mend it"
                 ) from None
             if name not in present:
                 raise FileNotFoundError(f"{table} names {name}, which is not in {images}; restore it")
@@ -75,7 +82,7 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
 
 
 def make_stills(name: str, image: Path, box: Sequence[float], size: tuple[int, int]) -> list[Track]:
-    """The object in a still as a track of one frame; none where it is small, fills the picture or cannot be seen.
+    """The object in a still as a track of one frame; none if it is small, fills the picture or lies outside.
 
     size is (width, height) of the image.
     """

@@ -15,7 +15,8 @@ from spcnet.common.tracks import Boxes, ImageFiles, Track, make_track
 from spcnet.runtime.imagefile import image_names, natural
 
 # First and last frame that OTB annotates, where its folders hold more; of all others the whole folder.
-# From the benchmark's own toolkit (jwlim/tracker_benchmark, scripts/butil/seq_config.py); got10k has the same.
+# From the benchmark's own toolkit (jwlim/tracker_benchmark, scripts/butil/seq_config.py); got10k has the
+# same.
 OTB_FRAMES = {
     "David": (300, 770),
     "Diving": (1, 215),
@@ -24,7 +25,8 @@ OTB_FRAMES = {
     "Freeman4": (1, 283),
 }
 
-# First and last frame of each target of UAV123, from its own configSeqs.m, as got10k and pytracking have them.
+# First and last frame of each target of UAV123, from its own configSeqs.m, as got10k and pytracking have
+# them.
 # The frames of car1_2 are in the folder car1.
 _UAV123 = """
 bike1:1-3085 bike2:1-553 bike3:1-433 bird1_1:1-253 bird1_2:775-1477 bird1_3:1573-2437 boat1:1-901
@@ -111,7 +113,8 @@ def _find_got10k(folder: Path) -> dict[str, Path]:
     for name, table in tables.items():
         if not table.is_file():
             raise FileNotFoundError(
-                f"{listed} names the track {name!r}, but there is no {table}; restore it, or take it off the list"
+                f"{listed} names the track {name!r}, but there is no {table}; restore it, or take it off the "
+                "list"
             )
     return tables
 
@@ -154,7 +157,8 @@ OTB = TextFormat(_find_otb, _read_otb, "<track>/img/*.jpg with <track>/groundtru
 UAV123 = TextFormat(
     _find_uav123, _read_uav123, "data_seq/UAV123/<video>/000001.jpg, ... with anno/UAV123/<track>.txt"
 )
-# 0-based, VOT too, whose polygons become upright boxes. list.txt names the tracks, absence.label the absences.
+# 0-based, VOT too, whose polygons become upright boxes. list.txt names the tracks, absence.label the
+# absences.
 GOT10K = TextFormat(
     _find_got10k, _read_got10k, "<track>/*.jpg, or <track>/color/*.jpg, with <track>/groundtruth.txt"
 )

@@ -30,7 +30,7 @@ class Thing(NamedTuple):
 
 
 def read_vid(folder: Path, watch: Watch = iter) -> list[Track]:
-    """Annotations/VID/train/**/<video>/*.xml and Data/VID/train/**/<video>/*.JPEG; 0-based, a track for each trackid.
+    """Annotations/VID/train/**/<video>/*.xml and Data/VID/train/**/<video>/*.JPEG; 0-based.
 
     A track <video>_<trackid> goes from the first to the last frame with the object.
     """
@@ -69,7 +69,10 @@ def _read_video(folder: Path, data: Path) -> list[Track]:
 
 
 def read_voc(folder: Path, watch: Watch = iter) -> list[Track]:
-    """Annotations/*.xml and JPEGImages/*.jpg; 1-based. Difficult objects and those that fill the picture are left out."""
+    """Annotations/*.xml and JPEGImages/*.jpg; 1-based.
+
+    Difficult objects and those that fill the picture are left out.
+    """
     tracks: list[Track] = []
     for table in watch(sorted((folder / "Annotations").glob("[!.]*.xml"), key=natural)):
         size, things = _read_objects(table)

@@ -23,7 +23,7 @@ def sequence(count, absent=()):
 
 
 def toolkit_starts(count):
-    """As splitSeqTRE counts, from 1 and with MATLAB's ranges: [floor(1:e/19:e) e], e the last with 20 frames."""
+    """As splitSeqTRE counts, from 1, in MATLAB: [floor(1:e/19:e) e], e the last with 20 frames."""
     last = next(i for i in range(count, 0, -1) if count - i + 1 >= 20)
     found, value = [], Fraction(1)
     while value <= last:

@@ -45,7 +45,7 @@ def scored(data, folder, specs, *others, asked=("ope",)):
 
 
 def test_means_are_over_what_all_finished(data, others, tmp_path):
-    """fine stays one pixel beside the first box: its overlap with the target k pixels on is (20-|k-1|)/(20+|k-1|)."""
+    """fine stays one pixel beside the first box: its overlap k pixels on is (20-|k-1|)/(20+|k-1|)."""
     made, markdown = scored(data, tmp_path, ["fine", "exit@9"], f"theirs={others}")
     assert made["compared"] == ["Skiing"] and (made["sequences"], made["frames"]) == (3, 25)
     assert set(made["failed"]) == {"exit", "theirs"} and set(made["failed"]["exit"]) == {"Deer"}

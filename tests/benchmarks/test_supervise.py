@@ -130,8 +130,8 @@ def test_a_frame_that_cannot_be_read_costs_its_sequence(data, tmp_path):
         failed["fine"]
         == failed["calm"]
         == {
-            "Torn": f"{torn} cannot be read as an image; its {torn.stat().st_size} bytes are damaged or cut short: "
-            "copy it again"
+            "Torn": f"{torn} cannot be read as an image; its {torn.stat().st_size} bytes are damaged or cut "
+            "short: copy it again"
         }
     )
     assert finished(tmp_path, "fine", "Whole", 6)

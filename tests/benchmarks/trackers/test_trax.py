@@ -174,7 +174,10 @@ def test_nothing_is_left_behind(opened, frame):
 
 
 def test_an_open_tracker_goes_with_its_owner():
-    script = f"from spcnet.benchmarks.trackers.trax import Trax; t = Trax({command('stubborn')!r}); print(t._process._child.pid)"
+    script = (
+        "from spcnet.benchmarks.trackers.trax import Trax\n"
+        f"t = Trax({command('stubborn')!r}); print(t._process._child.pid)"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
     )
