@@ -21,6 +21,16 @@ def add_trackers(parser: argparse.ArgumentParser, default: str = ", ".join(DEFAU
     )
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The folder data, --sequence, --suite, --allow-missing and --one-based."""
+    parser.add_argument("data", type=Path, help=DATA)
+    parser.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
+    add_suite(parser)
+    parser.add_argument(
+        "--one-based", action="store_true", help="result files count pixels from 1 (default: from 0)"
+    )
+
+
 def add_suite(parser: argparse.ArgumentParser) -> None:
     """--suite NAME and --allow-missing, which suites.open_data takes."""
     parser.add_argument(

@@ -76,10 +76,7 @@ def write_shard(
 
     packed: list[tuple[str, Track, Boxes]] = []
     with replacing(path) as aside:
-        with (
-            aside.open("wb") as file,
-            TarWriter(file, user="spcnet", group="spcnet", mtime=0.0) as writer,
-        ):
+        with aside.open("wb") as file, TarWriter(file, user="spcnet", group="spcnet", mtime=0.0) as writer:
             for number, track in tracks:
                 key, boxes = f"{number:08d}", np.full((len(track.frames), 4), np.nan)
                 sample: dict[str, Any] = {"__key__": key}

@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from spcnet.benchmarks.options import DATA, DEFAULT, add_output, add_suite, add_trackers
+from spcnet.benchmarks.options import DATA, DEFAULT, add_data, add_output, add_trackers
 from spcnet.runtime.cli import Commands
 
 
@@ -18,9 +18,7 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     accuracy = kinds.add_parser(
         "accuracy", help="success and precision on annotated sequences: OPE, and with --protocol TRE and SRE"
     )
-    accuracy.add_argument("data", type=Path, help=DATA)
-    accuracy.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
-    add_suite(accuracy)
+    add_data(accuracy)
     accuracy.add_argument(
         "--protocol",
         action="append",
@@ -47,11 +45,6 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         default=[],
         metavar="NAME=FOLDER",
         help="score these files beside, <sequence>.txt with x,y,w,h for every frame; repeat for several",
-    )
-    accuracy.add_argument(
-        "--one-based",
-        action="store_true",
-        help="the files of --results count pixels from 1 (default: from 0)",
     )
     add_trackers(accuracy)
     accuracy.add_argument(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy import attributes, differences, protocols, results, run, tables
+from spcnet.benchmarks.accuracy import attributes, protocols, results, run, tables
 from spcnet.benchmarks.accuracy.protocols import OPE
 from spcnet.benchmarks.accuracy.track import Entry
 from spcnet.common import output
@@ -131,7 +131,7 @@ def markdown(record: Mapping[str, Any], scored: Mapping[str, Scored]) -> str:
     times = {name: math.nan if own["ms"] is None else own["ms"] for name, own in record["trackers"].items()}
     parts = (
         tables.accuracy_markdown(one_pass, times),
-        differences.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
+        tables.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
         *(tables.start_markdown(protocol, one.scores) for protocol, one in scored.items() if protocol != OPE),
         tables.attribute_markdown(one_pass),
         *(tables.failure_markdown(one.failed) for one in scored.values()),

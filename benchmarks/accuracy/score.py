@@ -7,31 +7,26 @@ import json
 import sys
 from pathlib import Path
 
-from spcnet.benchmarks.options import DATA, add_output, add_suite
+from spcnet.benchmarks.options import add_data, add_output
 from spcnet.runtime.cli import Commands
 
 
 def add_score(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench score."""
     score = kinds.add_parser("score", help="score result files of any tracker against the truth")
-    score.add_argument("data", type=Path, help=DATA)
+    add_data(score)
     score.add_argument(
         "results", type=Path, help="folder with <tracker>/<sequence>.txt: x,y,w,h for every frame"
     )
     score.add_argument(
         "--tracker", action="append", metavar="NAME", help="only this folder of results; repeat"
     )
-    score.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
-    add_suite(score)
-    score.add_argument(
-        "--one-based", action="store_true", help="the files count pixels from 1 (default: from 0)"
-    )
     add_output(score)
     score.set_defaults(run=_score)
 
 
 def _score(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks.accuracy import differences, results, tables
+    from spcnet.benchmarks.accuracy import results, tables
     from spcnet.common import output
     from spcnet.common.suites import open_data
 
@@ -44,7 +39,7 @@ def _score(options: argparse.Namespace) -> int:
     times = {name: results.median_ms(folder, name, videos) for name in names}
     curves = {name: results.curves(folder, name, videos, one_based) for name in names}
     remarks = [remark for name in names for remark in results.remarks(folder, name, videos, one_based)]
-    best, below = differences.differences(scores)
+    best, below = tables.differences(scores)
     record = output.valid(
         {
             "sequences": len(videos),
@@ -66,7 +61,7 @@ def _score(options: argparse.Namespace) -> int:
     )
     parts = (
         tables.accuracy_markdown(scores, times),
-        differences.difference_markdown(scores),
+        tables.difference_markdown(scores),
         tables.attribute_markdown(scores),
     )
     markdown = "\n".join(part for part in parts if part)

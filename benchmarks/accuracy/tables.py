@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, counts, mean_auc, unknown
-from spcnet.common.metrics import Score
+from spcnet.common.metrics import Score, paired_bootstrap
 from spcnet.common.output import table
 
 Scores = Mapping[str, Mapping[str, Score]]
@@ -66,6 +66,30 @@ def start_markdown(protocol: str, scores: Scores) -> str:
     alike = shared(scores)
     rows = [(n, str(len(alike[n])), *map(_cell, mean(alike[n]))) for n in _order(alike)]
     return table((protocol.upper(), "sequences", "AUC", "OP@.5", "DP@20"), rows)
+
+
+def differences(
+    scores: Scores,
+) -> tuple[str, dict[str, tuple[float, float, float]]]:
+    """The best tracker, and of each other how far its AUC is below: mean, low, high of paired_bootstrap.
+
+    scores are by tracker and sequence, the same sequences in the same order for all. The nearest comes first.
+    """
+    auc = {name: np.array([score.auc for score in by.values()]) for name, by in scores.items()}
+    best, *others = sorted(auc, key=lambda name: -float(auc[name].mean()))
+    return best, {name: paired_bootstrap(auc[best], auc[name]) for name in others}
+
+
+def difference_markdown(scores: Scores) -> str:
+    """The differences as a table; empty for one tracker or one sequence, of which nothing can be said."""
+    best, below = differences(scores)
+    if not below or len(scores[best]) < 2:
+        return ""
+    rows = [
+        (name, f"{mean:.3f}", f"{low:.3f} to {high:.3f}", "no" if low <= 0 else "yes")
+        for name, (mean, low, high) in below.items()
+    ]
+    return table((f"AUC of {best} less that of", "mean", "95% interval", "told apart"), rows)
 
 
 def failure_markdown(failed: Mapping[str, Mapping[str, str]]) -> str:

@@ -22,6 +22,7 @@ from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 
 IMAGES = ("path", "memory", "buffer")  # forms of an image, the preferred one first
+BYE = 3.0  # s that a tracker may take to end after quit
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
@@ -99,7 +100,7 @@ class Trax:
         if self._process is not None:
             try:
                 self._process.write(encode("quit"), 1.0)
-                self._process.wait(3.0)
+                self._process.wait(BYE)
             except OSError:
                 pass  # it is gone already, or deaf
         self._stop()

@@ -5,7 +5,7 @@ import pytest
 from synthetic import write_image
 
 from spcnet.__main__ import main
-from spcnet.benchmarks.accuracy.differences import difference_markdown, differences
+from spcnet.benchmarks.accuracy.tables import difference_markdown, differences
 from spcnet.common.metrics import Score
 
 

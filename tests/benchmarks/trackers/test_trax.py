@@ -8,7 +8,7 @@ import fake_trax
 import numpy as np
 import pytest
 
-from spcnet.benchmarks.trackers import open_tracker
+from spcnet.benchmarks.trackers import open_tracker, trax
 from spcnet.benchmarks.trackers.trax import Trax
 from spcnet.runtime.tracker import Tracker
 
@@ -184,7 +184,8 @@ def test_an_open_tracker_goes_with_its_owner():
     assert not Path("/proc", ended.stdout.strip()).exists()
 
 
-def test_a_deaf_tracker_is_closed_all_the_same(opened, frame):
+def test_a_deaf_tracker_is_closed_all_the_same(opened, frame, monkeypatch):
+    monkeypatch.setattr(trax, "BYE", 0.2)
     tracker = opened("stubborn")
     tracker.init(frame, (1, 2, 3, 4))
     process = tracker._process._child
