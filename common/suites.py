@@ -85,8 +85,7 @@ def _of_folder(folder: Path, tables: dict[str, Path], names: tuple[str, ...]) ->
         if frames.parent not in annotated:
             raise FileNotFoundError(
                 f"{frames.parent} has frames in img/ but no file of boxes; add its boxes, one line for every "
-                "frame, or "
-                "move it elsewhere"
+                "frame, or move it elsewhere"
             )
     return tables
 
@@ -106,8 +105,7 @@ def _of_suite(
     if missing and not allow_missing:
         raise FileNotFoundError(
             f"{folder} lacks {len(missing)} of {len(wanted)} sequences of {suite}: {', '.join(missing)}; "
-            "expected "
-            f"{layout}; add them, or give --allow-missing"
+            f"expected {layout}; add them, or give --allow-missing"
         )
     return {name: by_name[_plain(name)] for name in wanted if _plain(name) in by_name}
 

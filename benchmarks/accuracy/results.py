@@ -37,8 +37,7 @@ def read_result(folder: Path, tracker: str, video: Track, one_based: bool = Fals
     if len(boxes) != len(video.frames):
         raise ValueError(
             f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for "
-            "every frame"
-            f"{_why_short(path, boxes, video)}"
+            f"every frame{_why_short(path, boxes, video)}"
         )
     _check_convention(path, boxes[0], video.boxes[0], one_based)
     return boxes - ONE_BASED if one_based else boxes

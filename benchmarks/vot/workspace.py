@@ -69,9 +69,8 @@ def make(
             if stack in SUPERVISED and not np.isfinite(video.boxes).all():
                 raise ValueError(
                     f"{video.name} has no box in frame "
-                    f"{int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the "
-                    f"supervised {stack} needs one in every frame: leave the sequence out, or give another "
-                    "--stack"
+                    f"{int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the supervised {stack} needs "
+                    "one in every frame: leave the sequence out, or give another --stack"
                 )
             home, suffix = f"sequences/{video.name}", _suffix(video)
             texts[f"{home}/sequence"] = _describe(video, fps)
@@ -128,9 +127,8 @@ def _check_vot(data: Path, stack: str, allow_missing: bool) -> list[str]:
     if missing:
         raise FileNotFoundError(
             f"{data} lacks {len(missing)} sequences: {', '.join(missing)}; expected <name>/groundtruth.txt "
-            "for each name "
-            "in list.txt, and all 60 of VOT2015 with its stack; add them, or give --allow-missing for a part "
-            "of VOT2015"
+            "for each name in list.txt, and all 60 of VOT2015 with its stack; add them, or give "
+            "--allow-missing for a part of VOT2015"
         )
     return names
 
