@@ -27,7 +27,6 @@ EXTRAS = {  # package -> the extra that brings it
     "onnxscript": "export",
     "optuna": "tune",
     "pycuda": "cuda",
-    "ray": "scale",
     "safetensors": "train",
     "tensorboard": "train",
     "threadpoolctl": "bench",

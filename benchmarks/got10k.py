@@ -7,7 +7,8 @@
     experiment.run(Got10kTracker("base", one_based=True))
     experiment.report(["base"])
 
-`python -m spcnet.benchmarks.got10k OTB RESULTS --tracker base` scores result files with the toolkit and with ours.
+`python -m spcnet.benchmarks.got10k OTB RESULTS --tracker base` scores result files with the toolkit and with
+ours.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common.boxfile import ONE_BASED
 from spcnet.common.metrics import Floats, measure, precision_curve, success_curve
 from spcnet.common.output import table
-from spcnet.common.sequences import Sequence as Video
 from spcnet.common.suites import SUITES, open_data
+from spcnet.common.tracks import Track
 
 TOLERANCE = 1e-6
 
@@ -36,8 +37,9 @@ TOLERANCE = 1e-6
 class Got10kTracker(Tracker):  # type: ignore[misc]  # the toolkit has no types
     """A tracker of open_tracker (a zoo name, an .onnx file, csrt, ...) as the toolkit's experiments drive it.
 
-    The toolkit hands over boxes as the data set's files have them: give one_based for OTB and UAV123, which count
-    pixels from 1, and leave it out for GOT-10k. Its result files are then in the convention of the data set too.
+    The toolkit hands over boxes as the data set's files have them: give one_based for OTB and UAV123, which
+    count pixels from 1, and leave it out for GOT-10k. Its result files are then in the convention of the data
+    set too.
     """
 
     def __init__(self, tracker: str = "base", threads: int = 1, one_based: bool = False) -> None:
@@ -59,13 +61,13 @@ def _frame(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]
 
 
 class _Scoring(ExperimentUAV123):  # type: ignore[misc]
-    """The toolkit's scores without its data sets. That of UAV123 is OTB's, less the frames without a target."""
+    """The toolkit's scores without its data sets. UAV123 is scored as OTB, less frames without a target."""
 
     def __init__(self) -> None:
         self.nbins_iou, self.nbins_ce = 21, 51
 
 
-def compare(folder: Path, tracker: str, videos: Sequence[Video]) -> tuple[Floats, Floats]:
+def compare(folder: Path, tracker: str, videos: Sequence[Track]) -> tuple[Floats, Floats]:
     """The curves of each sequence (n, 21 + 51), success and precision: ours, and the toolkit's.
 
     Both score the same files against the same truth; each side reads the files itself. Raises as read_result.
@@ -106,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worst = float(np.max(differences))
     verdict = "agree" if worst <= TOLERANCE else "differ"
     print(
-        f"{len(videos)} sequences: the two {verdict} (largest difference {worst:.1e}, allowed {TOLERANCE:.0e})."
+        f"{len(videos)} sequences: the two {verdict} (largest difference {worst:.1e}, allowed "
+        f"{TOLERANCE:.0e})."
     )
     return int(verdict == "differ")
 

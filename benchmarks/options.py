@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spcnet.benchmarks.trackers import NAMES
 
-DATA = "folder with <name>/img/ and <name>/groundtruth_rect.txt"
+DATA = "folder of sequences, in the layout of OTB, GOT-10k, VOT, LaSOT, TrackingNet or UAV123"
 DEFAULT = ("base", "kcf", "csrt", "mosse")
 
 
@@ -18,6 +18,16 @@ def add_trackers(parser: argparse.ArgumentParser, default: str = ", ".join(DEFAU
         action="append",
         metavar="NAME",
         help=f"{NAMES}; LABEL= before it names it; repeat (default: {default})",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The folder data, --sequence, --suite, --allow-missing and --one-based."""
+    parser.add_argument("data", type=Path, help=DATA)
+    parser.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
+    add_suite(parser)
+    parser.add_argument(
+        "--one-based", action="store_true", help="result files count pixels from 1 (default: from 0)"
     )
 
 

@@ -1,1 +1,1 @@
-"""What measuring, training and exporting share: annotated video, metrics, and how results are written."""
+"""Shared by measuring, training and exporting: annotated video, metrics, and how results are written."""

@@ -1,4 +1,4 @@
-"""What a measurement depends on: the machine and the versions on it."""
+"""The machine that a measurement ran on, and the versions of the software."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """What a measurement depends on: processor, cores, operating system, versions; packages adds some."""
+    """Processor, cores, operating system, and versions of our dependencies and of the packages named."""
     model = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

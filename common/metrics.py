@@ -21,8 +21,8 @@ class Score(NamedTuple):
     """Shares of frames, 0 to 1."""
 
     auc: float  # mean of the success curve over 21 overlap thresholds 0, 0.05, ... 1
-    op50: float  # share of frames with an overlap above 0.5
-    dp20: float  # share of frames with a centre error of at most 20 px
+    op: float  # share of frames with an overlap above 0.5
+    dp: float  # share of frames with a centre error of at most 20 px
 
 
 def iou(a: Floats, b: Floats) -> Floats:
@@ -87,7 +87,8 @@ def paired_bootstrap(a: Floats, b: Floats, seed: int = 0) -> tuple[float, float,
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64) if len(a) == len(b) else np.empty(0)
     if not len(difference) or not np.isfinite(difference).all():
         raise ValueError(
-            f"{len(a)} and {len(b)} values cannot be compared in pairs; give a finite value of both for each sequence"
+            f"{len(a)} and {len(b)} values cannot be compared in pairs; give a finite value of both for each "
+            "sequence"
         )
     low = high = float("nan")
     if len(difference) > 1:

@@ -1,8 +1,9 @@
-"""Results to one Markdown table and one JSON record."""
+"""Results as a Markdown table and a JSON record."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
 
 
+def valid(record: Any) -> Any:
+    """The record as JSON can hold it: None for numbers that are not finite, lists for tuples."""
+    if isinstance(record, Mapping):
+        return {key: valid(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [valid(value) for value in record]
+    return None if isinstance(record, float) and not math.isfinite(record) else record
+
+
 def write(folder: Path, name: str, record: Mapping[str, Any], markdown: str) -> None:
-    """<name>.json and <name>.md in folder."""
-    write_text(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    """<name>.json and <name>.md in folder. Raises ValueError where record holds a NaN: see valid."""
+    write_text(folder / f"{name}.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     write_text(folder / f"{name}.md", markdown)

@@ -1,8 +1,9 @@
-"""What a scan of a data set found, kept on disk: a million frames are listed once, not at each start.
+"""A cache of scanned data sets: a million frames are listed once, not at each start.
 
-One file for each source in the cache folder: flat arrays, never pickled. It counts while the format, the folder's
-path, and the name, size and time of change of the files and folders that the format says are worth a look stay the same.
-A file that is changed in place deeper down, such as one of a million XML files, is not noticed: its folder is.
+One file for each source in the cache folder: flat arrays, never pickled. It is valid while the format, the
+folder's path, and the names, sizes and times of change of the files and folders that the format watches stay
+the same. A file that is changed in place deeper down, such as one of a million XML files, is not noticed; a
+file added there is.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spcnet.common.tracks import Files, Track
+from spcnet.common.tracks import ImageFiles, Track
 from spcnet.runtime.files import replacing
 
-FORMAT = "spcnet-scan-1"
+FORMAT = "spcnet-scan-2"
 
 
 def fingerprint(folder: Path, watched: Iterable[str]) -> str:
@@ -31,8 +32,11 @@ def fingerprint(folder: Path, watched: Iterable[str]) -> str:
 
 
 def save(path: Path, tracks: Sequence[Track], mark: str) -> None:
-    """Write tracks, whose frames are Files, and the fingerprint mark to path in one step. Raises OSError."""
-    files = [track.frames for track in tracks if isinstance(track.frames, Files)]
+    """Write tracks, whose frames are ImageFiles, and the fingerprint mark to path in one step.
+
+    Raises OSError.
+    """
+    files = [track.frames for track in tracks if isinstance(track.frames, ImageFiles)]
     folders = list(dict.fromkeys(file.folder for file in files))
     number = {folder: index for index, folder in enumerate(folders)}
     with replacing(path) as aside, aside.open("wb") as file:
@@ -64,6 +68,6 @@ def load(path: Path, mark: str) -> list[Track] | None:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return [
-        Track(name, Files(folders[place], frames[first:last]), boxes[first:last])
+        Track(name, ImageFiles(folders[place], frames[first:last]), boxes[first:last])
         for name, place, first, last in zip(names, numbers, starts, starts[1:], strict=False)
     ]

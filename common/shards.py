@@ -1,10 +1,10 @@
-"""Shards: what spcnet prepare packs and training reads. Tracks in tar files, with an index beside each.
+"""Shards, which spcnet prepare packs and training reads: tracks in tar files, with an index beside each.
 
-A shard NNNNNN.tar is an ordinary webdataset: a sample a track, KEY.00000.jpg, KEY.00001.jpg, ... and KEY.json with
-name, weight and boxes (null where the target is absent, and then there is no image). NNNNNN.npz beside it says
-where each image begins: a training pair is a function of (seed, index), so that a run resumes to the bit, which a stream
-through a shuffle buffer is not. shards.json says how many there are. All are written aside and renamed, the index last:
-a shard with its index is whole.
+A shard NNNNNN.tar is an ordinary webdataset: a sample a track, KEY.00000.jpg, KEY.00001.jpg, ... and KEY.json
+with name, weight and boxes (null where the target is absent; such a frame has no image). NNNNNN.npz beside it
+says where each image begins, for random access: a training pair is a function of (seed, index), so a run
+resumes to the bit; a stream through a shuffle buffer could not. shards.json says how many shards there are.
+All are written aside and renamed, the index last: a shard with its index is whole.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from spcnet.common.readers.files import Watch
-from spcnet.common.tracks import Boxes, Pieces, Track
+from spcnet.common.readers import Watch
+from spcnet.common.tracks import Boxes, ShardImages, Track
 from spcnet.runtime.files import replacing, write_bytes
 
 FORMAT = "spcnet-shards-1"
@@ -29,7 +29,7 @@ MANIFEST = "shards.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds, finished or not."""
+    """The contents of a folder of shards, finished or not."""
 
     shards: int
     tracks: int
@@ -68,7 +68,7 @@ def shard_path(folder: Path, number: int) -> Path:
 def write_shard(
     path: Path, tracks: Iterable[tuple[int, Track]], cut: Callable[[Track, int], tuple[bytes, Boxes]]
 ) -> None:
-    """Pack the numbered tracks and the index. cut(track, frame) gives the JPEG file of a frame and the box in it.
+    """Pack the numbered tracks and the index. cut(track, frame) gives the JPEG of a frame and the box in it.
 
     Raises OSError, ValueError; then there is no index, and so no finished shard.
     """
@@ -76,10 +76,7 @@ def write_shard(
 
     packed: list[tuple[str, Track, Boxes]] = []
     with replacing(path) as aside:
-        with (
-            aside.open("wb") as file,
-            TarWriter(file, user="spcnet", group="spcnet", mtime=0.0) as writer,
-        ):
+        with aside.open("wb") as file, TarWriter(file, user="spcnet", group="spcnet", mtime=0.0) as writer:
             for number, track in tracks:
                 key, boxes = f"{number:08d}", np.full((len(track.frames), 4), np.nan)
                 sample: dict[str, Any] = {"__key__": key}
@@ -128,7 +125,8 @@ def read_shards(folder: Path, watch: Watch = iter) -> list[Track]:
         path = shard_path(folder, number)
         if not path.with_suffix(".npz").is_file():
             raise FileNotFoundError(
-                f"{folder} has no finished shard {path.name}, one of {manifest.shards}; run spcnet prepare again to finish"
+                f"{folder} has no finished shard {path.name}, one of {manifest.shards}; run spcnet prepare "
+                "again to finish"
             )
         tracks += _read_shard(path, manifest.context)
     return tracks
@@ -152,6 +150,6 @@ def _read_shard(path: Path, context: float) -> list[Track]:
             f"{index.name}, and run spcnet prepare again"
         )
     return [
-        Track(name, Pieces(path, spans[first:last]), boxes[first:last], weight, context)
+        Track(name, ShardImages(path, spans[first:last]), boxes[first:last], weight, context)
         for name, weight, first, last in zip(names, weights, starts, starts[1:], strict=False)
     ]

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spcnet.common import scan
-from spcnet.common.readers import masks, stills, text, xml
-from spcnet.common.readers.files import Watch
+from spcnet.common.readers import Watch, masks, stills, text, xml
 from spcnet.common.shards import read_shards
 from spcnet.common.tracks import Track
 from spcnet.runtime.cuda.images import cache_folder
@@ -50,32 +49,21 @@ class Format(NamedTuple):
 
     read: Callable[[Path, Watch], list[Track]]
     layout: str
-    watched: tuple[
-        str, ...
-    ] = ()  # what is looked at to see whether a kept scan still holds; none: nothing is kept
+    watched: tuple[str, ...] = ()  # patterns whose changes end a kept scan; none: nothing is kept
+
+
+def _text(form: text.TextFormat, *watched: str) -> Format:
+    return Format(form, form.layout, watched)
 
 
 FORMATS = {
-    "got10k": Format(
-        text.read_got10k,
-        "<track>/*.jpg with <track>/groundtruth.txt",
-        ("list.txt", "*", "*/groundtruth.txt", "*/absence.label"),
-    ),
-    "otb": Format(
-        text.read_otb,
-        "<track>/img/*.jpg with <track>/groundtruth_rect.txt",
-        ("*", "*/img", "*/groundtruth_rect*.txt"),
-    ),
-    "lasot": Format(
-        text.read_lasot,
-        "<class>/<track>/img/*.jpg with <class>/<track>/groundtruth.txt",
-        ("*", "*/*", "*/*/img", "*/*/*.txt"),
-    ),
-    "trackingnet": Format(
-        text.read_trackingnet,
-        "TRAIN_0/frames/<track>/*.jpg with TRAIN_0/anno/<track>.txt",
-        ("TRAIN_*/anno/*.txt", "TRAIN_*/frames/*"),
-    ),
+    "got10k": _text(
+        text.GOT10K, "list.txt", "*", "*/color", "*/groundtruth.txt", "*/absence.label"
+    ),  # and VOT
+    "otb": _text(text.OTB, "*", "*/img", "*/groundtruth_rect*.txt"),
+    "uav123": _text(text.UAV123, "anno/UAV123/*.txt", "data_seq/UAV123/*"),
+    "lasot": _text(text.LASOT, "*", "*/*", "*/*/img", "*/*/*.txt"),
+    "trackingnet": _text(text.TRACKINGNET, "TRAIN_*/anno/*.txt", "TRAIN_*/frames/*"),
     "vid": Format(
         xml.read_vid,
         "Data/VID/train/*/<video>/*.JPEG with Annotations/VID/train/*/<video>/*.xml",
@@ -109,7 +97,8 @@ FORMATS = {
 def read_source(source: Source) -> list[Track]:
     """All tracks of a source: from the cache if nothing changed since the last scan, else by its reader.
 
-    Raises ValueError for an unknown format or a malformed track, FileNotFoundError where there is no track at all.
+    Raises ValueError for an unknown format or a malformed track, FileNotFoundError where there is no track at
+    all.
     """
     known = f"the formats are {', '.join(FORMATS)}"
     if source.format not in FORMATS:
@@ -117,7 +106,8 @@ def read_source(source: Source) -> list[Track]:
     form, folder = FORMATS[source.format], Path(source.path)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"no folder {folder}; the format {source.format} needs one with {form.layout}: set the path of the source"
+            f"no folder {folder}; the format {source.format} needs one with {form.layout}: set the path of "
+            "the source"
         )
     mark = scan.fingerprint(folder, form.watched) if form.watched else ""
     kept = _kept(source) if form.watched else None
@@ -127,7 +117,8 @@ def read_source(source: Source) -> list[Track]:
         tracks = _scan(source, form, folder)
         if not tracks:
             raise FileNotFoundError(
-                f"no track in {folder}; the format {source.format} needs {form.layout}: mend the path, or the format ({known})"
+                f"no track in {folder}; the format {source.format} needs {form.layout}: mend the path, or "
+                f"the format ({known})"
             )
         _refuse_twins(tracks, folder)
         if kept and time.perf_counter() - start > KEPT_FROM:
@@ -144,8 +135,8 @@ def read_source(source: Source) -> list[Track]:
 def joined(found: Sequence[tuple[Source, list[Track]]]) -> list[Track]:
     """The tracks of several sources in one list, with the weights of their sources.
 
-    A name that two sources have gets the folder of its source in front, "train:cat" and "more:cat". Raises ValueError
-    where that does not tell them apart.
+    A name that two sources have gets the folder of its source in front, "train:cat" and "more:cat". Raises
+    ValueError where that does not tell them apart.
     """
     count = Counter(track.name for _, tracks in found for track in tracks)
     together = [

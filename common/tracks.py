@@ -1,12 +1,11 @@
 """Annotated video and stills as tracks: frames with one box each, whatever data set they come from.
 
-Boxes are x, y, w, h in pixels, 0-based, as everywhere inside (spcnet/runtime/geometry.py): a box names its top-left
-pixel and covers x .. x + w - 1. NaN where the object is absent.
+Boxes are x, y, w, h in pixels, 0-based, as everywhere inside (spcnet/runtime/geometry.py): a box names its
+top-left pixel and covers x .. x + w - 1. NaN where the object is absent.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -14,23 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, overload
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from spcnet.runtime.frame import Frame
+from spcnet.runtime.imagefile import image_size, read_image
 
 Boxes: TypeAlias = NDArray[np.float64]
 
 
-class Piece(NamedTuple):
+class ShardImage(NamedTuple):
     """An image file inside a larger file: size bytes from offset on."""
 
     path: Path
     offset: int
     size: int
 
+    def __str__(self) -> str:
+        return f"{self.path}, the image at {self.offset},"
 
-Frame: TypeAlias = Path | Piece
+
+FrameSource: TypeAlias = Path | ShardImage
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Track:
     """One object in one video, or in a still: a track of one frame. boxes is (len(frames), 4)."""
 
     name: str
-    frames: Sequence[Frame]
+    frames: Sequence[FrameSource]
     boxes: Boxes
     weight: float = 1.0  # how often it is drawn, relative to others
     context: float = math.inf  # how far its frames reach around the target, in longer sides of the target
@@ -46,15 +49,25 @@ class Track:
     @property
     def present(self) -> NDArray[np.bool_]:
         """(len(frames),): where there is a box with a positive size."""
-        return np.asarray(np.isfinite(self.boxes).all(1) & (self.boxes[:, 2:] > 0).all(1))
+        return has_area(self.boxes)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The frames of a track outside of shards, as files."""
+        return [Path(frame) for frame in self.frames if not isinstance(frame, ShardImage)]
 
 
 @dataclass(frozen=True, eq=False)
-class Files(Sequence[Path]):
-    """Images of one folder: 12 bytes a frame, where a million paths would take half a gigabyte in every loader."""
+class ImageFiles(Sequence[Path]):
+    """Images of one folder: 12 bytes a frame; a million paths would take half a gigabyte per loader."""
 
     folder: Path
     names: NDArray[np.bytes_]  # (frames,)
+
+    @classmethod
+    def of(cls, folder: Path, names: Sequence[str]) -> ImageFiles:
+        """The files of these names in a folder."""
+        return cls(Path(folder), np.array([os.fsencode(name) for name in names], np.bytes_))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,15 +75,15 @@ class Files(Sequence[Path]):
     @overload
     def __getitem__(self, index: int) -> Path: ...
     @overload
-    def __getitem__(self, index: slice) -> Files: ...
-    def __getitem__(self, index: int | slice) -> Path | Files:
+    def __getitem__(self, index: slice) -> ImageFiles: ...
+    def __getitem__(self, index: int | slice) -> Path | ImageFiles:
         if isinstance(index, slice):
-            return Files(self.folder, self.names[index])
+            return ImageFiles(self.folder, self.names[index])
         return self.folder / os.fsdecode(bytes(self.names[index]))
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces(Sequence[Piece]):
+class ShardImages(Sequence[ShardImage]):
     """Images inside one shard."""
 
     path: Path
@@ -80,18 +93,61 @@ class Pieces(Sequence[Piece]):
         return len(self.spans)
 
     @overload
-    def __getitem__(self, index: int) -> Piece: ...
+    def __getitem__(self, index: int) -> ShardImage: ...
     @overload
-    def __getitem__(self, index: slice) -> Pieces: ...
-    def __getitem__(self, index: int | slice) -> Piece | Pieces:
+    def __getitem__(self, index: slice) -> ShardImages: ...
+    def __getitem__(self, index: int | slice) -> ShardImage | ShardImages:
         if isinstance(index, slice):
-            return Pieces(self.path, self.spans[index])
+            return ShardImages(self.path, self.spans[index])
         offset, size = self.spans[index]
-        return Piece(self.path, int(offset), int(size))
+        return ShardImage(self.path, int(offset), int(size))
 
 
-def read_bytes(frame: Frame) -> bytes:
-    """The image file of a frame. Raises OSError where it is missing, ValueError where a shard is cut short."""
+def has_area(boxes: Boxes) -> NDArray[np.bool_]:
+    """(n,): which boxes (n, 4) are finite and have a positive size."""
+    return np.asarray(np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1))
+
+
+def make_track(name: str, frames: ImageFiles, boxes: Boxes, size: tuple[int, int] | None = None) -> Track:
+    """A track whose boxes can all be seen: one without a positive size, or outside the picture, becomes NaN.
+
+    That is how data sets write an absent target. size is (width, height) of the largest frame; without it
+    that of the first one is read, and of those whose box lies outside it, for a video that was cut may change
+    its size. Raises FileNotFoundError, ValueError when frames and boxes differ in number.
+    """
+    if not len(frames):
+        raise FileNotFoundError(
+            f"{name} has no frame in {frames.folder}; restore its images, or remove the track"
+        )
+    if len(frames) != len(boxes):
+        raise ValueError(
+            f"{name} has {len(frames)} frames in {frames.folder} but {len(boxes)} boxes; give one line per "
+            "frame"
+        )
+    boxed = has_area(boxes)
+    seen = boxed & _in_picture(boxes, size or image_size(frames[0]))
+    if size is None:
+        for index in np.flatnonzero(boxed & ~seen).tolist():
+            seen[index] = _in_picture(boxes[index], image_size(frames[index]))
+    return Track(name, frames, np.where(seen[:, None], boxes, np.nan))
+
+
+def _in_picture(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(...,): whether boxes (..., 4) share some of a picture of (width, height)."""
+    low, high = boxes[..., :2], boxes[..., :2] + boxes[..., 2:]
+    return np.asarray(((high > 0) & (low < size)).all(-1))
+
+
+def read_frame(frame: FrameSource) -> Frame:
+    """The image of a frame, as spcnet.runtime.imagefile.read_image gives it.
+
+    Raises as read_image and read_bytes.
+    """
+    return read_image(read_bytes(frame), str(frame))
+
+
+def read_bytes(frame: FrameSource) -> bytes:
+    """The image file of a frame. Raises OSError if it is missing, ValueError if a shard is cut short."""
     if isinstance(frame, Path):
         try:
             return frame.read_bytes()
@@ -106,29 +162,3 @@ def read_bytes(frame: Frame) -> bytes:
             "remove it and run spcnet prepare again"
         )
     return data
-
-
-def read_frame(frame: Frame) -> NDArray[np.uint8]:
-    """The image (H, W, 3) uint8 BGR. Raises OSError, and ValueError where it is damaged or cut short."""
-    return decode(read_bytes(frame), frame)
-
-
-def decode(data: bytes, frame: Frame) -> NDArray[np.uint8]:
-    """The image (H, W, 3) uint8 BGR in the file of a frame. Raises ValueError where it is damaged or cut short."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    # OpenCV paints what a truncated file lacks in grey and says nothing: Pillow decides where the end looks odd.
-    if image is None or not (b"\xff\xd9" in data[-64:] or b"IEND" in data[-64:] or _is_whole(data)):
-        name = frame if isinstance(frame, Path) else f"{frame.path}, the image at {frame.offset},"
-        raise ValueError(
-            f"{name} cannot be read as an image; its {len(data)} bytes are damaged or cut short: copy it again"
-        )
-    return np.asarray(image, np.uint8)
-
-
-def _is_whole(data: bytes) -> bool:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except Exception:  # Pillow's decoders raise a dozen kinds on damaged data; the caller names the file
-        return False
-    return True

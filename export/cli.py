@@ -171,7 +171,7 @@ def _bundle(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from spcnet.common.sequences import read_otb
+    from spcnet.common.suites import open_data
     from spcnet.export.check import check
     from spcnet.export.check_page import write_page
     from spcnet.export.check_text import record, tables, verdict
@@ -186,7 +186,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.sequences:
         words += ["--sequences", str(options.sequences)]
         words += [word for name in options.sequence for word in ("--sequence", name)]
-        clips += map(annotated_clip, read_otb(options.sequences, tuple(options.sequence)))
+        clips += map(annotated_clip, open_data(options.sequences, names=tuple(options.sequence)))
     reference, *others = map(open_subject, (options.reference, *options.others))
     with bar(sum(clip.count for clip in clips), "layers") as progress:
         found = check(reference, others, clips, lambda clip: progress(clip, 1))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.common.sequences import Sequence as Annotated
+from spcnet.common.tracks import Track
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.frame import Frame
@@ -60,13 +60,13 @@ def demo_scenes(count: int = SCENES) -> list[Scene]:
     ]
 
 
-def annotated_clip(sequence: Annotated) -> CheckClip:
+def annotated_clip(sequence: Track) -> CheckClip:
     """A sequence with a true box for every frame."""
 
     def scenes() -> list[Scene]:
         known = np.flatnonzero(np.isfinite(sequence.boxes[:-1]).all(1))
         places = known[np.linspace(0, len(known) - 1, min(SCENES, len(known))).astype(int)]
-        pairs = (ImageFolder(sequence.name, list(sequence.frames[i : i + 2])) for i in places)
+        pairs = (ImageFolder(sequence.name, sequence.paths[i : i + 2]) for i in places)
         return [
             Scene(frame, State.from_box(sequence.boxes[i]), following)
             for i, (frame, following) in zip(places, pairs, strict=True)
@@ -77,7 +77,7 @@ def annotated_clip(sequence: Annotated) -> CheckClip:
         len(sequence.frames),
         Box(*sequence.boxes[0].tolist()),
         sequence.boxes,
-        lambda: ImageFolder(sequence.name, list(sequence.frames)),
+        lambda: ImageFolder(sequence.name, sequence.paths),
         scenes,
     )
 

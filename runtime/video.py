@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,11 +12,10 @@ import cv2
 import numpy as np
 
 from spcnet.runtime.frame import Frame
+from spcnet.runtime.imagefile import IMAGE_SUFFIXES, image_names, is_image, natural, read_image
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 class VideoError(RuntimeError):
@@ -48,18 +47,19 @@ class Video:
 
 
 class ImageFolder(Video):
-    """Image files in name order."""
+    """Image files in the given order."""
 
-    def __init__(self, name: str, paths: list[Path]) -> None:
+    def __init__(self, name: str, paths: Sequence[Path]) -> None:
         super().__init__(name, 0.0, len(paths))
         self.paths = paths
 
     def __iter__(self) -> Iterator[Frame]:
         for path in self.paths:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise VideoError(f"{path} cannot be read as an image; restore it or leave it out")
-            yield np.asarray(image, np.uint8)
+            try:
+                image = read_image(path)
+            except (OSError, ValueError) as error:
+                raise VideoError(str(error)) from None
+            yield image
 
 
 class Capture(Video):
@@ -116,12 +116,15 @@ def open_video(source: str) -> Video:
         return Capture("pipeline", capture, live=True)
     path = Path(source)
     if path.is_dir() or glob.has_magic(source):
-        found = path.iterdir() if path.is_dir() else map(Path, glob.glob(source))
-        paths = sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise FileNotFoundError(
-                f"no image in {source}; the suffixes are {', '.join(sorted(IMAGE_SUFFIXES))}"
+        if path.is_dir():
+            paths = [path / name for name in image_names(path)]
+        else:
+            matches = (Path(found) for found in glob.glob(source))
+            paths = sorted(
+                (found for found in matches if is_image(found.name) and found.is_file()), key=natural
             )
+        if not paths:
+            raise FileNotFoundError(f"no image in {source}; the suffixes are {', '.join(IMAGE_SUFFIXES)}")
         return ImageFolder(source, paths)
     if not path.is_file():
         raise FileNotFoundError(f"no video {source}; give a file, a folder of images, or a camera index")

@@ -1,4 +1,4 @@
-"""Trackers that misbehave, opened by name in the process that tracks: "exit@3" ends that process in the fourth frame."""
+"""Trackers that misbehave, opened by name: "exit@3" ends the process that tracks in the fourth frame."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ANSWERS = {
 
 
 class Bad:
-    """Follows nothing: its box stays, one pixel to the right of the given one, until it does what its name says."""
+    """Stays one pixel to the right of the given box, until it does what its name says."""
 
-    kind = "peer"
+    kind, settings = "peer", ""
     stages: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self, spec):

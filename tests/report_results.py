@@ -6,7 +6,7 @@ import numpy as np
 import synthetic
 
 from spcnet.common.metrics import measure, precision_curve, score, success_curve
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 EVIL = "<b>\"x\" & 'y'<i>"
 STAGES = ("crop", "features", "dft", "learn")
@@ -46,7 +46,7 @@ def write(folder, trackers, sequences, seed=0, size=(240, 320)):
     for index, sequence in enumerate(sequences):
         frames, boxes = synthetic.moving_target(FRAMES, size, seed=index, growth=1.0, velocity=(1, 2))
         synthetic.write_otb(data / sequence, frames, boxes)
-    videos = read_otb(data)
+    videos = open_data(data)
     accuracy = {
         "machine": {"processor": EVIL, "cores": 2, "spcnet": "0"},
         "command": f"spcnet bench accuracy OTB --tracker '{EVIL}' -o results",

@@ -33,11 +33,11 @@ def moving_target(count=20, size=(240, 320), side=(36, 48), seed=0, growth=1.01,
     return frames, np.array(boxes)
 
 
-def write_otb(folder: Path, frames, boxes, separator=","):
+def write_otb(folder: Path, frames, boxes, separator=",", form="{:04d}.png"):
     """A sequence in OTB's layout: img/0001.png, ..., and the boxes 1-based in groundtruth_rect.txt."""
     (folder / "img").mkdir(parents=True)
     for index, frame in enumerate(frames, 1):
-        cv2.imwrite(str(folder / "img" / f"{index:04d}.png"), frame)
+        cv2.imwrite(str(folder / "img" / form.format(index)), frame)
     one_based = boxes + np.array([1, 1, 0, 0])
     np.savetxt(folder / "groundtruth_rect.txt", one_based, fmt="%.6f", delimiter=separator)
 

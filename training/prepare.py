@@ -23,7 +23,8 @@ import numpy as np
 
 from spcnet.common.shards import Manifest, shard_path, write_shard
 from spcnet.common.sources import read_all
-from spcnet.common.tracks import Boxes, Track, decode, read_bytes
+from spcnet.common.tracks import Boxes, Track, read_bytes
+from spcnet.runtime.imagefile import read_image
 from spcnet.training.config import TrainConfig
 from spcnet.training.pairs import density, reach
 
@@ -104,7 +105,7 @@ def cut(track: Track, index: int, side: int, context: float) -> tuple[bytes, Box
     """
     frame = track.frames[index]
     data = read_bytes(frame)
-    image = decode(data, frame)
+    image = read_image(data, str(frame))
     height, width = image.shape[:2]
     x, y, w, h = track.boxes[index]
     if not (x < width and y < height and x + w > 0 and y + h > 0):

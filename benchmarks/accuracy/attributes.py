@@ -1,8 +1,9 @@
 """The attributes of the sequences of OTB-100, and the mean AUC of those that share one.
 
-The annotation is the benchmark's own (Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015), from a public transcription whose
-totals are the published ones: 38 sequences with IV, 64 with SV, and so on. Another one in circulation differs in 14 sequences;
-of Crossing, Deer, MotorRolling and Skiing it contradicts the benchmark's own limits for FM and LR, this one does not.
+The annotation is the benchmark's own (Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015), from a public
+transcription whose totals are the published ones: 38 sequences with IV, 64 with SV, and so on. Another one in
+circulation differs in 14 sequences; of Crossing, Deer, MotorRolling and Skiing it contradicts the benchmark's
+own limits for FM and LR, this one does not.
 """
 
 from __future__ import annotations

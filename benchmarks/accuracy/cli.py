@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shlex
 import sys
 from pathlib import Path
 
-from spcnet.benchmarks.options import DATA, DEFAULT, add_output, add_suite, add_trackers
+from spcnet.benchmarks.options import DATA, DEFAULT, add_data, add_output, add_trackers
 from spcnet.runtime.cli import Commands
-
-SEQUENCES = "folder of sequences, in the layout of OTB, GOT-10k, VOT or UAV123"
 
 
 def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
@@ -19,15 +18,13 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     accuracy = kinds.add_parser(
         "accuracy", help="success and precision on annotated sequences: OPE, and with --protocol TRE and SRE"
     )
-    accuracy.add_argument("data", type=Path, help=SEQUENCES)
-    accuracy.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
-    add_suite(accuracy)
+    add_data(accuracy)
     accuracy.add_argument(
         "--protocol",
         action="append",
         default=[],
         metavar="NAME",
-        help="beside ope, which is always run: tre (20 starts in time), sre (12 starts beside the target); repeat",
+        help="beside ope: tre (20 starts in time), sre (12 starts beside the target); repeat",
     )
     accuracy.add_argument("--jobs", type=int, default=1, help="processes (default: 1, for undisturbed times)")
     accuracy.add_argument(
@@ -37,11 +34,10 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         help="seconds that a tracker may take for a frame (default: 60)",
     )
     accuracy.add_argument(
-        "--ray",
-        nargs="?",
-        const="local",
-        metavar="ADDRESS",
-        help="spread the sequences with Ray, over --jobs processes here or over the cluster at ADDRESS",
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="do only share I of N, from 1, into the shared folder -o; then run once without, for the scores",
     )
     accuracy.add_argument(
         "--results",
@@ -50,12 +46,13 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         metavar="NAME=FOLDER",
         help="score these files beside, <sequence>.txt with x,y,w,h for every frame; repeat for several",
     )
-    accuracy.add_argument(
-        "--one-based",
-        action="store_true",
-        help="the files of --results count pixels from 1 (default: from 0)",
-    )
     add_trackers(accuracy)
+    accuracy.add_argument(
+        "--backend",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="where our models run (default: auto)",
+    )
     add_output(accuracy)
     accuracy.set_defaults(run=_accuracy)
 
@@ -75,8 +72,17 @@ def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
     failures.set_defaults(run=_failures)
 
 
+def _shard(text: str) -> tuple[int, int]:
+    """I/N, as --shard has it."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 2/8")
+    return int(number), int(count)
+
+
 def _accuracy(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.accuracy import record, run
+    from spcnet.benchmarks.trackers import open_tracker
     from spcnet.common import output
     from spcnet.common.machine import machine
     from spcnet.common.suites import open_data
@@ -87,14 +93,34 @@ def _accuracy(options: argparse.Namespace) -> int:
     named = ",".join(["ope", *options.protocol]).lower().split(",")
     protocols = list(dict.fromkeys(name.strip() for name in named))
     trackers = options.tracker or list(DEFAULT)
-    with progress.bar(sum(run.frames(v, p) for v in videos for p in protocols)) as done:
+    opener = functools.partial(open_tracker, backend=options.backend)
+    part = run.share(videos, protocols, options.shard or (1, 1))
+    with progress.bar(sum(run.frames(*one) for one in part)) as done:
         entries = run.run(
-            trackers, videos, options.out, options.jobs, done, protocols, options.timeout, options.ray
+            trackers,
+            videos,
+            options.out,
+            options.jobs,
+            done,
+            protocols,
+            options.timeout,
+            opener,
+            options.shard,
         )
+    if options.shard:
+        lost = [
+            f for e in entries for v, p in part for f in run.failures(options.out, e.name, [v], p).values()
+        ]
+        print(
+            f"share {'/'.join(map(str, options.shard))}: {len(part)} runs, {len(lost)} failures",
+            *lost,
+            sep="\n",
+        )
+        return 1 if lost else 0
     files = [*record.of_run(entries, options.out), *others]
     names = [file.name for file in files]
     if len(set(names)) < len(names):
-        raise ValueError(f"two have one name among {', '.join(names)}; give --results another NAME")
+        raise ValueError(f"two results have one name among {', '.join(names)}; give --results another NAME")
     scored = {protocol: record.score(files, videos, protocol) for protocol in protocols}
     found = {
         "machine": machine(),
@@ -115,17 +141,17 @@ def _failures(options: argparse.Namespace) -> int:
     import cv2
 
     from spcnet.benchmarks.accuracy import failures
-    from spcnet.common.sequences import read_otb
+    from spcnet.common.suites import open_data
+    from spcnet.runtime.files import write_bytes
 
     if options.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise ValueError(f"{options.out} is no picture; give -o a name that ends in .jpg or .png")
-    videos = read_otb(options.data)
+    videos = open_data(options.data)
     found = failures.find(options.results, options.tracker, videos, options.count)
     if not found:
         print(f"{options.tracker} lost no target in {len(videos)} sequences; no sheet is written")
         return 0
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.out), failures.sheet(found, options.results, options.tracker, videos)):
-        raise OSError(f"{options.out} could not be written; give -o another place")
+    picture = failures.sheet(found, options.results, options.tracker, videos)
+    write_bytes(options.out, cv2.imencode(options.out.suffix, picture)[1].tobytes())
     print(f"{failures.markdown(found, videos)}\nwrote {options.out}")
     return 0

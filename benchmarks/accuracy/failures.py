@@ -14,9 +14,8 @@ from spcnet.benchmarks.accuracy.attributes import attributes
 from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.common.metrics import Floats, iou
 from spcnet.common.output import table
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.video import VideoError
 
 BELOW, FRAMES = (
     0.2,
@@ -61,7 +60,7 @@ def losses(sequence: str, overlap: Floats) -> list[Loss]:
     return found
 
 
-def find(folder: Path, tracker: str, videos: Sequence[Video], count: int) -> list[Loss]:
+def find(folder: Path, tracker: str, videos: Sequence[Track], count: int) -> list[Loss]:
     """At most count losses: the first of every sequence, then the further ones, both in the videos' order.
 
     Raises FileNotFoundError, ValueError where a result is missing or wrong.
@@ -76,7 +75,7 @@ def find(folder: Path, tracker: str, videos: Sequence[Video], count: int) -> lis
     return sorted(found, key=lambda loss: loss.again)[:count]
 
 
-def markdown(found: Sequence[Loss], videos: Sequence[Video]) -> str:
+def markdown(found: Sequence[Loss], videos: Sequence[Track]) -> str:
     """The losses as a table, numbered as on the sheet; frames count from 1, as lines of the files do."""
     frames = {video.name: len(video.frames) for video in videos}
     rows = [
@@ -93,7 +92,7 @@ def markdown(found: Sequence[Loss], videos: Sequence[Video]) -> str:
     return table(("loss", "frame", "overlap", "lasts", "which", "attributes"), rows)
 
 
-def sheet(found: Sequence[Loss], folder: Path, tracker: str, videos: Sequence[Video]) -> Frame:
+def sheet(found: Sequence[Loss], folder: Path, tracker: str, videos: Sequence[Track]) -> Frame:
     """A row of pictures for each loss, cut around the truth: true box green, the tracker's red."""
     by_name = {video.name: video for video in videos}
     width = PAD + len(OFFSETS) * (TILE + PAD)
@@ -111,7 +110,7 @@ def sheet(found: Sequence[Loss], folder: Path, tracker: str, videos: Sequence[Vi
     return np.vstack(rows)
 
 
-def _row(number: int, loss: Loss, video: Video, results: Floats, width: int) -> Frame:
+def _row(number: int, loss: Loss, video: Track, results: Floats, width: int) -> Frame:
     row = np.full((HEAD + TILE + FOOT + PAD, width, 3), 255, np.uint8)
     cv2.line(row, (0, 0), (width, 0), _GREY, 1)
     end = "never found again" if loss.lasts is None else f"found again after {loss.lasts} frames"
@@ -133,7 +132,7 @@ def _row(number: int, loss: Loss, video: Video, results: Floats, width: int) -> 
     return row
 
 
-def corner(video: Video, index: int, side: float) -> Floats:
+def corner(video: Track, index: int, side: float) -> Floats:
     """Top left x, y (2,) of a square of side px around the true box of a frame, or the last there was."""
     x, y, w, h = video.boxes[_known(video, index)]
     return np.array([x + w / 2, y + h / 2]) - side / 2
@@ -149,24 +148,15 @@ def cut(frame: Frame, low: Floats, side: float, size: int) -> Frame:
     return np.asarray(warped, np.uint8)
 
 
-def read_frame(video: Video, index: int) -> Frame:
-    """(H, W, 3) uint8 BGR. Raises VideoError."""
-    path = video.frames[index]
-    frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if frame is None:
-        raise VideoError(f"{path} cannot be read as an image; restore it")
-    return np.asarray(frame, np.uint8)
-
-
-def _known(video: Video, index: int) -> int:
+def _known(video: Track, index: int) -> int:
     """The frame of the last true box up to index."""
     return int(np.flatnonzero(np.isfinite(video.boxes[: index + 1]).all(1))[-1])
 
 
-def _tile(video: Video, index: int, result: Floats, side: float) -> Frame:
+def _tile(video: Track, index: int, result: Floats, side: float) -> Frame:
     """side px of a frame around the true box (the last there was), as a square of TILE px."""
     low, scale = corner(video, index, side), TILE / side
-    tile = cut(read_frame(video, index), low, side, TILE)
+    tile = cut(read_frame(video.frames[index]), low, side, TILE)
     if _known(video, index) == index:
         _box(tile, video.boxes[index], low, scale, _TRUTH)
     if np.isfinite(result).all():

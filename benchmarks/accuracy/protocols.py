@@ -1,7 +1,7 @@
 """Where a tracker is started: once, at many frames (TRE), on many boxes (SRE); and the scores of such starts.
 
-Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015. Starts, rounding and scoring are those of the benchmark's
-own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust).
+Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015. Starts, rounding and scoring are those of the
+benchmark's own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from spcnet.common.boxfile import read_boxes
 from spcnet.common.metrics import Floats, Score, score
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 
 OPE, TRE, SRE = "ope", "tre", "sre"
 PROTOCOLS = (OPE, TRE, SRE)
@@ -31,7 +31,7 @@ class Start(NamedTuple):
     box: Floats
 
 
-def starts(video: Video, protocol: str) -> list[Start]:
+def starts(video: Track, protocol: str) -> list[Start]:
     """The starts of a sequence. Boxes of SRE may reach out of the picture: see inside."""
     if protocol == OPE:
         return [Start("", 0, video.boxes[0])]
@@ -42,12 +42,12 @@ def starts(video: Video, protocol: str) -> list[Start]:
     return [Start(f"{number:02}", *start) for number, start in enumerate(found, 1)]
 
 
-def segments(video: Video) -> list[int]:
+def segments(video: Track) -> list[int]:
     """The first frames of TRE, evenly spaced; the last leaves SHORTEST frames, if there are as many.
 
     One whose true box is absent moves to the next frame with one. So a sequence may have fewer than SEGMENTS.
     """
-    there = np.flatnonzero(np.isfinite(video.boxes).all(1) & (video.boxes[:, 2:] > 0).all(1))
+    there = np.flatnonzero(video.present)
     allowed = max(len(video.frames) - SHORTEST + 1, 1)
     even = [step * allowed // (SEGMENTS - 1) for step in range(SEGMENTS - 1)] + [allowed - 1]
     moved = np.searchsorted(there, even)
@@ -55,7 +55,7 @@ def segments(video: Video) -> list[int]:
 
 
 def shifted(box: Floats) -> list[Floats]:
-    """The boxes of SRE: the whole box moved left, right, up and down, a corner pulled outwards, the size scaled.
+    """The boxes of SRE: moved left, right, up and down, a corner pulled outwards, the size scaled.
 
     In whole pixels, as the toolkit has them.
     """
@@ -87,11 +87,11 @@ def _round(value: float) -> float:
 
 
 def home(folder: Path, tracker: str, protocol: str) -> Path:
-    """Where a tracker's results of a protocol are; those of TRE and SRE have a folder for each start in it."""
+    """The folder of a tracker's results of a protocol; TRE and SRE have a folder for each start in it."""
     return Path(folder) / tracker / ("" if protocol == OPE else protocol)
 
 
-def score_starts(folder: Path, tracker: str, video: Video, protocol: str) -> Score:
+def score_starts(folder: Path, tracker: str, video: Track, protocol: str) -> Score:
     """The mean over the starts of one sequence. Raises FileNotFoundError, ValueError naming the file."""
     scores = []
     for start in starts(video, protocol):

@@ -1,4 +1,4 @@
-"""What a run is worth: its text files scored, as a record and as tables."""
+"""The record and the tables of bench accuracy: text files of a run, and of others, scored."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy import attributes, differences, protocols, results, run, tables
+from spcnet.benchmarks.accuracy import attributes, protocols, results, run, tables
 from spcnet.benchmarks.accuracy.protocols import OPE
 from spcnet.benchmarks.accuracy.track import Entry
+from spcnet.common import output
 from spcnet.common.metrics import Score
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 
 
-class Files(NamedTuple):
+class ResultFiles(NamedTuple):
     """Where results are: <folder>/<tracker>/<sequence>.txt."""
 
     name: str  # in tables
@@ -25,6 +26,7 @@ class Files(NamedTuple):
     identity: str
     folder: Path
     tracker: str
+    settings: str = ""  # what else than the identity results depend on
     ran: bool = True  # by us, so that there may be other protocols, and reasons for what is missing
     one_based: bool = False
 
@@ -36,12 +38,12 @@ class Scored(NamedTuple):
     failed: dict[str, dict[str, str]]  # why there is no score; only trackers that failed
 
 
-def of_run(entries: Sequence[Entry], folder: Path) -> list[Files]:
+def of_run(entries: Sequence[Entry], folder: Path) -> list[ResultFiles]:
     """The files of trackers that were run."""
-    return [Files(e.name, e.kind, e.identity, Path(folder), e.name) for e in entries]
+    return [ResultFiles(e.name, e.kind, e.identity, Path(folder), e.name, e.settings) for e in entries]
 
 
-def of_others(named: str, videos: Sequence[Video], one_based: bool = False) -> Files:
+def of_others(named: str, videos: Sequence[Track], one_based: bool = False) -> ResultFiles:
     """Somebody's files, from NAME=FOLDER. Raises ValueError, FileNotFoundError when none can be scored."""
     name, sign, place = named.partition("=")
     folder = Path(place).resolve()
@@ -51,15 +53,15 @@ def of_others(named: str, videos: Sequence[Video], one_based: bool = False) -> F
     if not found:
         raise FileNotFoundError(f"no result in {place}; expected <sequence>.txt with x,y,w,h for every frame")
     identity = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
-    files = Files(name, "peer", identity, folder.parent, folder.name, False, one_based)
+    files = ResultFiles(name, "peer", identity, folder.parent, folder.name, ran=False, one_based=one_based)
     failed = score([files], videos).failed.get(name, {})
     if len(failed) == len(videos):
         raise ValueError(next(iter(failed.values())))
     return files
 
 
-def score(files: Sequence[Files], videos: Sequence[Video], protocol: str = OPE) -> Scored:
-    """Score all files. What is missing or wrong is a failure of that sequence."""
+def score(files: Sequence[ResultFiles], videos: Sequence[Track], protocol: str = OPE) -> Scored:
+    """Score all files. A missing or wrong file is a failure of its sequence."""
     scored = Scored({}, {})
     for file in files:
         if protocol != OPE and not file.ran:
@@ -81,28 +83,34 @@ def score(files: Sequence[Files], videos: Sequence[Video], protocol: str = OPE) 
     return scored
 
 
-def record(files: Sequence[Files], videos: Sequence[Video], scored: Mapping[str, Scored]) -> dict[str, Any]:
-    """What accuracy.json says of the trackers; scored is by protocol. Means are over the sequences that all finished."""
+def record(
+    files: Sequence[ResultFiles], videos: Sequence[Track], scored: Mapping[str, Scored]
+) -> dict[str, Any]:
+    """The contents of accuracy.json; scored is by protocol.
+
+    Means are over the sequences that all trackers finished.
+    """
     scores, failed = scored[OPE]
     alike = tables.shared(scores)
-    compared = [video for video in videos if all(video.name in own for own in alike.values())]
+    compared = [video for video in videos if alike and all(video.name in own for own in alike.values())]
     found: dict[str, Any] = {}
     for file in files:
         own = alike.get(file.name, {})
         found[file.name] = {
             "kind": file.kind,
             "identity": file.identity,
-            "mean": _plain(tables.mean(own)),
+            "settings": file.settings,
+            "mean": tables.mean(own)._asdict(),
             **_times(file, compared),
             **_curves(file, compared if own else []),
             "auc_by_attribute": attributes.mean_auc(own),
-            "by_sequence": {video: _plain(score) for video, score in scores[file.name].items()},
+            "by_sequence": {video: score._asdict() for video, score in scores[file.name].items()},
         }
     others = {protocol: one for protocol, one in scored.items() if protocol != OPE}
     for protocol, one in others.items():
         for name, own in tables.shared(one.scores).items():
-            found[name][protocol] = _plain(tables.mean(own))
-    return {
+            found[name][protocol] = tables.mean(own)._asdict()
+    made: dict[str, Any] = {
         "sequences": len(videos),
         "frames": sum(len(v.frames) for v in videos),
         "compared": [video.name for video in compared],
@@ -114,6 +122,7 @@ def record(files: Sequence[Files], videos: Sequence[Video], scored: Mapping[str,
         ],
         "trackers": found,
     }
+    return dict(output.valid(made))
 
 
 def markdown(record: Mapping[str, Any], scored: Mapping[str, Scored]) -> str:
@@ -122,7 +131,7 @@ def markdown(record: Mapping[str, Any], scored: Mapping[str, Scored]) -> str:
     times = {name: math.nan if own["ms"] is None else own["ms"] for name, own in record["trackers"].items()}
     parts = (
         tables.accuracy_markdown(one_pass, times),
-        differences.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
+        tables.difference_markdown(tables.shared(one_pass)) if record["compared"] else "",
         *(tables.start_markdown(protocol, one.scores) for protocol, one in scored.items() if protocol != OPE),
         tables.attribute_markdown(one_pass),
         *(tables.failure_markdown(one.failed) for one in scored.values()),
@@ -130,28 +139,19 @@ def markdown(record: Mapping[str, Any], scored: Mapping[str, Scored]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _remarks(file: Files, videos: Sequence[Video], scored: Scored) -> list[str]:
+def _remarks(file: ResultFiles, videos: Sequence[Track], scored: Scored) -> list[str]:
     own = [video for video in videos if video.name in scored.scores[file.name]]
     return results.remarks(file.folder, file.tracker, own, file.one_based)
 
 
-def _plain(score: Score) -> dict[str, float | None]:
-    return dict(zip(("auc", "op", "dp"), map(_number, score), strict=True))
-
-
-def _times(file: Files, videos: Sequence[Video]) -> dict[str, float | None]:
+def _times(file: ResultFiles, videos: Sequence[Track]) -> dict[str, float | None]:
     """Median and mean ms of a frame, the first of each sequence left out."""
     ms = 1e3 * results.seconds(file.folder, file.tracker, videos)
     return {"ms": float(np.median(ms)) if len(ms) else None, "mean_ms": float(ms.mean()) if len(ms) else None}
 
 
-def _curves(file: Files, videos: Sequence[Video]) -> dict[str, list[float]]:
+def _curves(file: ResultFiles, videos: Sequence[Track]) -> dict[str, list[float]]:
     if not videos:
         return {"success": [], "precision": []}
     success, precision = results.curves(file.folder, file.tracker, videos, file.one_based)
     return {"success": success.tolist(), "precision": precision.tolist()}
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else float(value)

@@ -1,7 +1,7 @@
 """Result files of anybody's trackers: reading, diagnosing and scoring them.
 
-A result is <folder>/<tracker>/<sequence>.txt with one x,y,w,h line for every frame, 0-based; the first is the box
-that the tracker was given. Beside it may be <sequence>_time.txt, the seconds of each frame.
+A result is <folder>/<tracker>/<sequence>.txt with one x,y,w,h line for every frame, 0-based; the first is the
+box that the tracker was given. Beside it may be <sequence>_time.txt, the seconds of each frame.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 
 from spcnet.common.boxfile import ONE_BASED, read_boxes
 from spcnet.common.metrics import Floats, Score, measure, precision_curve, score, success_curve
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 
 SAME = 0.01  # px; numbers of result files are rounded
 
 
-def read_result(folder: Path, tracker: str, video: Video, one_based: bool = False) -> Floats:
-    """The boxes (frames, 4) of one result file, 0-based; NaN where it has none. one_based: the file is 1-based.
+def read_result(folder: Path, tracker: str, video: Track, one_based: bool = False) -> Floats:
+    """The boxes (frames, 4) of a result file, 0-based; NaN where it has none. one_based: the file is 1-based.
 
-    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing, or, as
-    its first box tells, pixels counted from 1 where 0 is meant (or the reverse), or corners instead of boxes.
+    Raises FileNotFoundError, ValueError naming the file where it does not fit the sequence: lines missing,
+    or, as its first box tells, pixels counted from 1 where 0 is meant (or the reverse), or corners instead of
+    boxes.
     """
     path = _path(folder, tracker, video)
     if not path.is_file():
@@ -35,15 +36,15 @@ def read_result(folder: Path, tracker: str, video: Video, one_based: bool = Fals
     boxes = read_boxes(path)
     if len(boxes) != len(video.frames):
         raise ValueError(
-            f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for every frame"
-            f"{_why_short(path, boxes, video)}"
+            f"{path}: {len(boxes)} result boxes for {len(video.frames)} frames; a result has one line for "
+            f"every frame{_why_short(path, boxes, video)}"
         )
     _check_convention(path, boxes[0], video.boxes[0], one_based)
     return boxes - ONE_BASED if one_based else boxes
 
 
 def score_folder(
-    folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False
+    folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False
 ) -> dict[str, Score]:
     """The scores of one tracker's text files, by sequence. Raises FileNotFoundError, ValueError."""
     scores = {}
@@ -57,16 +58,19 @@ def score_folder(
 
 
 def curves(
-    folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False
+    folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False
 ) -> tuple[Floats, Floats]:
-    """The success curve (21,) and the precision curve (51,), means over the sequences. Raises as score_folder."""
+    """The success curve (21,) and the precision curve (51,), means over the sequences.
+
+    Raises as score_folder.
+    """
     measured = [measure(read_result(folder, tracker, v, one_based), v.boxes) for v in videos]
     success = np.mean([success_curve(overlaps) for overlaps, _ in measured], axis=0)
     return success, np.mean([precision_curve(errors) for _, errors in measured], axis=0)
 
 
-def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool = False) -> list[str]:
-    """What is odd in files that can be scored, a sentence each: frames without a box, boxes without an area."""
+def remarks(folder: Path, tracker: str, videos: Sequence[Track], one_based: bool = False) -> list[str]:
+    """Oddities of files that can be scored, a sentence each: frames without a box, boxes without an area."""
     found = []
     for video in videos:
         boxes = read_result(folder, tracker, video, one_based)
@@ -75,16 +79,17 @@ def remarks(folder: Path, tracker: str, videos: Sequence[Video], one_based: bool
         for bad, what in ((none, "have no box (NaN)"), (flat, "have a box without an area")):
             if bad.any():
                 found.append(
-                    f"{_path(folder, tracker, video)}: {bad.sum()} of {len(boxes)} frames {what}, the first is "
-                    f"frame {np.argmax(bad) + 1}; they count as no overlap"
+                    f"{_path(folder, tracker, video)}: {bad.sum()} of {len(boxes)} frames {what}, the first "
+                    f"is frame {np.argmax(bad) + 1}; they count as no overlap"
                 )
     return found
 
 
-def seconds(folder: Path, tracker: str, videos: Sequence[Video]) -> Floats:
+def seconds(folder: Path, tracker: str, videos: Sequence[Track]) -> Floats:
     """The times of all frames over all videos, (n,); n is 0 where times are missing.
 
-    The first frame of a video does not count: it is no tracking. Raises ValueError naming a file that has no numbers.
+    The first frame of a video does not count: it is no tracking. Raises ValueError naming a file that has no
+    numbers.
     """
     times: list[float] = []
     for video in videos:
@@ -97,13 +102,13 @@ def seconds(folder: Path, tracker: str, videos: Sequence[Video]) -> Floats:
     return np.array(times, np.float64)
 
 
-def median_ms(folder: Path, tracker: str, videos: Sequence[Video]) -> float:
-    """The median time of a frame over all videos, in ms; NaN where times are missing. Raises as seconds does."""
+def median_ms(folder: Path, tracker: str, videos: Sequence[Track]) -> float:
+    """The median time of a frame over all videos, in ms; NaN without times. Raises as seconds does."""
     times = seconds(folder, tracker, videos)
     return 1e3 * float(np.median(times)) if len(times) else float("nan")
 
 
-def _path(folder: Path, tracker: str, video: Video, ending: str = ".txt") -> Path:
+def _path(folder: Path, tracker: str, video: Track, ending: str = ".txt") -> Path:
     """The file of a sequence. One of two targets has several spellings: Jogging.1, Jogging-1, Jogging_1."""
     home, names = Path(folder) / tracker, [video.name]
     if target := re.fullmatch(r"(.+)[-._](\d)", video.name):
@@ -112,8 +117,8 @@ def _path(folder: Path, tracker: str, video: Video, ending: str = ".txt") -> Pat
     return next((path for path in found if path.is_file()), home / f"{video.name}{ending}")
 
 
-def _why_short(path: Path, boxes: Floats, video: Video) -> str:
-    """What may be the matter with a file of the wrong length, to end its sentence."""
+def _why_short(path: Path, boxes: Floats, video: Track) -> str:
+    """The likely reason for the wrong length of a file, to end its sentence."""
     if not 0 < len(boxes) < len(video.frames):
         return ""
     lines = path.read_text(errors="replace").rstrip().splitlines()
@@ -139,7 +144,8 @@ def _check_convention(path: Path, first: Floats, given: Floats, one_based: bool)
     elif _same(first, given + ONE_BASED):
         if not one_based:
             raise ValueError(
-                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as one-based (--one-based)"
+                f"{begins} moved by (+1,+1): it counts from 1; subtract 1 from each x and y, or score it as "
+                "one-based (--one-based)"
             )
     elif any(_same(first, np.array(corner)) for corner in corners):
         raise ValueError(f"{begins} as corners x1,y1,x2,y2; write x,y,w,h")

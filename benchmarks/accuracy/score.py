@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 
-from spcnet.benchmarks.options import add_output, add_suite
+from spcnet.benchmarks.options import add_data, add_output
 from spcnet.runtime.cli import Commands
 
 
 def add_score(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench score."""
     score = kinds.add_parser("score", help="score result files of any tracker against the truth")
-    score.add_argument(
-        "data", type=Path, help="folder of sequences, in the layout of OTB, GOT-10k, VOT or UAV123"
-    )
+    add_data(score)
     score.add_argument(
         "results", type=Path, help="folder with <tracker>/<sequence>.txt: x,y,w,h for every frame"
     )
     score.add_argument(
         "--tracker", action="append", metavar="NAME", help="only this folder of results; repeat"
     )
-    score.add_argument("--sequence", action="append", default=[], help="only this one; repeat for several")
-    add_suite(score)
-    score.add_argument(
-        "--one-based", action="store_true", help="the files count pixels from 1 (default: from 0)"
-    )
     add_output(score)
     score.set_defaults(run=_score)
 
 
 def _score(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks.accuracy import differences, results, tables
+    from spcnet.benchmarks.accuracy import results, tables
     from spcnet.common import output
     from spcnet.common.suites import open_data
 
@@ -47,27 +39,29 @@ def _score(options: argparse.Namespace) -> int:
     times = {name: results.median_ms(folder, name, videos) for name in names}
     curves = {name: results.curves(folder, name, videos, one_based) for name in names}
     remarks = [remark for name in names for remark in results.remarks(folder, name, videos, one_based)]
-    best, below = differences.differences(scores)
-    record = {
-        "sequences": len(videos),
-        "frames": sum(len(v.frames) for v in videos),
-        "remarks": remarks,
-        "best": best,
-        "below_best": {name: [_number(value) for value in interval] for name, interval in below.items()},
-        "trackers": {
-            name: {
-                "mean": tables.mean(scores[name])._asdict(),
-                "ms": _number(times[name]),
-                "success": curves[name][0].tolist(),
-                "precision": curves[name][1].tolist(),
-                "by_sequence": {video: score._asdict() for video, score in scores[name].items()},
-            }
-            for name in names
-        },
-    }
+    best, below = tables.differences(scores)
+    record = output.valid(
+        {
+            "sequences": len(videos),
+            "frames": sum(len(v.frames) for v in videos),
+            "remarks": remarks,
+            "best": best,
+            "below_best": {name: interval for name, interval in below.items()},
+            "trackers": {
+                name: {
+                    "mean": tables.mean(scores[name])._asdict(),
+                    "ms": times[name],
+                    "success": curves[name][0].tolist(),
+                    "precision": curves[name][1].tolist(),
+                    "by_sequence": {video: score._asdict() for video, score in scores[name].items()},
+                }
+                for name in names
+            },
+        }
+    )
     parts = (
         tables.accuracy_markdown(scores, times),
-        differences.difference_markdown(scores),
+        tables.difference_markdown(scores),
         tables.attribute_markdown(scores),
     )
     markdown = "\n".join(part for part in parts if part)
@@ -76,8 +70,3 @@ def _score(options: argparse.Namespace) -> int:
     for remark in remarks:
         print(remark, file=sys.stderr)
     return 0
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value

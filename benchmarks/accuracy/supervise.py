@@ -1,4 +1,4 @@
-"""A process that tracks, and is watched: a tracker that crashes or hangs ends it, and costs nobody else."""
+"""A supervised process that tracks: a tracker that crashes or hangs costs no other tracker its results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -36,7 +37,7 @@ BEGIN, BYE = 120.0, 1.0  # s that a process may take to begin, and to end when i
 
 
 class LostError(Exception):
-    """The process did not finish what it was asked: why, who was at work, in which frame."""
+    """The process did not finish a call: why, which tracker was at work, in which frame."""
 
     def __init__(self, why: str, who: int, frame: int) -> None:
         super().__init__(why)
@@ -44,9 +45,9 @@ class LostError(Exception):
 
 
 class Worker:
-    """One process, started when it is needed, and anew after it was lost. To be closed.
+    """One process, started when it is needed, and again after it was lost. Close it.
 
-    timeout is in seconds: for a tracker on one frame, and for a frame to be read.
+    timeout, in seconds, is for a tracker on one frame, and for reading a frame.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -57,7 +58,10 @@ class Worker:
         self._closed = False
 
     def describe(self, specs: Sequence[str], opener: Opener) -> list[Entry]:
-        """What trackers are. Raises what the opener raises, RuntimeError when one crashes or hangs."""
+        """Open each tracker once, for its entry.
+
+        Raises as the opener, RuntimeError when one crashes or hangs.
+        """
         try:
             entries: list[Entry] = self._ask(describe, specs, opener)
         except LostError as lost:
@@ -67,7 +71,7 @@ class Worker:
         return entries
 
     def track(self, job: Job) -> Outcome:
-        """The outcome of a job, whatever the trackers and the frames do to it."""
+        """The outcome of a job; failures of trackers and of frames are part of it."""
         outcome: Outcome = {}
         while left := tuple(entry for entry in job.entries if entry.name not in outcome):
             try:
@@ -89,7 +93,7 @@ class Worker:
         self._end()
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What function(*arguments, place) returns or raises in the process. Raises LostError when that is lost."""
+        """Call function(*arguments, place) in the process. Raises as it does, LostError if it is lost."""
         if self._process is None:
             self._start()
         process, connection, place = self._process, self._connection, self._place
@@ -99,7 +103,7 @@ class Worker:
             connection.send((function, arguments))
             steps, since = place[STEPS], time.monotonic()
             while not (ready := wait([connection, process.sentinel], min(LOOK, self.timeout / 4))):
-                if not process.is_alive():  # what it has started may hold the connection open
+                if not process.is_alive():  # its children may hold the connection open
                     raise EOFError
                 if place[STEPS] != steps:
                     steps, since = place[STEPS], time.monotonic()
@@ -113,7 +117,7 @@ class Worker:
         except (EOFError, OSError):
             deadline = time.monotonic() + BYE
             while process.exitcode is None and time.monotonic() < deadline:
-                time.sleep(0.01)  # not join, which waits for ever where a tracker has closed the sentinel too
+                time.sleep(0.01)  # join would wait for ever if a tracker has closed the sentinel too
             why = _death(process.exitcode)
         if why:
             self._end()
@@ -156,10 +160,33 @@ class Worker:
         process.join()
 
 
+def work(jobs: Sequence[Job], workers: Sequence[Worker]) -> Generator[tuple[Job, Outcome]]:
+    """Outcomes of the jobs as they are ready; each worker does one after the other. An error closes all."""
+    idle = list(workers)
+
+    def do(job: Job) -> Outcome:
+        worker = idle.pop()
+        try:
+            return worker.track(job)
+        finally:
+            idle.append(worker)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        waiting = {pool.submit(do, job): job for job in jobs}
+        try:
+            for done in as_completed(list(waiting)):
+                yield waiting.pop(done), done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.close()
+            raise
+
+
 def serve(connection: Connection[Any, Any], place: Place) -> None:
-    """What the process does: one thing after the other, until nobody asks any more."""
-    os.setsid()  # Ctrl-C is for who asks; and what trackers start can be ended with this
-    os.dup2(2, 1)  # what trackers print must not stand among what the command prints
+    """The main function of the process: one call after the other, until the parent is gone."""
+    os.setsid()  # only the parent handles Ctrl-C, and the children of trackers can be killed as a group
+    os.dup2(2, 1)  # output of trackers must not mix with that of the command
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send("ready")
     while True:
@@ -181,7 +208,7 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or one with its words, if it does not survive the way to another process."""
+    """The error, or a RuntimeError with its message if it cannot be pickled."""
     try:
         found: Exception = pickle.loads(pickle.dumps(error))
     except Exception:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, counts, mean_auc, unknown
-from spcnet.common.metrics import Score
+from spcnet.common.metrics import Score, paired_bootstrap
 from spcnet.common.output import table
 
 Scores = Mapping[str, Mapping[str, Score]]
@@ -47,7 +47,7 @@ def accuracy_markdown(scores: Scores, times: Mapping[str, float]) -> str:
 
 
 def attribute_markdown(scores: Scores) -> str:
-    """Mean AUC over the sequences with each attribute of OTB, the best tracker first; which sequences have none."""
+    """Mean AUC by attribute of OTB, the best tracker first; and the sequences without attributes."""
     alike = shared(scores)
     order, videos = _order(alike), _videos(alike)
     auc = {name: mean_auc(alike[name]) for name in order}
@@ -68,8 +68,32 @@ def start_markdown(protocol: str, scores: Scores) -> str:
     return table((protocol.upper(), "sequences", "AUC", "OP@.5", "DP@20"), rows)
 
 
+def differences(
+    scores: Scores,
+) -> tuple[str, dict[str, tuple[float, float, float]]]:
+    """The best tracker, and of each other how far its AUC is below: mean, low, high of paired_bootstrap.
+
+    scores are by tracker and sequence, the same sequences in the same order for all. The nearest comes first.
+    """
+    auc = {name: np.array([score.auc for score in by.values()]) for name, by in scores.items()}
+    best, *others = sorted(auc, key=lambda name: -float(auc[name].mean()))
+    return best, {name: paired_bootstrap(auc[best], auc[name]) for name in others}
+
+
+def difference_markdown(scores: Scores) -> str:
+    """The differences as a table; empty for one tracker or one sequence, of which nothing can be said."""
+    best, below = differences(scores)
+    if not below or len(scores[best]) < 2:
+        return ""
+    rows = [
+        (name, f"{mean:.3f}", f"{low:.3f} to {high:.3f}", "no" if low <= 0 else "yes")
+        for name, (mean, low, high) in below.items()
+    ]
+    return table((f"AUC of {best} less that of", "mean", "95% interval", "told apart"), rows)
+
+
 def failure_markdown(failed: Mapping[str, Mapping[str, str]]) -> str:
-    """What failed and why, by tracker and sequence; empty where nothing did."""
+    """The failures with their reasons, by tracker and sequence; empty where there are none."""
     rows = [
         (f"{name} on {video}", why.replace("|", r"\|"))
         for name, own in failed.items()

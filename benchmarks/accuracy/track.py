@@ -1,4 +1,4 @@
-"""What is done with one sequence: all trackers take turns on every frame, from every start."""
+"""One sequence: all trackers take turns on every frame, from every start."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from spcnet.benchmarks.accuracy.decode import decoded
 from spcnet.benchmarks.accuracy.protocols import Start
 from spcnet.benchmarks.trackers import Contender
 from spcnet.common.metrics import Floats
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 from spcnet.runtime.frame import Frame
 
 Opener = Callable[[str], Contender]
-Place = MutableSequence[int]  # for who watches: the values at
+Place = MutableSequence[int]  # shared with the supervisor: the values at
 WHO, FRAME, STEPS = range(3)  # are the tracker at work, the frame from 0, and how many steps were taken
 NOBODY = -1  # is at work: the frame is being read
-OPENED, CLOSED = -1, -2  # what is done with the tracker, instead of a frame
+OPENED, CLOSED = -1, -2  # instead of a frame: the tracker is being opened or closed
 
 
 class Entry(NamedTuple):
@@ -34,27 +34,28 @@ class Entry(NamedTuple):
     spec: str  # what the opener is given
     name: str  # of its folder of results
     identity: str
+    settings: str
     kind: str
 
 
 class Job(NamedTuple):
     """The part of a run that is done in one go."""
 
-    video: Video
+    video: Track
     protocol: str
     entries: tuple[Entry, ...]
     opener: Opener
 
 
-class Track(NamedTuple):
+class Trajectory(NamedTuple):
     """From one start to the end of the sequence."""
 
     boxes: Floats  # (n, 4) x, y, w, h; the first is the given one
     seconds: Floats  # (n,), 0 for the first
 
 
-# By the tracker's name: a track for each start, or a sentence that says what went wrong.
-Outcome = dict[str, list[Track] | str]
+# By the tracker's name: a trajectory for each start, or a sentence that says what went wrong.
+Outcome = dict[str, list[Trajectory] | str]
 
 
 @dataclass
@@ -62,12 +63,12 @@ class _Racer:
     index: int
     name: str
     tracker: Contender
-    tracks: list[Track] = field(default_factory=list)
+    trajectories: list[Trajectory] = field(default_factory=list)
     wrong: str = ""
 
 
 def track(job: Job, place: Place) -> Outcome:
-    """Run the trackers of a job, one thread each. What one does wrong ends it, not the others.
+    """Run the trackers of a job, one thread each. An error of one ends that one, not the others.
 
     Raises VideoError when a frame cannot be read.
     """
@@ -89,13 +90,13 @@ def track(job: Job, place: Place) -> Outcome:
                 _note(place, racer.index, CLOSED)
                 with suppress(Exception):  # what was tracked is not touched by that
                     racer.tracker.close()
-    return outcome | {racer.name: racer.wrong or racer.tracks for racer in racers}
+    return outcome | {racer.name: racer.wrong or racer.trajectories for racer in racers}
 
 
 def _race(job: Job, start: Start, racers: list[_Racer], place: Place) -> None:
     """One start: a further track for all who get to its end."""
     frames = job.video.frames[start.frame :] if racers else ()
-    tracks = {racer.index: Track(np.empty((len(frames), 4)), np.zeros(len(frames))) for racer in racers}
+    tracks = {racer.index: Trajectory(np.empty((len(frames), 4)), np.zeros(len(frames))) for racer in racers}
     given = start.box
     _note(place, NOBODY, start.frame)
     for index, frame in enumerate(decoded(frames)):
@@ -113,7 +114,7 @@ def _race(job: Job, start: Start, racers: list[_Racer], place: Place) -> None:
         if not racing:
             break
     for racer in racers:
-        racer.tracks.append(tracks[racer.index])
+        racer.trajectories.append(tracks[racer.index])
 
 
 def _step(tracker: Contender, frame: Frame, given: Floats | None) -> tuple[Floats, float]:
@@ -129,12 +130,13 @@ def _step(tracker: Contender, frame: Frame, given: Floats | None) -> tuple[Float
         if box.shape == (4,) and np.isfinite(box).all() and (box[2:] > 0).all():
             return box, seconds
     raise ValueError(
-        f"it answered {reprlib.repr(answer)}, not four finite numbers x, y, w, h with a width and a height above 0"
+        f"it answered {reprlib.repr(answer)}, not four finite numbers x, y, w, h with a width and a height "
+        "above 0"
     )
 
 
 def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
-    """What trackers are. Raises what the opener raises, RuntimeError for kinds of errors that are not Python's own."""
+    """Open each tracker once, for its entry. Raises as the opener; unusual errors become RuntimeError."""
     entries = []
     for index, spec in enumerate(specs):
         _note(place, index, OPENED)
@@ -144,14 +146,14 @@ def describe(specs: Sequence[str], opener: Opener, place: Place) -> list[Entry]:
             raise
         except Exception as error:  # libraries have kinds of their own
             raise RuntimeError(f"{spec} could not be opened: {say(error)}") from error
-        entries.append(Entry(spec, tracker.name, tracker.identity, tracker.kind))
+        entries.append(Entry(spec, tracker.name, tracker.identity, tracker.settings, tracker.kind))
         with suppress(Exception):
             tracker.close()
     return entries
 
 
 def where(job: Job, frame: int) -> str:
-    """What a tracker was doing, to end a sentence."""
+    """The sequence and frame that a tracker was at, to end a sentence."""
     protocol = "" if job.protocol == protocols.OPE else f" ({job.protocol})"
     doing = {OPENED: "when it was opened for", CLOSED: "when it was closed after"}
     return f"{doing.get(frame, f'in frame {frame + 1} of')} {job.video.name}{protocol}"
@@ -166,7 +168,7 @@ def say(error: BaseException) -> str:
 
 def _open(opener: Opener, entry: Entry) -> Contender:
     tracker = opener(entry.spec)
-    if tracker.identity != entry.identity:
+    if (tracker.identity, tracker.settings) != (entry.identity, entry.settings):
         tracker.close()
         raise ValueError(f"{entry.spec} is not what it was when the run began; use one version everywhere")
     return tracker

@@ -35,14 +35,14 @@ def _confidence(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.confidence import measures, plot, run
     from spcnet.common import output
     from spcnet.common.machine import machine
-    from spcnet.common.sequences import read_otb
+    from spcnet.common.suites import open_data
     from spcnet.runtime import model, progress
     from spcnet.runtime.files import replacing
 
     path = model.find(options.tracker)
     config = model.load(path)[0].config
     version = hashlib.sha256(path.read_bytes()).hexdigest()
-    videos = read_otb(options.data)
+    videos = open_data(options.data)
     names = [video.name for video in videos]
     if unknown := [name for name in options.course if name not in names]:
         raise ValueError(f"--course {unknown[0]} is not among {', '.join(names)}; name one of these")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.common.metrics import Floats
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.recovery import Status
 
@@ -33,9 +33,9 @@ class Removal(NamedTuple):
     until_tracking: float  # frames back when first called TRACKING with the box on the target; inf: never
 
 
-def starts(video: Video) -> list[int]:
+def starts(video: Track) -> list[int]:
     """The first frames of the segments: every EVERY frames, where all END frames have a true box."""
-    there = np.asarray(np.isfinite(video.boxes).all(1) & (video.boxes[:, 2:] > 0).all(1))
+    there = video.present
     last = len(video.frames) - END
     return [start for start in range(0, last + 1, EVERY) if there[start : start + END].all()]
 

@@ -17,12 +17,11 @@ from spcnet.benchmarks.confidence import removal
 from spcnet.benchmarks.confidence.measures import Trace
 from spcnet.benchmarks.confidence.removal import Removal
 from spcnet.common.metrics import iou
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import model
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.tracker import Tracker
-from spcnet.runtime.video import VideoError
 
 
 class Outcome(NamedTuple):
@@ -35,7 +34,7 @@ class Outcome(NamedTuple):
 class _Task(NamedTuple):
     way: str
     radius: float
-    video: Video
+    video: Track
     start: int | None  # of a segment whose target is removed; None: the whole sequence
 
     @property
@@ -46,7 +45,7 @@ class _Task(NamedTuple):
 def run(
     path: Path,
     ways: dict[str, float],
-    videos: Sequence[Video],
+    videos: Sequence[Track],
     jobs: int = 1,
     progress: Callable[[str, int], None] = lambda name, frames: None,
 ) -> dict[str, Outcome]:
@@ -89,7 +88,7 @@ def run(
     return found
 
 
-def frames(videos: Sequence[Video], ways: int) -> int:
+def frames(videos: Sequence[Track], ways: int) -> int:
     """The total that run reports to progress."""
     return ways * sum(len(v.frames) + removal.END * len(removal.starts(v)) for v in videos)
 
@@ -105,9 +104,7 @@ def _track(path: Path, task: _Task) -> Trace | None:
     results = []
     with threadpool_limits(1):
         for index, image in enumerate(task.video.frames[start : start + task.frames]):
-            frame = cv2.imread(str(image), cv2.IMREAD_COLOR)
-            if frame is None:
-                raise VideoError(f"{image} cannot be read as an image; restore it")
+            frame = read_frame(image)
             if index == 0:
                 try:
                     tracker.init(frame, boxes[0].tolist())
@@ -117,7 +114,7 @@ def _track(path: Path, task: _Task) -> Trace | None:
                     return None
                 continue
             if task.start is not None and removal.OUT <= index < removal.BACK:
-                frame = removal.paint_out(np.asarray(frame, np.uint8), boxes[index])
+                frame = removal.paint_out(frame, boxes[index])
             results.append(tracker.update(frame))
     there = np.isfinite(boxes[1:]).all(1)
     overlap = iou(np.array([r.box for r in results]).reshape(-1, 4), boxes[1:])

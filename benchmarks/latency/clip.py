@@ -53,10 +53,10 @@ def find(video: str | None, box: Sequence[float] | None, data: Path | None, sequ
     if video is not None and box is not None:
         return Clip(video, Box(*box), Path(video).name)
     if data is not None and sequence is not None:
-        from spcnet.common.sequences import read_otb
+        from spcnet.common.suites import open_data
 
-        (found,) = read_otb(data, (sequence,))
-        return Clip(str(found.frames[0].parent), Box(*found.boxes[0].tolist()), found.name)
+        (found,) = open_data(data, names=(sequence,))
+        return Clip(str(found.paths[0].parent), Box(*found.boxes[0].tolist()), found.name)
     return DEMO
 
 

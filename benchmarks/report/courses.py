@@ -11,8 +11,8 @@ from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.benchmarks.report.records import Json, number, part, shared_auc
 from spcnet.common.metrics import Floats, score
-from spcnet.common.sequences import Sequence as Video
 from spcnet.common.suites import open_data
+from spcnet.common.tracks import Track
 
 APART, SHARE = 10, 0.06  # between two moments that are shown of one sequence: frames, and share of all
 SAME = 1e-6  # of two AUC that come from the same boxes
@@ -30,7 +30,7 @@ class Course(NamedTuple):
 class Passage(NamedTuple):
     """One sequence with all its trackers."""
 
-    video: Video
+    video: Track
     courses: dict[str, Course]  # by tracker, in the given order
     failed: dict[str, str]  # tracker -> why there is no course
 

@@ -14,19 +14,19 @@ from spcnet.benchmarks.report.courses import Course
 from spcnet.benchmarks.report.marks import Look
 from spcnet.common.drawing import clean, picture, rect
 from spcnet.common.metrics import Floats
-from spcnet.common.sequences import Sequence as Video
+from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime.frame import Frame
 
 SIZE, QUALITY = 192, 55  # px and JPEG: 48 of them and all else stay below 1 MB
 
 
 def tile(
-    key: str, video: Video, frame: int, courses: Mapping[str, Course], looks: Mapping[str, Look], frames: bool
+    key: str, video: Track, frame: int, courses: Mapping[str, Course], looks: Mapping[str, Look], frames: bool
 ) -> str:
     """One frame around the true box, with every tracker's box; without frames no pixel of the video is in it."""
     known = video.boxes[: frame + 1]
     target = max(16.0, float(np.sqrt(known[np.isfinite(known).all(1)][-1, 2:].prod())))
-    image = failures.read_frame(video, frame)
+    image = read_frame(video.frames[frame])
     height, width = image.shape[:2]
     side = max(2.5 * target, min(5 * target, float(max(height, width))))  # little around a large target
     low, scale = failures.corner(video, frame, side), SIZE / side

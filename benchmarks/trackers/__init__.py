@@ -19,14 +19,17 @@ _LABEL = re.compile(r"([A-Za-z0-9][\w.+-]*)=(.+)", re.DOTALL | re.ASCII)  # it n
 
 
 class Contender(Protocol):
-    """What a benchmark needs of a tracker. Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
+    """The interface of a tracker to the benchmarks.
 
-    init begins a sequence, again and again. A peer that crashed, hung or answered nonsense raises RuntimeError; the
-    next init starts it anew. Whoever opened a tracker closes it.
+    Frames are (H, W, 3) uint8 BGR, boxes x, y, w, h, 0-based, top-left.
+
+    init begins a sequence, again and again. A peer that crashed, hung or answered nonsense raises
+    RuntimeError; the next init starts it anew. Whoever opened a tracker closes it.
     """
 
     name: str
-    identity: str  # changes whenever results may
+    identity: str  # of the model or program: a hash, or its version
+    settings: str  # all else that results depend on; empty where that is nothing
     kind: str  # "ours" or "peer"
 
     def init(self, frame: Frame, box: Sequence[float]) -> None: ...
@@ -40,14 +43,14 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
-def open_tracker(name: str, threads: int = 1) -> Contender:
+def open_tracker(name: str, threads: int = 1, backend: str = "auto") -> Contender:
     """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
 
-    threads are for our models, and told to processes of others. Raises FileNotFoundError, ValueError and
-    RuntimeError when there is no such tracker.
+    backend is that of our models; threads are for them, and told to processes of others. Raises
+    FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
     """
     label, what = split_label(name)
-    tracker = _open(what, threads)
+    tracker = _open(what, threads, backend)
     if label:
         tracker.name = label
     return tracker
@@ -64,11 +67,11 @@ def is_peer(name: str) -> bool:
     return name in PEERS or name.startswith(("nano:", "vit:", "trax:"))
 
 
-def _open(name: str, threads: int) -> Contender:
+def _open(name: str, threads: int, backend: str) -> Contender:
     if not is_peer(name):
         from spcnet.benchmarks.trackers.ours import Ours
 
-        return Ours(name, threads)
+        return Ours(name, threads, backend)
     kind, _, what = name.partition(":")
     if kind == "trax":
         from spcnet.benchmarks.trackers.trax import Trax

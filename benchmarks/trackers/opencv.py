@@ -27,6 +27,7 @@ class OpenCV:
     """A tracker with OpenCV's defaults. Where it gives up, its last box stands."""
 
     kind = "peer"
+    settings = ""
 
     def __init__(self, name: str, identity: str, make: Callable[[], Any]) -> None:
         self.name = f"opencv-{name}"
@@ -66,7 +67,10 @@ def classic(name: str) -> OpenCV:
 
 
 def nano(files: str) -> OpenCV:
-    """NanoTrack: "BACKBONE.onnx,HEAD.onnx". Raises FileNotFoundError, and ValueError on files that it cannot use."""
+    """NanoTrack: "BACKBONE.onnx,HEAD.onnx".
+
+    Raises FileNotFoundError, and ValueError on files that it cannot use.
+    """
     paths = files.split(",")
     if len(paths) != 2:
         raise ValueError(f"nano:{files} names {len(paths)} file(s); give nano:BACKBONE.onnx,HEAD.onnx")

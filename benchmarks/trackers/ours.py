@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
+import spcnet
 from spcnet.runtime import model
+from spcnet.runtime.backend import open_backend
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.tracker import Tracker
 
 
 class Ours:
-    """A name of the zoo, or an .onnx file, on the processor or the GPU as Tracker.load finds it."""
+    """A name of the zoo, or an .onnx file, on a backend: cpu, cuda, or auto as Tracker.load chooses it."""
 
     kind = "ours"
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, backend: str = "auto") -> None:
         found = model.find(path)
         self.name = found.stem
         self.identity = hashlib.sha256(found.read_bytes()).hexdigest()
-        self._tracker = Tracker.load(found, threads=threads)
+        opened = open_backend(str(found), backend, threads)
+        self.settings = (
+            f"spcnet {spcnet.__version__}, sources {sources()[:12]}, backend {opened.name}, threads {threads}"
+        )
+        self._tracker = Tracker(opened)
 
     def init(self, frame: Frame, box: Sequence[float]) -> None:
         self._tracker.init(frame, box)
@@ -34,3 +42,13 @@ class Ours:
 
     def close(self) -> None:
         self._tracker.close()
+
+
+@functools.cache
+def sources(folder: Path = Path(model.__file__).parent) -> str:
+    """SHA-256 of the installed sources that track: the runtime and its kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".cu", ".cuh"):
+            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -22,25 +22,27 @@ from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 
 IMAGES = ("path", "memory", "buffer")  # forms of an image, the preferred one first
+BYE = 3.0  # s that a tracker may take to end after quit
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
 class Trax:
     """The tracker behind a command line, given frames in the first of IMAGES that it takes.
 
-    A path is that of a BMP file, written for each frame and removed after it; memory is the pixels, in RGB and
-    Base64; a buffer is a PNG file in Base64. So nothing is lost on the way. The time of an update includes all of it:
-    the stage "send" is to make the image and the message and to write them, the stage "answer" is from there to the
-    tracker's box, with its reading of the image. The start of the process is in open_tracker; it lives from
-    sequence to sequence. Where a tracker sees no target, its last box stands. Polygons and masks become upright
-    rectangles (spcnet.benchmarks.trax.region).
+    A path is that of a BMP file, written for each frame and removed after it; memory is the pixels, in RGB
+    and Base64; a buffer is a PNG file in Base64. So nothing is lost on the way. The time of an update
+    includes all of it: the stage "send" is to make the image and the message and to write them, the stage
+    "answer" is from there to the tracker's box, with its reading of the image. The start of the process is in
+    open_tracker; it lives from sequence to sequence. Where a tracker sees no target, its last box stands.
+    Polygons and masks become upright rectangles (spcnet.benchmarks.trax.region).
 
-    The identity holds the command, the files that it names, and what the tracker says of itself; it cannot see what
-    these files load: remove the results when that changes. threads are told by the environment variables THREADS. An
-    answer that takes longer than timeout seconds is a hang: the process is killed.
+    The identity holds the command, the files that it names, and what the tracker says of itself; it cannot
+    see what these files load: remove the results when that changes. threads are told by the environment
+    variables THREADS. An answer that takes longer than timeout seconds is a hang: the process is killed.
     """
 
     kind = "peer"
+    settings = ""
 
     def __init__(self, command: str, threads: int = 1, timeout: float = 30.0) -> None:
         try:
@@ -98,7 +100,7 @@ class Trax:
         if self._process is not None:
             try:
                 self._process.write(encode("quit"), 1.0)
-                self._process.wait(3.0)
+                self._process.wait(BYE)
             except OSError:
                 pass  # it is gone already, or deaf
         self._stop()
@@ -109,7 +111,8 @@ class Trax:
             self._process = Process(self._command, self._environment)
         except OSError as error:
             raise type(error)(
-                f"{self._command[0]} cannot be started: {error.strerror}; give trax: the command line of a tracker"
+                f"{self._command[0]} cannot be started: {error.strerror}; give trax: the command line of a "
+                "tracker"
             ) from None
         hello = self._read("a greeting")
         if hello.kind != "hello":

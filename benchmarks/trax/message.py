@@ -13,7 +13,7 @@ _PROPERTY = re.compile(r"([A-Za-z0-9._]{1,64})=(.*)", re.DOTALL)
 
 
 class Message(NamedTuple):
-    """What one side tells the other. kind is one of KINDS."""
+    """A message of either side. kind is one of KINDS."""
 
     kind: str
     arguments: tuple[str, ...] = ()

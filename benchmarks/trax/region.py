@@ -1,9 +1,9 @@
 """Regions of TraX as upright rectangles, which is what our trackers and measures know.
 
 A polygon or a mask becomes the rectangle that has its centre of mass, its area, and the aspect ratio of its
-bounds: the rule that trackers with upright boxes follow on the rotated boxes of VOT, whose bounds would hold up
-to twice the target's area. A polygon or mask that is an upright rectangle stays as it is. A rectangle
-(x, y, w, h) reaches from corner (x, y) to corner (x + w, y + h).
+bounds: the rule that trackers with upright boxes follow on the rotated boxes of VOT, whose bounds would hold
+up to twice the target's area. A polygon or mask that is an upright rectangle stays as it is. A rectangle (x,
+y, w, h) reaches from corner (x, y) to corner (x + w, y + h).
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def of_polygon(points: NDArray[np.float64]) -> Box:
 
 
 def of_mask(mask: NDArray[np.uint8], offset: tuple[int, int]) -> Box:
-    """The rectangle of a mask (h, w), not 0 inside, with its top-left pixel at offset x, y. Raises ValueError when empty."""
+    """The rectangle of a mask (h, w), not 0 inside, with its top-left pixel at offset x, y.
+
+    Raises ValueError when empty.
+    """
     rows, columns = np.nonzero(mask)
     if not rows.size:
         raise ValueError(f"mask of {mask.shape[1]} x {mask.shape[0]} px is empty; give one with a target")
@@ -51,9 +54,9 @@ def _upright(cx: float, cy: float, area: float, width: float, height: float) -> 
 def parse(text: str) -> Box | None:
     """The rectangle of a region as TraX writes it; None for a special one: the tracker sees no target.
 
-    Four numbers are a rectangle, six and more a polygon, one is special; a mask is "mask:x,y,w,h" and the lengths of
-    its runs, the first of them outside. Raises ValueError on anything else, and where there is no rectangle of
-    positive size.
+    Four numbers are a rectangle, six and more a polygon, one is special; a mask is "mask:x,y,w,h" and the
+    lengths of its runs, the first of them outside. Raises ValueError on anything else, and where there is no
+    rectangle of positive size.
     """
     name, colon, numbers = text.rpartition(":")
     if colon and name == "mask":

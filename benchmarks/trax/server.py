@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from spcnet.benchmarks.trax import region
 from spcnet.runtime import model as models
 from spcnet.runtime.frame import Frame, as_bgr
 from spcnet.runtime.geometry import Box
+from spcnet.runtime.imagefile import read_image
 from spcnet.runtime.tracker import Tracker
 
 
@@ -24,7 +26,7 @@ def serve(model: str, threads: int = 1) -> None:
 
     Images come as a path, as pixels or as an encoded file; regions as rectangles, polygons or masks (see
     spcnet.benchmarks.trax.region). Every answer is a rectangle with the property confidence: the score of the
-    peak, 1 on a first frame. What is refused ends the session: the client is told the sentence, and it is raised.
+    peak, 1 on a first frame. An error ends the session: the client is told its sentence, and it is raised.
     """
     cv2.setNumThreads(threads)
     with threadpool_limits(threads):
@@ -44,7 +46,8 @@ def serve(model: str, threads: int = 1) -> None:
                 pass
         except TraxException:
             raise RuntimeError(
-                "the client went without a quit message, or sent what vot-trax cannot read, such as a path beyond ASCII"
+                "the client went without a quit message, or sent what vot-trax cannot read, such as a path "
+                "beyond ASCII"
             ) from None
         except Exception as error:
             _quit(server, error)
@@ -87,21 +90,15 @@ def _answer(server: Server, tracker: Tracker) -> bool:
 
 
 def pixels(image: Any) -> Frame:
-    """A TraX image as BGR. Raises ValueError when it cannot be read."""
+    """A TraX image as BGR. Raises FileNotFoundError, ValueError where it is damaged or not 8 bits."""
     if image.type() == Image.MEMORY:
         array = image.array()  # (H, W, 3) RGB or (H, W, 1)
         if array.dtype != np.uint8:
             raise ValueError(f"the image has pixels of {array.dtype}; send 8 bits a channel")
         return as_bgr(array, "rgb" if array.shape[2] == 3 else "bgr")
     if image.type() == Image.PATH:
-        name = image.path()
-        found = cv2.imread(name, cv2.IMREAD_COLOR)
-    else:
-        name = "the encoded image"
-        found = cv2.imdecode(np.frombuffer(image.buffer(), np.uint8), cv2.IMREAD_COLOR)
-    if found is None:
-        raise ValueError(f"{name} cannot be read as an image; send a JPEG or PNG file")
-    return np.asarray(found, np.uint8)
+        return read_image(Path(image.path()))
+    return read_image(bytes(image.buffer()), "the encoded image")
 
 
 def rectangle(area: Any) -> Box:

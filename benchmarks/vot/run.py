@@ -16,7 +16,7 @@ NAME = "spcnet"  # of the analysis and the report in the workspace
 
 
 class Figures(NamedTuple):
-    """What the toolkit says of a tracker in a supervised experiment; None where it says nothing."""
+    """The toolkit's figures of a tracker in a supervised experiment; None where it has none."""
 
     eao: float | None  # expected average overlap; None too where no run is as long as its interval
     accuracy: float | None  # mean overlap while tracking, weighted by the length of the sequences
@@ -25,9 +25,9 @@ class Figures(NamedTuple):
 
 
 def run(vot: str, folder: Path, trackers: Sequence[str]) -> None:
-    """Evaluate, analyse and report; vot is the toolkit's executable. What is done already is not done again.
+    """Evaluate, analyse and report; vot is the toolkit's executable. Finished work is not repeated.
 
-    What the toolkit prints goes to standard error. Raises FileNotFoundError where there is no such executable,
+    The toolkit's output goes to standard error. Raises FileNotFoundError where there is no such executable,
     RuntimeError when a step fails.
     """
     for step in (["evaluate"], ["analysis", "--name", NAME], ["report", "--format", "html", "--name", NAME]):

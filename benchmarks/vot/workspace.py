@@ -1,6 +1,7 @@
 """A workspace of the vot-toolkit: its configuration, our trackers as commands, and the sequences it runs on.
 
-The format is that of vot-toolkit 0.7.4. Nothing of it is imported: these are text files, and links to the frames.
+The format is that of vot-toolkit 0.7.4. Nothing of it is imported: these are text files, and links to the
+frames.
 """
 
 from __future__ import annotations
@@ -13,23 +14,22 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from spcnet.benchmarks.trackers import split_label
 from spcnet.benchmarks.vot.stacks import SUPERVISED, VOT2015, resolve
-from spcnet.common.sequences import Sequence as Video
 from spcnet.common.suites import open_data
+from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import model
-from spcnet.runtime.video import VideoError
 
 
 class Workspace(NamedTuple):
-    """What was made."""
+    """The workspace that was made."""
 
     folder: Path
     trackers: tuple[str, ...]  # their names in the toolkit
@@ -45,12 +45,13 @@ def make(
     threads: int = 1,
     allow_missing: bool = False,
 ) -> Workspace:
-    """Make folder a workspace for the sequences in data: a data set of VOT, or a layout that bench accuracy reads.
+    """Make folder a workspace for the sequences in data: of VOT, or in a layout that bench accuracy reads.
 
-    A data set of VOT has list.txt with the names, and <name>/groundtruth.txt; it stays where it is. Of others the boxes
-    are written and the frames linked; fps is the rate of their cameras. trackers are names of models of ours, or
-    trax:COMMAND LINE. A workspace that is there already and the same is left, with its results. Raises
-    FileNotFoundError naming what is missing, FileExistsError when folder is another, ValueError on bad names.
+    A data set of VOT has list.txt with the names, and <name>/groundtruth.txt; it stays where it is. Of others
+    the boxes are written and the frames linked; fps is the rate of their cameras. trackers are names of
+    models of ours, or trax:COMMAND LINE. A workspace that is there already and the same is left, with its
+    results. Raises FileNotFoundError naming what is missing, FileExistsError when folder is another,
+    ValueError on bad names.
     """
     data, folder = Path(data).absolute(), Path(folder).absolute()
     if not (str(data) + str(folder)).isascii():
@@ -67,15 +68,16 @@ def make(
         for video in videos:
             if stack in SUPERVISED and not np.isfinite(video.boxes).all():
                 raise ValueError(
-                    f"{video.name} has no box in frame {int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the "
-                    f"supervised {stack} needs one in every frame: leave the sequence out, or give another --stack"
+                    f"{video.name} has no box in frame "
+                    f"{int(np.isnan(video.boxes).any(axis=1).argmax()) + 1}; the supervised {stack} needs "
+                    "one in every frame: leave the sequence out, or give another --stack"
                 )
             home, suffix = f"sequences/{video.name}", _suffix(video)
             texts[f"{home}/sequence"] = _describe(video, fps)
             texts[f"{home}/groundtruth.txt"] = "".join(
                 ",".join(f"{v:.4f}" for v in box) + "\n" for box in video.boxes
             )
-            for number, frame in enumerate(video.frames, 1):
+            for number, frame in enumerate(video.paths, 1):
                 links[f"{home}/color/{number:08d}{suffix}"] = frame.absolute()
     commands = _commands(trackers, threads)
     texts["trackers.ini"] = _registry(commands)
@@ -124,32 +126,31 @@ def _check_vot(data: Path, stack: str, allow_missing: bool) -> list[str]:
     missing += [name for name in names if not (data / name / "groundtruth.txt").is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{data} lacks {len(missing)} sequences: {', '.join(missing)}; expected <name>/groundtruth.txt for each name "
-            "in list.txt, and all 60 of VOT2015 with its stack; add them, or give --allow-missing for a part of VOT2015"
+            f"{data} lacks {len(missing)} sequences: {', '.join(missing)}; expected <name>/groundtruth.txt "
+            "for each name in list.txt, and all 60 of VOT2015 with its stack; add them, or give "
+            "--allow-missing for a part of VOT2015"
         )
     return names
 
 
-def _describe(video: Video, fps: int) -> str:
-    first = cv2.imread(str(video.frames[0]), cv2.IMREAD_COLOR)
-    if first is None:
-        raise VideoError(f"{video.frames[0]} cannot be read as an image; restore it")
+def _describe(video: Track, fps: int) -> str:
+    height, width = read_frame(video.frames[0]).shape[:2]
     about = {
         "name": video.name,
         "fps": fps,
         "format": "default",
         "channel.default": "color",
         "channels.color": f"color/%08d{_suffix(video)}",
-        "width": first.shape[1],
-        "height": first.shape[0],
+        "width": width,
+        "height": height,
         "length": len(video.frames),
     }
     return "".join(f"{key}={value}\n" for key, value in about.items())
 
 
-def _suffix(video: Video) -> str:
+def _suffix(video: Track) -> str:
     # The toolkit takes no other name; readers go by what is inside.
-    return ".png" if video.frames[0].suffix.lower() == ".png" else ".jpg"
+    return ".png" if video.paths[0].suffix.lower() == ".png" else ".jpg"
 
 
 def _write(folder: Path, texts: Mapping[str, str], links: Mapping[str, Path]) -> None:
@@ -158,12 +159,15 @@ def _write(folder: Path, texts: Mapping[str, str], links: Mapping[str, Path]) ->
             if not (folder / name).is_file() or (folder / name).read_text() != text:
                 raise FileExistsError(f"{folder} is there, but not with this {name}; give a new folder")
         return
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    for name in (*texts, *links):
-        (aside / name).parent.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (aside / name).write_text(text)
-    for name, frame in links.items():
-        (aside / name).symlink_to(frame)
-    os.replace(aside, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "workspace"
+    try:
+        for name in (*texts, *links):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (aside / name).write_text(text, "utf-8")
+        for name, frame in links.items():
+            (aside / name).symlink_to(frame)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside.parent)

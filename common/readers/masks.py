@@ -1,4 +1,7 @@
-"""Video segmentation data sets, whose masks are indexed PNG files: DAVIS, YouTube-VOS. A track for each object."""
+"""Video segmentation data sets, whose masks are indexed PNG files: DAVIS, YouTube-VOS.
+
+A track for each object.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from spcnet.common.readers.files import Watch, encoded, frame_size, images, make_track
-from spcnet.common.tracks import Boxes, Files, Track
+from spcnet.common.readers import Watch
+from spcnet.common.tracks import Boxes, ImageFiles, Track, make_track
+from spcnet.runtime.imagefile import image_names, image_size, natural
 
 WHITE = 255  # the only object of a mask in two greys; beside others neither object nor ground
 
 
 def read_davis(folder: Path, watch: Watch = iter) -> list[Track]:
-    """JPEGImages/480p/<video>/*.jpg and Annotations/480p/<video>/*.png; one object (2016) or several (2017)."""
+    """JPEGImages/480p/<video>/*.jpg and Annotations/480p/<video>/*.png, of DAVIS 2016 or 2017."""
     return _read(folder / "JPEGImages" / "480p", folder / "Annotations" / "480p", watch)
 
 
@@ -26,22 +30,23 @@ def read_youtube_vos(folder: Path, watch: Watch = iter) -> list[Track]:
 
 
 def _read(frames: Path, masks: Path, watch: Watch) -> list[Track]:
-    videos = sorted(path for path in masks.glob("*") if next(path.glob("*.png"), None))
+    videos = sorted((path for path in masks.glob("[!.]*") if next(path.glob("*.png"), None)), key=natural)
     return [track for video in watch(videos) for track in _read_video(frames / video.name, video)]
 
 
 def _read_video(folder: Path, masks: Path) -> list[Track]:
     """The tracks <video>_o<object>, each as long as there are masks: absent where its mask is empty."""
-    frames = {path.stem: path for path in images(folder)}
+    frames = {Path(name).stem: name for name in image_names(folder)}
     found: dict[int, dict[int, tuple[float, ...]]] = {}  # object -> frame -> box
     names = []
     largest = (0, 0)
-    for index, path in enumerate(images(masks, (".png",))):
+    for index, mask_name in enumerate(image_names(masks, (".png",))):
+        path = masks / mask_name
         if path.stem not in frames:
             raise FileNotFoundError(f"{path} has no frame {folder / path.stem}.jpg; restore it")
-        names.append(frames[path.stem].name)
+        names.append(frames[path.stem])
         mask = _read_mask(path)
-        size = frame_size(frames[path.stem])
+        size = image_size(folder / frames[path.stem])
         if mask.shape != size[::-1]:
             raise ValueError(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} but its frame is {size[0]} x {size[1]}; "
@@ -51,7 +56,7 @@ def _read_video(folder: Path, masks: Path) -> list[Track]:
         for value in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[1:]) + 1:
             box = cv2.boundingRect((mask == value).astype(np.uint8))
             found.setdefault(int(value), {})[index] = tuple(map(float, box))
-    files = Files(folder, encoded(names))
+    files = ImageFiles.of(folder, names)
     return [
         make_track(f"{masks.name}_o{value}", files, _filled(boxes, len(names)), largest)
         for value, boxes in sorted(found.items())
@@ -70,7 +75,8 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
     if mask.ndim == 3:  # some masks of two greys are stored with three equal channels
         if (mask != mask[:, :, :1]).any():
             raise ValueError(
-                f"{path} has colours; give a PNG of one channel or with a palette, whose values number the objects"
+                f"{path} has colours; give a PNG of one channel or with a palette, whose values number the "
+                "objects"
             )
         mask = mask[:, :, 0]
     alone = not ((mask > 0) & (mask < WHITE)).any()

@@ -6,19 +6,29 @@ import csv
 import functools
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from spcnet.common.readers.files import Watch, frame_size, make_stills
-from spcnet.common.tracks import Track
+import numpy as np
+
+from spcnet.common.readers import Watch
+from spcnet.common.tracks import ImageFiles, Track
+from spcnet.runtime.imagefile import image_size
+
+MIN_STILL = 12  # px: the shorter side of an object
+MAX_STILL = 0.75  # of the picture: beyond, there is no context around the object
 
 
 def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
-    """images/* and boxes.csv, a table file,x,y,w,h; 0-based. Objects that are small or fill the picture are left out."""
+    """images/* and boxes.csv, a table file,x,y,w,h; 0-based.
+
+    Objects that are small or fill the picture are left out.
+    """
     table = folder / "boxes.csv"
     if not table.is_file():
         return []
-    size = functools.lru_cache(frame_size)  # of the last images: their boxes follow each other
-    with table.open(newline="", errors="replace") as file:
+    size = functools.lru_cache(image_size)  # of the last images: their boxes follow each other
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = list(csv.DictReader(file))
     tracks: list[Track] = []
     for number, row in enumerate(watch(rows), 2):
@@ -34,7 +44,10 @@ def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
 
 
 def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
-    """annotations/instances_train*.json and train*/*.jpg; 0-based. Crowds, and objects as in read_stills, are left out."""
+    """annotations/instances_train*.json and train*/*.jpg; 0-based.
+
+    Crowds, and objects as in read_stills, are left out.
+    """
     tracks: list[Track] = []
     for table in sorted((folder / "annotations").glob("instances_train*.json")):
         images = folder / table.stem.removeprefix("instances_")
@@ -59,9 +72,22 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
                 key = item["id"]
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(
-                    f"{table}: the annotation {str(item)[:80]} has no bbox x,y,w,h of a known image ({error!r}); mend it"
+                    f"{table}: the annotation {str(item)[:80]} has no bbox x,y,w,h of a known image "
+                    f"({error!r}); mend it"
                 ) from None
             if name not in present:
                 raise FileNotFoundError(f"{table} names {name}, which is not in {images}; restore it")
             tracks += make_stills(f"{Path(name).stem}:{key}", images / name, (x, y, w, h), size)
     return tracks
+
+
+def make_stills(name: str, image: Path, box: Sequence[float], size: tuple[int, int]) -> list[Track]:
+    """The object in a still as a track of one frame; none if it is small, fills the picture or lies outside.
+
+    size is (width, height) of the image.
+    """
+    (x, y, w, h), (width, height) = box, size
+    fits = min(w, h) >= MIN_STILL and w <= MAX_STILL * width and h <= MAX_STILL * height
+    if not (fits and -w < x < width and -h < y < height):
+        return []
+    return [Track(name, ImageFiles.of(image.parent, [image.name]), np.array([[x, y, w, h]], np.float64))]

@@ -9,8 +9,10 @@ from xml.etree import ElementTree  # it resolves no external entity
 
 import numpy as np
 
-from spcnet.common.readers.files import Watch, by_number, encoded, make_stills, make_track
-from spcnet.common.tracks import Files, Track
+from spcnet.common.readers import Watch
+from spcnet.common.readers.stills import make_stills
+from spcnet.common.tracks import ImageFiles, Track, make_track
+from spcnet.runtime.imagefile import image_names, natural
 
 
 class Thing(NamedTuple):
@@ -28,12 +30,15 @@ class Thing(NamedTuple):
 
 
 def read_vid(folder: Path, watch: Watch = iter) -> list[Track]:
-    """Annotations/VID/train/**/<video>/*.xml and Data/VID/train/**/<video>/*.JPEG; 0-based, a track for each trackid.
+    """Annotations/VID/train/**/<video>/*.xml and Data/VID/train/**/<video>/*.JPEG; 0-based.
 
     A track <video>_<trackid> goes from the first to the last frame with the object.
     """
     root = folder / "Annotations" / "VID" / "train"
-    videos = sorted(Path(path) for path, _, files in os.walk(root) if any(f.endswith(".xml") for f in files))
+    videos = sorted(
+        (Path(path) for path, _, files in os.walk(root) if any(f.endswith(".xml") for f in files)),
+        key=natural,
+    )
     return [
         track
         for video in watch(videos)
@@ -42,7 +47,7 @@ def read_vid(folder: Path, watch: Watch = iter) -> list[Track]:
 
 
 def _read_video(folder: Path, data: Path) -> list[Track]:
-    tables = sorted((p for p in folder.iterdir() if p.suffix == ".xml"), key=lambda p: by_number(p.name))
+    tables = [folder / name for name in image_names(folder, (".xml",))]
     frames = set(os.listdir(data)) if data.is_dir() else set()
     found: dict[str, dict[int, tuple[float, ...]]] = {}  # trackid -> frame -> box
     largest = (0, 0)
@@ -53,22 +58,23 @@ def _read_video(folder: Path, data: Path) -> list[Track]:
         largest = max(largest[0], size[0]), max(largest[1], size[1])
         for thing in things:
             found.setdefault(thing.track, {})[index] = thing.box(0)
-    names = encoded([f"{table.stem}.JPEG" for table in tables])
+    files = ImageFiles.of(data, [f"{table.stem}.JPEG" for table in tables])
     tracks = []
-    for key in sorted(found, key=by_number):
+    for key in sorted(found, key=natural):
         first, last = min(found[key]), max(found[key])
         boxes = np.full((last + 1 - first, 4), np.nan)
         boxes[np.array(list(found[key])) - first] = list(found[key].values())
-        tracks.append(
-            make_track(f"{folder.name}_{key}", Files(data, names[first : last + 1]), boxes, largest)
-        )
+        tracks.append(make_track(f"{folder.name}_{key}", files[first : last + 1], boxes, largest))
     return tracks
 
 
 def read_voc(folder: Path, watch: Watch = iter) -> list[Track]:
-    """Annotations/*.xml and JPEGImages/*.jpg; 1-based. Difficult objects and those that fill the picture are left out."""
+    """Annotations/*.xml and JPEGImages/*.jpg; 1-based.
+
+    Difficult objects and those that fill the picture are left out.
+    """
     tracks: list[Track] = []
-    for table in watch(sorted((folder / "Annotations").glob("*.xml"))):
+    for table in watch(sorted((folder / "Annotations").glob("[!.]*.xml"), key=natural)):
         size, things = _read_objects(table)
         frame = folder / "JPEGImages" / f"{table.stem}.jpg"
         if not frame.is_file():

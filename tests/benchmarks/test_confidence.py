@@ -10,7 +10,7 @@ import synthetic
 from spcnet.__main__ import main
 from spcnet.benchmarks.confidence import measures, plot, removal
 from spcnet.benchmarks.confidence.measures import Trace
-from spcnet.common.sequences import Sequence
+from spcnet.common.tracks import Track
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 
@@ -139,11 +139,11 @@ def test_what_was_in_the_box_is_gone():
 
 def test_segments_start_where_all_their_frames_have_boxes():
     boxes = np.tile([10.0, 10.0, 20.0, 20.0], (400, 1))
-    assert removal.starts(Sequence("a", (None,) * 400, boxes)) == [0, 150, 300]
+    assert removal.starts(Track("a", (None,) * 400, boxes)) == [0, 150, 300]
     boxes[160] = np.nan
     boxes[310, 2] = 0
-    assert removal.starts(Sequence("a", (None,) * 400, boxes)) == [0]
-    assert removal.starts(Sequence("a", (None,) * 94, boxes[:94])) == []
+    assert removal.starts(Track("a", (None,) * 400, boxes)) == [0]
+    assert removal.starts(Track("a", (None,) * 94, boxes[:94])) == []
 
 
 def test_the_outcome_of_a_removal_by_hand():

@@ -5,7 +5,7 @@ import synthetic
 
 from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import failures
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 GOOD, BAD, ABSENT = 0.8, 0.1, np.nan
 
@@ -103,7 +103,7 @@ def test_the_command_writes_a_sheet_and_a_table(data, capsys):
 
 
 def test_boxes_are_drawn_where_they_are(data):
-    video = read_otb(data / "otb", ("Dog",))[0]
+    video = open_data(data / "otb", names=("Dog",))[0]
     side = 5 * np.sqrt(48 * 36)
     tile = failures._tile(video, 7, video.boxes[7] + (1000, 0, 0, 0), side)
     rows, columns = np.nonzero((tile == failures._TRUTH).all(2))
@@ -118,7 +118,7 @@ def test_boxes_are_drawn_where_they_are(data):
 def test_without_a_failure_there_is_no_sheet(data, capsys):
     (data / "results" / "poor" / "Mine.txt").write_bytes((data / "results" / "poor" / "Dog.txt").read_bytes())
     sheet = data / "sheet.png"
-    boxes = read_otb(data / "otb", ("Mine",))[0].boxes
+    boxes = open_data(data / "otb", names=("Mine",))[0].boxes
     np.savetxt(data / "results" / "poor" / "Mine.txt", boxes, delimiter=",")
     arguments = ["bench", "failures", str(data / "otb"), str(data / "results"), "--tracker", "poor"]
     assert main([*arguments, "-o", str(sheet)]) == 0

@@ -20,8 +20,8 @@ from spcnet.benchmarks.accuracy import results
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common import metrics
 from spcnet.common.boxfile import ONE_BASED, write_lines
-from spcnet.common.sequences import Sequence
 from spcnet.common.suites import open_data
+from spcnet.common.tracks import Track
 
 SUITE = OTB._OTB__version_dict["tb50"]
 boxes = arrays(np.float64, (7, 4), elements=st.decimals(0.5, 90, places=3).map(float))
@@ -41,7 +41,7 @@ def walks(tmp_path_factory):
     for name, count in (("One", 1), ("Odd", 37), ("Even", 200), ("Long", 451)):
         truth = np.cumsum(rng.normal(0, 2, (count, 4)), 0) * (1, 1, 0.05, 0.05) + (200, 150, 50, 40)
         truth[1:][rng.random(count - 1) < 0.1] = np.nan
-        videos.append(Sequence(name, tuple(Path(f"{i}.jpg") for i in range(count)), truth.round()))
+        videos.append(Track(name, tuple(Path(f"{i}.jpg") for i in range(count)), truth.round()))
         for drift in (0, 1, 4):
             found = videos[-1].boxes + np.cumsum(rng.normal(0, drift, (count, 4)), 0) * (1, 1, 0.2, 0.2)
             found[0] = videos[-1].boxes[0]

@@ -12,17 +12,18 @@ from spcnet.benchmarks.accuracy import protocols, results, run
 from spcnet.benchmarks.accuracy.protocols import SRE, TRE, inside, segments, shifted, starts
 from spcnet.common.boxfile import read_boxes
 from spcnet.common.metrics import Score, score
-from spcnet.common.sequences import Sequence, read_otb
+from spcnet.common.suites import open_data
+from spcnet.common.tracks import Track
 
 
 def sequence(count, absent=()):
     boxes = np.tile([3.0, 4, 10, 20], (count, 1))
     boxes[list(absent)] = np.nan
-    return Sequence("S", tuple(map(str, range(count))), boxes)
+    return Track("S", tuple(map(str, range(count))), boxes)
 
 
 def toolkit_starts(count):
-    """As splitSeqTRE counts, from 1 and with MATLAB's ranges: [floor(1:e/19:e) e], e the last with 20 frames."""
+    """As splitSeqTRE counts, from 1, in MATLAB: [floor(1:e/19:e) e], e the last with 20 frames."""
     last = next(i for i in range(count, 0, -1) if count - i + 1 >= 20)
     found, value = [], Fraction(1)
     while value <= last:
@@ -116,7 +117,7 @@ def data(tmp_path_factory):
 
 def test_a_segment_is_a_run_on_the_tail_of_the_sequence(data, tiny_model, tmp_path):
     specs = [str(tiny_model), "kcf"]
-    videos, tails = read_otb(data), read_otb(data.with_name("tails"))
+    videos, tails = open_data(data), open_data(data.with_name("tails"))
     run.run(specs, videos, tmp_path / "tre", protocols=(TRE,))
     run.run(specs, tails, tmp_path / "tails")
     for name in ("tiny", "opencv-kcf"):
@@ -132,7 +133,7 @@ def test_a_segment_is_a_run_on_the_tail_of_the_sequence(data, tiny_model, tmp_pa
 
 def test_each_shifted_start_is_given_its_box(data, tmp_path):
     """A tracker that stays on the given box: every score is known."""
-    (video,) = read_otb(data)
+    (video,) = open_data(data)
     run.run(["fine@99"], [video], tmp_path, protocols=(SRE,), opener=bad_trackers.open_bad)
     scores = []
     for start in starts(video, SRE):
@@ -147,7 +148,7 @@ def test_each_shifted_start_is_given_its_box(data, tmp_path):
 
 
 def test_bad_files_of_starts_are_named(data, tmp_path):
-    (video,) = read_otb(data)
+    (video,) = open_data(data)
     run.run(["fine"], [video], tmp_path, protocols=(TRE,), opener=bad_trackers.open_bad)
     path = tmp_path / "fine" / "tre" / "03" / "Whole.txt"
     path.write_text("1,2,3,4\n")

@@ -9,7 +9,7 @@ import synthetic
 from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import record, run, tables
 from spcnet.common.metrics import Score
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def others(data, tmp_path):
     """Somebody's files: right everywhere, Mine is missing, 2 and 4 ms a frame."""
     folder = tmp_path / "somewhere" / "theirs"
     folder.mkdir(parents=True)
-    for video in read_otb(data, ("Deer", "Skiing")):
+    for video in open_data(data, names=("Deer", "Skiing")):
         np.savetxt(folder / f"{video.name}.txt", video.boxes, fmt="%.3f", delimiter=",")
         times = np.resize((0.002, 0.004, 0.006), len(video.frames))
         np.savetxt(folder / f"{video.name}_time.txt", times)
@@ -35,7 +35,7 @@ def others(data, tmp_path):
 
 
 def scored(data, folder, specs, *others, asked=("ope",)):
-    videos = read_otb(data)
+    videos = open_data(data)
     entries = run.run(specs, videos, folder, protocols=asked, opener=bad_trackers.open_bad)
     files = [*record.of_run(entries, folder), *(record.of_others(named, videos) for named in others)]
     found = {protocol: record.score(files, videos, protocol) for protocol in asked}
@@ -45,7 +45,7 @@ def scored(data, folder, specs, *others, asked=("ope",)):
 
 
 def test_means_are_over_what_all_finished(data, others, tmp_path):
-    """fine stays one pixel beside the first box: its overlap with the target k pixels on is (20-|k-1|)/(20+|k-1|)."""
+    """fine stays one pixel beside the first box: its overlap k pixels on is (20-|k-1|)/(20+|k-1|)."""
     made, markdown = scored(data, tmp_path, ["fine", "exit@9"], f"theirs={others}")
     assert made["compared"] == ["Skiing"] and (made["sequences"], made["frames"]) == (3, 25)
     assert set(made["failed"]) == {"exit", "theirs"} and set(made["failed"]["exit"]) == {"Deer"}

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spcnet.benchmarks.accuracy import results
-from spcnet.common.sequences import Sequence
+from spcnet.common.tracks import Track
 
 TRUTH = np.array([[10, 20, 30, 40], [12, 21, 30, 40], [15, 22, 31, 41], [np.nan] * 4, [18, 25, 32, 42]])
-VIDEO = Sequence("Ball", tuple(Path(f"{i}.jpg") for i in range(5)), TRUTH)
+VIDEO = Track("Ball", tuple(Path(f"{i}.jpg") for i in range(5)), TRUTH)
 ONE_BASED = np.array([1, 1, 0, 0])
 FOUND = np.array(
     [[10, 20, 30, 40], [13, 21, 30, 40], [15, 22, 31, 41], [7, 7, 7, 7], [38, 25, 32, 42]], float
@@ -118,12 +118,12 @@ def test_what_can_be_scored_but_is_odd_is_told(put, tmp_path):
         "Ball.txt: 2 of 5 frames have no box (NaN), the first is frame 2; they count as no overlap"
     )
     assert "1 of 5 frames have a box without an area, the first is frame 3" in flat
-    assert results.score_folder(tmp_path, "other", [VIDEO])["Ball"].op50 == 0.25
+    assert results.score_folder(tmp_path, "other", [VIDEO])["Ball"].op == 0.25
 
 
 def test_curves_are_means_over_sequences_with_known_answers(put, tmp_path):
     put(lines(FOUND))
-    again = Sequence("Again", VIDEO.frames, np.nan_to_num(TRUTH, nan=7))
+    again = Track("Again", VIDEO.frames, np.nan_to_num(TRUTH, nan=7))
     (tmp_path / "other" / "Again.txt").write_text(lines(again.boxes))
     success, precision = results.curves(tmp_path, "other", [VIDEO, again])
     # Of Ball four frames count: overlaps 1, 29/31, 1 and 12/52, centre errors 0, 1, 0 and 20.
@@ -137,7 +137,7 @@ def test_curves_are_means_over_sequences_with_known_answers(put, tmp_path):
     np.testing.assert_allclose(precision, expected)
     scores = results.score_folder(tmp_path, "other", [VIDEO, again])
     assert np.mean([s.auc for s in scores.values()]) == pytest.approx(success.mean())
-    assert np.mean([s.dp20 for s in scores.values()]) == pytest.approx(precision[20])
+    assert np.mean([s.dp for s in scores.values()]) == pytest.approx(precision[20])
 
 
 def test_times_are_read_and_bad_ones_named(put, tmp_path):
@@ -153,14 +153,14 @@ def test_times_are_read_and_bad_ones_named(put, tmp_path):
 
 @pytest.mark.parametrize("name, other", [("Jogging.1", "Jogging-1"), ("Jogging-2", "Jogging_2")])
 def test_one_of_two_targets_is_found_under_any_spelling(tmp_path, name, other):
-    video = Sequence(name, VIDEO.frames, TRUTH)
+    video = Track(name, VIDEO.frames, TRUTH)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / f"{other}.txt").write_text(lines(FOUND))
     (tmp_path / "mine" / f"{other}_time.txt").write_text("0\n" + "0.5\n" * 4)
     np.testing.assert_array_equal(results.read_result(tmp_path, "mine", video), FOUND)
     assert results.median_ms(tmp_path, "mine", [video]) == 500
     with pytest.raises(FileNotFoundError, match=rf"no result .*{name[:-1]}3\.txt"):
-        results.read_result(tmp_path, "mine", Sequence(f"{name[:-1]}3", VIDEO.frames, TRUTH))
+        results.read_result(tmp_path, "mine", Track(f"{name[:-1]}3", VIDEO.frames, TRUTH))
 
 
 def test_a_file_that_is_empty_for_one_frame_is_no_crash(tmp_path):
@@ -169,4 +169,4 @@ def test_a_file_that_is_empty_for_one_frame_is_no_crash(tmp_path):
     with pytest.raises(
         ValueError, match=r"0 result boxes for 1 frames; a result has one line for every frame$"
     ):
-        results.read_result(tmp_path, "mine", Sequence("One", VIDEO.frames[:1], TRUTH[:1]))
+        results.read_result(tmp_path, "mine", Track("One", VIDEO.frames[:1], TRUTH[:1]))

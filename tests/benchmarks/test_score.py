@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from synthetic import write_image
 
 from spcnet.__main__ import main
-from spcnet.benchmarks.accuracy.differences import difference_markdown, differences
+from spcnet.benchmarks.accuracy.tables import difference_markdown, differences
 from spcnet.common.metrics import Score
 
 
@@ -14,9 +15,8 @@ def data(tmp_path):
     one = np.array([1, 1, 0, 0])
     truth = np.array([[50, 40, 20, 20], [54, 41, 20, 20], [58, 42, 20, 20], [60, 44, 20, 20]])
     for number, name in enumerate(("Boy", "Deer", "Jogging-1")):
-        (tmp_path / "otb" / name / "img").mkdir(parents=True)
         for frame in range(1, 5):
-            (tmp_path / "otb" / name / "img" / f"{frame:04d}.jpg").touch()
+            write_image(tmp_path / "otb" / name / "img" / f"{frame:04d}.jpg", 120, 90)
         shift = np.outer([0, 1, 1, 1], [10 + 2 * number, 0, 0, 0])
         for path, boxes in (
             (f"otb/{name}/groundtruth_rect.txt", truth + one),
@@ -30,18 +30,8 @@ def data(tmp_path):
 
 
 def run(data, results, *options):
-    return main(
-        [
-            "bench",
-            "score",
-            str(data / "otb"),
-            str(data / results),
-            "-o",
-            str(data / "out"),
-            "--json",
-            *options,
-        ]
-    )
+    words = ["bench", "score", str(data / "otb"), str(data / results), "-o", str(data / "out"), "--json"]
+    return main([*words, *options])
 
 
 def test_all_trackers_of_a_folder_are_scored_and_compared(data, capsys):
@@ -50,7 +40,7 @@ def test_all_trackers_of_a_folder_are_scored_and_compared(data, capsys):
     assert record == json.loads((data / "out" / "score.json").read_text())
     assert (record["sequences"], record["frames"], record["remarks"], record["best"]) == (3, 12, [], "good")
     good, shifted = record["trackers"]["good"], record["trackers"]["shifted"]
-    assert good["mean"] == {"auc": pytest.approx(20 / 21), "op50": 1, "dp20": 1} and good["ms"] is None
+    assert good["mean"] == {"auc": pytest.approx(20 / 21), "op": 1, "dp": 1} and good["ms"] is None
     overlaps = np.array([(20 - s) / (20 + s) for s in (10, 12, 14)])
     expected = [(20 / 21 + 3 * (np.arange(21) / 20 < overlap).mean()) / 4 for overlap in overlaps]
     assert [s["auc"] for s in shifted["by_sequence"].values()] == pytest.approx(expected)

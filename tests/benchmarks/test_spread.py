@@ -6,13 +6,12 @@ import subprocess
 import sys
 import time
 
-import bad_trackers
 import pytest
 import synthetic
 
 from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import run
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 NAMES = ("A", "B", "C", "D")
 
@@ -32,13 +31,14 @@ def data(tmp_path_factory):
 def alone(data, tiny_model, tmp_path_factory):
     """The boxes from one process."""
     folder = tmp_path_factory.mktemp("alone")
-    run.run([str(tiny_model), "mosse"], read_otb(data), folder, protocols=("ope", "sre"))
+    run.run([str(tiny_model), "mosse"], open_data(data), folder, protocols=("ope", "sre"))
     return boxes(folder)
 
 
 def boxes(folder):
     """What every file of boxes holds."""
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.txt") if not p.match("*_time.txt")}
+    found = (p for p in folder.rglob("[!.]*.txt") if not p.match("*_time.txt"))
+    return {p.relative_to(folder): p.read_bytes() for p in found}
 
 
 def test_one_process_gives_all_there_is(alone):
@@ -46,12 +46,12 @@ def test_one_process_gives_all_there_is(alone):
 
 
 def test_two_processes_give_the_same(data, alone, tiny_model, tmp_path):
-    run.run([str(tiny_model), "mosse"], read_otb(data), tmp_path, 2, protocols=("ope", "sre"))
+    run.run([str(tiny_model), "mosse"], open_data(data), tmp_path, 2, protocols=("ope", "sre"))
     assert boxes(tmp_path) == alone
 
 
 def test_what_was_interrupted_goes_on(data, alone, tiny_model, tmp_path):
-    videos, trackers = read_otb(data), [str(tiny_model), "mosse"]
+    videos, trackers = open_data(data), [str(tiny_model), "mosse"]
 
     def interrupt(name, frames):
         raise KeyboardInterrupt
@@ -95,7 +95,7 @@ def test_the_command_is_interrupted_and_leaves_no_process(data, alone, tiny_mode
     assert 0 < len(boxes(tmp_path)) < len(alone)
     assert main([*words, "-o", str(tmp_path)]) == 0
     assert boxes(tmp_path) == alone
-    assert not list(tmp_path.rglob(".*"))
+    assert how == signal.SIGKILL or not list(tmp_path.rglob(".*"))  # a killed process cannot tidy up
 
 
 def children(pid):
@@ -117,29 +117,44 @@ def alive(pid):
     return True
 
 
-def test_ray_gives_the_same_and_loses_nothing_with_a_worker(
-    data, alone, tiny_model, tmp_path, monkeypatch, capfd
-):
-    """A tracker kills the Ray worker that it is in, once; another crashes in its own process, in the long one."""
-    monkeypatch.setenv("PARENT", str(tmp_path / "once"))
-    videos, told = read_otb(data), []
-    specs = [str(tiny_model), "mosse", "parent@3", "exit@14"]
-    entries = run.run(
-        specs,
-        videos,
-        tmp_path / "out",
-        2,
-        lambda *done: told.append(done),
-        timeout=30,
-        ray="local",
-        opener=bad_trackers.open_any,
-    )
-    captured = capfd.readouterr()
-    assert captured.out == "" and "Traceback" not in captured.err
-    assert sorted(told) == [(name, 12 + seed) for seed, name in enumerate(NAMES)]
-    assert (tmp_path / "once").exists()
-    failed = {entry.name: run.failures(tmp_path / "out", entry.name, videos) for entry in entries}
-    assert failed.pop("exit") == {"D": "exit failed in frame 15 of D: its process ended with exit status 3"}
-    assert not any(failed.values())
-    ours = {path: data for path, data in alone.items() if "sre" not in path.parts}
-    assert {path: data for path, data in boxes(tmp_path / "out").items() if path in ours} == ours
+def test_shards_fill_one_folder_with_the_same(data, alone, tiny_model, tmp_path, capsys):
+    words = [
+        "bench",
+        "accuracy",
+        str(data),
+        "--tracker",
+        str(tiny_model),
+        "--tracker",
+        "mosse",
+        "-o",
+        str(tmp_path),
+    ]
+    words += ["--protocol", "sre"]
+    counts = []
+    for shard in ("3/3", "1/3"):
+        assert main([*words, "--shard", shard]) == 0
+        counts.append(len(boxes(tmp_path)))
+    assert capsys.readouterr().out.splitlines()[0] == "share 3/3: 2 runs, 0 failures"
+    assert 0 < counts[0] < counts[1] < len(alone) and not (tmp_path / "accuracy.json").exists()
+    begun = {path: (tmp_path / path).stat().st_mtime_ns for path in boxes(tmp_path)}
+    assert main(words) == 0  # does what is left, and scores all
+    assert boxes(tmp_path) == alone and (tmp_path / "accuracy.json").exists()
+    assert {path: (tmp_path / path).stat().st_mtime_ns for path in begun} == begun
+
+
+@pytest.mark.parametrize("count", (1, 2, 3, 9))
+def test_every_sequence_is_in_one_shard(data, count):
+    pairs = [(v, p) for v in open_data(data) for p in ("ope", "tre", "sre")]
+    found = [
+        pair
+        for i in range(count)
+        for pair in run.share(open_data(data), ("ope", "tre", "sre"), (i + 1, count))
+    ]
+    assert sorted((v.name, p) for v, p in found) == sorted((v.name, p) for v, p in pairs)
+
+
+@pytest.mark.parametrize("shard", ("0/3", "4/3", "1", "a/b", "1/0", "-1/3"))
+def test_bad_shards_are_refused(data, tmp_path, capsys, shard):
+    with pytest.raises(SystemExit):
+        main(["bench", "accuracy", str(data), f"--shard={shard}", "-o", str(tmp_path)])
+    assert "is not I/N with I from 1 to N, such as 2/8" in capsys.readouterr().err

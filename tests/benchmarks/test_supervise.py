@@ -8,7 +8,7 @@ import synthetic
 from spcnet.benchmarks.accuracy import run
 from spcnet.benchmarks.accuracy.supervise import Worker
 from spcnet.common.boxfile import read_boxes
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 OPEN = bad_trackers.open_bad
 
@@ -25,7 +25,7 @@ def data(tmp_path_factory):
 
 
 def track(data, folder, *specs, timeout=30.0, jobs=1):
-    videos = read_otb(data)
+    videos = open_data(data)
     run.run(specs, videos, folder, jobs, timeout=timeout, opener=OPEN)
     return {spec.partition("@")[0]: run.failures(folder, spec.partition("@")[0], videos) for spec in specs}
 
@@ -102,7 +102,7 @@ def test_who_is_another_where_the_work_is_done_is_refused(data, tmp_path):
     worker = Worker(30.0)
     try:
         (entry,) = worker.describe(["fine"], OPEN)
-        (video,) = read_otb(data, ("Short",))
+        (video,) = open_data(data, names=("Short",))
         outcome = worker.track(run.Job(video, "ope", (entry._replace(identity="2"),), OPEN))
     finally:
         worker.close()
@@ -126,7 +126,14 @@ def test_a_frame_that_cannot_be_read_costs_its_sequence(data, tmp_path):
     torn = tmp_path / "otb" / "Torn" / "img" / "0004.png"
     torn.write_bytes(torn.read_bytes()[:-200])
     failed = track(tmp_path / "otb", tmp_path, "fine", "calm")
-    assert failed["fine"] == failed["calm"] == {"Torn": f"{torn} cannot be read as an image; restore it"}
+    assert (
+        failed["fine"]
+        == failed["calm"]
+        == {
+            "Torn": f"{torn} cannot be read as an image; its {torn.stat().st_size} bytes are damaged or cut "
+            "short: copy it again"
+        }
+    )
     assert finished(tmp_path, "fine", "Whole", 6)
 
 

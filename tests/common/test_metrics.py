@@ -36,7 +36,7 @@ def test_known_overlaps():
     a = np.array([[0, 0, 10, 10]] * 5, float)
     b = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [10, 0, 10, 10], [0, 0, 20, 10], [np.nan] * 4], float)
     np.testing.assert_allclose(iou(a, b)[:4], [1, 1 / 3, 0, 0.5])
-    assert score(b, a).op50 == 0.2  # 0.5 is not above 0.5, NaN is no overlap
+    assert score(b, a).op == 0.2  # 0.5 is not above 0.5, NaN is no overlap
 
 
 def test_the_success_curve_is_strict_and_so_never_reaches_one():
@@ -56,7 +56,7 @@ def test_a_hand_made_sequence():
 
 def test_absent_targets_do_not_count():
     truth = np.array([[0, 0, 10, 10], [np.nan] * 4], float)
-    assert score(np.array([[0, 0, 10, 10], [50, 50, 1, 1]], float), truth).op50 == 1.0
+    assert score(np.array([[0, 0, 10, 10], [50, 50, 1, 1]], float), truth).op == 1.0
 
 
 def test_wrong_lengths_and_empty_truth_are_refused():

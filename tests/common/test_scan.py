@@ -5,7 +5,7 @@ import pytest
 from synthetic import write_image
 
 from spcnet.common import scan
-from spcnet.common.readers.text import read_got10k
+from spcnet.common.readers.text import GOT10K
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ WATCHED = ("*", "*/groundtruth.txt")
 
 
 def test_what_is_kept_is_what_was_found(folder, tmp_path):
-    tracks = read_got10k(folder)
+    tracks = GOT10K(folder)
     scan.save(tmp_path / "kept" / "x.npz", tracks, "mark")
     loaded = scan.load(tmp_path / "kept" / "x.npz", "mark")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["x.npz"]
@@ -37,7 +37,7 @@ def test_what_is_kept_is_what_was_found(folder, tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_damaged_file_counts_as_none(folder, tmp_path, share):
     path = tmp_path / "x.npz"
-    scan.save(path, read_got10k(folder), "mark")
+    scan.save(path, GOT10K(folder), "mark")
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     assert scan.load(path, "mark") is None
@@ -49,7 +49,7 @@ def test_a_save_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        scan.save(tmp_path / "kept" / "x.npz", read_got10k(folder), "mark")
+        scan.save(tmp_path / "kept" / "x.npz", GOT10K(folder), "mark")
     assert not list((tmp_path / "kept").iterdir())
 
 

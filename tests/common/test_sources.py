@@ -80,7 +80,9 @@ def test_a_missing_folder_and_another_layout_are_refused(tmp_path, name):
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"the format of .* is 'vot'; the formats are got10k, otb, lasot"):
+    with pytest.raises(
+        ValueError, match=r"the format of .* is 'vot'; the formats are got10k, otb, uav123, lasot"
+    ):
         read_source(Source("vot", str(tmp_path)))
 
 

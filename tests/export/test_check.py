@@ -12,7 +12,7 @@ from emulator.host_device import HostDevice
 from onnx import numpy_helper
 
 from spcnet.__main__ import main
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 from spcnet.export.check import Comparison, Measure, check
 from spcnet.export.clips import Scene, annotated_clip, demo_clip, scene_patches
 from spcnet.export.graphs import export_graphs
@@ -42,7 +42,7 @@ def otb(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(otb):
-    return [demo_clip(), *map(annotated_clip, read_otb(otb))]
+    return [demo_clip(), *map(annotated_clip, open_data(otb))]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_json_has_the_whole_outcome(otb, tiny_model, tiny_checkpoint, capsys):
     assert other["measures"]["features"]["limit"] == TOLERANCES["fp32"].layers
     assert set(other["clips"]) == {"demo clip", "Slow"} and other["clips"]["demo clip"]["auc"] is None
     tracked = Tracker.load(tiny_model, backend="cpu")
-    (slow,) = read_otb(otb, ("Slow",))
+    (slow,) = open_data(otb, names=("Slow",))
     assert other["clips"]["Slow"]["auc"] == pytest.approx(own_auc(tracked, slow), abs=0.02)
     assert {"torch", "onnx", "numpy", "processor"} <= set(record["machine"])
 

@@ -10,7 +10,7 @@ RECORD = {
     "sequences": 1,
     "frames": 12,
     "trackers": {
-        "mine": {"mean": {"auc": 0.51234, "op50": 0.6, "dp20": 0.7}, "by_sequence": {"A": {"auc": 0.51234}}}
+        "mine": {"mean": {"auc": 0.51234, "op": 0.6, "dp": 0.7}, "by_sequence": {"A": {"auc": 0.51234}}}
     },
 }
 

@@ -13,8 +13,9 @@ from tolerances import SHARD
 from spcnet.__main__ import main
 from spcnet.common.shards import shard_path
 from spcnet.common.sources import Source
-from spcnet.common.tracks import Track, decode
+from spcnet.common.tracks import Track
 from spcnet.runtime.geometry import State
+from spcnet.runtime.imagefile import read_image
 from spcnet.training import checkpoint
 from spcnet.training import prepare as preparing
 from spcnet.training.config import TrainConfig
@@ -110,7 +111,7 @@ def test_the_box_of_a_cut_frame_holds_its_target(tmp_path, box):
     cv2.imwrite(str(tmp_path / "1.png"), frame.round().astype(np.uint8))
     track = Track("t", (tmp_path / "1.png",), np.array([box], float))
     data, found = cut(track, 0, side=50, context=5.1)
-    light = decode(data, tmp_path).mean(2) / 255
+    light = read_image(data, str(tmp_path)).mean(2) / 255
     state = State.from_box(found)
     rows, columns = np.indices(light.shape)
     assert (columns * light).sum() / light.sum() == pytest.approx(state.cx, abs=0.05)

@@ -16,7 +16,7 @@ from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.report import courses, tiles
 from spcnet.benchmarks.report.courses import Course
 from spcnet.benchmarks.report.marks import Look
-from spcnet.common.sequences import read_otb
+from spcnet.common.suites import open_data
 
 LOOKS = {"a": Look(0, False), "b": Look(1, True)}
 
@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_result_is_said(made, tmp_path):
 
 @pytest.fixture(scope="module")
 def video(made):
-    return read_otb(made[0], ("Dog",))[0]
+    return open_data(made[0], names=("Dog",))[0]
 
 
 def boxes(plot):

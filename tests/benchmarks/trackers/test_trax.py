@@ -8,7 +8,7 @@ import fake_trax
 import numpy as np
 import pytest
 
-from spcnet.benchmarks.trackers import open_tracker
+from spcnet.benchmarks.trackers import open_tracker, trax
 from spcnet.benchmarks.trackers.trax import Trax
 from spcnet.runtime.tracker import Tracker
 
@@ -174,14 +174,18 @@ def test_nothing_is_left_behind(opened, frame):
 
 
 def test_an_open_tracker_goes_with_its_owner():
-    script = f"from spcnet.benchmarks.trackers.trax import Trax; t = Trax({command('stubborn')!r}); print(t._process._child.pid)"
+    script = (
+        "from spcnet.benchmarks.trackers.trax import Trax\n"
+        f"t = Trax({command('stubborn')!r}); print(t._process._child.pid)"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
     )
     assert not Path("/proc", ended.stdout.strip()).exists()
 
 
-def test_a_deaf_tracker_is_closed_all_the_same(opened, frame):
+def test_a_deaf_tracker_is_closed_all_the_same(opened, frame, monkeypatch):
+    monkeypatch.setattr(trax, "BYE", 0.2)
     tracker = opened("stubborn")
     tracker.init(frame, (1, 2, 3, 4))
     process = tracker._process._child

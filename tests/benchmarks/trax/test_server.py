@@ -110,12 +110,17 @@ def test_a_grey_frame_is_tracked(session, video):
 @pytest.mark.parametrize(
     "image, box, sentence",
     [
-        (lambda files: FileImage.create("/nosuch.png"), (60, 50, 48, 36), "/nosuch.png cannot be read"),
+        (lambda files: FileImage.create("/nosuch.png"), (60, 50, 48, 36), "no image /nosuch.png"),
         (lambda files: BufferImage.create(files[0].read_bytes()[:50]), (60, 50, 48, 36), "the encoded image"),
         (
             lambda files: MemoryImage.create(np.zeros((9, 9), np.uint16)),
             (1, 1, 5, 5),
             "pixels of uint16; send 8 bits",
+        ),
+        (
+            lambda files: BufferImage.create(cv2.imencode(".png", np.zeros((9, 9), np.uint16))[1].tobytes()),
+            (1, 1, 5, 5),
+            "the encoded image has dtype uint16; give uint8",
         ),
         (lambda files: FileImage.create(str(files[0])), (400, 50, 48, 36), "lies outside the frame"),
         (lambda files: FileImage.create(str(files[0])), (60, 50, 0, 36), "give a positive width"),

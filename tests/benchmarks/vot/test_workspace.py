@@ -13,7 +13,6 @@ import yaml
 from spcnet.__main__ import main
 from spcnet.benchmarks.vot import workspace
 from spcnet.benchmarks.vot.stacks import BOTH, VOT2015
-from spcnet.runtime.video import VideoError
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +135,7 @@ def test_what_is_refused_leaves_nothing(data, tmp_path):
     broken = tmp_path / "broken" / "A"
     synthetic.write_otb(broken, [np.zeros((9, 9, 3), np.uint8)], np.array([[1.0, 1, 3, 3]]))
     (broken / "img" / "0001.png").write_bytes(b"no image")
-    refused(VideoError, r"0001\.png cannot be read as an image", source=broken.parent)
+    refused(ValueError, r"0001\.png cannot be read as an image", source=broken.parent)
 
 
 def test_other_trax_trackers_and_their_per_cent_signs(data, tmp_path):

@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 from synthetic import write_image
 
-from spcnet.common.readers.stills import read_coco, read_stills
+from spcnet.common.readers.stills import make_stills, read_coco, read_stills
 
 
 @pytest.fixture
@@ -89,3 +90,22 @@ def test_broken_json_is_named(coco, content, kind, message):
 
 def test_another_layout_gives_nothing(tmp_path):
     assert read_stills(tmp_path) == [] and read_coco(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("box", "count"),
+    [
+        ((0, 0, 48, 12), 1),
+        ((0, 0, 49, 12), 0),  # no context beside it
+        ((0, 0, 12, 37), 0),
+        ((0, 0, 11, 30), 0),  # too small to be seen
+        ((64, 0, 20, 20), 0),  # outside
+        ((-20, 0, 20, 20), 0),
+        ((np.nan, 0, 20, 20), 0),
+        ((0, 0, np.nan, 20), 0),
+    ],
+)
+def test_only_objects_with_context_make_stills(tmp_path, box, count):
+    tracks = make_stills("t", tmp_path / "a.jpg", box, (64, 48))
+    assert [track.boxes.tolist() for track in tracks] == [[list(box)]] * count
+    assert all(list(track.frames) == [tmp_path / "a.jpg"] for track in tracks)
