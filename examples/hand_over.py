@@ -1,7 +1,8 @@
 """Ask a detector when the target is lost: python examples/hand_over.py
 
-Frames 25 to 31 of the clip are covered, as by a hand before the camera. The tracker calls the target LOST; from then
-on a detector looks at the whole frame. Here it is OpenCV's template matching; take your own.
+Frames 30 to 35 of the clip are covered, as by a hand before the camera, and the camera has turned when the picture is
+back. The tracker calls the target LOST and looks for it nearby; a detector looks at the whole frame. Here it is OpenCV's
+template matching; take your own.
 """
 
 import cv2
@@ -20,15 +21,17 @@ def detect(frame, template):
     return (x, y, width, height) if np.isfinite(best) and best > 0.7 else None
 
 
-tracker = Tracker.load("nano")
+tracker = Tracker.load("base")
 with open_video(str(DEMO_VIDEO)) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, DEMO_BOX)
             status = Status.TRACKING
         else:
-            if 25 <= number < 32:
+            if 30 <= number < 36:
                 frame = np.full_like(frame, 90)
+            elif number >= 36:
+                frame = np.roll(frame, 400, axis=1)
             result = tracker.update(frame)
             if result.status != status:
                 print(f"{number} {result.status.name}")

@@ -1,5 +1,6 @@
 """The exported files in the hands of others: onnx alone, onnxruntime alone, without spcnet."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import model
 
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "export.md"
 ALONE = "import sys; sys.modules['spcnet'] = None\n"  # importing it would fail
 
 
