@@ -20,11 +20,10 @@ COMMANDS = [
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_python_runs():
-    code = [text for language, text in BLOCKS if language == "python"]
-    assert code
-    for text in code:
-        exec(compile(text, "README.md", "exec"), {})  # noqa: S102
+@pytest.mark.parametrize("name", ["README.md", "docs/guides/track.md"])
+def test_the_python_runs(name):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[ROOT / name], re.DOTALL)
+    exec(compile(code, name, "exec"), {})  # noqa: S102
 
 
 def test_the_first_two_commands_install_and_run_and_test():

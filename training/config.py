@@ -39,7 +39,7 @@ class Stage:
         """The configuration to train with in this stage.
 
         Always with Hann windows, whatever the tracker's: of networks tracked with others, those learnt with Hann
-        windows were better in four comparisons of four (docs/method.md).
+        windows were better in four comparisons of four (docs/notebook/method.md).
         """
         return dataclasses.replace(
             config,

@@ -154,7 +154,7 @@ def test_how_far_the_hardware_may_differ(build, device, installed, refusal, hard
 
 
 def test_the_documentation_shows_the_very_messages(build, device, installed, refusal, tmp_path, monkeypatch):
-    text = (Path(__file__).parents[3] / "docs" / "export.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "guides" / "export.md").read_text()
     installed(version="10.16.1")
     monkeypatch.chdir(tmp_path)
     other = HEADER[:24] + bytes([10, 16, 1, 11])

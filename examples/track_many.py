@@ -1,0 +1,24 @@
+"""Track several targets in one batch: python examples/track_many.py
+
+A target keeps its id until it is removed, and ids are never used again.
+"""
+
+from spcnet.runtime import MultiTracker
+from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.video import open_video
+
+BELLY = (330, 470, 120, 120)  # of the rabbit
+
+tracker = MultiTracker.load("nano")
+with open_video(str(DEMO_VIDEO)) as frames:
+    for number, frame in enumerate(frames):
+        if number == 0:
+            face = tracker.add(frame, DEMO_BOX)
+        elif number == 10:
+            belly = tracker.add(frame, BELLY)  # a target may come in any frame
+        elif number == 40:
+            tracker.remove(face)  # the other one keeps its id
+        else:
+            results = tracker.update(frame)  # id -> Result
+            if number % 15 == 0:
+                print(number, {target: [round(v) for v in result.box] for target, result in results.items()})
