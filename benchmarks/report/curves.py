@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.report.marks import Look, mark, polyline
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, mark, polyline
 from spcnet.common.drawing import COLUMN, Axis, line, log_ticks, picture, text
 
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 46, 12, 26, 40
@@ -15,7 +15,7 @@ class Curve(NamedTuple):
     """Of one tracker; x rises."""
 
     name: str
-    look: Look
+    style: TrackerStyle
     x: Sequence[float]
     y: Sequence[float]
 
@@ -74,9 +74,9 @@ def _drawn(curves: Sequence[Curve], x: Axis, y: Axis, every: int = 0) -> list[st
     for curve in reversed(curves):
         points = [(x(a), y(b)) for a, b in zip(curve.x, curve.y, strict=True)]
         step = every or max(len(points) // 5, 1)
-        parts.append(f'<g class="{curve.look.classes}">{polyline(curve.look, points, curve.name)}')
-        for index in range(curve.look.place * max(step // 4, 1) % step, len(points), step):
+        parts.append(f'<g class="{curve.style.classes}">{polyline(curve.style, points, curve.name)}')
+        for index in range(curve.style.place * max(step // 4, 1) % step, len(points), step):
             value = f"{curve.name}: {curve.y[index]:.3g} at {curve.x[index]:g}"
-            parts.append(mark(curve.look, *points[index], value))
+            parts.append(mark(curve.style, *points[index], value))
         parts.append("</g>")
     return parts

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.report.marks import Look, mark
-from spcnet.benchmarks.report.noise import Interval
+from spcnet.benchmarks.report.intervals import Interval
 from spcnet.benchmarks.report.records import signed
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, mark
 from spcnet.common.drawing import COLUMN, Axis, clean, cut, line, picture, text
 
 ROW, TOP, LEFT, RIGHT = 26, 8, 136, 14
@@ -18,11 +18,11 @@ class DotRow(NamedTuple):
     """A tracker's values, each with the word for it."""
 
     name: str
-    look: Look
+    style: TrackerStyle
     values: Sequence[tuple[str, float]]
 
 
-def differences(key: str, rows: Sequence[tuple[str, Look, Interval]], best: str) -> str:
+def differences(key: str, rows: Sequence[tuple[str, TrackerStyle, Interval]], best: str) -> str:
     """Each tracker's difference to the best, with its 95 % interval; zero is a line."""
     ends = [end for _, _, interval in rows for end in interval if math.isfinite(end)]
     low, high = min([*ends, -0.05]), max([*ends, 0.05])
@@ -33,14 +33,14 @@ def differences(key: str, rows: Sequence[tuple[str, Look, Interval]], best: str)
     parts = _ticks(x, bottom, step)
     parts.append(line("zero", x(0), TOP, x(0), bottom))
     said = []
-    for index, (name, look, one) in enumerate(rows):
+    for index, (name, style, one) in enumerate(rows):
         y = TOP + ROW * (index + 0.5)
         value = f"{name}: {signed(one.mean)}, 95 % interval {signed(one.low)} to {signed(one.high)}"
         said.append(value)
-        parts.append(f'<g class="{look.classes}"><title>{clean(value)}</title>')
+        parts.append(f'<g class="{style.classes}"><title>{clean(value)}</title>')
         if math.isfinite(one.low):
-            parts.append(line(f"span {look.classes}", x(one.low), y, x(one.high), y))
-        parts += [mark(look, x(one.mean), y), _name(name, y), "</g>"]
+            parts.append(line(f"span {style.classes}", x(one.low), y, x(one.high), y))
+        parts += [mark(style, x(one.mean), y), _name(name, y), "</g>"]
     parts.append(text((x.start + x.end) / 2, bottom + 36, f"difference of AUC to {cut(best, 20)}", "middle"))
     return picture(key, COLUMN, bottom + 42, parts, f"Difference of AUC to {best}", "; ".join(said))
 
@@ -54,11 +54,11 @@ def rows(key: str, of: Sequence[DotRow], across: str, title: str) -> str:
         y = TOP + 30 * (index + 0.5) + 6
         known = [(word, value) for word, value in row.values if math.isfinite(value)]
         said.append(f"{row.name}: " + ", ".join(f"{word} {value:.3f}" for word, value in known))
-        parts.append(f'<g class="{row.look.classes}"><title>{clean(said[-1])}</title>')
+        parts.append(f'<g class="{row.style.classes}"><title>{clean(said[-1])}</title>')
         places = sorted((x(value), word) for word, value in known)
-        parts.append(line(f"span {row.look.classes}", places[0][0], y, places[-1][0], y))
+        parts.append(line(f"span {row.style.classes}", places[0][0], y, places[-1][0], y))
         parts += [
-            f'<circle class="spot {word.lower()} {row.look.classes}" cx="{place:.1f}" cy="{y:.1f}" r="4.5"/>'
+            f'<circle class="spot {word.lower()} {row.style.classes}" cx="{place:.1f}" cy="{y:.1f}" r="4.5"/>'
             for place, word in places
         ]
         parts += [_name(row.name, y), "</g>"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.report.marks import Look
+from spcnet.benchmarks.report.tracker_style import TrackerStyle
 from spcnet.common.drawing import COLUMN, Axis, clean, cut, line, log_ticks, picture, text
 
 RATES = (30, 60, 120)  # of cameras, Hz
@@ -18,7 +18,7 @@ class HistogramRow(NamedTuple):
     """All measured frames of one tracker, in ms."""
 
     name: str
-    look: Look
+    style: TrackerStyle
     samples: Sequence[float]
 
 
@@ -49,9 +49,9 @@ def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
         said.append(f"{row.name}: {words}")
         parts += [line("period", place, base - BAR, place, base) for place, _ in cameras]
         parts += [
-            f'<g class="{row.look.classes}"><title>{clean(said[-1])}, {len(values)} frames</title>',
-            f'<path class="bars {row.look.classes}" d="M{x.start:.1f} {base:.1f}{corners}V{base:.1f}z"/>',
-            line(f"span {row.look.classes}", x(median), base + 2.5, x(late), base + 2.5),
+            f'<g class="{row.style.classes}"><title>{clean(said[-1])}, {len(values)} frames</title>',
+            f'<path class="bars {row.style.classes}" d="M{x.start:.1f} {base:.1f}{corners}V{base:.1f}z"/>',
+            line(f"span {row.style.classes}", x(median), base + 2.5, x(late), base + 2.5),
             text(SIDE, base - BAR - 5, cut(row.name, 24), "name"),
             text(COLUMN - SIDE, base - BAR - 5, words, "end"),
             "</g>",

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from spcnet.benchmarks.report import bars, curves, histogram
 from spcnet.benchmarks.report.bars import Stack
 from spcnet.benchmarks.report.curves import Curve
-from spcnet.benchmarks.report.marks import Look, legend
 from spcnet.benchmarks.report.records import (
     Json,
     first_threads,
@@ -19,20 +18,21 @@ from spcnet.benchmarks.report.records import (
     sentences,
     shown,
 )
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, legend
 from spcnet.common.document import details, figure, note, paragraph, section, table
 from spcnet.common.drawing import clean
 
-Looks = Mapping[str, Look]
+Styles = Mapping[str, TrackerStyle]
 REST = "other"  # what of a frame no stage has
 
 
-def latency(speed: Json, looks: Looks) -> str:
+def latency(speed: Json, styles: Styles) -> str:
     """Nothing without speed.json."""
     threads = first_threads(speed)
-    runs = {n: run for n in looks if (run := part(speed, "trackers", n, "threads", threads))}
+    runs = {n: run for n in styles if (run := part(speed, "trackers", n, "threads", threads))}
     if not runs:
         return ""
-    columns = [_histograms(runs, looks) + _targets(speed, looks), _stages(runs) + _dropped(runs)]
+    columns = [_histograms(runs, styles) + _targets(speed, styles), _stages(runs) + _dropped(runs)]
     frames = max(len(numbers(run, "samples_ms")) for run in runs.values()) or number(speed, "frames")
     size = numbers(speed, "size")
     words = f"{threads} thread{'s' * (threads != '1')}, the trackers taking turns frame by frame"
@@ -45,14 +45,14 @@ def latency(speed: Json, looks: Looks) -> str:
         note("Measured with warnings", warnings) if warnings else "",
         paragraph(words),
         f'<div class="grid">{"".join(f"<div>{column}</div>" for column in columns if column)}</div>',
-        _numbers(speed, looks),
+        _numbers(speed, styles),
         key="time",
     )
 
 
-def _histograms(runs: Mapping[str, Json], looks: Looks) -> str:
+def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
     rows = [
-        histogram.HistogramRow(name, looks[name], samples)
+        histogram.HistogramRow(name, styles[name], samples)
         for name, run in runs.items()
         if (samples := [ms for ms in numbers(run, "samples_ms") if ms > 0])
     ]
@@ -98,10 +98,10 @@ def _stages(runs: Mapping[str, Json]) -> str:
     )
 
 
-def _targets(speed: Json, looks: Looks) -> str:
+def _targets(speed: Json, styles: Styles) -> str:
     """ms of a frame by the number of targets that are tracked at once."""
     found = []
-    for name, look in looks.items():
+    for name, style in styles.items():
         times = {
             int(count): number(run, "frame_ms", "mean")
             for count, run in part(speed, "trackers", name, "targets").items()
@@ -109,7 +109,7 @@ def _targets(speed: Json, looks: Looks) -> str:
         }
         known = sorted((count, ms) for count, ms in times.items() if ms > 0)
         if len(known) > 1:
-            found.append(Curve(name, look, [float(count) for count, _ in known], [ms for _, ms in known]))
+            found.append(Curve(name, style, [float(count) for count, _ in known], [ms for _, ms in known]))
     if not found:
         return ""
     counts = sorted({count for curve in found for count in curve.x})
@@ -120,7 +120,7 @@ def _targets(speed: Json, looks: Looks) -> str:
     return figure(
         f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
         curves.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
-        legend([(c.name, c.look, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
+        legend([(c.name, c.style, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
         details("Numbers", table(title, header, rows, range(1, len(header)))),
     )
 
@@ -138,12 +138,12 @@ def _dropped(runs: Mapping[str, Json]) -> str:
     )
 
 
-def _numbers(speed: Json, looks: Looks) -> str:
+def _numbers(speed: Json, styles: Styles) -> str:
     """All there is in speed.json, tracker by tracker and thread count by thread count."""
     rows: list[tuple[str, ...]] = []
     others: dict[str, dict[str, str]] = {}
     statistics = ("median", "p90", "p99", "p99.9", "mean", "min", "max")
-    for name in looks:
+    for name in styles:
         one = part(speed, "trackers", name)
         for threads, run in part(one, "threads").items():
             times = [shown(number(run, "frame_ms", key), 2) for key in statistics]

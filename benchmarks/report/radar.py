@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from spcnet.benchmarks.report.marks import Look, mark, polyline
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, mark, polyline
 from spcnet.common.drawing import COLUMN, line, picture, text
 
 HEIGHT, RADIUS = 310, 116
 
 
 def radar(
-    key: str, counts: Mapping[str, int], trackers: Sequence[tuple[str, Look, Mapping[str, float]]]
+    key: str, counts: Mapping[str, int], trackers: Sequence[tuple[str, TrackerStyle, Mapping[str, float]]]
 ) -> str:
     """counts: attribute -> sequences that have it, at least three attributes; AUC of each of the trackers by attribute."""
     codes = list(counts)
@@ -33,11 +33,11 @@ def radar(
         x, y = place(index, rings / 5 * (1 + 14 / RADIUS))
         side = "middle" if abs(x - centre[0]) < 20 else "end" if x < centre[0] else ""
         parts.append(text(x, y + 4, f"{code} ({counts[code]})", side))
-    for name, look, auc in reversed(trackers):
+    for name, style, auc in reversed(trackers):
         known = [(code, place(index, auc[code])) for index, code in enumerate(codes) if code in auc]
         points = [spot for _, spot in known]
-        parts.append(f'<g class="{look.classes}">{polyline(look, [*points, *points[:1]], name)}')
-        parts += [mark(look, *spot, f"{name}, {code}: {auc[code]:.3f}") for code, spot in known]
+        parts.append(f'<g class="{style.classes}">{polyline(style, [*points, *points[:1]], name)}')
+        parts += [mark(style, *spot, f"{name}, {code}: {auc[code]:.3f}") for code, spot in known]
         parts.append("</g>")
     # Last, so that the numbers are on top of the lines; between two axes there are no marks.
     for ring in range(1, rings + 1):

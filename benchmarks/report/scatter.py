@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from spcnet.benchmarks.report.marks import Look, mark
 from spcnet.benchmarks.report.pareto import Point, pareto
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, mark
 from spcnet.common.drawing import Axis, cut, line, log_ticks, text
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 48, 44
@@ -33,7 +33,7 @@ class Rect(NamedTuple):
 
 
 def scatter(
-    points: Sequence[Point], looks: Mapping[str, Look], sequences: int, width: float
+    points: Sequence[Point], styles: Mapping[str, TrackerStyle], sequences: int, width: float
 ) -> tuple[list[str], int]:
     """The parts of the plot, so many units wide, and its height. At least one point. Raises ValueError as pareto does."""
     height = 420 + 14 * max(len(points) - 16, 0)  # room for the labels of many
@@ -65,12 +65,12 @@ def scatter(
 
     places = [(x(p.mean_ms), y(p.auc)) for p in points]
     for point, (px, py), label in zip(points, places, labels(points, places, stairs, area), strict=True):
-        parts.append(f'<g class="{looks[point.name].classes}">')
+        parts.append(f'<g class="{styles[point.name].classes}">')
         nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
         if math.dist(nearest, (px, py)) > 12:
             parts.append(line("lead", px, py, *nearest))
         parts.append(
-            mark(looks[point.name], px, py, f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms")
+            mark(styles[point.name], px, py, f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms")
         )
         # Held at the end that is next to the mark: fonts differ in width.
         if label.x0 >= px:

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
 from spcnet.benchmarks.report import curves, dots, radar
 from spcnet.benchmarks.report.curves import Curve
-from spcnet.benchmarks.report.marks import Look, legend
-from spcnet.benchmarks.report.noise import LEAST, intervals
+from spcnet.benchmarks.report.intervals import LEAST, intervals
 from spcnet.benchmarks.report.pareto import Point, pareto
 from spcnet.benchmarks.report.records import (
     Records,
@@ -25,11 +24,12 @@ from spcnet.benchmarks.report.records import (
     times,
 )
 from spcnet.benchmarks.report.scatter import scatter
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, legend
 from spcnet.common.document import details, figure, paragraph, section, table
 from spcnet.common.drawing import COLUMN, clean, picture
 from spcnet.common.metrics import OVERLAPS, RESAMPLES
 
-Looks = Mapping[str, Look]
+Styles = Mapping[str, TrackerStyle]
 BROAD = 960  # units of the front's plot where the page is wide
 FEW = 3  # sequences: a mean over fewer is marked
 
@@ -41,7 +41,7 @@ def points(records: Records) -> list[Point]:
     return [Point(n, number(records.accuracy, "trackers", n, "mean", "auc"), ms[n]) for n in names]
 
 
-def front(records: Records, looks: Looks) -> str:
+def front(records: Records, styles: Styles) -> str:
     """AUC against time, as wide as the page and once more for a phone."""
     found, source = points(records), times(records).source
     without = [name for name in ranking(records.accuracy) if name not in {p.name for p in found}]
@@ -56,7 +56,7 @@ def front(records: Records, looks: Looks) -> str:
     said = "; ".join(f"{p.name} {p.auc:.3f} at {p.mean_ms:.3g} ms" for p in found)
     drawn = []
     for kind, width in (("broad", BROAD), ("narrow", COLUMN)):
-        parts, height = scatter(found, looks, sequences, width)
+        parts, height = scatter(found, styles, sequences, width)
         plain = picture(f"front-{kind}", width, height, parts, "AUC against mean ms per frame", said, top=26)
         drawn.append(f'<div class="{kind}">{plain}</div>')
     best = [point.name for point in pareto(found)]
@@ -78,7 +78,7 @@ def front(records: Records, looks: Looks) -> str:
     )
 
 
-def standing(records: Records, looks: Looks) -> str:
+def standing(records: Records, styles: Styles) -> str:
     """Every tracker with its figures, and which differences are larger than noise."""
     accuracy, auc = records.accuracy, shared_auc(records.accuracy)
     names, count = list(auc), len(next(iter(auc.values())))
@@ -94,7 +94,7 @@ def standing(records: Records, looks: Looks) -> str:
         span = f"\n{own[name].low:.2f} to {own[name].high:.2f}" if enough else ""
         rows.append(
             (
-                f"{name}\n{'peer' if looks[name].peer else 'spcnet'}",
+                f"{name}\n{'peer' if styles[name].peer else 'spcnet'}",
                 shown(number(accuracy, "trackers", name, "mean", "auc")) + span,
                 signed(mean) + (f"\n{signed(low)} to {signed(high)}" if enough else "")
                 if name != names[0]
@@ -123,7 +123,7 @@ def standing(records: Records, looks: Looks) -> str:
     )
     parts = [paragraph(words), table("all trackers", header, rows, (1, 2, 4, 5, 6, 7))]
     if enough:
-        others = [(name, looks[name], against[name]) for name in names[1:]]
+        others = [(name, styles[name], against[name]) for name in names[1:]]
         plot_of_them = figure(
             f"Difference of AUC to {names[0]}, with its 95 % interval",
             dots.differences("differences", others, names[0]),
@@ -141,7 +141,7 @@ def standing(records: Records, looks: Looks) -> str:
     return section("All trackers", *parts, key="trackers")
 
 
-def success_and_precision(records: Records, looks: Looks) -> str:
+def success_and_precision(records: Records, styles: Styles) -> str:
     """The two plots of one-pass evaluation, where the record has the curves."""
     kinds = (
         ("success", "auc", "AUC", OVERLAPS.tolist(), "overlap threshold", "share of frames above"),
@@ -161,7 +161,7 @@ def success_and_precision(records: Records, looks: Looks) -> str:
             record = part(records.accuracy, "trackers", name)
             y = numbers(record, key)
             if len(y) == len(thresholds):
-                found.append((number(record, "mean", measure), Curve(name, looks[name], thresholds, y)))
+                found.append((number(record, "mean", measure), Curve(name, styles[name], thresholds, y)))
         if not found:
             continue
         found.sort(key=lambda one: -one[0] if math.isfinite(one[0]) else math.inf)
@@ -180,7 +180,7 @@ def success_and_precision(records: Records, looks: Looks) -> str:
                 f"{key.capitalize()} plot: mean over the sequences",
                 curves.shares(key, lines, high, across, upwards, f"{key.capitalize()} plot"),
                 probe,
-                legend([(c.name, c.look, shown(value)) for value, c in found], label),
+                legend([(c.name, c.style, shown(value)) for value, c in found], label),
                 details("Numbers", table(f"{key} plot", header, rows, range(1, len(header)))),
                 kind="curves",
             )
@@ -191,14 +191,14 @@ def success_and_precision(records: Records, looks: Looks) -> str:
     return section("Success and precision", f'<div class="grid">{"".join(figures)}</div>', key="curves")
 
 
-def attributes(records: Records, looks: Looks) -> str:
+def attributes(records: Records, styles: Styles) -> str:
     """AUC by attribute: a radar where there are three, and the table."""
     accuracy = records.accuracy
     counts = {
         code: int(n) for code, n in part(accuracy, "attributes").items() if isinstance(n, int) and n > 0
     }
     found = [
-        (name, looks[name], {c: auc for c in counts if math.isfinite(auc := share(by, c))})
+        (name, styles[name], {c: auc for c in counts if math.isfinite(auc := share(by, c))})
         for name in ranking(accuracy)
         if (by := part(accuracy, "trackers", name, "auc_by_attribute"))
     ]
@@ -209,7 +209,7 @@ def attributes(records: Records, looks: Looks) -> str:
         plotted = figure(
             "AUC by attribute; in brackets the sequences that have it.", radar.radar("radar", counts, found)
         )
-        entries = [(n, look, shown(number(accuracy, "trackers", n, "mean", "auc"))) for n, look, _ in found]
+        entries = [(n, style, shown(number(accuracy, "trackers", n, "mean", "auc"))) for n, style, _ in found]
         parts.append(f'<div class="pair">{plotted}{legend(entries, "AUC, all sequences")}</div>')
     rows = [
         (
@@ -228,7 +228,7 @@ def attributes(records: Records, looks: Looks) -> str:
     return section("Attributes", paragraph(words), *parts, key="attributes")
 
 
-def other_starts(records: Records, looks: Looks) -> str:
+def other_starts(records: Records, styles: Styles) -> str:
     """Temporal and spatial robustness, where they were measured."""
     kinds = {"OPE": ("mean", "auc"), "TRE": ("tre", "auc"), "SRE": ("sre", "auc")}
     found = [
@@ -238,7 +238,7 @@ def other_starts(records: Records, looks: Looks) -> str:
     found = [(name, one) for name, one in found if math.isfinite(one["TRE"]) or math.isfinite(one["SRE"])]
     if not found:
         return ""
-    rows = [dots.DotRow(name, looks[name], list(values.items())) for name, values in found]
+    rows = [dots.DotRow(name, styles[name], list(values.items())) for name, values in found]
     keys = "".join(
         f'<li><svg class="swatch" viewBox="0 0 12 12" aria-hidden="true"><circle class="spot {kind.lower()}" cx="6" cy="6" r="4.5"/></svg>{clean(words)}</li>'
         for kind, words in (

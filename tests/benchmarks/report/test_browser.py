@@ -10,7 +10,7 @@ from report_results import EVIL, SEQUENCES
 from spcnet.__main__ import main
 
 CHROMIUM = shutil.which("chromium")
-# Without these a browser looks for updates, and in a container has no sandbox.
+# Without these a browser styles for updates, and in a container has no sandbox.
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from spcnet.benchmarks.accuracy.failures import Loss
-from spcnet.benchmarks.report import bars, curves, dots, histogram, marks, radar, strips
+from spcnet.benchmarks.report import bars, curves, dots, histogram, overlap_strips, radar, tracker_style
 from spcnet.benchmarks.report.curves import Curve
-from spcnet.benchmarks.report.marks import COLOURS, Look
-from spcnet.benchmarks.report.noise import Interval
+from spcnet.benchmarks.report.intervals import Interval
+from spcnet.benchmarks.report.tracker_style import COLOURS, TrackerStyle
 from spcnet.common.drawing import COLUMN, Axis, log_ticks
 
-ONE, TWO = Look(0, False), Look(1, True)
+ONE, TWO = TrackerStyle(0, False), TrackerStyle(1, True)
 NUMERIC = ["points", "d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "cx", "cy"]
 
 
@@ -151,41 +151,43 @@ def test_a_radar_has_its_values_along_its_axes():
 
 def test_levels_of_a_strip():
     overlap = np.array([0.0, 0.19, 0.2, 0.49, 0.5, 0.69, 0.7, 1.0, np.nan])
-    assert strips.levels(overlap) == [0, 0, 1, 1, 2, 2, 3, 3, -1]
+    assert overlap_strips.levels(overlap) == [0, 0, 1, 1, 2, 2, 3, 3, -1]
     long = np.repeat([0.9, np.nan, 0.1], 320)
-    found = strips.levels(long)
+    found = overlap_strips.levels(long)
     assert (
-        len(found) == strips.BINS
+        len(found) == overlap_strips.BINS
         and set(found) == {3, -1, 0}
         and found == sorted(found, key=[3, -1, 0].index)
     )
-    assert strips.levels(np.array([0.9, np.nan] * 160)) == [3] * 160  # frames without a target do not count
-    assert strips.levels(np.empty(0)) == [-1]
+    assert (
+        overlap_strips.levels(np.array([0.9, np.nan] * 160)) == [3] * 160
+    )  # frames without a target do not count
+    assert overlap_strips.levels(np.empty(0)) == [-1]
 
 
 def test_a_strip_draws_every_stretch_once(rng):
     overlap = rng.choice([0.0, 0.3, 0.6, 0.9, np.nan], 100)
-    root = ElementTree.fromstring(strips.strip(overlap, "<t>"))
+    root = ElementTree.fromstring(overlap_strips.strip(overlap, "<t>"))
     painted = np.full(100, -1)
     for path in root.findall("path"):
         for start, length in re.findall(r"M(\d+) [\d.]+h(\d+)", path.get("d")):
             assert (painted[int(start) : int(start) + int(length)] == -1).all()
             painted[int(start) : int(start) + int(length)] = int(path.get("class")[1:])
-    np.testing.assert_array_equal(painted, strips.levels(overlap))
+    np.testing.assert_array_equal(painted, overlap_strips.levels(overlap))
     assert root.get("viewBox").split()[2] == "100" and root.find("title").text == "<t>"
 
 
 def test_a_strip_in_words():
     loss = Loss("s", 4, False, 0.1, 9)
-    assert strips.told("a", 0.5, []) == "a: AUC 0.500, never lost"
-    assert strips.told("a", 0.5, [loss, loss._replace(frame=30, lasts=None)]) == (
+    assert overlap_strips.told("a", 0.5, []) == "a: AUC 0.500, never lost"
+    assert overlap_strips.told("a", 0.5, [loss, loss._replace(frame=30, lasts=None)]) == (
         "a: AUC 0.500, lost at frame 5 for 9 frames, 31 to the end"
     )
-    assert strips.told("a", 0.5, [loss] * 6).endswith("and 2 more times")
+    assert overlap_strips.told("a", 0.5, [loss] * 6).endswith("and 2 more times")
 
 
 def test_every_tracker_looks_different():
-    drawn = [marks.mark(Look(i, False), 0, 0) for i in range(len(COLOURS))]
+    drawn = [tracker_style.mark(TrackerStyle(i, False), 0, 0) for i in range(len(COLOURS))]
     assert len({re.search(r' d="([^"]+)"', one)[1] for one in drawn}) == len(COLOURS)
-    sheet = marks.style(11)
+    sheet = tracker_style.style_sheet(11)
     assert "k10 { --c: light-dark(#c2410c, #ff9d5c)" in sheet and sheet.count(":has(") == 22

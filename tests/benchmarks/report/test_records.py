@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spcnet.benchmarks.report import records
-from spcnet.benchmarks.report.finding import finding, listed
-from spcnet.benchmarks.report.noise import LEAST, Interval, intervals
+from spcnet.benchmarks.report.headline import headline, listed
+from spcnet.benchmarks.report.intervals import LEAST, Interval, intervals
 from spcnet.benchmarks.report.records import Records
 
 
@@ -160,8 +160,8 @@ FAR, NEAR = Interval(-0.3, -0.4, -0.2), Interval(-0.01, -0.1, 0.1)
         ),
     ),
 )
-def test_the_finding(auc, differences, ms, sequences, sentence):
-    assert finding(auc, differences, ms, sequences).sentence == sentence
+def test_the_headline(auc, differences, ms, sequences, sentence):
+    assert headline(auc, differences, ms, sequences).sentence == sentence
 
 
 def test_lists_of_names():

@@ -25,7 +25,7 @@ def failed(records: Records) -> str:
     return section("Failed runs", *parts, key="failed") if parts else ""
 
 
-def origin(records: Records, command: str) -> str:
+def provenance(records: Records, command: str) -> str:
     """The section that lets somebody measure the same again."""
     parts = []
     machines: dict[str, Mapping[str, object]] = {}
