@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from spcnet.benchmarks.report import bars, curves, histogram
-from spcnet.benchmarks.report.bars import Stack
-from spcnet.benchmarks.report.curves import Curve
+from spcnet.benchmarks.report import line_charts, row_charts
+from spcnet.benchmarks.report.line_charts import Curve
 from spcnet.benchmarks.report.records import (
     Json,
     first_threads,
@@ -18,11 +17,11 @@ from spcnet.benchmarks.report.records import (
     sentences,
     shown,
 )
-from spcnet.benchmarks.report.tracker_style import TrackerStyle, legend
+from spcnet.benchmarks.report.row_charts import HistogramRow, StageRow
+from spcnet.benchmarks.report.tracker_style import Styles, legend
 from spcnet.common.document import details, figure, note, paragraph, section, table
 from spcnet.common.drawing import clean
 
-Styles = Mapping[str, TrackerStyle]
 REST = "other"  # what of a frame no stage has
 
 
@@ -52,7 +51,7 @@ def latency(speed: Json, styles: Styles) -> str:
 
 def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
     rows = [
-        histogram.HistogramRow(name, styles[name], samples)
+        HistogramRow(name, styles[name], samples)
         for name, run in runs.items()
         if (samples := [ms for ms in numbers(run, "samples_ms") if ms > 0])
     ]
@@ -61,25 +60,27 @@ def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
     return figure(
         "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below it goes from "
         "the median to the 99th percentile. Dashed: the time between two frames of a camera.",
-        histogram.histograms("histograms", rows),
+        row_charts.histograms("histograms", rows),
     )
 
 
 def _stages(runs: Mapping[str, Json]) -> str:
-    stacks = []
+    rows_of_stages = []
     for name, run in runs.items():
         means = {stage: number(ms, "mean") for stage, ms in part(run, "stage_ms").items()}
         whole = number(run, "frame_ms", "mean")
         if means and all(math.isfinite(ms) and ms >= 0 for ms in means.values()) and whole > 0:
             rest = whole - sum(means.values())
-            stacks.append(
-                Stack(name, means | ({REST: rest} if rest > 0 else {}), max(whole, sum(means.values())))
+            rows_of_stages.append(
+                StageRow(name, means | ({REST: rest} if rest > 0 else {}), max(whole, sum(means.values())))
             )
-    if not stacks:
+    if not rows_of_stages:
         return ""
-    stages = list(dict.fromkeys(stage for stack in stacks for stage in stack.parts if stage != REST))
-    tints = {stage: index % (bars.TINTS - 1) for index, stage in enumerate(stages)} | {REST: bars.TINTS - 1}
-    shown_stages = [*stages, *([REST] if any(REST in stack.parts for stack in stacks) else [])]
+    stages = list(dict.fromkeys(stage for stack in rows_of_stages for stage in stack.parts if stage != REST))
+    tints = {stage: index % (row_charts.TINTS - 1) for index, stage in enumerate(stages)} | {
+        REST: row_charts.TINTS - 1
+    }
+    shown_stages = [*stages, *([REST] if any(REST in stack.parts for stack in rows_of_stages) else [])]
     keys = "".join(f'<li><i class="p{tints[stage]}"></i>{clean(stage)}</li>' for stage in shown_stages)
     rows = [
         (
@@ -87,12 +88,12 @@ def _stages(runs: Mapping[str, Json]) -> str:
             *(shown(stack.parts.get(stage, math.nan), 2) for stage in shown_stages),
             shown(stack.total, 2),
         )
-        for stack in stacks
+        for stack in rows_of_stages
     ]
     header = ("mean ms", *shown_stages, "frame")
     return figure(
         "Where the time goes: mean share of each stage, from left to right as in the list. Peers do not tell their stages.",
-        bars.stacks("stages", stacks, tints),
+        row_charts.stages("stages", rows_of_stages, tints),
         f'<ul class="keys">{keys}</ul>',
         details("Numbers", table("mean ms per stage", header, rows, range(1, len(header)))),
     )
@@ -119,7 +120,7 @@ def _targets(speed: Json, styles: Styles) -> str:
     title = "Time of a frame by the number of targets"
     return figure(
         f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
-        curves.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
+        line_charts.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
         legend([(c.name, c.style, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
         details("Numbers", table(title, header, rows, range(1, len(header)))),
     )

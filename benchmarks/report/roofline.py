@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from spcnet.benchmarks.report import bars
+from spcnet.benchmarks.report import row_charts
 from spcnet.benchmarks.report.records import Json, number, part, sentences, shown, words
 from spcnet.common.document import details, figure, note, paragraph, section, table
 
@@ -21,7 +21,9 @@ def roofline(record: Json) -> str:
             if math.isfinite(number(value, "achieved"))
         ]
         if shares:
-            plot = bars.achieved(f"roofline-{index}", shares, f"Achieved share of the roofline, {model}")
+            plot = row_charts.achieved(
+                f"roofline-{index}", shares, f"Achieved share of the roofline, {model}"
+            )
             figures.append(
                 figure(f"{model}: the least time that a stage can take here, as a share of its time", plot)
             )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
-from spcnet.benchmarks.report import curves, dots, radar
-from spcnet.benchmarks.report.curves import Curve
+from spcnet.benchmarks.report import line_charts, row_charts
 from spcnet.benchmarks.report.intervals import LEAST, intervals
+from spcnet.benchmarks.report.line_charts import Curve
 from spcnet.benchmarks.report.pareto import Point, pareto
 from spcnet.benchmarks.report.records import (
     Records,
@@ -24,12 +23,11 @@ from spcnet.benchmarks.report.records import (
     times,
 )
 from spcnet.benchmarks.report.scatter import scatter
-from spcnet.benchmarks.report.tracker_style import TrackerStyle, legend
+from spcnet.benchmarks.report.tracker_style import Styles, legend
 from spcnet.common.document import details, figure, paragraph, section, table
 from spcnet.common.drawing import COLUMN, clean, picture
 from spcnet.common.metrics import OVERLAPS, RESAMPLES
 
-Styles = Mapping[str, TrackerStyle]
 BROAD = 960  # units of the front's plot where the page is wide
 FEW = 3  # sequences: a mean over fewer is marked
 
@@ -126,7 +124,7 @@ def standing(records: Records, styles: Styles) -> str:
         others = [(name, styles[name], against[name]) for name in names[1:]]
         plot_of_them = figure(
             f"Difference of AUC to {names[0]}, with its 95 % interval",
-            dots.differences("differences", others, names[0]),
+            row_charts.differences("differences", others, names[0]),
         )
         said = (
             "Where a bar crosses zero, these sequences cannot tell the two apart: the difference is within noise.",
@@ -172,13 +170,13 @@ def success_and_precision(records: Records, styles: Styles) -> str:
         probe = (
             f'<input type="range" class="probe" min="0" max="{len(rows) - 1}" value="{len(rows) // 2}" hidden '
             f'aria-label="{across} at which the values of the {key} plot are shown" '
-            f'data-from="{curves.LEFT}" data-to="{COLUMN - curves.RIGHT}" data-width="{COLUMN}" '
+            f'data-from="{line_charts.LEFT}" data-to="{COLUMN - line_charts.RIGHT}" data-width="{COLUMN}" '
             f'data-rest="{label}">'
         )
         figures.append(
             figure(
                 f"{key.capitalize()} plot: mean over the sequences",
-                curves.shares(key, lines, high, across, upwards, f"{key.capitalize()} plot"),
+                line_charts.shares(key, lines, high, across, upwards, f"{key.capitalize()} plot"),
                 probe,
                 legend([(c.name, c.style, shown(value)) for value, c in found], label),
                 details("Numbers", table(f"{key} plot", header, rows, range(1, len(header)))),
@@ -207,7 +205,8 @@ def attributes(records: Records, styles: Styles) -> str:
     parts = []
     if len(counts) >= 3:
         plotted = figure(
-            "AUC by attribute; in brackets the sequences that have it.", radar.radar("radar", counts, found)
+            "AUC by attribute; in brackets the sequences that have it.",
+            line_charts.radar("radar", counts, found),
         )
         entries = [(n, style, shown(number(accuracy, "trackers", n, "mean", "auc"))) for n, style, _ in found]
         parts.append(f'<div class="pair">{plotted}{legend(entries, "AUC, all sequences")}</div>')
@@ -238,7 +237,7 @@ def other_starts(records: Records, styles: Styles) -> str:
     found = [(name, one) for name, one in found if math.isfinite(one["TRE"]) or math.isfinite(one["SRE"])]
     if not found:
         return ""
-    rows = [dots.DotRow(name, styles[name], list(values.items())) for name, values in found]
+    rows = [row_charts.ScoreRow(name, styles[name], list(values.items())) for name, values in found]
     keys = "".join(
         f'<li><svg class="swatch" viewBox="0 0 12 12" aria-hidden="true"><circle class="spot {kind.lower()}" cx="6" cy="6" r="4.5"/></svg>{clean(words)}</li>'
         for kind, words in (
@@ -250,7 +249,9 @@ def other_starts(records: Records, styles: Styles) -> str:
     cells = [(name, *(shown(value) for value in one.values())) for name, one in found]
     caption = "AUC from other starts. A tracker whose three marks are close does not hang on its first box."
     plotted = figure(
-        caption, f'<ul class="keys">{keys}</ul>', dots.rows("starts", rows, "AUC", "AUC from other starts")
+        caption,
+        f'<ul class="keys">{keys}</ul>',
+        row_charts.scores("starts", rows, "AUC", "AUC from other starts"),
     )
     return section(
         "Other starts",

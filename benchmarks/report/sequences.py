@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, attributes
 from spcnet.benchmarks.accuracy.failures import BELOW
@@ -11,11 +11,10 @@ from spcnet.benchmarks.report import overlap_strips
 from spcnet.benchmarks.report.records import Json, number, part, ranking, shown
 from spcnet.benchmarks.report.sequence_results import SequenceResults, moments
 from spcnet.benchmarks.report.tiles import tile
-from spcnet.benchmarks.report.tracker_style import TrackerStyle, swatch
+from spcnet.benchmarks.report.tracker_style import Styles, TrackerStyle, swatch
 from spcnet.common.document import details, paragraph, section, table
 from spcnet.common.drawing import clean
 
-Styles = Mapping[str, TrackerStyle]
 EACH, ALL = 3, 48  # pictures of a sequence, and of the page
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from spcnet.common.drawing import clean
+from spcnet.common.drawing import clean, element
 
 _SHAPES = (  # of about 9 units, around 0, 0
     "M-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0-8.4 0z",  # disc
@@ -42,6 +42,9 @@ class TrackerStyle(NamedTuple):
         return f"k{self.place} peer" if self.peer else f"k{self.place}"
 
 
+Styles = Mapping[str, TrackerStyle]
+
+
 def style_sheet(count: int) -> str:
     """The colours of so many trackers, and the rules that hide one whose box is not ticked."""
     rules = []
@@ -59,14 +62,7 @@ def style_sheet(count: int) -> str:
 def mark(style: TrackerStyle, x: float, y: float, title: str = "") -> str:
     """The mark of a tracker at a place of a plot."""
     shape = _SHAPES[style.place % len(_SHAPES)]
-    place = f'<path class="mark {style.classes}" transform="translate({x:.1f} {y:.1f})" d="{shape}"'
-    return f"{place}><title>{clean(title)}</title></path>" if title else f"{place}/>"
-
-
-def polyline(style: TrackerStyle, points: Iterable[tuple[float, float]], title: str) -> str:
-    """The line of a tracker."""
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline class="{style.classes}" points="{corners}"><title>{clean(title)}</title></polyline>'
+    return element("path", f"mark {style.classes}", title, transform=f"translate({x:.1f} {y:.1f})", d=shape)
 
 
 def swatch(style: TrackerStyle) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from spcnet.benchmarks.accuracy.failures import Loss
-from spcnet.benchmarks.report import bars, curves, dots, histogram, overlap_strips, radar, tracker_style
-from spcnet.benchmarks.report.curves import Curve
+from spcnet.benchmarks.report import line_charts, overlap_strips, row_charts, tracker_style
 from spcnet.benchmarks.report.intervals import Interval
+from spcnet.benchmarks.report.line_charts import Curve
 from spcnet.benchmarks.report.tracker_style import COLOURS, TrackerStyle
 from spcnet.common.drawing import COLUMN, Axis, log_ticks
 
@@ -54,7 +54,7 @@ def test_curves_lie_where_their_values_are():
     thresholds = np.linspace(0, 1, 21).tolist()
     falling, half = [1 - t for t in thresholds], [0.5] * 21
     found = shapes(
-        curves.shares(
+        line_charts.shares(
             "k",
             [Curve("a", ONE, thresholds, falling), Curve("b<", TWO, thresholds, half)],
             1.0,
@@ -64,7 +64,12 @@ def test_curves_lie_where_their_values_are():
         )
     )
     second, first = map(corners, found["polyline"])  # the first is drawn last, on top
-    x0, x1, y0, y1 = curves.LEFT, COLUMN - curves.RIGHT, curves.HEIGHT - curves.BOTTOM, curves.TOP
+    x0, x1, y0, y1 = (
+        line_charts.LEFT,
+        COLUMN - line_charts.RIGHT,
+        line_charts.HEIGHT - line_charts.BOTTOM,
+        line_charts.TOP,
+    )
     np.testing.assert_allclose(first[:, 0], np.linspace(x0, x1, 21), atol=0.06)
     np.testing.assert_allclose(first[:, 1], np.linspace(y1, y0, 21), atol=0.06)
     np.testing.assert_allclose(second[:, 1], (y0 + y1) / 2, atol=0.06)
@@ -77,7 +82,7 @@ def test_curves_lie_where_their_values_are():
 
 def test_powers_are_straight_lines():
     counts = [1.0, 4.0, 16.0, 256.0]
-    found = shapes(curves.powers("k", [Curve("a", ONE, counts, [3 * n for n in counts])], "x", "y", "t"))
+    found = shapes(line_charts.powers("k", [Curve("a", ONE, counts, [3 * n for n in counts])], "x", "y", "t"))
     points = corners(found["polyline"][0])
     slopes = np.diff(points[:, 1]) / np.diff(points[:, 0])
     np.testing.assert_allclose(slopes, slopes[0], rtol=0.01)
@@ -86,51 +91,58 @@ def test_powers_are_straight_lines():
 
 def test_differences_cross_the_line_where_they_hold_zero():
     rows = [("near", ONE, Interval(-0.02, -0.1, 0.05)), ("far", TWO, Interval(-0.3, -0.4, -0.2))]
-    found = shapes(dots.differences("k", rows, "best"))
+    found = shapes(row_charts.differences("k", rows, "best"))
     zero = next(float(e.get("x1")) for e in found["line"] if e.get("class") == "zero")
     near, far = (
         [float(e.get(k)) for k in ("x1", "x2")] for e in found["line"] if e.get("class").startswith("span")
     )
     assert near[0] < zero < near[1] and far[0] < far[1] < zero
     assert (far[1] - far[0]) == pytest.approx((near[1] - near[0]) * 0.2 / 0.15, abs=0.3)
-    shapes(dots.differences("k", [("few", ONE, Interval(0.0, math.nan, math.nan))], "best"))
+    shapes(row_charts.differences("k", [("few", ONE, Interval(0.0, math.nan, math.nan))], "best"))
 
 
 def test_other_starts_lie_on_one_axis():
     found = shapes(
-        dots.rows("k", [dots.DotRow("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])], "AUC", "t")
+        row_charts.scores(
+            "k", [row_charts.ScoreRow("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])], "AUC", "t"
+        )
     )
     ope, sre = sorted((e.get("class").split()[1], float(e.get("cx"))) for e in found["circle"])
-    axis = Axis(0, 1, dots.LEFT, COLUMN - dots.RIGHT)
+    axis = Axis(0, 1, row_charts.LEFT, COLUMN - row_charts.RIGHT)
     assert (ope[1], sre[1]) == pytest.approx((axis(0.5), axis(0.25)), abs=0.06)
 
 
 def test_a_histogram_has_the_area_of_its_bins(rng):
     samples = rng.lognormal(1.5, 0.3, 500)
     found = shapes(
-        histogram.histograms(
-            "k", [histogram.HistogramRow("a", ONE, samples.tolist()), histogram.HistogramRow("b", TWO, [4.0])]
+        row_charts.histograms(
+            "k",
+            [row_charts.HistogramRow("a", ONE, samples.tolist()), row_charts.HistogramRow("b", TWO, [4.0])],
         )
     )
     first, second = (e.get("d") for e in found["path"])
     base = float(re.match(r"M[\d.]+ ([\d.]+)", first)[1])
     heights = base - np.array([float(v) for v in re.findall(r"V([\d.]+)H", first)])
-    edges = np.geomspace(samples.min() / 1.15, samples.max() * 1.15, histogram.BINS + 1)
+    edges = np.geomspace(samples.min() / 1.15, samples.max() * 1.15, row_charts.BINS + 1)
     counts = np.array([((samples >= a) & (samples < b)).sum() for a, b in itertools.pairwise(edges)])
-    np.testing.assert_allclose(heights, histogram.BAR * counts / counts.max(), atol=0.06)
-    assert second.count("H") == histogram.BINS  # one value is no reason to fail
+    np.testing.assert_allclose(heights, row_charts.BAR * counts / counts.max(), atol=0.06)
+    assert second.count("H") == row_charts.BINS  # one value is no reason to fail
     words = [e.text for e in found["text"]]
     assert f"median {np.median(samples):.3g}, p99 {np.percentile(samples, 99):.3g} ms" in words
     assert "120 Hz" in words
 
 
 def test_a_bar_is_as_wide_as_its_share():
-    found = shapes(bars.stacks("k", [bars.Stack("a", {"crop": 1.0, "dft": 3.0}, 4.0)], {"crop": 0, "dft": 1}))
+    found = shapes(
+        row_charts.stages(
+            "k", [row_charts.StageRow("a", {"crop": 1.0, "dft": 3.0}, 4.0)], {"crop": 0, "dft": 1}
+        )
+    )
     crop, dft = (float(e.get("width")) for e in found["rect"])
     assert dft == pytest.approx(3 * crop, abs=0.2) and crop + dft == pytest.approx(
-        COLUMN - 2 * bars.SIDE, abs=0.2
+        COLUMN - row_charts.SIDE, abs=0.2
     )
-    found = shapes(bars.achieved("k", [("crop", 0.25, "memory"), ("dft", 1.4, "compute")], "t"))
+    found = shapes(row_charts.achieved("k", [("crop", 0.25, "memory"), ("dft", 1.4, "compute")], "t"))
     widths = [float(e.get("width")) for e in found["rect"]]
     assert widths == pytest.approx([widths[0], widths[0] / 4, widths[0], widths[0]], abs=0.1)
     assert "140 % · compute" in [e.text for e in found["text"]]  # said as it is, drawn as full
@@ -138,14 +150,14 @@ def test_a_bar_is_as_wide_as_its_share():
 
 def test_a_radar_has_its_values_along_its_axes():
     codes = {"IV": 3, "SV": 2, "OCC": 1, "LR": 1}
-    found = shapes(radar.radar("k", codes, [("a", ONE, {"IV": 0.8, "SV": 0.4, "OCC": 0.2, "LR": 0.0})]))
+    found = shapes(line_charts.radar("k", codes, [("a", ONE, {"IV": 0.8, "SV": 0.4, "OCC": 0.2, "LR": 0.0})]))
     points = corners(found["polyline"][0])
     assert (points[0] == points[-1]).all()
-    away = points[:4] - (COLUMN / 2, radar.HEIGHT / 2)
-    expected = radar.RADIUS * np.array([[0, -1], [0.5, 0], [0, 0.25], [0, 0]])  # the outer ring is 0.8
+    away = points[:4] - (COLUMN / 2, line_charts.CENTRE[1])
+    expected = line_charts.RADIUS * np.array([[0, -1], [0.5, 0], [0, 0.25], [0, 0]])  # the outer ring is 0.8
     np.testing.assert_allclose(away, expected, atol=0.06)
     assert "SV (2)" in [e.text for e in found["text"]]
-    missing = shapes(radar.radar("k", codes, [("a", ONE, {"IV": 0.8})]))
+    missing = shapes(line_charts.radar("k", codes, [("a", ONE, {"IV": 0.8})]))
     assert len(missing["path"]) == 1
 
 
