@@ -71,9 +71,8 @@ def show(browser, path):
     for context in opened:
         context.close()
     assert heard == []
-    assert [url for url in asked if not url.startswith("data:image/jpeg;base64,")] == [path.as_uri()] * len(
-        opened
-    )
+    fetched = [url for url in asked if not url.startswith("data:image/jpeg;base64,")]
+    assert fetched == [path.as_uri()] * len(opened)
 
 
 def test_every_plot_is_there(show):
@@ -129,9 +128,8 @@ def test_a_tracker_is_switched_off_by_the_keyboard(show):
         page.keyboard.press(key)
         assert box.is_checked() and page.locator(drawn).count() == every
     page.locator("#curves .legend label").first.click()  # a name in a legend does the same
-    assert not page.locator(
-        "#" + page.locator("#curves .legend label").first.get_attribute("for")
-    ).is_checked()
+    name = page.locator("#curves .legend label").first
+    assert not page.locator("#" + name.get_attribute("for")).is_checked()
 
 
 def test_values_at_a_threshold(show):
@@ -178,28 +176,10 @@ def test_text_can_be_read(show, scheme):
     page = show(color_scheme=scheme)
     page.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
     kinds = (
-        "h1",
-        "p.lead",
-        "dt",
-        "dd small",
-        "nav a",
-        "figcaption",
-        "thead th",
-        "tbody td",
-        "td small",
-        "summary",
+        "h1/p.lead/dt/dd small/nav a/figcaption/thead th/tbody td/td small/summary/.note li/.caution/.keys li"
+        "/.legend b/.trackers span/.theme span/h3 small/pre/svg text/svg text.end"
     )
-    kinds += (
-        ".note li",
-        ".caution",
-        ".keys li",
-        ".legend b",
-        ".trackers span",
-        ".theme span",
-        "h3 small",
-        "pre",
-    )
-    for kind in (*kinds, "svg text", "svg text.end"):
+    for kind in kinds.split("/"):
         assert page.locator(kind).first.evaluate(CONTRAST) >= 4.5, kind
     inside = page.locator("text.inside").evaluate_all(
         """all => all.map(e => [getComputedStyle(e).fill, getComputedStyle(e.previousElementSibling).fill])"""
