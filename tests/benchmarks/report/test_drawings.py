@@ -12,6 +12,7 @@ from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.report import line_charts, overlap_strips, row_charts, tracker_style
 from spcnet.benchmarks.report.intervals import Interval
 from spcnet.benchmarks.report.line_charts import Curve
+from spcnet.benchmarks.report.row_charts import HistogramRow, ScoreRow, StageRow
 from spcnet.benchmarks.report.tracker_style import COLOURS, TrackerStyle
 from spcnet.common.drawing import COLUMN, Axis, log_ticks
 
@@ -53,16 +54,8 @@ def test_axes():
 def test_curves_lie_where_their_values_are():
     thresholds = np.linspace(0, 1, 21).tolist()
     falling, half = [1 - t for t in thresholds], [0.5] * 21
-    found = shapes(
-        line_charts.shares(
-            "k",
-            [Curve("a", ONE, thresholds, falling), Curve("b<", TWO, thresholds, half)],
-            1.0,
-            "x",
-            "y",
-            "t",
-        )
-    )
+    both = [Curve("a", ONE, thresholds, falling), Curve("b<", TWO, thresholds, half)]
+    found = shapes(line_charts.shares("k", both, 1.0, "x", "y", "t"))
     second, first = map(corners, found["polyline"])  # the first is drawn last, on top
     x0, x1, y0, y1 = (
         line_charts.LEFT,
@@ -93,20 +86,16 @@ def test_differences_cross_the_line_where_they_hold_zero():
     rows = [("near", ONE, Interval(-0.02, -0.1, 0.05)), ("far", TWO, Interval(-0.3, -0.4, -0.2))]
     found = shapes(row_charts.differences("k", rows, "best"))
     zero = next(float(e.get("x1")) for e in found["line"] if e.get("class") == "zero")
-    near, far = (
-        [float(e.get(k)) for k in ("x1", "x2")] for e in found["line"] if e.get("class").startswith("span")
-    )
+    spans = [e for e in found["line"] if e.get("class").startswith("span")]
+    near, far = ([float(e.get(k)) for k in ("x1", "x2")] for e in spans)
     assert near[0] < zero < near[1] and far[0] < far[1] < zero
     assert (far[1] - far[0]) == pytest.approx((near[1] - near[0]) * 0.2 / 0.15, abs=0.3)
     shapes(row_charts.differences("k", [("few", ONE, Interval(0.0, math.nan, math.nan))], "best"))
 
 
 def test_other_starts_lie_on_one_axis():
-    found = shapes(
-        row_charts.scores(
-            "k", [row_charts.ScoreRow("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])], "AUC", "t"
-        )
-    )
+    row = ScoreRow("a", ONE, [("OPE", 0.5), ("TRE", math.nan), ("SRE", 0.25)])
+    found = shapes(row_charts.scores("k", [row], "AUC", "t"))
     ope, sre = sorted((e.get("class").split()[1], float(e.get("cx"))) for e in found["circle"])
     axis = Axis(0, 1, row_charts.LEFT, COLUMN - row_charts.RIGHT)
     assert (ope[1], sre[1]) == pytest.approx((axis(0.5), axis(0.25)), abs=0.06)
@@ -114,12 +103,8 @@ def test_other_starts_lie_on_one_axis():
 
 def test_a_histogram_has_the_area_of_its_bins(rng):
     samples = rng.lognormal(1.5, 0.3, 500)
-    found = shapes(
-        row_charts.histograms(
-            "k",
-            [row_charts.HistogramRow("a", ONE, samples.tolist()), row_charts.HistogramRow("b", TWO, [4.0])],
-        )
-    )
+    rows = [HistogramRow("a", ONE, samples.tolist()), HistogramRow("b", TWO, [4.0])]
+    found = shapes(row_charts.histograms("k", rows))
     first, second = (e.get("d") for e in found["path"])
     base = float(re.match(r"M[\d.]+ ([\d.]+)", first)[1])
     heights = base - np.array([float(v) for v in re.findall(r"V([\d.]+)H", first)])
@@ -133,15 +118,10 @@ def test_a_histogram_has_the_area_of_its_bins(rng):
 
 
 def test_a_bar_is_as_wide_as_its_share():
-    found = shapes(
-        row_charts.stages(
-            "k", [row_charts.StageRow("a", {"crop": 1.0, "dft": 3.0}, 4.0)], {"crop": 0, "dft": 1}
-        )
-    )
-    crop, dft = (float(e.get("width")) for e in found["rect"])
-    assert dft == pytest.approx(3 * crop, abs=0.2) and crop + dft == pytest.approx(
-        COLUMN - row_charts.SIDE, abs=0.2
-    )
+    row = StageRow("a", {"crop": 1.0, "dft": 3.0}, 4.0)
+    found = shapes(row_charts.stages("k", [row], {"crop": 0, "dft": 1}))
+    wide = COLUMN - row_charts.SIDE
+    assert [float(e.get("width")) for e in found["rect"]] == pytest.approx([wide / 4, wide * 3 / 4], abs=0.1)
     found = shapes(row_charts.achieved("k", [("crop", 0.25, "memory"), ("dft", 1.4, "compute")], "t"))
     widths = [float(e.get("width")) for e in found["rect"]]
     assert widths == pytest.approx([widths[0], widths[0] / 4, widths[0], widths[0]], abs=0.1)
@@ -164,16 +144,14 @@ def test_a_radar_has_its_values_along_its_axes():
 def test_levels_of_a_strip():
     overlap = np.array([0.0, 0.19, 0.2, 0.49, 0.5, 0.69, 0.7, 1.0, np.nan])
     assert overlap_strips.levels(overlap) == [0, 0, 1, 1, 2, 2, 3, 3, -1]
-    long = np.repeat([0.9, np.nan, 0.1], 320)
-    found = overlap_strips.levels(long)
-    assert (
-        len(found) == overlap_strips.BINS
-        and set(found) == {3, -1, 0}
-        and found == sorted(found, key=[3, -1, 0].index)
-    )
-    assert (
-        overlap_strips.levels(np.array([0.9, np.nan] * 160)) == [3] * 160
-    )  # frames without a target do not count
+    found = overlap_strips.levels(np.repeat([0.9, np.nan, 0.1], 320))
+    assert len(found) == overlap_strips.BINS and [level for level, _ in itertools.groupby(found)] == [
+        3,
+        -1,
+        0,
+    ]
+    # Frames without a target do not count.
+    assert overlap_strips.levels(np.array([0.9, np.nan] * 160)) == [3] * 160
     assert overlap_strips.levels(np.empty(0)) == [-1]
 
 

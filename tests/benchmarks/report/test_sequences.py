@@ -28,11 +28,7 @@ def run(frames, *losses):
 
 
 def test_moments_are_the_longest_losses_of_the_best_first():
-    of = {
-        "best": run(100, (5, 9), (40, 60)),
-        "next": run(100, (44, None)),
-        "last": run(100, (80, None)),
-    }
+    of = {"best": run(100, (5, 9), (40, 60)), "next": run(100, (44, None)), "last": run(100, (80, None))}
     assert sequence_results.moments(of, 3) == [40, 80]  # 44 is too close to 40
     assert sequence_results.moments(of, 1) == [40] and sequence_results.moments(of, 0) == []
     assert sequence_results.moments({"one": run(1000, (5, 300), (900, None))}, 3) == [5]
@@ -104,10 +100,7 @@ def boxes(plot):
 @pytest.mark.parametrize("frames", (True, False))
 def test_boxes_lie_on_the_tile_where_they_are(video, frames):
     truth = video.boxes[3]
-    near, far = (
-        np.tile(truth + np.array([10, 0, 0, 0]), (24, 1)),
-        np.tile(truth + np.array([0, 900, 0, 0]), (24, 1)),
-    )
+    near, far = (np.tile(truth + np.array(by), (24, 1)) for by in ((10, 0, 0, 0), (0, 900, 0, 0)))
     of = {
         "a": TrackerRun(near, failures.overlaps(near, video.boxes), 0.5, []),
         "b": TrackerRun(far, failures.overlaps(far, video.boxes), 0.0, []),
