@@ -114,9 +114,10 @@ def group(kind: str, parts: Iterable[str], title: str = "") -> str:
 def picture(
     key: str, width: float, height: float, parts: Iterable[str], title: str, description: str, top: float = 0
 ) -> str:
-    """An svg element for a page, named and described to those who cannot see it; key is unique on the page."""
+    """An svg element with a title and a description for screen readers; key is unique on the page."""
     return (
-        f'<svg viewBox="0 {top:g} {width:g} {height - top:g}" role="img" aria-labelledby="{key}-title {key}-desc">'
+        f'<svg viewBox="0 {top:g} {width:g} {height - top:g}" role="img"'
+        f' aria-labelledby="{key}-title {key}-desc">'
         f'<title id="{key}-title">{clean(title)}</title><desc id="{key}-desc">{clean(description)}</desc>'
         f"{''.join(parts)}</svg>"
     )

@@ -74,7 +74,7 @@ def errors_plot(groups: Sequence[tuple[str, Sequence[ErrorDot]]]) -> str:
 
 
 def overlaps_plot(series: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
-    """IoU with the reference over the frames of one clip: each subject's label and values (frames,), from frame 1 on."""
+    """IoU with the reference over a clip: each subject's label and values (frames,), from frame 1 on."""
     height, top, bottom, left = 170, 10, 146, 36
     frames = max((len(values) for _, values in series), default=1)
     lowest = min((float(values.min()) for _, values in series if len(values)), default=1.0)

@@ -14,7 +14,7 @@ FRAMES = 24
 
 
 def times(rng, mean, count=60):
-    """What speed.json has of one tracker with a number of threads."""
+    """The part of speed.json on one tracker with a number of threads."""
     samples = mean * rng.lognormal(0, 0.1, count)
     statistics = zip(("median", "p90", "p99"), np.percentile(samples, (50, 90, 99)).tolist(), strict=True)
     ends = {"mean": samples.mean(), "min": samples.min(), "max": samples.max()}
@@ -29,7 +29,10 @@ def times(rng, mean, count=60):
 
 
 def write(folder, trackers, sequences, seed=0, size=(240, 320)):
-    """OTB folder, result files and records of trackers: name -> (kind, px of drift a frame, ms); returns both folders."""
+    """Write an OTB folder, result files and records; returns both folders.
+
+    trackers: name -> (kind, px of drift a frame, ms).
+    """
     rng = np.random.default_rng(seed)
     data, results = folder / "OTB", folder / "results"
     for index, sequence in enumerate(sequences):

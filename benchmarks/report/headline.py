@@ -22,7 +22,7 @@ def headline(
     mean_ms: Mapping[str, float],
     sequences: int,
 ) -> Headline:
-    """auc: tracker -> mean AUC, the best first; differences to the first; mean_ms of those whose time is known."""
+    """auc: tracker -> mean AUC, the best first; differences: to the first; mean_ms: where it is known."""
     best, *others = auc
     head = f"{best} is the most accurate, {_score(best, auc, mean_ms)}"
     if not others:

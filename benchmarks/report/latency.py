@@ -22,7 +22,7 @@ from spcnet.benchmarks.report.tracker_style import Styles, legend
 from spcnet.common.document import details, figure, note, paragraph, section, table
 from spcnet.common.drawing import clean
 
-REST = "other"  # what of a frame no stage has
+REST = "other"  # the time of a frame outside all stages
 
 
 def latency(speed: Json, styles: Styles) -> str:
@@ -58,8 +58,8 @@ def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
     if not rows:
         return ""
     return figure(
-        "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below it goes from "
-        "the median to the 99th percentile. Dashed: the time between two frames of a camera.",
+        "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below "
+        "it goes from the median to the 99th percentile. Dashed: the time between two frames of a camera.",
         row_charts.histograms("histograms", rows),
     )
 
@@ -92,10 +92,11 @@ def _stages(runs: Mapping[str, Json]) -> str:
     ]
     header = ("mean ms", *shown_stages, "frame")
     return figure(
-        "Where the time goes: mean share of each stage, from left to right as in the list. Peers do not tell their stages.",
+        "Where the time goes: mean share of each stage, from left to right as in the list. "
+        "Peers do not tell their stages.",
         row_charts.stages("stages", rows_of_stages, tints),
         f'<ul class="keys">{keys}</ul>',
-        details("Numbers", table("mean ms per stage", header, rows, range(1, len(header)))),
+        details(table("mean ms per stage", header, rows)),
     )
 
 
@@ -122,7 +123,7 @@ def _targets(speed: Json, styles: Styles) -> str:
         f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
         line_charts.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
         legend([(c.name, c.style, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
-        details("Numbers", table(title, header, rows, range(1, len(header)))),
+        details(table(title, header, rows)),
     )
 
 
@@ -135,7 +136,7 @@ def _dropped(runs: Mapping[str, Json]) -> str:
     return (
         "<h3>Dropped frames</h3>"
         + paragraph("Share of a camera's frames that find the tracker busy and are never looked at.")
-        + table("dropped frames", header, rows, range(1, len(header)))
+        + table("dropped frames", header, rows)
     )
 
 
@@ -158,9 +159,9 @@ def _numbers(speed: Json, styles: Styles) -> str:
     kinds = list(dict.fromkeys(key for one in others.values() for key in one))
     start = [(name, *(one.get(kind, "–") for kind in kinds)) for name, one in others.items()]
     return details(
-        "Numbers: percentiles, threads, start, memory",
-        table("times of a frame", header, rows, range(1, len(header))),
-        table("start and memory", ("", *kinds), start, range(1, 1 + len(kinds))) if kinds else "",
+        table("times of a frame", header, rows),
+        table("start and memory", ("", *kinds), start) if kinds else "",
+        summary="Numbers: percentiles, threads, start, memory",
     )
 
 

@@ -82,7 +82,7 @@ def radar(
 ) -> str:
     """AUC by attribute: an axis an attribute, a closed line a tracker.
 
-    counts: attribute -> sequences that have it, at least three attributes; trackers: AUC of each by attribute.
+    counts: attribute -> sequences that have it, at least three of them; trackers: AUC by attribute.
     """
     codes = list(counts)
     highest = max((one.get(code, 0.0) for _, _, one in trackers for code in codes), default=0.0)

@@ -32,33 +32,20 @@ _HERE = Path(__file__).parent
 def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool, command: str) -> str:
     """The whole page. All text from outside is escaped."""
     styles = tracker_styles(records)
-    sections = {
-        "front": scores.front(records, styles),
-        "trackers": scores.standing(records, styles),
-        "curves": scores.success_and_precision(records, styles),
-        "attributes": scores.attributes(records, styles),
-        "starts": scores.other_starts(records, styles),
-        "time": latency.latency(records.speed, styles),
-        "roofline": roofline.roofline(records.roofline),
-        "confidence": confidence.confidence(records.confidence),
-        "sequences": sequences.sequences(records.accuracy, styles, by_sequence, frames),
-        "failed": provenance.failed(records),
-        "origin": provenance.provenance(records, command),
-    }
-    names = {
-        "front": "Front",
-        "trackers": "All trackers",
-        "curves": "Success, precision",
-        "attributes": "Attributes",
-        "starts": "Other starts",
-        "time": "Time",
-        "roofline": "Roofline",
-        "confidence": "Confidence",
-        "sequences": "Sequences",
-        "failed": "Failed runs",
-        "origin": "Machine, commands",
-    }
-    links = "".join(f'<li><a href="#{key}">{names[key]}</a></li>' for key, text in sections.items() if text)
+    sections = (  # key, name in the navigation, text
+        ("front", "Front", scores.front(records, styles)),
+        ("trackers", "All trackers", scores.standing(records, styles)),
+        ("curves", "Success, precision", scores.success_and_precision(records, styles)),
+        ("attributes", "Attributes", scores.attributes(records, styles)),
+        ("starts", "Other starts", scores.other_starts(records, styles)),
+        ("time", "Time", latency.latency(records.speed, styles)),
+        ("roofline", "Roofline", roofline.roofline(records.roofline)),
+        ("confidence", "Confidence", confidence.confidence(records.confidence)),
+        ("sequences", "Sequences", sequences.sequences(records.accuracy, styles, by_sequence, frames)),
+        ("failed", "Failed runs", provenance.failed(records)),
+        ("origin", "Machine, commands", provenance.provenance(records, command)),
+    )
+    links = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name, text in sections if text)
     warnings = sequence_results.changed(records.accuracy, by_sequence)
     body = [
         '<a class="skip" href="#main">Skip to the findings</a>',
@@ -68,7 +55,7 @@ def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool,
         note("These records do not fit each other", warnings) if warnings else "",
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
         _controls(styles),
-        *(text for text in sections.values() if text),
+        *(text for _, _, text in sections if text),
         "</main>",
     ]
     style = (_HERE / "style.css").read_text("utf-8") + tracker_style.style_sheet(len(styles))
@@ -111,12 +98,16 @@ def _head(records: Records) -> str:
     points = scores.points(records)
     front = [point.name for point in pareto(points)]
     line = f"On the front of accuracy against time, the fastest first: {listed(front)}." if front else ""
-    return f'<header><h1>{clean(found.sentence)}</h1><p class="lead">{clean(line)}</p><dl class="figures">{tiles}</dl></header>'
+    return (
+        f'<header><h1>{clean(found.sentence)}</h1><p class="lead">{clean(line)}</p>'
+        f'<dl class="figures">{tiles}</dl></header>'
+    )
 
 
 def _controls(styles: dict[str, TrackerStyle]) -> str:
     boxes = "".join(
-        f'<label class="{one.classes}"><input type="checkbox" id="show-{one.place}" aria-label="{clean(name)}" checked>'
+        f'<label class="{one.classes}">'
+        f'<input type="checkbox" id="show-{one.place}" aria-label="{clean(name)}" checked>'
         f"{swatch(one)}<span>{clean(name)}</span></label>"
         for name, one in styles.items()
     )

@@ -43,14 +43,13 @@ def roofline(record: Json) -> str:
     parts = [
         note("Measured with warnings", warnings) if warnings else "",
         paragraph(
-            "The least time comes from the operations and bytes of the stage and this machine's own measured peaks; "
-            "100 % would be a stage that nothing can make faster here."
+            "The least time comes from the operations and bytes of the stage and this machine's own measured "
+            "peaks; 100 % would be a stage that nothing can make faster here."
         ),
         f'<div class="grid">{"".join(figures)}</div>',
         details(
-            "Numbers",
             table("roofline", header, rows, range(2, 7)),
-            table("measured peaks", ("peak", "value"), peaks, (1,)) if peaks else "",
+            table("measured peaks", ("peak", "value"), peaks) if peaks else "",
         ),
         _predictions(record),
     ]
@@ -76,15 +75,16 @@ def _predictions(record: Json) -> str:
         for model, row in part(by).items()
     ]
     said = (
-        "From published peaks of devices that were not measured here: predictions, no measurements. A ± is the largest error "
-        "of the method where it could be checked, and the least to expect; a range is no more than bounds."
+        "From published peaks of devices that were not measured here: predictions, no measurements. A ± is "
+        "the largest error of the method where it could be checked, and the least to expect; a range is no "
+        "more than bounds."
     )
     columns = ("machine", "model", "measured ms", "predicted ms", "error")
     return (
         f"<h3>Predictions for other devices</h3>{paragraph(said, 'caution')}"
-        + table("predictions", header, rows, range(1, len(header)))
+        + table("predictions", header, rows)
         + (
-            details("How wrong such predictions were", table("errors", columns, errors, (2, 3, 4)))
+            details(table("errors", columns, errors, (2, 3, 4)), summary="How wrong such predictions were")
             if errors
             else ""
         )

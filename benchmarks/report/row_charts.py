@@ -1,4 +1,4 @@
-"""Charts of rows: intervals, scores from other starts, histograms, stages of a frame, shares of a roofline."""
+"""Charts of rows: intervals, scores from other starts, histograms, stages of a frame, roofline shares."""
 
 from __future__ import annotations
 

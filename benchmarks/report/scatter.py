@@ -44,7 +44,7 @@ class Rect(NamedTuple):
 
 
 def scatter(points: Sequence[Point], styles: Styles, sequences: int, width: float) -> tuple[list[str], int]:
-    """The parts of the plot, so many units wide, and its height. At least one point. Raises ValueError as pareto does."""
+    """The parts of the plot of at least one point, and its height. Raises ValueError as pareto does."""
     height = 420 + 14 * max(len(points) - 16, 0)  # room for the labels of many
     area = Rect(LEFT, TOP, width - RIGHT, height - BOTTOM)
     low_ms, high_ms = min(p.mean_ms for p in points) / 1.6, max(p.mean_ms for p in points) * 1.6

@@ -25,7 +25,7 @@ from spcnet.benchmarks.report.records import (
 from spcnet.benchmarks.report.scatter import scatter
 from spcnet.benchmarks.report.tracker_style import Styles, legend
 from spcnet.common.document import details, figure, paragraph, section, table
-from spcnet.common.drawing import COLUMN, clean, picture
+from spcnet.common.drawing import COLUMN, clean, element, picture
 from spcnet.common.metrics import OVERLAPS, RESAMPLES
 
 BROAD = 960  # units of the front's plot where the page is wide
@@ -43,11 +43,8 @@ def front(records: Records, styles: Styles) -> str:
     """AUC against time, as wide as the page and once more for a phone."""
     found, source = points(records), times(records).source
     without = [name for name in ranking(records.accuracy) if name not in {p.name for p in found}]
-    notes = (
-        [paragraph(f"Without a known time, and so not in this plot: {', '.join(without)}.")]
-        if without
-        else []
-    )
+    missing = f"Without a known time, and so not in this plot: {', '.join(without)}."
+    notes = [paragraph(missing)] if without else []
     if not found:
         return section("Accuracy against time", *notes, key="front")
     sequences = len(next(iter(shared_auc(records.accuracy).values())))
@@ -59,9 +56,9 @@ def front(records: Records, styles: Styles) -> str:
         drawn.append(f'<div class="{kind}">{plain}</div>')
     best = [point.name for point in pareto(found)]
     caption = (
-        f"Higher and further left is better; the axis of time is logarithmic. Time: {source}. The dashed line is the "
-        "front: no other tracker is both at least as accurate and as fast as one on it. It is drawn for all trackers, "
-        "shown or not. Filled marks are models of spcnet, hollow ones peers."
+        f"Higher and further left is better; the axis of time is logarithmic. Time: {source}. The dashed "
+        "line is the front: no other tracker is both at least as accurate and as fast as one on it. It is "
+        "drawn for all trackers, shown or not. Filled marks are models of spcnet, hollow ones peers."
     )
     rows = [
         (p.name, shown(p.auc), shown(p.mean_ms, 2), "yes" if p.name in best else "")
@@ -71,7 +68,7 @@ def front(records: Records, styles: Styles) -> str:
         "Accuracy against time",
         figure(caption, *drawn, kind="full"),
         *notes,
-        details("Numbers", table("front", ("tracker", "AUC", "mean ms", "on the front"), rows, (1, 2))),
+        details(table("front", ("tracker", "AUC", "mean ms", "on the front"), rows, (1, 2))),
         key="front",
     )
 
@@ -86,9 +83,7 @@ def standing(records: Records, styles: Styles) -> str:
     rows = []
     for name in names:
         mean, low, high = against[name]
-        told = (
-            "" if not enough or name == names[0] else "told apart" if against[name].told else "within noise"
-        )
+        noise = "told apart" if against[name].told else "within noise"
         span = f"\n{own[name].low:.2f} to {own[name].high:.2f}" if enough else ""
         rows.append(
             (
@@ -97,27 +92,19 @@ def standing(records: Records, styles: Styles) -> str:
                 signed(mean) + (f"\n{signed(low)} to {signed(high)}" if enough else "")
                 if name != names[0]
                 else "",
-                told,
+                noise if enough and name != names[0] else "",
                 *(shown(number(accuracy, "trackers", name, "mean", key)) for key in ("op", "dp")),
                 shown(ms.get(name, math.nan), 2),
                 shown(number(records.speed, "trackers", name, "threads", threads, "frame_ms", "p99"), 2),
                 "yes" if name in best else "",
             )
         )
-    header = (
-        "tracker",
-        "AUC",
-        "difference to the best",
-        "",
-        "OP@.5",
-        "DP@20",
-        "mean ms",
-        "p99 ms",
-        "on the front",
-    )
+    figures = ("OP@.5", "DP@20", "mean ms", "p99 ms")
+    header = ("tracker", "AUC", "difference to the best", "", *figures, "on the front")
     words = (
-        f"Means over the {count} sequences that every tracker finished. AUC is the area under the success plot, OP@.5 the "
-        "share of frames with an overlap above 0.5, DP@20 the share with a centre error of at most 20 px."
+        f"Means over the {count} sequences that every tracker finished. AUC is the area under the success "
+        "plot, OP@.5 the share of frames with an overlap above 0.5, DP@20 the share with a centre error of "
+        "at most 20 px."
     )
     parts = [paragraph(words), table("all trackers", header, rows, (1, 2, 4, 5, 6, 7))]
     if enough:
@@ -127,11 +114,16 @@ def standing(records: Records, styles: Styles) -> str:
             row_charts.differences("differences", others, names[0]),
         )
         said = (
-            "Where a bar crosses zero, these sequences cannot tell the two apart: the difference is within noise.",
             (
-                f"The intervals, small in the table, come from a paired bootstrap over sequences: {RESAMPLES:,} times, {count} "
-                "sequences are drawn with replacement, the same for all trackers. They say how much hangs on which "
-                "sequences were taken, and with few sequences they are rather too narrow than too wide."
+                "Where a bar crosses zero, the difference is within noise: these sequences cannot tell the "
+                "two trackers apart."
+            ),
+            (
+                "The intervals, small in the table, come from a paired bootstrap over sequences: "
+                f"{RESAMPLES:,} times, "
+                f"{count} sequences are drawn with replacement, the same for all trackers. They say how much "
+                "hangs on which sequences were taken, and with few sequences they are rather too narrow than "
+                "too wide."
             ),
             f"That {names[0]} is the best was found on the same sequences, which flatters it a little.",
         )
@@ -168,8 +160,8 @@ def success_and_precision(records: Records, styles: Styles) -> str:
         header = (across, *(curve.name for curve in lines))
         rows = [(f"{t:.3g}", *(f"{curve.y[i]:.3f}" for curve in lines)) for i, t in enumerate(thresholds)]
         probe = (
-            f'<input type="range" class="probe" min="0" max="{len(rows) - 1}" value="{len(rows) // 2}" hidden '
-            f'aria-label="{across} at which the values of the {key} plot are shown" '
+            f'<input type="range" class="probe" min="0" max="{len(rows) - 1}" value="{len(rows) // 2}" hidden'
+            f' aria-label="{across} at which the values of the {key} plot are shown" '
             f'data-from="{line_charts.LEFT}" data-to="{COLUMN - line_charts.RIGHT}" data-width="{COLUMN}" '
             f'data-rest="{label}">'
         )
@@ -179,7 +171,7 @@ def success_and_precision(records: Records, styles: Styles) -> str:
                 line_charts.shares(key, lines, high, across, upwards, f"{key.capitalize()} plot"),
                 probe,
                 legend([(c.name, c.style, shown(value)) for value, c in found], label),
-                details("Numbers", table(f"{key} plot", header, rows, range(1, len(header)))),
+                details(table(f"{key} plot", header, rows)),
                 kind="curves",
             )
         )
@@ -219,7 +211,7 @@ def attributes(records: Records, styles: Styles) -> str:
         for code, count in counts.items()
     ]
     header = ("attribute", "sequences", *(name for name, _, _ in found))
-    parts.append(table("AUC by attribute", header, rows, range(1, len(header))))
+    parts.append(table("AUC by attribute", header, rows))
     few = [code for code, count in counts.items() if count < FEW]
     words = "A sequence has several attributes, so the rows share sequences."
     if few:
@@ -239,7 +231,8 @@ def other_starts(records: Records, styles: Styles) -> str:
         return ""
     rows = [row_charts.ScoreRow(name, styles[name], list(values.items())) for name, values in found]
     keys = "".join(
-        f'<li><svg class="swatch" viewBox="0 0 12 12" aria-hidden="true"><circle class="spot {kind.lower()}" cx="6" cy="6" r="4.5"/></svg>{clean(words)}</li>'
+        '<li><svg class="swatch" viewBox="0 0 12 12" aria-hidden="true">'
+        f"{element('circle', f'spot {kind.lower()}', cx=6, cy=6, r=4.5)}</svg>{clean(words)}</li>"
         for kind, words in (
             ("OPE", "OPE, from the first frame"),
             ("TRE", "TRE, from later frames"),
@@ -253,8 +246,5 @@ def other_starts(records: Records, styles: Styles) -> str:
         f'<ul class="keys">{keys}</ul>',
         row_charts.scores("starts", rows, "AUC", "AUC from other starts"),
     )
-    return section(
-        "Other starts",
-        f'<div class="pair">{plotted}{table("AUC from other starts", ("tracker", *kinds), cells, (1, 2, 3))}</div>',
-        key="starts",
-    )
+    numbers = table("AUC from other starts", ("tracker", *kinds), cells)
+    return section("Other starts", f'<div class="pair">{plotted}{numbers}</div>', key="starts")

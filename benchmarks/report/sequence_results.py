@@ -38,7 +38,7 @@ class SequenceResults(NamedTuple):
 def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> list[SequenceResults]:
     """All sequences of the record, the hardest first (mean AUC of the trackers).
 
-    A tracker without a good result file is in failed. Raises as open_data does, where a sequence is missing in data.
+    A tracker without a good result file is in failed. Raises as open_data does if data lacks a sequence.
     """
     names = dict.fromkeys(s for name in trackers for s in part(accuracy, "trackers", name, "by_sequence"))
     names |= dict.fromkeys(s for one in part(accuracy, "failed").values() for s in part(one))
@@ -62,7 +62,7 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
 
 
 def changed(accuracy: Json, by_sequence: Sequence[SequenceResults]) -> list[str]:
-    """A sentence for each tracker whose mean is not that of its sequences, or whose files have another AUC by now."""
+    """A sentence for each tracker whose mean is not that of its sequences, or whose files have changed."""
     found: dict[str, list[str]] = {}
     for result in by_sequence:
         for name, run in result.runs.items():
@@ -71,8 +71,8 @@ def changed(accuracy: Json, by_sequence: Sequence[SequenceResults]) -> list[str]
                 found.setdefault(name, []).append(result.video.name)
     means = {name: sum(one.values()) / max(len(one), 1) for name, one in shared_auc(accuracy).items()}
     return [
-        f"The mean AUC of {name} in accuracy.json is {recorded:.3f}, that of the sequences which every tracker finished "
-        f"{mean:.3f}: run bench accuracy again."
+        f"The mean AUC of {name} in accuracy.json is {recorded:.3f}, that of the sequences which every "
+        f"tracker finished {mean:.3f}: run bench accuracy again."
         for name, mean in means.items()
         if not abs((recorded := number(accuracy, "trackers", name, "mean", "auc")) - mean) <= SAME
     ] + [
@@ -83,7 +83,7 @@ def changed(accuracy: Json, by_sequence: Sequence[SequenceResults]) -> list[str]
 
 
 def moments(runs: Mapping[str, TrackerRun], count: int) -> list[int]:
-    """At most count frames: where each tracker, the best first, began its longest loss, none close to another."""
+    """At most count frames where a tracker began its longest loss, the best first, none close to another."""
     found: list[int] = []
     for run in runs.values():
         lasting = {

@@ -34,19 +34,17 @@ def sequences(accuracy: Json, styles: Styles, by_sequence: Sequence[SequenceResu
         words = "Give --data with the folder of the sequences for the overlap along each of them."
         return section("Sequences", paragraph(words), numbers, key="sequences")
     keys = "".join(
-        f'<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true"><path class="v{level}" stroke-width="{tall}" '
-        f'd="M0 {12 - tall / 2:g}H26"/></svg>{clean(word)}</li>'
+        '<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">'
+        f'<path class="v{level}" stroke-width="{tall}" d="M0 {12 - tall / 2:g}H26"/></svg>{clean(word)}</li>'
         for level, (word, tall) in enumerate(zip(overlap_strips.WORDS, overlap_strips.TALL, strict=True))
     )
-    what = (
-        "the frame around the true box"
-        if frames
-        else "the true box; the frames themselves are left out of this page"
-    )
+    without = "the true box; the frames themselves are left out of this page"
+    what = "the frame around the true box" if frames else without
     words = (
-        "Every strip is one run from left to right, its height and colour the overlap with the true box; blank where the "
-        "target is out of view. The hardest sequence comes first. The numbered pictures are moments where a tracker lost "
-        f"its target, those of the best trackers first: {what}, with the boxes of the trackers that are switched on, thick where they have lost it."
+        "Every strip is one run from left to right, its height and colour the overlap with the true box; "
+        "blank where the target is out of view. The hardest sequence comes first. The numbered pictures "
+        f"are moments where a tracker lost its target, those of the best trackers first: {what}, with the "
+        "boxes of the trackers that are switched on, thick where they have lost it."
     )
     left, cards = ALL, []
     for index, result in enumerate(by_sequence):
@@ -58,7 +56,7 @@ def sequences(accuracy: Json, styles: Styles, by_sequence: Sequence[SequenceResu
         paragraph(words),
         f'<ul class="keys">{keys}<li><i class="truth"></i>true box, in the pictures</li></ul>',
         f'<div class="cards">{"".join(cards)}</div>',
-        details("Numbers", numbers),
+        details(numbers),
         key="sequences",
     )
 

@@ -1,4 +1,4 @@
-"""The place of a failure as a small picture: the frame, or nothing of it, and the boxes of all trackers over it."""
+"""The place of a loss as a small picture: the frame, or none of it, under the boxes of all trackers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import BELOW
 from spcnet.benchmarks.report.sequence_results import TrackerRun
-from spcnet.benchmarks.report.tracker_style import TrackerStyle
+from spcnet.benchmarks.report.tracker_style import Styles
 from spcnet.common.drawing import clean, picture, rect
 from spcnet.common.metrics import Floats
 from spcnet.common.sequences import Sequence as Video
@@ -25,10 +25,10 @@ def tile(
     video: Video,
     frame: int,
     runs: Mapping[str, TrackerRun],
-    styles: Mapping[str, TrackerStyle],
+    styles: Styles,
     frames: bool,
 ) -> str:
-    """One frame around the true box, with every tracker's box; without frames no pixel of the video is in it."""
+    """One frame around the true box, with every tracker's box; no pixel of the video without frames."""
     known = video.boxes[: frame + 1]
     target = max(16.0, float(np.sqrt(known[np.isfinite(known).all(1)][-1, 2:].prod())))
     image = failures.read_frame(video, frame)

@@ -76,8 +76,9 @@ def swatch(style: TrackerStyle) -> str:
 def legend(entries: Sequence[tuple[str, TrackerStyle, str]], what: str) -> str:
     """Name, style and value of each; a click on a name does what its box at the head of the page does."""
     rows = "".join(
-        f'<li class="{style.classes}"><label for="show-{style.place}">{swatch(style)}<span>{clean(name)}</span>'
-        f"<b>{clean(value)}</b></label></li>"
+        f'<li class="{style.classes}"><label for="show-{style.place}">{swatch(style)}'
+        f"<span>{clean(name)}</span><b>{clean(value)}</b></label></li>"
         for name, style, value in entries
     )
-    return f'<div class="legend"><p><span>tracker</span><b class="what">{clean(what)}</b></p><ul>{rows}</ul></div>'
+    head = f'<p><span>tracker</span><b class="what">{clean(what)}</b></p>'
+    return f'<div class="legend">{head}<ul>{rows}</ul></div>'

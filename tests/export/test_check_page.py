@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from tags import Tags
+from tags import Tags, corners, shapes
 
 from spcnet.export.check import Check, Comparison
 from spcnet.export.check_page import page
@@ -35,19 +35,6 @@ def found():
         comparison.auc.update({EVIL: 0.5, "Deer": 0.7})
         made.comparisons.append(comparison)
     return made
-
-
-def shapes(plot):
-    """The elements of a plot by tag; every number in it is finite."""
-    root = ElementTree.fromstring(plot)
-    for element in root.iter():
-        for key, value in element.attrib.items():
-            if key in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2"):
-                assert np.isfinite(float(value)), (key, value)
-    found = {}
-    for element in root.iter():
-        found.setdefault(element.tag, []).append(element)
-    return found
 
 
 def test_the_page_is_whole_and_needs_nothing_else(found):
@@ -108,7 +95,7 @@ def test_every_frame_is_a_point_within_the_plot(lowest):
     values = np.linspace(1, lowest, 300)
     plot = overlaps_plot([("one", values), ("two", values[:7])])
     first, second = shapes(plot)["polyline"]
-    points = np.array([[float(v) for v in pair.split(",")] for pair in first.get("points").split()])
+    points = np.array(corners(first))
     assert len(points) == 300 and len(second.get("points").split()) == 7
     assert (np.diff(points[:, 0]) > 0).all() and (np.diff(points[:, 1]) >= 0).all()
     width, height = (float(v) for v in ElementTree.fromstring(plot).get("viewBox").split()[2:])

@@ -22,10 +22,12 @@ CONTRAST = """element => {
   const light = colour => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [x, y, z] = [r, g, b].map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return [0.2126 * x + 0.7152 * y + 0.0722 * z, a];
   };
-  const style = getComputedStyle(element), [text] = light(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
+  const style = getComputedStyle(element);
+  const [text] = light(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
   for (let below = element; below; below = below.parentElement) {
     const [ground, alpha] = light(getComputedStyle(below).backgroundColor);
     if (alpha === 255) return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);

@@ -106,6 +106,7 @@ def test_what_is_told_apart():
     assert intervals(more, "a")["b"].told
 
 
+NOISE = ", but b is within noise of it"
 NEAR, FAR = Interval(-0.01, -0.1, 0.1), Interval(-0.3, -0.4, -0.2)
 
 
@@ -117,9 +118,9 @@ NEAR, FAR = Interval(-0.01, -0.1, 0.1), Interval(-0.3, -0.4, -0.2)
         ("b", "", (2,), 3, " at 2 ms a frame; 3 sequences are too few to tell trackers apart."),
         ("", "b", (), 9, ", and better than b by more than noise."),
         ("", "bc", (), 9, ", and better than every other by more than noise."),
-        ("b", "c", (6, 2, 1), 9, ", but b is within noise of it; b is the fastest of the two, 3.0 times as fast as a."),
+        ("b", "c", (6, 2, 1), 9, f"{NOISE}; b is the fastest of the two, 3.0 times as fast as a."),
         ("bc", "", (1, 2, 3), 9, ", but b and c are within noise of it; a is also the fastest of these."),
-        ("b", "", (1,), 9, ", but b is within noise of it."),  # b's time is unknown: nobody is called the fastest
+        ("b", "", (1,), 9, f"{NOISE}."),  # b's time is unknown: nobody is called the fastest
         ("bcd", "", (), 9, ", but b, c and d are within noise of it."),
     ),
 )  # fmt: skip

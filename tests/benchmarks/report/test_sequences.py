@@ -1,4 +1,4 @@
-"""What happened along the sequences: losses, moments, and their pictures."""
+"""Results by sequence: losses, the moments that are shown, and their pictures."""
 
 import base64
 import json
