@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from spcnet.common.drawing import clean
 
@@ -36,7 +37,7 @@ def paragraph(words: str, kind: str = "") -> str:
 
 
 def note(title: str, sentences: Iterable[str]) -> str:
-    """What must not be overlooked."""
+    """A list of warnings that stands out."""
     items = "".join(f"<li>{clean(sentence)}</li>" for sentence in sentences)
     return f'<aside class="note" role="note"><strong>{clean(title)}</strong><ul>{items}</ul></aside>'
 
@@ -45,26 +46,43 @@ def figure(caption: str, *parts: str, kind: str = "") -> str:
     return f'<figure class="{kind}"><figcaption>{clean(caption)}</figcaption>{"".join(parts)}</figure>'
 
 
-def details(summary: str, *parts: str) -> str:
+def details(*parts: str, summary: str = "Numbers") -> str:
     return f"<details><summary>{clean(summary)}</summary>{''.join(parts)}</details>"
 
 
+class Cell(NamedTuple):
+    """A cell of a table that is marked, or says more when pointed at."""
+
+    words: str
+    kind: str = ""
+    title: str = ""
+
+
 def table(
-    caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    numbers: Collection[int] | None = None,
 ) -> str:
-    """A table in a box that scrolls by itself; numbers are the columns that are aligned right.
+    """A table in a box that scrolls by itself.
 
-    What follows a line break in a cell is written small below the rest.
+    numbers: the columns that are aligned right, by default all but the first.
+    Words after a line break in a cell are written small below the rest.
     """
+    right = range(1, len(header)) if numbers is None else numbers
 
-    def row(cells: Sequence[str], first: str, tag: str) -> str:
+    def row(cells: Sequence[str | Cell], first: str, tag: str) -> str:
         inner = []
-        for index, cell in enumerate(cells):
-            kind = ' class="number"' if index in numbers else ""
+        for index, given in enumerate(cells):
+            cell = given if isinstance(given, Cell) else Cell(given)
+            kind = " ".join(filter(None, ("number" if index in right else "", cell.kind)))
+            attributes = (f' class="{kind}"' if kind else "") + (
+                f' title="{clean(cell.title)}"' if cell.title else ""
+            )
             name = first if index == 0 else tag
-            value, _, more = cell.partition("\n")
+            value, _, more = cell.words.partition("\n")
             small = f"<small>{clean(more)}</small>" if more else ""
-            inner.append(f"<{name}{kind}>{clean(value)}{small}</{name.split()[0]}>")
+            inner.append(f"<{name}{attributes}>{clean(value)}{small}</{name.split()[0]}>")
         return f"<tr>{''.join(inner)}</tr>"
 
     head = f"<thead>{row(header, 'th', 'th')}</thead>" if any(header) else ""

@@ -1,9 +1,9 @@
-"""Pieces of an SVG file, and axes. All text is escaped."""
+"""Pieces of an SVG picture, and axes. All text is escaped."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import NamedTuple
 
@@ -33,28 +33,91 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [f * 10.0**power for power in powers for f in factors if low <= f * 10.0**power <= high]
 
 
+def linear_ticks(low: float, high: float, step: float) -> list[float]:
+    """The multiples of step within the range."""
+    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def x_axis(
+    x: Axis,
+    ticks: Iterable[float],
+    top: float,
+    bottom: float,
+    title: str = "",
+    label: Callable[[float], str] | None = None,
+) -> list[str]:
+    """A rule from top to bottom for each tick, its number below where it touches no other, and the title."""
+    parts, last = [], -math.inf
+    for value in ticks:
+        parts.append(line("rule", x(value), top, x(value), bottom))
+        if x(value) - last >= 24:
+            parts.append(text(x(value), bottom + 16, (label or _number)(value), "middle"))
+            last = x(value)
+    return [*parts, *([text((x.start + x.end) / 2, bottom + 34, title, "middle")] if title else [])]
+
+
+def y_axis(
+    y: Axis,
+    ticks: Iterable[float],
+    left: float,
+    right: float,
+    title: str = "",
+    label: Callable[[float], str] | None = None,
+) -> list[str]:
+    """A rule from left to right for each tick with its number before it, and the title above."""
+    parts = []
+    for value in ticks:
+        parts.append(line("rule", left, y(value), right, y(value)))
+        parts.append(text(left - 6, y(value) + 4, (label or _number)(value), "end"))
+    return [*parts, *([text(2, y.end - 12, title)] if title else [])]
+
+
+def _number(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def element(tag: str, kind: str, title: str = "", words: str = "", **attributes: float | str) -> str:
+    """An element of the class kind with text and, where there is one, a title; numbers are rounded to 0.1."""
+    values = "".join(
+        f' {key}="{clean(value) if isinstance(value, str) else f"{value:.1f}"}"'
+        for key, value in attributes.items()
+    )
+    inside = clean(words) + (f"<title>{clean(title)}</title>" if title else "")
+    return f'<{tag} class="{kind}"{values}>{inside}</{tag}>' if inside else f'<{tag} class="{kind}"{values}/>'
+
+
 def line(kind: str, x0: float, y0: float, x1: float, y1: float) -> str:
     """A straight line of the class kind."""
-    return f'<line class="{kind}" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}"/>'
+    return element("line", kind, x1=x0, y1=y0, x2=x1, y2=y1)
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> str:
     """Words that begin at (x, y), or as the class kind says."""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{clean(words)}</text>'
+    return element("text", kind, words=words, x=x, y=y)
 
 
 def rect(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> str:
-    """An upright rectangle of the class kind, with a title where there is one."""
-    place = f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f"{place}><title>{clean(title)}</title></rect>" if title else f"{place}/>"
+    """An upright rectangle of the class kind."""
+    return element("rect", kind, title, x=x, y=y, width=width, height=height)
+
+
+def polyline(kind: str, points: Iterable[tuple[float, float]], title: str = "") -> str:
+    """A line through points of the class kind."""
+    return element("polyline", kind, title, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
+
+
+def group(kind: str, parts: Iterable[str], title: str = "") -> str:
+    """Parts that share a class and a title."""
+    return f'<g class="{kind}">{f"<title>{clean(title)}</title>" if title else ""}{"".join(parts)}</g>'
 
 
 def picture(
     key: str, width: float, height: float, parts: Iterable[str], title: str, description: str, top: float = 0
 ) -> str:
-    """An svg element for a page, named and described to those who cannot see it; key is unique on the page."""
+    """An svg element with a title and a description for screen readers; key is unique on the page."""
     return (
-        f'<svg viewBox="0 {top:g} {width:g} {height - top:g}" role="img" aria-labelledby="{key}-title {key}-desc">'
+        f'<svg viewBox="0 {top:g} {width:g} {height - top:g}" role="img"'
+        f' aria-labelledby="{key}-title {key}-desc">'
         f'<title id="{key}-title">{clean(title)}</title><desc id="{key}-desc">{clean(description)}</desc>'
         f"{''.join(parts)}</svg>"
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from spcnet.common import document
-from spcnet.common.document import figure, section, table
+from spcnet.common.document import Cell, figure, paragraph, section, table
+from spcnet.common.drawing import clean
 from spcnet.common.machine import machine
-from spcnet.export.check import Check
+from spcnet.export.check import Check, Measure
 from spcnet.export.check_text import TRACKS, labels, track_rows, value_and_limit, verdict
 from spcnet.export.plots import ErrorDot, auc_plot, colour, errors_plot, overlaps_plot
 from spcnet.runtime.files import write_text
@@ -28,31 +28,34 @@ def page(check: Check, command: str) -> str:
         (name, one.about, one.precision, one.name)
         for name, one in zip(names, (check.reference, *(c.subject for c in check.comparisons)), strict=True)
     ]
+    versions = machine("torch", "onnx")
     body = [
         f'<header><p class="verdict {passed}">{"Passed" if check.passed else "Failed"}</p>',
-        f"<h1>{escape(', '.join(names[1:]))} <small>against {escape(names[0])}</small></h1>",
-        *(f"<p>{escape(sentence)}.</p>" for sentence in verdict(check)),
+        f"<h1>{clean(', '.join(names[1:]))} <small>against {clean(names[0])}</small></h1>",
+        *(paragraph(f"{sentence}.") for sentence in verdict(check)),
         "</header>",
         section("Layers and responses", _legend(names[1:], 1), _errors(check, names)),
         section("Measures", _measures(check, names)),
         section(
             "Overlap with the reference",
-            "<p>Boxes of whole runs. Where a target was nearly lost, small differences grow: the lowest "
-            "overlap is shown, and does not count.</p>",
+            paragraph(
+                "Boxes of whole runs. Where a target was nearly lost, small differences grow: the lowest "
+                "overlap is shown, and does not count."
+            ),
             _legend(names[1:], 1),
             _overlaps(check, names),
-            table("overlap with the reference", TRACKS, track_rows(check), numbers=(2, 3, 4, 5)),
+            table("overlap with the reference", TRACKS, track_rows(check), (2, 3, 4, 5)),
         ),
     ]
     if check.auc:
         values = {clip: [check.auc[clip], *(c.auc[clip] for c in check.comparisons)] for clip in check.auc}
         body.append(section("AUC by sequence", _legend(names, 0), figure("", auc_plot(names, values))))
     body += [
-        section("Subjects", table("subjects", ("subject", "what ran it", "precision", "given as"), subjects)),
         section(
-            "Machine", table("machine", ("", ""), [(k, str(v)) for k, v in machine("torch", "onnx").items()])
+            "Subjects", table("subjects", ("subject", "what ran it", "precision", "given as"), subjects, ())
         ),
-        section("Command", f"<pre>{escape(command)}</pre>"),
+        section("Machine", table("machine", ("", ""), [(k, str(v)) for k, v in versions.items()], ())),
+        section("Command", f"<pre>{clean(command)}</pre>"),
     ]
     return document.document(f"spcnet check: {passed}", ["<main>", *body, "</main>"], _STYLE)
 
@@ -61,27 +64,23 @@ def _measures(check: Check, names: Sequence[str]) -> str:
     """Subjects by measures: the worst value over the clips, and what is allowed."""
     most_first = sorted(check.comparisons, key=lambda comparison: -len(comparison.measures))
     kinds = list(dict.fromkeys(kind for comparison in most_first for kind in comparison.measures))
-    rows = []
-    for name, comparison in zip(names[1:], check.comparisons, strict=True):
-        cells = [f"<td>{escape(name)}</td>"]
-        for kind in kinds:
-            if measure := comparison.measures.get(kind):
-                value, limit = map(escape, value_and_limit(measure))
-                mark = "number" if measure.passed else "number bad"
-                title = f"worst on {measure.clip}"
-                cells.append(f'<td class="{mark}" title="{escape(title)}">{value}<small>{limit}</small></td>')
-            else:
-                cells.append('<td class="number">–</td>')
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(f'<th class="number">{escape(kind)}</th>' for kind in kinds)
-    return (
-        "<p>The worst over all clips, above what is allowed. A step is learnt in one frame and found in the next.</p>"
-        f'<div class="wide"><table><thead><tr><th>subject</th>{head}</tr></thead>{"".join(rows)}</table></div>'
-    )
+
+    def cell(measure: Measure | None) -> Cell:
+        if measure is None:
+            return Cell("–")
+        kind = "" if measure.passed else "bad"
+        return Cell("\n".join(value_and_limit(measure)), kind, f"worst on {measure.clip}")
+
+    rows: list[tuple[str | Cell, ...]] = [
+        (name, *(cell(comparison.measures.get(kind)) for kind in kinds))
+        for name, comparison in zip(names[1:], check.comparisons, strict=True)
+    ]
+    words = "The worst over all clips, and the limit. A step is learnt in one frame and found in the next."
+    return paragraph(words) + table("measures", ("subject", *kinds), rows)
 
 
 def _errors(check: Check, names: Sequence[str]) -> str:
-    """The measures that are errors: what is at least something is a likeness."""
+    """The measures that are errors: a measure with a lower limit is a likeness."""
     groups = [
         (
             name,
@@ -94,8 +93,8 @@ def _errors(check: Check, names: Sequence[str]) -> str:
         for name, comparison in zip(names[1:], check.comparisons, strict=True)
     ]
     return figure(
-        "Layers: root mean square of the error, as a share of the layer's. Responses and score: largest error, as a "
-        "share of the peak. The bar is the tolerance.",
+        "Layers: root mean square of the error, as a share of the layer's. Responses and score: largest "
+        "error, as a share of the peak. The bar is the tolerance.",
         errors_plot(groups),
     )
 
@@ -110,14 +109,14 @@ def _overlaps(check: Check, names: Sequence[str]) -> str:
 
 def _legend(names: Sequence[str], first: int) -> str:
     """names are those of the subjects from first on."""
-    keys = (f'<li><i class="{colour(i)}"></i>{escape(name)}</li>' for i, name in enumerate(names, first))
+    keys = (f'<li><i class="{colour(i)}"></i>{clean(name)}</li>' for i, name in enumerate(names, first))
     return f'<ul class="legend">{"".join(keys)}</ul>'
 
 
 _STYLE = """
-:root { --s0: light-dark(#5d6773, #9aa5b1); --s1: light-dark(#0b63ce, #6cb0ff); --s2: light-dark(#b45309, #f5a742);
-  --s3: light-dark(#0f766e, #4fd1c0); --s4: light-dark(#9333ea, #c99cff); --s5: light-dark(#be185d, #ff8fc0);
-  --s6: light-dark(#4d7c0f, #a3d65c); }
+:root { --s0: light-dark(#5d6773, #9aa5b1); --s1: light-dark(#0b63ce, #6cb0ff);
+  --s2: light-dark(#b45309, #f5a742); --s3: light-dark(#0f766e, #4fd1c0); --s4: light-dark(#9333ea, #c99cff);
+  --s5: light-dark(#be185d, #ff8fc0); --s6: light-dark(#4d7c0f, #a3d65c); }
 .verdict { display: inline-block; margin: 0; padding: .1rem .8rem; border-radius: 1rem; font-weight: 700;
   color: var(--ground); background: var(--good); }
 .verdict.failed { background: var(--bad); }

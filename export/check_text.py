@@ -15,7 +15,7 @@ from spcnet.export.subjects import Subject
 
 
 def labels(check: Check) -> list[str]:
-    """A short name for each subject, the reference first: without its folder, where that tells it from the others."""
+    """A short name for each subject, the reference first: without its folder where it stays unique."""
     given = [check.reference.name, *(comparison.subject.name for comparison in check.comparisons)]
     short = [re.sub("^(cuda:)?.*/", r"\1", name) for name in given]
     found = [s if short.count(s) == 1 else name for name, s in zip(given, short, strict=True)]

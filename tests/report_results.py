@@ -14,23 +14,12 @@ FRAMES = 24
 
 
 def times(rng, mean, count=60):
-    """What speed.json has of one tracker with a number of threads."""
+    """The part of speed.json on one tracker with a number of threads."""
     samples = mean * rng.lognormal(0, 0.1, count)
-    statistics = dict(
-        zip(
-            ("median", "p90", "p99", "p99.9"),
-            np.percentile(samples, (50, 90, 99, 99.9)).tolist(),
-            strict=True,
-        )
-    )
+    statistics = zip(("median", "p90", "p99"), np.percentile(samples, (50, 90, 99)).tolist(), strict=True)
+    ends = {"mean": samples.mean(), "min": samples.min(), "max": samples.max()}
     return {
-        "frame_ms": {
-            **statistics,
-            "p99.9": None,
-            "mean": samples.mean(),
-            "min": samples.min(),
-            "max": samples.max(),
-        },
+        "frame_ms": {**dict(statistics), "p99.9": None, **ends},
         "fps": 1e3 / samples.mean(),
         "jitter_ms": 0.1,
         "dropped": {"30": 0.0, "60": float((samples > 16.7).mean())},
@@ -40,7 +29,10 @@ def times(rng, mean, count=60):
 
 
 def write(folder, trackers, sequences, seed=0, size=(240, 320)):
-    """OTB folder, result files and records of trackers: name -> (kind, px of drift a frame, ms); returns both folders."""
+    """Write an OTB folder, result files and records; returns both folders.
+
+    trackers: name -> (kind, px of drift a frame, ms).
+    """
     rng = np.random.default_rng(seed)
     data, results = folder / "OTB", folder / "results"
     for index, sequence in enumerate(sequences):
@@ -111,14 +103,8 @@ def write(folder, trackers, sequences, seed=0, size=(240, 320)):
         },
     }
     calls = {"precision": 0.5, "recall": None}
-    once = {
-        "auc": 0.5,
-        "bad": 3,
-        "frames": 99,
-        "roc_area": {"score": 0.9},
-        "lost": calls,
-        "not_tracking": calls,
-    }
+    once = {"auc": 0.5, "bad": 3, "frames": 99, "roc_area": {"score": 0.9}}
+    once |= {"lost": calls, "not_tracking": calls}
     confidence = {
         "model": {"name": EVIL},
         "ways": {"recovery off": {"one_pass": once, "removed": {"counted": 2, "lost": 1, "until_lost": 4.0}}},

@@ -64,8 +64,9 @@ def _confidence(options: argparse.Namespace) -> int:
             for way, outcome in outcomes.items()
         },
     }
-    head = f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds, sequences and courses: {next(iter(ways))}.\n"
-    markdown = f"{head}\n{measures.markdown(record, options.course)}"
+    head = f"{path.stem} {version[:12]}, {len(videos)} sequences."
+    head += f" Thresholds, sequences and courses: {next(iter(ways))}."
+    markdown = f"{head}\n\n{measures.markdown(record, options.course)}"
     output.write(options.out, "confidence", record, markdown)
     with replacing(options.out / "confidence.svg") as aside:
         plot.draw(measures.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem, aside)

@@ -1,6 +1,7 @@
 """How far a tracker's score and status can be trusted: measures of both against the truth, frame by frame.
 
-A frame is bad where the box has an IoU below BAD with the truth, good above GOOD; frames without a true box do not count.
+A frame is bad where the IoU of its box with the truth is below BAD, good where it is above GOOD.
+Frames without a true box do not count.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def curve(values: Floats, bad: Flags) -> list[Call]:
 
 
 def stretches(trace: Trace) -> Iterator[Stretch]:
-    """The course of one sequence. Its first frame, where the tracker was told the box, is none of a stretch."""
+    """The stretches of one sequence, without its first frame, where the tracker was given the box."""
     begins = np.flatnonzero(np.append(True, trace.status[1:] != trace.status[:-1]))
     for begin, end in zip(begins, np.append(begins[1:], len(trace.status)), strict=True):
         there = trace.overlap[begin:end][np.isfinite(trace.overlap[begin:end])]
@@ -152,58 +153,40 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
     """The tables of a record; courses names sequences whose stretches are written out."""
     ways: dict[str, Any] = record["ways"]
     first = next(iter(ways.values()))["one_pass"]
-    parts = [
-        table(
-            (
-                "one pass",
-                "AUC",
-                f"IoU < {BAD}",
-                "ROC area, score",
-                "ROC area, PSR",
-                "LOST: precision",
-                "LOST: recall",
-                "not TRACKING: precision",
-                "not TRACKING: recall",
-            ),
-            [
-                (
-                    way,
-                    f"{o['auc']:.3f}",
-                    f"{o['bad']} of {o['frames']}",
-                    *map(_number, o["roc_area"].values()),
-                    *map(_number, o["lost"].values()),
-                    *map(_number, o["not_tracking"].values()),
-                )
-                for way, o in ((way, parts["one_pass"]) for way, parts in ways.items())
-            ],
+    rows = [
+        (
+            way,
+            f"{one['auc']:.3f}",
+            f"{one['bad']} of {one['frames']}",
+            *(_number(value) for key in ("roc_area", "lost", "not_tracking") for value in one[key].values()),
         )
+        for way, one in ((way, outcome["one_pass"]) for way, outcome in ways.items())
     ]
-    marks = {f"{record['config'][name]:g}": name for name in ("lost_score", "uncertain_score")}
-    for name in ("score", "psr"):
-        parts.append(
-            table(
-                (f"{name.upper() if name == 'psr' else name} below", "precision", "recall"),
-                [
-                    (f"{t} ({marks[t]})" if name == "score" and t in marks else t, *map(_number, c.values()))
-                    for t, c in first[f"{name}_below"].items()
-                ],
-            )
-        )
+    calls = [f"{status}: {of}" for status in ("LOST", "not TRACKING") for of in ("precision", "recall")]
+    header = ("one pass", "AUC", f"IoU < {BAD}", "ROC area, score", "ROC area, PSR", *calls)
+    parts = [table(header, rows)]
+    own = {f"{record['config'][name]:g}": f" ({name})" for name in ("lost_score", "uncertain_score")}
+    for name, label in (("score", "score"), ("psr", "PSR")):
+        rows = [
+            (t + (own.get(t, "") if name == "score" else ""), *map(_number, one.values()))
+            for t, one in first[f"{name}_below"].items()
+        ]
+        parts.append(table((f"{label} below", "precision", "recall"), rows))
     rows = [
         (sequence, *(str(number) for number in counts.values()))
         for sequence, counts in first["by_sequence"].items()
         if counts["bad"] or counts["lost"]
     ]
     if rows:
-        header = (f"LOST, IoU < {BAD}", "not TRACKING", f"not TRACKING, IoU < {BAD}")
-        parts.append(table(("sequence", "frames", f"IoU < {BAD}", "LOST", *header), rows))
+        status = ("LOST", f"LOST, IoU < {BAD}", "not TRACKING", f"not TRACKING, IoU < {BAD}")
+        parts.append(table(("sequence", "frames", f"IoU < {BAD}", *status), rows))
     removed = {way: parts["removed"] for way, parts in ways.items() if parts["removed"]["counted"]}
     if removed:
         parts.append(removal_table(removed))
     for name in courses:
         rows = [
             (
-                f"{s['first']}" if s["first"] == s["last"] else f"{s['first']} to {s['last']}",
+                f"{s['first']}" + (f" to {s['last']}" if s["last"] > s["first"] else ""),
                 s["status"],
                 _number(s["overlap"]),
             )
@@ -215,30 +198,27 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
 
 def removal_table(removed: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of removed targets, a line for each way to track."""
-    return table(
+    states = [status.value for status in (Status.LOST, Status.UNCERTAIN, Status.TRACKING)]
+    gone = [f"gone: {state}" for state in states]
+    frames = ("called LOST", "frames until LOST", "frames until TRACKING again")
+    rows = [
         (
-            "removed targets",
-            "found again",
-            *(f"gone: {status.value}" for status in (Status.LOST, Status.UNCERTAIN, Status.TRACKING)),
-            "called LOST",
-            "frames until LOST",
-            "frames until TRACKING again",
-        ),
-        [
-            (
-                way,
-                f"{r['found']} of {r['counted']}",
-                *(f"{r['gone'][status]:.3f}" for status in ("LOST", "UNCERTAIN", "TRACKING")),
-                f"{r['lost']} of {r['counted']}",
-                *(f"{r[key]:g}" if r[key] else "never" for key in ("until_lost", "until_tracking")),
-            )
-            for way, r in removed.items()
-        ],
-    )
+            way,
+            f"{one['found']} of {one['counted']}",
+            *(f"{one['gone'][state]:.3f}" for state in states),
+            f"{one['lost']} of {one['counted']}",
+            *(f"{one[key]:g}" if one[key] else "never" for key in ("until_lost", "until_tracking")),
+        )
+        for way, one in removed.items()
+    ]
+    return table(("removed targets", "found again", *gone, *frames), rows)
 
 
 def removal_summary(removals: Sequence[Removal]) -> dict[str, Any]:
-    """The record of removed targets. A target that is never LOST, or never TRACKED again, counts as latest in the median."""
+    """The record of removed targets.
+
+    A target that is never LOST, or never TRACKED again, counts as the latest in the median.
+    """
     if not removals:
         return {"counted": 0}
     gone = np.concatenate([r.gone for r in removals])

@@ -15,7 +15,7 @@ BIN = 0.04
 
 
 def draw(frames: Trace, config: TrackerConfig, name: str, path: Path) -> None:
-    """Write the picture of pooled frames; the format is that of the suffix. Raises ValueError where there is no frame."""
+    """Write the picture of pooled frames in the format of the suffix. Raises ValueError without frames."""
     if not len(frames.overlap):
         raise ValueError("there is no frame to draw; give sequences with true boxes")
     figure = Figure(figsize=(9.5, 4), layout="constrained")

@@ -1,4 +1,4 @@
-"""Targets that are taken out of the picture for a while: painted over from their surroundings, then back."""
+"""Targets removed from the picture for a while: painted over from their surroundings, then shown again."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _first(flags: NDArray[np.bool_]) -> float:
 
 
 def paint_out(frame: Frame, box: Floats) -> Frame:
-    """A copy of frame (H, W, 3) without what is in box (x, y, w, h) and MARGIN around it; all else is as it was."""
+    """A copy of frame (H, W, 3) with box (x, y, w, h) and MARGIN around it painted over."""
     height, width = frame.shape[0], frame.shape[1]
     x, y, w, h = box
     x0, x1 = (min(max(int(v), 0), width) for v in (x - MARGIN * w, x + (1 + MARGIN) * w + 1))

@@ -1,4 +1,4 @@
-"""Runs of one model that keep score and status of every frame: whole sequences, and segments with the target removed."""
+"""Runs of one model that record score and status: whole sequences, and segments with the target removed."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def run(
     jobs: int = 1,
     progress: Callable[[str, int], None] = lambda name, frames: None,
 ) -> dict[str, Outcome]:
-    """Track all with a model file, once for each of ways, name -> recovery_radius, spread over jobs processes.
+    """Track all videos with a model file, once per way (name -> recovery_radius), in jobs processes.
 
-    A removal counts where the target was on its box just before in every way, so that all are compared on the same.
+    A removal counts only if the box was on the target just before it in every way.
     """
     tasks = [
         _Task(way, radius, video, start)

@@ -29,17 +29,19 @@ def add_report(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks.report import courses, page, records
+    from spcnet.benchmarks.report import page, records, sequence_results
     from spcnet.runtime.files import write_text
 
     found = records.read(options.results)
     trackers = records.ranking(found.accuracy)
-    passages = courses.read(found.accuracy, options.results, options.data, trackers) if options.data else []
+    by_sequence = (
+        sequence_results.read(found.accuracy, options.results, options.data, trackers) if options.data else []
+    )
     # Names without their folders: a page that is published tells nothing of the disk.
     words = ["spcnet", "bench", "report", options.results.name]
     words += ["--data", options.data.name] if options.data else []
     words += ["--no-frames"] if options.no_frames else []
-    text = page.page(found, passages, not options.no_frames, shlex.join([*words, "-o", options.out.name]))
+    text = page.page(found, by_sequence, not options.no_frames, shlex.join([*words, "-o", options.out.name]))
     write_text(options.out, text)
     print(f"wrote {options.out}, {len(text.encode()) / 1e3:.0f} kB")
     return 0

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from spcnet.benchmarks.report import bars, curves, histogram
-from spcnet.benchmarks.report.bars import Stack
-from spcnet.benchmarks.report.curves import Curve
-from spcnet.benchmarks.report.marks import Look, legend
+from spcnet.benchmarks.report import line_charts, row_charts
+from spcnet.benchmarks.report.line_charts import Curve
 from spcnet.benchmarks.report.records import (
     Json,
     first_threads,
@@ -19,20 +17,21 @@ from spcnet.benchmarks.report.records import (
     sentences,
     shown,
 )
+from spcnet.benchmarks.report.row_charts import HistogramRow, StageRow
+from spcnet.benchmarks.report.tracker_style import Styles, legend
 from spcnet.common.document import details, figure, note, paragraph, section, table
 from spcnet.common.drawing import clean
 
-Looks = Mapping[str, Look]
-REST = "other"  # what of a frame no stage has
+REST = "other"  # the time of a frame outside all stages
 
 
-def latency(speed: Json, looks: Looks) -> str:
+def latency(speed: Json, styles: Styles) -> str:
     """Nothing without speed.json."""
     threads = first_threads(speed)
-    runs = {n: run for n in looks if (run := part(speed, "trackers", n, "threads", threads))}
+    runs = {n: run for n in styles if (run := part(speed, "trackers", n, "threads", threads))}
     if not runs:
         return ""
-    columns = [_histograms(runs, looks) + _targets(speed, looks), _stages(runs) + _dropped(runs)]
+    columns = [_histograms(runs, styles) + _targets(speed, styles), _stages(runs) + _dropped(runs)]
     frames = max(len(numbers(run, "samples_ms")) for run in runs.values()) or number(speed, "frames")
     size = numbers(speed, "size")
     words = f"{threads} thread{'s' * (threads != '1')}, the trackers taking turns frame by frame"
@@ -45,41 +44,43 @@ def latency(speed: Json, looks: Looks) -> str:
         note("Measured with warnings", warnings) if warnings else "",
         paragraph(words),
         f'<div class="grid">{"".join(f"<div>{column}</div>" for column in columns if column)}</div>',
-        _numbers(speed, looks),
+        _numbers(speed, styles),
         key="time",
     )
 
 
-def _histograms(runs: Mapping[str, Json], looks: Looks) -> str:
+def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
     rows = [
-        histogram.HistogramRow(name, looks[name], samples)
+        HistogramRow(name, styles[name], samples)
         for name, run in runs.items()
         if (samples := [ms for ms in numbers(run, "samples_ms") if ms > 0])
     ]
     if not rows:
         return ""
     return figure(
-        "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below it goes from "
-        "the median to the 99th percentile. Dashed: the time between two frames of a camera.",
-        histogram.histograms("histograms", rows),
+        "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below "
+        "it goes from the median to the 99th percentile. Dashed: the time between two frames of a camera.",
+        row_charts.histograms("histograms", rows),
     )
 
 
 def _stages(runs: Mapping[str, Json]) -> str:
-    stacks = []
+    rows_of_stages = []
     for name, run in runs.items():
         means = {stage: number(ms, "mean") for stage, ms in part(run, "stage_ms").items()}
         whole = number(run, "frame_ms", "mean")
         if means and all(math.isfinite(ms) and ms >= 0 for ms in means.values()) and whole > 0:
             rest = whole - sum(means.values())
-            stacks.append(
-                Stack(name, means | ({REST: rest} if rest > 0 else {}), max(whole, sum(means.values())))
+            rows_of_stages.append(
+                StageRow(name, means | ({REST: rest} if rest > 0 else {}), max(whole, sum(means.values())))
             )
-    if not stacks:
+    if not rows_of_stages:
         return ""
-    stages = list(dict.fromkeys(stage for stack in stacks for stage in stack.parts if stage != REST))
-    tints = {stage: index % (bars.TINTS - 1) for index, stage in enumerate(stages)} | {REST: bars.TINTS - 1}
-    shown_stages = [*stages, *([REST] if any(REST in stack.parts for stack in stacks) else [])]
+    stages = list(dict.fromkeys(stage for stack in rows_of_stages for stage in stack.parts if stage != REST))
+    tints = {stage: index % (row_charts.TINTS - 1) for index, stage in enumerate(stages)} | {
+        REST: row_charts.TINTS - 1
+    }
+    shown_stages = [*stages, *([REST] if any(REST in stack.parts for stack in rows_of_stages) else [])]
     keys = "".join(f'<li><i class="p{tints[stage]}"></i>{clean(stage)}</li>' for stage in shown_stages)
     rows = [
         (
@@ -87,21 +88,22 @@ def _stages(runs: Mapping[str, Json]) -> str:
             *(shown(stack.parts.get(stage, math.nan), 2) for stage in shown_stages),
             shown(stack.total, 2),
         )
-        for stack in stacks
+        for stack in rows_of_stages
     ]
     header = ("mean ms", *shown_stages, "frame")
     return figure(
-        "Where the time goes: mean share of each stage, from left to right as in the list. Peers do not tell their stages.",
-        bars.stacks("stages", stacks, tints),
+        "Where the time goes: mean share of each stage, from left to right as in the list. "
+        "Peers do not tell their stages.",
+        row_charts.stages("stages", rows_of_stages, tints),
         f'<ul class="keys">{keys}</ul>',
-        details("Numbers", table("mean ms per stage", header, rows, range(1, len(header)))),
+        details(table("mean ms per stage", header, rows)),
     )
 
 
-def _targets(speed: Json, looks: Looks) -> str:
+def _targets(speed: Json, styles: Styles) -> str:
     """ms of a frame by the number of targets that are tracked at once."""
     found = []
-    for name, look in looks.items():
+    for name, style in styles.items():
         times = {
             int(count): number(run, "frame_ms", "mean")
             for count, run in part(speed, "trackers", name, "targets").items()
@@ -109,7 +111,7 @@ def _targets(speed: Json, looks: Looks) -> str:
         }
         known = sorted((count, ms) for count, ms in times.items() if ms > 0)
         if len(known) > 1:
-            found.append(Curve(name, look, [float(count) for count, _ in known], [ms for _, ms in known]))
+            found.append(Curve(name, style, [float(count) for count, _ in known], [ms for _, ms in known]))
     if not found:
         return ""
     counts = sorted({count for curve in found for count in curve.x})
@@ -119,9 +121,9 @@ def _targets(speed: Json, looks: Looks) -> str:
     title = "Time of a frame by the number of targets"
     return figure(
         f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
-        curves.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
-        legend([(c.name, c.look, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
-        details("Numbers", table(title, header, rows, range(1, len(header)))),
+        line_charts.powers("targets", found, "targets tracked at once", "mean ms per frame", title),
+        legend([(c.name, c.style, f"{c.y[-1] / c.x[-1]:.2g}") for c in found], "ms a target"),
+        details(table(title, header, rows)),
     )
 
 
@@ -134,16 +136,16 @@ def _dropped(runs: Mapping[str, Json]) -> str:
     return (
         "<h3>Dropped frames</h3>"
         + paragraph("Share of a camera's frames that find the tracker busy and are never looked at.")
-        + table("dropped frames", header, rows, range(1, len(header)))
+        + table("dropped frames", header, rows)
     )
 
 
-def _numbers(speed: Json, looks: Looks) -> str:
+def _numbers(speed: Json, styles: Styles) -> str:
     """All there is in speed.json, tracker by tracker and thread count by thread count."""
     rows: list[tuple[str, ...]] = []
     others: dict[str, dict[str, str]] = {}
     statistics = ("median", "p90", "p99", "p99.9", "mean", "min", "max")
-    for name in looks:
+    for name in styles:
         one = part(speed, "trackers", name)
         for threads, run in part(one, "threads").items():
             times = [shown(number(run, "frame_ms", key), 2) for key in statistics]
@@ -157,9 +159,9 @@ def _numbers(speed: Json, looks: Looks) -> str:
     kinds = list(dict.fromkeys(key for one in others.values() for key in one))
     start = [(name, *(one.get(kind, "–") for kind in kinds)) for name, one in others.items()]
     return details(
-        "Numbers: percentiles, threads, start, memory",
-        table("times of a frame", header, rows, range(1, len(header))),
-        table("start and memory", ("", *kinds), start, range(1, 1 + len(kinds))) if kinds else "",
+        table("times of a frame", header, rows),
+        table("start and memory", ("", *kinds), start) if kinds else "",
+        summary="Numbers: percentiles, threads, start, memory",
     )
 
 

@@ -1,4 +1,4 @@
-"""The page: the finding at its head, then a section for everything that was measured."""
+"""The page: the headline at its head, then a section for everything that was measured."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from spcnet.benchmarks.report import (
     confidence,
-    courses,
+    intervals,
     latency,
-    marks,
-    noise,
-    origin,
+    provenance,
     roofline,
     scores,
+    sequence_results,
     sequences,
+    tracker_style,
 )
-from spcnet.benchmarks.report.courses import Passage
-from spcnet.benchmarks.report.finding import finding, listed
-from spcnet.benchmarks.report.marks import Look, swatch
+from spcnet.benchmarks.report.headline import headline, listed
 from spcnet.benchmarks.report.pareto import pareto
 from spcnet.benchmarks.report.records import Records, number, part, ranking, shared_auc, times
+from spcnet.benchmarks.report.sequence_results import SequenceResults
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, swatch
 from spcnet.common import document
 from spcnet.common.document import note
 from spcnet.common.drawing import clean
@@ -29,37 +29,24 @@ from spcnet.common.drawing import clean
 _HERE = Path(__file__).parent
 
 
-def page(records: Records, passages: Sequence[Passage], frames: bool, command: str) -> str:
+def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool, command: str) -> str:
     """The whole page. All text from outside is escaped."""
-    looks = look(records)
-    sections = {
-        "front": scores.front(records, looks),
-        "trackers": scores.standing(records, looks),
-        "curves": scores.success_and_precision(records, looks),
-        "attributes": scores.attributes(records, looks),
-        "starts": scores.other_starts(records, looks),
-        "time": latency.latency(records.speed, looks),
-        "roofline": roofline.roofline(records.roofline),
-        "confidence": confidence.confidence(records.confidence),
-        "sequences": sequences.sequences(records.accuracy, looks, passages, frames),
-        "failed": origin.failed(records),
-        "origin": origin.origin(records, command),
-    }
-    names = {
-        "front": "Front",
-        "trackers": "All trackers",
-        "curves": "Success, precision",
-        "attributes": "Attributes",
-        "starts": "Other starts",
-        "time": "Time",
-        "roofline": "Roofline",
-        "confidence": "Confidence",
-        "sequences": "Sequences",
-        "failed": "Failed runs",
-        "origin": "Machine, commands",
-    }
-    links = "".join(f'<li><a href="#{key}">{names[key]}</a></li>' for key, text in sections.items() if text)
-    warnings = courses.changed(records.accuracy, passages)
+    styles = tracker_styles(records)
+    sections = (  # key, name in the navigation, text
+        ("front", "Front", scores.front(records, styles)),
+        ("trackers", "All trackers", scores.standing(records, styles)),
+        ("curves", "Success, precision", scores.success_and_precision(records, styles)),
+        ("attributes", "Attributes", scores.attributes(records, styles)),
+        ("starts", "Other starts", scores.other_starts(records, styles)),
+        ("time", "Time", latency.latency(records.speed, styles)),
+        ("roofline", "Roofline", roofline.roofline(records.roofline)),
+        ("confidence", "Confidence", confidence.confidence(records.confidence)),
+        ("sequences", "Sequences", sequences.sequences(records.accuracy, styles, by_sequence, frames)),
+        ("failed", "Failed runs", provenance.failed(records)),
+        ("origin", "Machine, commands", provenance.provenance(records, command)),
+    )
+    links = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name, text in sections if text)
+    warnings = sequence_results.changed(records.accuracy, by_sequence)
     body = [
         '<a class="skip" href="#main">Skip to the findings</a>',
         f'<div class="bar"><p>spcnet bench</p>{_THEME}</div>',
@@ -67,19 +54,19 @@ def page(records: Records, passages: Sequence[Passage], frames: bool, command: s
         _head(records),
         note("These records do not fit each other", warnings) if warnings else "",
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
-        _controls(looks),
-        *(text for text in sections.values() if text),
+        _controls(styles),
+        *(text for _, _, text in sections if text),
         "</main>",
     ]
-    style = (_HERE / "style.css").read_text("utf-8") + marks.style(len(looks))
+    style = (_HERE / "style.css").read_text("utf-8") + tracker_style.style_sheet(len(styles))
     return document.document("spcnet: which tracker?", body, style, (_HERE / "script.js").read_text("utf-8"))
 
 
-def look(records: Records) -> dict[str, Look]:
-    """The look of every tracker: the ranked ones first, then those of which only times are known."""
+def tracker_styles(records: Records) -> dict[str, TrackerStyle]:
+    """The style of each tracker: the ranked ones first, then those of which only times are known."""
     accuracy, speed = part(records.accuracy, "trackers"), part(records.speed, "trackers")
     return {
-        name: Look(index, part(accuracy.get(name) or speed.get(name)).get("kind") == "peer")
+        name: TrackerStyle(index, part(accuracy.get(name) or speed.get(name)).get("kind") == "peer")
         for index, name in enumerate(dict.fromkeys([*ranking(records.accuracy), *speed]))
     }
 
@@ -90,12 +77,12 @@ def _head(records: Records) -> str:
     means = {name: number(records.accuracy, "trackers", name, "mean", "auc") for name in auc}
     ms = times(records).mean_ms
     best = next(iter(auc))
-    found = finding(means, noise.intervals(auc, best), ms, count)
+    found = headline(means, intervals.intervals(auc, best), ms, count)
     timed = [name for name in (best, *found.near) if name in ms]
     fastest = min(timed, key=lambda name: ms[name], default="")
     failures = sum(len(part(one)) for one in part(records.accuracy, "failed").values())
     frames = number(records.accuracy, "frames")
-    peers = sum(one.peer for name, one in look(records).items() if name in auc)
+    peers = sum(one.peer for name, one in tracker_styles(records).items() if name in auc)
     figures = [(f"{means[best]:.3f}", "highest AUC", best)]
     if fastest:
         what = "fastest within noise of it" if found.near else "mean of a frame"
@@ -111,14 +98,18 @@ def _head(records: Records) -> str:
     points = scores.points(records)
     front = [point.name for point in pareto(points)]
     line = f"On the front of accuracy against time, the fastest first: {listed(front)}." if front else ""
-    return f'<header><h1>{clean(found.sentence)}</h1><p class="lead">{clean(line)}</p><dl class="figures">{tiles}</dl></header>'
+    return (
+        f'<header><h1>{clean(found.sentence)}</h1><p class="lead">{clean(line)}</p>'
+        f'<dl class="figures">{tiles}</dl></header>'
+    )
 
 
-def _controls(looks: dict[str, Look]) -> str:
+def _controls(styles: dict[str, TrackerStyle]) -> str:
     boxes = "".join(
-        f'<label class="{one.classes}"><input type="checkbox" id="show-{one.place}" aria-label="{clean(name)}" checked>'
+        f'<label class="{one.classes}">'
+        f'<input type="checkbox" id="show-{one.place}" aria-label="{clean(name)}" checked>'
         f"{swatch(one)}<span>{clean(name)}</span></label>"
-        for name, one in looks.items()
+        for name, one in styles.items()
     )
     return f'<fieldset class="trackers"><legend>Trackers in the plots</legend>{boxes}</fieldset>'
 

@@ -23,8 +23,8 @@ def pareto(points: Sequence[Point]) -> list[Point]:
     for point in points:
         if not (math.isfinite(point.auc) and math.isfinite(point.mean_ms) and point.mean_ms > 0):
             raise ValueError(
-                f"{point.name} has an AUC of {point.auc} at {point.mean_ms} ms; the Pareto front needs a finite AUC "
-                "and a positive time: run the tracker again"
+                f"{point.name} has an AUC of {point.auc} at {point.mean_ms} ms; the Pareto front needs a "
+                "finite AUC and a positive time: run the tracker again"
             )
     front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.mean_ms, -p.auc)):

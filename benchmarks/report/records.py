@@ -154,7 +154,7 @@ def shared_auc(accuracy: Json) -> dict[str, dict[str, float]]:
 
 
 def first_threads(speed: Json) -> str:
-    """The smallest number of threads that was measured, as the record writes it; empty where there is none."""
+    """The smallest measured number of threads, as the record writes it; empty where there is none."""
     counts = {count for one in part(speed, "trackers").values() for count in part(one, "threads")}
     return min(counts, key=lambda count: (len(count), count), default="")
 

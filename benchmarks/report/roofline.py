@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from spcnet.benchmarks.report import bars
+from spcnet.benchmarks.report import row_charts
 from spcnet.benchmarks.report.records import Json, number, part, sentences, shown, words
 from spcnet.common.document import details, figure, note, paragraph, section, table
 
@@ -21,7 +21,7 @@ def roofline(record: Json) -> str:
             if math.isfinite(number(value, "achieved"))
         ]
         if shares:
-            plot = bars.achieved(f"roofline-{index}", shares, f"Achieved share of the roofline, {model}")
+            plot = row_charts.achieved(f"roofline-{index}", shares, f"Achieved share of the roofline, {model}")
             figures.append(
                 figure(f"{model}: the least time that a stage can take here, as a share of its time", plot)
             )
@@ -45,10 +45,8 @@ def roofline(record: Json) -> str:
             "100 % would be a stage that nothing can make faster here."
         ),
         f'<div class="grid">{"".join(figures)}</div>',
-        details(
-            "Numbers",
-            table("roofline", header, rows, range(2, 7)),
-            table("measured peaks", ("peak", "value"), peaks, (1,)) if peaks else "",
+        details(table("roofline", header, rows, range(2, 7)),
+            table("measured peaks", ("peak", "value"), peaks) if peaks else "",
         ),
     ]
     return section("Roofline", *parts, key="roofline")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from spcnet.benchmarks.report.marks import Look, mark
 from spcnet.benchmarks.report.pareto import Point, pareto
-from spcnet.common.drawing import Axis, cut, line, log_ticks, text
+from spcnet.benchmarks.report.tracker_style import Styles, mark
+from spcnet.common.drawing import (
+    Axis,
+    cut,
+    group,
+    line,
+    linear_ticks,
+    log_ticks,
+    polyline,
+    text,
+    x_axis,
+    y_axis,
+)  # fmt: skip
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 48, 44
 LINE = 14  # height of a line of text of 12 units
@@ -32,10 +43,8 @@ class Rect(NamedTuple):
         return self.x0 >= other.x0 and self.x1 <= other.x1 and self.y0 >= other.y0 and self.y1 <= other.y1
 
 
-def scatter(
-    points: Sequence[Point], looks: Mapping[str, Look], sequences: int, width: float
-) -> tuple[list[str], int]:
-    """The parts of the plot, so many units wide, and its height. At least one point. Raises ValueError as pareto does."""
+def scatter(points: Sequence[Point], styles: Styles, sequences: int, width: float) -> tuple[list[str], int]:
+    """The parts of the plot of at least one point, and its height. Raises ValueError as pareto does."""
     height = 420 + 14 * max(len(points) - 16, 0)  # room for the labels of many
     area = Rect(LEFT, TOP, width - RIGHT, height - BOTTOM)
     low_ms, high_ms = min(p.mean_ms for p in points) / 1.6, max(p.mean_ms for p in points) * 1.6
@@ -44,42 +53,34 @@ def scatter(
     x = Axis(low_ms, high_ms, area.x0, area.x1, log=True)
     y = Axis(low, high, area.y1, area.y0)
 
-    parts = []
-    for ms in log_ticks(low_ms, high_ms):
-        parts.append(line("rule", x(ms), area.y0, x(ms), area.y1))
-        parts.append(text(x(ms), area.y1 + 16, f"{ms:g}", "middle"))
     step = 0.05 if high - low < 0.45 else 0.1
-    for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
-        parts.append(line("rule", area.x0, y(index * step), area.x1, y(index * step)))
-        parts.append(text(area.x0 - 6, y(index * step) + 4, f"{index * step:.2f}".lstrip("0"), "end"))
-    parts.append(text((area.x0 + area.x1) / 2, height - 8, "mean ms per frame", "middle"))
-    parts.append(text(8, TOP - 12, f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"))
+    title = f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"
+    parts = [
+        *x_axis(x, log_ticks(low_ms, high_ms), area.y0, area.y1, "mean ms per frame"),
+        *y_axis(y, linear_ticks(low, high, step), area.x0, area.x1, title, lambda v: f"{v:.2f}".lstrip("0")),
+    ]
 
     stairs, height_of_last = [], area.y1
     for point in pareto(points):
         stairs += [(x(point.mean_ms), height_of_last), (x(point.mean_ms), y(point.auc))]
         height_of_last = y(point.auc)
     stairs.append((area.x1, height_of_last))
-    corners = " ".join(f"{a:.1f},{b:.1f}" for a, b in stairs)
-    parts.append(f'<polyline class="front" points="{corners}"/>')
+    parts.append(polyline("front", stairs))
 
     places = [(x(p.mean_ms), y(p.auc)) for p in points]
     for point, (px, py), label in zip(points, places, labels(points, places, stairs, area), strict=True):
-        parts.append(f'<g class="{looks[point.name].classes}">')
+        style, title = styles[point.name], f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms"
         nearest = min(max(px, label.x0), label.x1), min(max(py, label.y0), label.y1)
-        if math.dist(nearest, (px, py)) > 12:
-            parts.append(line("lead", px, py, *nearest))
-        parts.append(
-            mark(looks[point.name], px, py, f"{point.name}: {point.auc:.3f} at {point.mean_ms:.2f} ms")
-        )
+        far = math.dist(nearest, (px, py)) > 12
         # Held at the end that is next to the mark: fonts differ in width.
-        if label.x0 >= px:
-            parts.append(text(label.x0, label.y1 - 3, _cut(point.name)))
-        elif label.x1 <= px:
-            parts.append(text(label.x1, label.y1 - 3, _cut(point.name), "end"))
-        else:
-            parts.append(text((label.x0 + label.x1) / 2, label.y1 - 3, _cut(point.name), "middle"))
-        parts.append("</g>")
+        end, kind = (
+            (label.x0, "") if label.x0 >= px
+            else (label.x1, "end") if label.x1 <= px
+            else ((label.x0 + label.x1) / 2, "middle")
+        )  # fmt: skip
+        name = text(end, label.y1 - 3, _cut(point.name), kind)
+        lead = [line("lead", px, py, *nearest)] if far else []
+        parts.append(group(style.classes, [*lead, mark(style, px, py, title), name]))
     return parts, height
 
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, attributes
 from spcnet.benchmarks.accuracy.failures import BELOW
-from spcnet.benchmarks.report import strips
-from spcnet.benchmarks.report.courses import Passage, moments
-from spcnet.benchmarks.report.marks import Look, swatch
+from spcnet.benchmarks.report import overlap_strips
 from spcnet.benchmarks.report.records import Json, number, part, ranking, shown
+from spcnet.benchmarks.report.sequence_results import SequenceResults, moments
 from spcnet.benchmarks.report.tiles import tile
+from spcnet.benchmarks.report.tracker_style import Styles, TrackerStyle, swatch
 from spcnet.common.document import details, paragraph, section, table
 from spcnet.common.drawing import clean
 
-Looks = Mapping[str, Look]
 EACH, ALL = 3, 48  # pictures of a sequence, and of the page
 
 
-def sequences(accuracy: Json, looks: Looks, passages: Sequence[Passage], frames: bool) -> str:
-    """Without passages, that is without the data, only the table."""
+def sequences(accuracy: Json, styles: Styles, by_sequence: Sequence[SequenceResults], frames: bool) -> str:
+    """Without by_sequence, that is without the data, only the table."""
     names = ranking(accuracy)
     every = list(dict.fromkeys(s for name in names for s in part(accuracy, "trackers", name, "by_sequence")))
     rows = []
@@ -31,57 +30,59 @@ def sequences(accuracy: Json, looks: Looks, passages: Sequence[Passage], frames:
                 rows.append((sequence, label, *map(shown, values)))
     header = ("sequence", "", *names)
     numbers = table("scores by sequence", header, rows, range(2, len(header)))
-    if not passages:
+    if not by_sequence:
         words = "Give --data with the folder of the sequences for the overlap along each of them."
         return section("Sequences", paragraph(words), numbers, key="sequences")
     keys = "".join(
-        f'<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true"><path class="v{level}" stroke-width="{tall}" '
-        f'd="M0 {12 - tall / 2:g}H26"/></svg>{clean(word)}</li>'
-        for level, (word, tall) in enumerate(zip(strips.WORDS, strips.TALL, strict=True))
+        '<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">'
+        f'<path class="v{level}" stroke-width="{tall}" d="M0 {12 - tall / 2:g}H26"/></svg>{clean(word)}</li>'
+        for level, (word, tall) in enumerate(zip(overlap_strips.WORDS, overlap_strips.TALL, strict=True))
     )
-    what = (
-        "the frame around the true box"
-        if frames
-        else "the true box; the frames themselves are left out of this page"
-    )
+    without = "the true box; the frames themselves are left out of this page"
+    what = "the frame around the true box" if frames else without
     words = (
-        "Every strip is one run from left to right, its height and colour the overlap with the true box; blank where the "
-        "target is out of view. The hardest sequence comes first. The numbered pictures are moments where a tracker lost "
-        f"its target, those of the best trackers first: {what}, with the boxes of the trackers that are switched on, thick where they have lost it."
+        "Every strip is one run from left to right, its height and colour the overlap with the true box; "
+        "blank where the target is out of view. The hardest sequence comes first. The numbered pictures "
+        f"are moments where a tracker lost its target, those of the best trackers first: {what}, with the "
+        "boxes of the trackers that are switched on, thick where they have lost it."
     )
     left, cards = ALL, []
-    for index, passage in enumerate(passages):
-        shown_frames = moments(passage.courses, min(EACH, left))
+    for index, result in enumerate(by_sequence):
+        shown_frames = moments(result.runs, min(EACH, left))
         left -= len(shown_frames)
-        cards.append(_card(index, passage, looks, shown_frames, frames))
+        cards.append(_card(index, result, styles, shown_frames, frames))
     return section(
         "Sequences",
         paragraph(words),
         f'<ul class="keys">{keys}<li><i class="truth"></i>true box, in the pictures</li></ul>',
         f'<div class="cards">{"".join(cards)}</div>',
-        details("Numbers", numbers),
+        details(numbers),
         key="sequences",
     )
 
 
-def _card(index: int, passage: Passage, looks: Looks, shown_frames: Sequence[int], frames: bool) -> str:
-    video, total = passage.video, len(passage.video.frames)
+def _card(
+    index: int, result: SequenceResults, styles: Styles, shown_frames: Sequence[int], frames: bool
+) -> str:
+    video, total = result.video, len(result.video.frames)
     codes = " ".join(
         f'<abbr title="{clean(ATTRIBUTES[code])}">{code}</abbr>' for code in attributes(video.name)
     )
     rows = []
-    for name, course in passage.courses.items():
-        told = strips.told(name, course.auc, course.losses)
-        rows.append(_row(name, looks[name], f"<b>{course.auc:.2f}</b>{strips.strip(course.overlap, told)}"))
-    for name, sentence in passage.failed.items():
-        rows.append(_row(name, looks[name], f'<b>–</b><span class="failed">{clean(sentence)}</span>'))
+    for name, run in result.runs.items():
+        told = overlap_strips.told(name, run.auc, run.losses)
+        rows.append(
+            _row(name, styles[name], f"<b>{run.auc:.2f}</b>{overlap_strips.strip(run.overlap, told)}")
+        )
+    for name, sentence in result.failed.items():
+        rows.append(_row(name, styles[name], f'<b>–</b><span class="failed">{clean(sentence)}</span>'))
     places = "".join(
         f'<i style="left:{100 * (frame + 0.5) / total:.2f}%">{number}</i>'
         for number, frame in enumerate(shown_frames, 1)
     )
     pictures = "".join(
-        f"<figure>{tile(f'tile-{index}-{number}', video, frame, passage.courses, looks, frames)}"
-        f"<figcaption>{_caption(number, frame, passage)}</figcaption></figure>"
+        f"<figure>{tile(f'tile-{index}-{number}', video, frame, result.runs, styles, frames)}"
+        f"<figcaption>{_caption(number, frame, result)}</figcaption></figure>"
         for number, frame in enumerate(shown_frames, 1)
     )
     scale = (
@@ -95,12 +96,12 @@ def _card(index: int, passage: Passage, looks: Looks, shown_frames: Sequence[int
     )
 
 
-def _row(name: str, look: Look, rest: str) -> str:
-    return f'<li class="{look.classes}"><span>{swatch(look)}<span>{clean(name)}</span></span>{rest}</li>'
+def _row(name: str, style: TrackerStyle, rest: str) -> str:
+    return f'<li class="{style.classes}"><span>{swatch(style)}<span>{clean(name)}</span></span>{rest}</li>'
 
 
-def _caption(number: int, frame: int, passage: Passage) -> str:
-    overlap = {name: course.overlap[frame] for name, course in passage.courses.items()}
+def _caption(number: int, frame: int, result: SequenceResults) -> str:
+    overlap = {name: run.overlap[frame] for name, run in result.runs.items()}
     lost = [name for name, value in overlap.items() if value < BELOW]
     held = [name for name in overlap if name not in lost]
     who = ", ".join(lost)

@@ -1,4 +1,4 @@
-"""The place of a failure as a small picture: the frame, or nothing of it, and the boxes of all trackers over it."""
+"""The place of a loss as a small picture: the frame, or none of it, under the boxes of all trackers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import BELOW
-from spcnet.benchmarks.report.courses import Course
-from spcnet.benchmarks.report.marks import Look
+from spcnet.benchmarks.report.sequence_results import TrackerRun
+from spcnet.benchmarks.report.tracker_style import Styles
 from spcnet.common.drawing import clean, picture, rect
 from spcnet.common.metrics import Floats
 from spcnet.common.tracks import Track, read_frame
@@ -21,9 +21,14 @@ SIZE, QUALITY = 192, 55  # px and JPEG: 48 of them and all else stay below 1 MB
 
 
 def tile(
-    key: str, video: Track, frame: int, courses: Mapping[str, Course], looks: Mapping[str, Look], frames: bool
+    key: str,
+    video: Track,
+    frame: int,
+    runs: Mapping[str, TrackerRun],
+    styles: Styles,
+    frames: bool,
 ) -> str:
-    """One frame around the true box, with every tracker's box; without frames no pixel of the video is in it."""
+    """One frame around the true box, with every tracker's box; no pixel of the video without frames."""
     known = video.boxes[: frame + 1]
     target = max(16.0, float(np.sqrt(known[np.isfinite(known).all(1)][-1, 2:].prod())))
     image = read_frame(video.frames[frame])
@@ -38,12 +43,12 @@ def tile(
         parts = [rect("outside", 0, 0, SIZE, SIZE), rect("blank", x0, y0, x1 - x0, y1 - y0)]
     parts.append(_box(video.boxes[frame], low, scale, "truth", "true box"))
     said = []
-    for name, course in reversed(list(courses.items())):  # the best on top
-        overlap = course.overlap[frame]
+    for name, run in reversed(list(runs.items())):  # the best on top
+        overlap = run.overlap[frame]
         words = f"{name}: overlap {overlap:.2f}" if np.isfinite(overlap) else f"{name}: target absent"
         said.append(words)
-        kind = f"{looks[name].classes} lost" if overlap < BELOW else looks[name].classes
-        parts.append(_box(course.boxes[frame], low, scale, kind, words))
+        kind = f"{styles[name].classes} lost" if overlap < BELOW else styles[name].classes
+        parts.append(_box(run.boxes[frame], low, scale, kind, words))
     title = f"{video.name}, frame {frame + 1} of {len(video.frames)}"
     return picture(key, SIZE, SIZE, parts, title, "; ".join(reversed(said)))
 

@@ -67,20 +67,15 @@ def test_the_curve_is_the_call_at_every_value(rng):
 
 
 def test_stretches_cover_every_frame_once():
-    found = list(
-        measures.stretches(
-            trace([0.8, 0.6, 0.1, math.nan, 0.5], status=["TRACKING", "TRACKING", "LOST", "LOST", "TRACKING"])
-        )
-    )
+    status = ["TRACKING", "TRACKING", "LOST", "LOST", "TRACKING"]
+    found = list(measures.stretches(trace([0.8, 0.6, 0.1, math.nan, 0.5], status=status)))
     assert [s[:3] for s in found] == [(1, 2, "TRACKING"), (3, 4, "LOST"), (5, 5, "TRACKING")]
     assert [s.overlap for s in found] == pytest.approx([0.7, 0.1, 0.5])
 
 
 def test_frames_without_a_true_box_do_not_count():
-    record = measures.summary(
-        {"a": trace([0.9, math.nan, 0.1], [0.6, 0.01, 0.05], status=["TRACKING", "LOST", "LOST"])},
-        TrackerConfig(),
-    )
+    frames = trace([0.9, math.nan, 0.1], [0.6, 0.01, 0.05], status=["TRACKING", "LOST", "LOST"])
+    record = measures.summary({"a": frames}, TrackerConfig())
     assert (record["frames"], record["good"], record["bad"]) == (2, 1, 1)
     counts = {"frames": 2, "bad": 1, "lost": 1, "lost_bad": 1, "unsure": 1, "unsure_bad": 1}
     assert record["by_sequence"] == {"a": counts}
@@ -95,11 +90,8 @@ def test_the_thresholds_of_the_model_are_in_the_table():
     config = TrackerConfig(lost_score=0.12, uncertain_score=0.27)
     record = measures.summary({"a": trace([0.9, 0.1], [0.6, 0.1])}, config)
     assert {"0.12", "0.27"} <= set(record["score_below"])
-    removed = {"counted": 0}
-    whole = {
-        "config": {"lost_score": 0.12, "uncertain_score": 0.27},
-        "ways": {"x": {"one_pass": record, "removed": removed}},
-    }
+    ways = {"x": {"one_pass": record, "removed": {"counted": 0}}}
+    whole = {"config": {"lost_score": 0.12, "uncertain_score": 0.27}, "ways": ways}
     text = measures.markdown(whole)
     assert "| 0.12 (lost_score) | 1.000 | 1.000 |" in text and "0.27 (uncertain_score)" in text
     assert "removed targets" not in text
@@ -108,14 +100,9 @@ def test_the_thresholds_of_the_model_are_in_the_table():
 @pytest.mark.parametrize(
     "box",
     (
-        (60.0, 50.0, 40.0, 30.0),
-        (60.4, 50.7, 41.3, 30.9),
-        (-20.0, -10.0, 60.0, 50.0),
-        (280.0, 200.0, 90.0, 80.0),
-        (0.0, 0.0, 320.0, 240.0),
-        (5.0, 5.0, 300.0, 220.0),
-        (400.0, 10.0, 20.0, 20.0),
-        (100.0, 100.0, 1.0, 1.0),
+        *((60.0, 50.0, 40.0, 30.0), (60.4, 50.7, 41.3, 30.9), (-20.0, -10.0, 60.0, 50.0)),
+        *((280.0, 200.0, 90.0, 80.0), (0.0, 0.0, 320.0, 240.0), (5.0, 5.0, 300.0, 220.0)),
+        *((400.0, 10.0, 20.0, 20.0), (100.0, 100.0, 1.0, 1.0)),
     ),
 )
 def test_painting_out_leaves_the_rest_untouched(rng, box):
@@ -204,10 +191,17 @@ def test_the_command_writes_three_files(data, make_checkpoint, tmp_path, capsys)
 
 
 def test_a_model_without_recovery_is_run_once(data, tiny_model, tmp_path, capsys):
-    assert (
-        main(["bench", "confidence", str(data), "--tracker", str(tiny_model), "-o", str(tmp_path), "--json"])
-        == 0
-    )
+    arguments = [
+        "bench",
+        "confidence",
+        str(data),
+        "--tracker",
+        str(tiny_model),
+        "-o",
+        str(tmp_path),
+        "--json",
+    ]
+    assert main(arguments) == 0
     assert list(json.loads(capsys.readouterr().out)["ways"]) == ["recovery off"]
 
 

@@ -10,7 +10,7 @@ from report_results import EVIL, SEQUENCES
 from spcnet.__main__ import main
 
 CHROMIUM = shutil.which("chromium")
-# Without these a browser looks for updates, and in a container has no sandbox.
+# Without these a browser styles for updates, and in a container has no sandbox.
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -22,10 +22,12 @@ CONTRAST = """element => {
   const light = colour => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [x, y, z] = [r, g, b].map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return [0.2126 * x + 0.7152 * y + 0.0722 * z, a];
   };
-  const style = getComputedStyle(element), [text] = light(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
+  const style = getComputedStyle(element);
+  const [text] = light(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
   for (let below = element; below; below = below.parentElement) {
     const [ground, alpha] = light(getComputedStyle(below).backgroundColor);
     if (alpha === 255) return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
@@ -74,9 +76,8 @@ def show(browser, path):
     for context in opened:
         context.close()
     assert heard == []
-    assert [url for url in asked if not url.startswith("data:image/jpeg;base64,")] == [path.as_uri()] * len(
-        opened
-    )
+    fetched = [url for url in asked if not url.startswith("data:image/jpeg;base64,")]
+    assert fetched == [path.as_uri()] * len(opened)
 
 
 def test_every_plot_is_there(show):
@@ -132,9 +133,8 @@ def test_a_tracker_is_switched_off_by_the_keyboard(show):
         page.keyboard.press(key)
         assert box.is_checked() and page.locator(drawn).count() == every
     page.locator("#curves .legend label").first.click()  # a name in a legend does the same
-    assert not page.locator(
-        "#" + page.locator("#curves .legend label").first.get_attribute("for")
-    ).is_checked()
+    name = page.locator("#curves .legend label").first
+    assert not page.locator("#" + name.get_attribute("for")).is_checked()
 
 
 def test_values_at_a_threshold(show):
@@ -181,28 +181,10 @@ def test_text_can_be_read(show, scheme):
     page = show(color_scheme=scheme)
     page.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
     kinds = (
-        "h1",
-        "p.lead",
-        "dt",
-        "dd small",
-        "nav a",
-        "figcaption",
-        "thead th",
-        "tbody td",
-        "td small",
-        "summary",
+        "h1/p.lead/dt/dd small/nav a/figcaption/thead th/tbody td/td small/summary/.note li/.caution/.keys li"
+        "/.legend b/.trackers span/.theme span/h3 small/pre/svg text/svg text.end"
     )
-    kinds += (
-        ".note li",
-        ".caution",
-        ".keys li",
-        ".legend b",
-        ".trackers span",
-        ".theme span",
-        "h3 small",
-        "pre",
-    )
-    for kind in (*kinds, "svg text", "svg text.end"):
+    for kind in kinds.split("/"):
         assert page.locator(kind).first.evaluate(CONTRAST) >= 4.5, kind
     inside = page.locator("text.inside").evaluate_all(
         """all => all.map(e => [getComputedStyle(e).fill, getComputedStyle(e.previousElementSibling).fill])"""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spcnet.benchmarks.report import records
-from spcnet.benchmarks.report.finding import finding, listed
-from spcnet.benchmarks.report.noise import LEAST, Interval, intervals
+from spcnet.benchmarks.report.headline import headline
+from spcnet.benchmarks.report.intervals import LEAST, Interval, intervals
 from spcnet.benchmarks.report.records import Records
 
 
@@ -106,66 +106,32 @@ def test_what_is_told_apart():
     assert intervals(more, "a")["b"].told
 
 
-BUT_B = "a is the most accurate, AUC 0.500 at 6 ms a frame, but b is within noise of it"
-FAR, NEAR = Interval(-0.3, -0.4, -0.2), Interval(-0.01, -0.1, 0.1)
+NOISE = ", but b is within noise of it"
+NEAR, FAR = Interval(-0.01, -0.1, 0.1), Interval(-0.3, -0.4, -0.2)
 
 
 @pytest.mark.parametrize(
-    ("auc", "differences", "ms", "sequences", "sentence"),
+    ("near", "far", "ms", "sequences", "rest"),
     (
-        ({"a": 0.5}, {}, {}, 1, "a alone was measured: AUC 0.500, over 1 sequence."),
-        ({"a": 0.5}, {}, {"a": 2.0}, 9, "a alone was measured: AUC 0.500 at 2 ms a frame, over 9 sequences."),
-        (
-            {"a": 0.5, "b": 0.4},
-            {"b": NEAR},
-            {"a": 2.0},
-            3,
-            "a is the most accurate, AUC 0.500 at 2 ms a frame; 3 sequences are too few to tell trackers apart.",
-        ),
-        (
-            {"a": 0.5, "b": 0.2},
-            {"b": FAR},
-            {},
-            9,
-            "a is the most accurate, AUC 0.500, and better than b by more than noise.",
-        ),
-        (
-            {"a": 0.5, "b": 0.2, "c": 0.1},
-            {"b": FAR, "c": FAR},
-            {},
-            9,
-            "a is the most accurate, AUC 0.500, and better than every other by more than noise.",
-        ),
-        (
-            {"a": 0.5, "b": 0.49, "c": 0.1},
-            {"b": NEAR, "c": FAR},
-            {"a": 6.0, "b": 2.0, "c": 1.0},
-            9,
-            BUT_B + "; b is the fastest of the two, 3.0 times as fast as a.",
-        ),
-        (
-            {"a": 0.5, "b": 0.49, "c": 0.4},
-            {"b": NEAR, "c": NEAR},
-            {"a": 1.0, "b": 2.0, "c": 3.0},
-            9,
-            BUT_B.replace("b is", "b and c are").replace("6 ms", "1 ms")
-            + "; a is also the fastest of these.",
-        ),
-        (  # of one nothing is known: nobody is called the fastest
-            {"a": 0.5, "b": 0.49},
-            {"b": NEAR},
-            {"a": 1.0},
-            9,
-            BUT_B.replace("6 ms", "1 ms") + ".",
-        ),
+        ("", "", (), 1, " alone was measured: AUC 0.500, over 1 sequence."),
+        ("", "", (2,), 9, " alone was measured: AUC 0.500 at 2 ms a frame, over 9 sequences."),
+        ("b", "", (2,), 3, " at 2 ms a frame; 3 sequences are too few to tell trackers apart."),
+        ("", "b", (), 9, ", and better than b by more than noise."),
+        ("", "bc", (), 9, ", and better than every other by more than noise."),
+        ("b", "c", (6, 2, 1), 9, f"{NOISE}; b is the fastest of the two, 3.0 times as fast as a."),
+        ("bc", "", (1, 2, 3), 9, ", but b and c are within noise of it; a is also the fastest of these."),
+        ("b", "", (1,), 9, f"{NOISE}."),  # b's time is unknown: nobody is called the fastest
+        ("bcd", "", (), 9, ", but b, c and d are within noise of it."),
     ),
-)
-def test_the_finding(auc, differences, ms, sequences, sentence):
-    assert finding(auc, differences, ms, sequences).sentence == sentence
-
-
-def test_lists_of_names():
-    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+)  # fmt: skip
+def test_the_headline(near, far, ms, sequences, rest):
+    differences = dict.fromkeys(near, NEAR) | dict.fromkeys(far, FAR)
+    auc = {name: 0.5 - 0.1 * index for index, name in enumerate(["a", *differences])}
+    sentence = headline(auc, differences, dict(zip(auc, map(float, ms), strict=False)), sequences).sentence
+    head = "a" if len(auc) == 1 else "a is the most accurate, AUC 0.500"
+    if "within noise" in rest and ms:
+        head += f" at {ms[0]} ms a frame"
+    assert sentence == head + rest
 
 
 def test_optional_records_may_be_missing(tmp_path):

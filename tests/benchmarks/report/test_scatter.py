@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from spcnet.benchmarks.report.marks import Look
 from spcnet.benchmarks.report.pareto import Point, pareto
 from spcnet.benchmarks.report.scatter import Rect, labels, scatter
+from spcnet.benchmarks.report.tracker_style import TrackerStyle
 
 
 def draw(points, width=720):
-    looks = {point.name: Look(index, peer=bool(index % 2)) for index, point in enumerate(points)}
-    parts, height = scatter(points, looks, 16, width)
+    styles = {point.name: TrackerStyle(index, peer=bool(index % 2)) for index, point in enumerate(points)}
+    parts, height = scatter(points, styles, 16, width)
     return ElementTree.fromstring(f"<svg>{''.join(parts)}</svg>"), height
 
 

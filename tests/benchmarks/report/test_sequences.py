@@ -1,4 +1,4 @@
-"""What happened along the sequences: losses, moments, and their pictures."""
+"""Results by sequence: losses, the moments that are shown, and their pictures."""
 
 import base64
 import json
@@ -13,46 +13,44 @@ from report_results import EVIL
 
 from spcnet.benchmarks.accuracy import failures
 from spcnet.benchmarks.accuracy.failures import Loss
-from spcnet.benchmarks.report import courses, tiles
-from spcnet.benchmarks.report.courses import Course
-from spcnet.benchmarks.report.marks import Look
+from spcnet.benchmarks.report import sequence_results, tiles
+from spcnet.benchmarks.report.sequence_results import TrackerRun
+from spcnet.benchmarks.report.tracker_style import TrackerStyle
 from spcnet.common.suites import open_data
 
-LOOKS = {"a": Look(0, False), "b": Look(1, True)}
+STYLES = {"a": TrackerStyle(0, False), "b": TrackerStyle(1, True)}
 
 
-def course(frames, *losses):
+def run(frames, *losses):
     """A run of so many frames that is lost from frame to frame; None: to the end."""
     found = [Loss("s", start, False, 0.1, end and end - start) for start, end in losses]
-    return Course(np.zeros((frames, 4)), np.zeros(frames), 0.5, found)
+    return TrackerRun(np.zeros((frames, 4)), np.zeros(frames), 0.5, found)
 
 
 def test_moments_are_the_longest_losses_of_the_best_first():
-    of = {
-        "best": course(100, (5, 9), (40, 60)),
-        "next": course(100, (44, None)),
-        "last": course(100, (80, None)),
-    }
-    assert courses.moments(of, 3) == [40, 80]  # 44 is too close to 40
-    assert courses.moments(of, 1) == [40] and courses.moments(of, 0) == []
-    assert courses.moments({"one": course(1000, (5, 300), (900, None))}, 3) == [5]
-    assert courses.moments({"one": course(1000, (500, None)), "two": course(1000, (540, None))}, 3) == [500]
-    assert courses.moments({"never": course(50)}, 3) == []
+    of = {"best": run(100, (5, 9), (40, 60)), "next": run(100, (44, None)), "last": run(100, (80, None))}
+    assert sequence_results.moments(of, 3) == [40, 80]  # 44 is too close to 40
+    assert sequence_results.moments(of, 1) == [40] and sequence_results.moments(of, 0) == []
+    assert sequence_results.moments({"one": run(1000, (5, 300), (900, None))}, 3) == [5]
+    assert sequence_results.moments({"one": run(1000, (500, None)), "two": run(1000, (540, None))}, 3) == [
+        500
+    ]
+    assert sequence_results.moments({"never": run(50)}, 3) == []
 
 
 def test_the_hardest_sequence_comes_first(made):
     data, results = made
     accuracy = json.loads((results / "accuracy.json").read_text())
-    passages = courses.read(accuracy, results, data, ["good", "poor"])
+    by_sequence = sequence_results.read(accuracy, results, data, ["good", "poor"])
     means = [
         np.mean([accuracy["trackers"][n]["by_sequence"][p.video.name]["auc"] for n in ("good", "poor")])
-        for p in passages
+        for p in by_sequence
     ]
     assert means == sorted(means) and len(means) == 6
-    for passage in passages:
-        assert list(passage.courses) == ["good", "poor"] and not passage.failed
-        assert not passage.courses["good"].losses and passage.courses["poor"].losses
-    assert courses.changed(accuracy, passages) == []
+    for result in by_sequence:
+        assert list(result.runs) == ["good", "poor"] and not result.failed
+        assert not result.runs["good"].losses and result.runs["poor"].losses
+    assert sequence_results.changed(accuracy, by_sequence) == []
 
 
 def test_what_is_wrong_with_a_result_is_said(made, tmp_path):
@@ -65,19 +63,19 @@ def test_what_is_wrong_with_a_result_is_said(made, tmp_path):
     (folder / "good" / "Man.txt").write_text("1,2,3,4\n")
     (folder / "poor" / "Man.txt").write_text((folder / EVIL / "Man.txt").read_text())
     accuracy["trackers"]["good"]["mean"]["auc"] = 0.123
-    passages = {p.video.name: p for p in courses.read(accuracy, folder, data, ["good", "poor"])}
-    assert passages["Dog"].failed == {"good": "good crashed"}
-    assert passages["Deer"].failed["good"].startswith("no result good/Deer.txt; run the tracker on Deer")
-    assert "good/Man.txt: 1 result boxes for 24 frames" in passages["Man"].failed["good"]
-    assert str(tmp_path) not in str([p.failed for p in passages.values()])
-    mean, files = courses.changed(accuracy, list(passages.values()))
+    by_sequence = {p.video.name: p for p in sequence_results.read(accuracy, folder, data, ["good", "poor"])}
+    assert by_sequence["Dog"].failed == {"good": "good crashed"}
+    assert by_sequence["Deer"].failed["good"].startswith("no result good/Deer.txt; run the tracker on Deer")
+    assert "good/Man.txt: 1 result boxes for 24 frames" in by_sequence["Man"].failed["good"]
+    assert str(tmp_path) not in str([p.failed for p in by_sequence.values()])
+    mean, files = sequence_results.changed(accuracy, list(by_sequence.values()))
     assert mean.startswith(
         "The mean AUC of good in accuracy.json is 0.123, that of the sequences which every"
     )
     assert files.startswith("The files of poor on Man no longer have the AUC that accuracy.json has")
     accuracy["failed"] = {"good": {"Gone": "crashed"}}
     with pytest.raises(FileNotFoundError, match="Gone"):
-        courses.read(accuracy, folder, data, ["good"])
+        sequence_results.read(accuracy, folder, data, ["good"])
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +100,12 @@ def boxes(plot):
 @pytest.mark.parametrize("frames", (True, False))
 def test_boxes_lie_on_the_tile_where_they_are(video, frames):
     truth = video.boxes[3]
-    near, far = (
-        np.tile(truth + np.array([10, 0, 0, 0]), (24, 1)),
-        np.tile(truth + np.array([0, 900, 0, 0]), (24, 1)),
-    )
+    near, far = (np.tile(truth + np.array(by), (24, 1)) for by in ((10, 0, 0, 0), (0, 900, 0, 0)))
     of = {
-        "a": Course(near, failures.overlaps(near, video.boxes), 0.5, []),
-        "b": Course(far, failures.overlaps(far, video.boxes), 0.0, []),
+        "a": TrackerRun(near, failures.overlaps(near, video.boxes), 0.5, []),
+        "b": TrackerRun(far, failures.overlaps(far, video.boxes), 0.0, []),
     }
-    plot = tiles.tile("k", video, 3, of, LOOKS, frames)
+    plot = tiles.tile("k", video, 3, of, STYLES, frames)
     found, others = boxes(plot)
     scale = (found["box truth"][2] - found["box truth"][0]) / truth[2]
     half = scale * truth[2:] / 2
@@ -150,6 +145,6 @@ def test_without_frames_the_edge_of_the_frame_is_drawn(video):
 def test_a_result_or_a_truth_that_is_no_box_is_not_drawn(video):
     gone = np.full((24, 4), np.nan)
     absent = type(video)(video.name, video.frames, np.vstack([video.boxes[:3], gone[3:]]))
-    of = {"a": Course(gone, np.full(24, np.nan), 0.0, [])}
-    found, others = boxes(tiles.tile("k", absent, 5, of, LOOKS, False))
+    of = {"a": TrackerRun(gone, np.full(24, np.nan), 0.0, [])}
+    found, others = boxes(tiles.tile("k", absent, 5, of, STYLES, False))
     assert found == {} and others == {}

@@ -21,11 +21,11 @@ def failed(records: Records) -> str:
     if rows:
         header = ("tracker", "sequence", "what happened")
         said = "Means are over the sequences that every tracker finished: these sequences count for none."
-        parts += [paragraph(said), table("failed runs", header, rows)]
+        parts += [paragraph(said), table("failed runs", header, rows, ())]
     return section("Failed runs", *parts, key="failed") if parts else ""
 
 
-def origin(records: Records, command: str) -> str:
+def provenance(records: Records, command: str) -> str:
     """The section that lets somebody measure the same again."""
     parts = []
     machines: dict[str, Mapping[str, object]] = {}
@@ -38,14 +38,14 @@ def origin(records: Records, command: str) -> str:
                 machines[name] = found
     for names, machine in machines.items():
         parts.append(f"<h3>Machine and versions <small>{clean(names)}</small></h3>")
-        parts.append(table("machine and versions", ("", ""), [(key, words(v)) for key, v in machine.items()]))
+        parts.append(table("machine and versions", ("", ""), [(k, words(v)) for k, v in machine.items()], ()))
     before, after = (flat(part(records.speed, "conditions", when)) for when in ("before", "after"))
     rows = [(key, before.get(key, "–"), after.get(key, "–")) for key in {**before, **after}]
     during = {k: v for k, v in part(records.speed, "conditions").items() if k not in ("before", "after")}
     rows += [(key, value, "") for key, value in flat(during).items()]
     if rows:
         parts.append("<h3>State of the machine while times were taken</h3>")
-        parts.append(table("state of the machine", ("", "before, or during", "after"), rows))
+        parts.append(table("state of the machine", ("", "before, or during", "after"), rows, ()))
     identities = {
         name: words(part(records.accuracy, "trackers", name).get("identity", "unknown"))
         for name in part(records.accuracy, "trackers")
@@ -53,7 +53,7 @@ def origin(records: Records, command: str) -> str:
     parts.append(
         "<h3>Trackers</h3>" + paragraph("Models by their SHA-256, peers by what they say of their version.")
     )
-    parts.append(table("identity of the trackers", ("tracker", "identity"), list(identities.items())))
+    parts.append(table("identity of the trackers", ("tracker", "identity"), list(identities.items()), ()))
     if differing := _differing(records, identities):
         parts.append(paragraph(f"Times were taken of another version of {', '.join(differing)}.", "caution"))
     commands = [record.get("command") for record in records]

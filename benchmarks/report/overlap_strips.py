@@ -1,4 +1,4 @@
-"""The overlap along one sequence as a strip: the lower and the warmer, the worse; blank where the target is absent."""
+"""The overlap along a sequence as a strip: lower and warmer is worse, blank is without a target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TALL = (4, 7, 10, 12)  # of the level's bars
 
 
 def levels(overlap: Floats) -> list[int]:
-    """The level of each of at most BINS stretches of a sequence, from its mean overlap; -1 without a target."""
+    """The level of the mean overlap in each of at most BINS stretches of a sequence; -1 without a target."""
     found = []
     for stretch in np.array_split(overlap, min(BINS, len(overlap)) or 1):
         known = stretch[np.isfinite(stretch)]

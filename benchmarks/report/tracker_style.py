@@ -1,11 +1,11 @@
-"""How a tracker looks in every plot: its colour, its mark, its line. Colour alone never tells."""
+"""How a tracker styles in every plot: its colour, its mark, its line. Colour alone never tells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from spcnet.common.drawing import clean
+from spcnet.common.drawing import clean, element
 
 _SHAPES = (  # of about 9 units, around 0, 0
     "M-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0-8.4 0z",  # disc
@@ -31,7 +31,7 @@ COLOURS = (  # light, dark: at least 3 : 1 on a card, and apart for those who ar
 )
 
 
-class Look(NamedTuple):
+class TrackerStyle(NamedTuple):
     """Of one tracker."""
 
     place: int  # in the order of the page; after nine the colours and marks come again
@@ -42,7 +42,10 @@ class Look(NamedTuple):
         return f"k{self.place} peer" if self.peer else f"k{self.place}"
 
 
-def style(count: int) -> str:
+Styles = Mapping[str, TrackerStyle]
+
+
+def style_sheet(count: int) -> str:
     """The colours of so many trackers, and the rules that hide one whose box is not ticked."""
     rules = []
     for index in range(count):
@@ -56,32 +59,26 @@ def style(count: int) -> str:
     return "".join(rules)
 
 
-def mark(look: Look, x: float, y: float, title: str = "") -> str:
+def mark(style: TrackerStyle, x: float, y: float, title: str = "") -> str:
     """The mark of a tracker at a place of a plot."""
-    shape = _SHAPES[look.place % len(_SHAPES)]
-    place = f'<path class="mark {look.classes}" transform="translate({x:.1f} {y:.1f})" d="{shape}"'
-    return f"{place}><title>{clean(title)}</title></path>" if title else f"{place}/>"
+    shape = _SHAPES[style.place % len(_SHAPES)]
+    return element("path", f"mark {style.classes}", title, transform=f"translate({x:.1f} {y:.1f})", d=shape)
 
 
-def polyline(look: Look, points: Iterable[tuple[float, float]], title: str) -> str:
-    """The line of a tracker."""
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline class="{look.classes}" points="{corners}"><title>{clean(title)}</title></polyline>'
-
-
-def swatch(look: Look) -> str:
+def swatch(style: TrackerStyle) -> str:
     """The tracker's line and mark for a legend; said by the name that follows it."""
     return (
         '<svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">'
-        f'<path class="line {look.classes}" d="M0 6H26"/>{mark(look, 13, 6)}</svg>'
+        f'<path class="line {style.classes}" d="M0 6H26"/>{mark(style, 13, 6)}</svg>'
     )
 
 
-def legend(entries: Sequence[tuple[str, Look, str]], what: str) -> str:
-    """Name, look and value of each; a click on a name does what its box at the head of the page does."""
+def legend(entries: Sequence[tuple[str, TrackerStyle, str]], what: str) -> str:
+    """Name, style and value of each; a click on a name does what its box at the head of the page does."""
     rows = "".join(
-        f'<li class="{look.classes}"><label for="show-{look.place}">{swatch(look)}<span>{clean(name)}</span>'
-        f"<b>{clean(value)}</b></label></li>"
-        for name, look, value in entries
+        f'<li class="{style.classes}"><label for="show-{style.place}">{swatch(style)}'
+        f"<span>{clean(name)}</span><b>{clean(value)}</b></label></li>"
+        for name, style, value in entries
     )
-    return f'<div class="legend"><p><span>tracker</span><b class="what">{clean(what)}</b></p><ul>{rows}</ul></div>'
+    head = f'<p><span>tracker</span><b class="what">{clean(what)}</b></p>'
+    return f'<div class="legend">{head}<ul>{rows}</ul></div>'

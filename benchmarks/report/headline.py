@@ -1,11 +1,11 @@
-"""The main finding in one sentence, from the numbers."""
+"""The headline in one sentence, from the numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from spcnet.benchmarks.report.noise import LEAST, Interval
+from spcnet.benchmarks.report.intervals import LEAST, Interval
 
 
 class Headline(NamedTuple):
@@ -16,13 +16,13 @@ class Headline(NamedTuple):
     sentence: str
 
 
-def finding(
+def headline(
     auc: Mapping[str, float],
     differences: Mapping[str, Interval],
     mean_ms: Mapping[str, float],
     sequences: int,
 ) -> Headline:
-    """auc: tracker -> mean AUC, the best first; differences to the first; mean_ms of those whose time is known."""
+    """auc: tracker -> mean AUC, the best first; differences: to the first; mean_ms: where it is known."""
     best, *others = auc
     head = f"{best} is the most accurate, {_score(best, auc, mean_ms)}"
     if not others:

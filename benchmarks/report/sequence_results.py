@@ -1,4 +1,4 @@
-"""The course of each sequence: the boxes of the trackers' files against the truth."""
+"""The run of each sequence: the boxes of the trackers' files against the truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APART, SHARE = 10, 0.06  # between two moments that are shown of one sequence: f
 SAME = 1e-6  # of two AUC that come from the same boxes
 
 
-class Course(NamedTuple):
+class TrackerRun(NamedTuple):
     """One tracker on one sequence."""
 
     boxes: Floats  # (frames, 4): x, y, w, h, 0-based
@@ -27,25 +27,25 @@ class Course(NamedTuple):
     losses: list[Loss]
 
 
-class Passage(NamedTuple):
+class SequenceResults(NamedTuple):
     """One sequence with all its trackers."""
 
     video: Track
-    courses: dict[str, Course]  # by tracker, in the given order
-    failed: dict[str, str]  # tracker -> why there is no course
+    runs: dict[str, TrackerRun]  # by tracker, in the given order
+    failed: dict[str, str]  # tracker -> why there is no run
 
 
-def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> list[Passage]:
+def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> list[SequenceResults]:
     """All sequences of the record, the hardest first (mean AUC of the trackers).
 
-    A tracker without a good result file is in failed. Raises as open_data does, where a sequence is missing in data.
+    A tracker without a good result file is in failed. Raises as open_data does if data lacks a sequence.
     """
     names = dict.fromkeys(s for name in trackers for s in part(accuracy, "trackers", name, "by_sequence"))
     names |= dict.fromkeys(s for one in part(accuracy, "failed").values() for s in part(one))
-    passages = []
+    by_sequence = []
     suite = accuracy.get("suite")
     for video in open_data(data, suite if isinstance(suite, str) else None, tuple(names)) if names else []:
-        courses, failed = {}, {}
+        runs, failed = {}, {}
         for name in trackers:
             told = part(accuracy, "failed", name).get(video.name)
             try:
@@ -54,25 +54,25 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
                 boxes = read_result(folder, name, video)
                 overlap = failures.overlaps(boxes, video.boxes)
                 auc = score(boxes, video.boxes).auc
-                courses[name] = Course(boxes, overlap, auc, failures.losses(video.name, overlap))
+                runs[name] = TrackerRun(boxes, overlap, auc, failures.losses(video.name, overlap))
             except (FileNotFoundError, ValueError) as error:
                 failed[name] = str(error).replace(f"{folder}/", "")  # the page tells nothing of the disk
-        passages.append(Passage(video, courses, failed))
-    return sorted(passages, key=_mean_auc)
+        by_sequence.append(SequenceResults(video, runs, failed))
+    return sorted(by_sequence, key=_mean_auc)
 
 
-def changed(accuracy: Json, passages: Sequence[Passage]) -> list[str]:
-    """A sentence for each tracker whose mean is not that of its sequences, or whose files have another AUC by now."""
+def changed(accuracy: Json, by_sequence: Sequence[SequenceResults]) -> list[str]:
+    """A sentence for each tracker whose mean is not that of its sequences, or whose files have changed."""
     found: dict[str, list[str]] = {}
-    for passage in passages:
-        for name, course in passage.courses.items():
-            recorded = number(accuracy, "trackers", name, "by_sequence", passage.video.name, "auc")
-            if not abs(recorded - course.auc) <= SAME:
-                found.setdefault(name, []).append(passage.video.name)
+    for result in by_sequence:
+        for name, run in result.runs.items():
+            recorded = number(accuracy, "trackers", name, "by_sequence", result.video.name, "auc")
+            if not abs(recorded - run.auc) <= SAME:
+                found.setdefault(name, []).append(result.video.name)
     means = {name: sum(one.values()) / max(len(one), 1) for name, one in shared_auc(accuracy).items()}
     return [
-        f"The mean AUC of {name} in accuracy.json is {recorded:.3f}, that of the sequences which every tracker finished "
-        f"{mean:.3f}: run bench accuracy again."
+        f"The mean AUC of {name} in accuracy.json is {recorded:.3f}, that of the sequences which every "
+        f"tracker finished {mean:.3f}: run bench accuracy again."
         for name, mean in means.items()
         if not abs((recorded := number(accuracy, "trackers", name, "mean", "auc")) - mean) <= SAME
     ] + [
@@ -82,22 +82,22 @@ def changed(accuracy: Json, passages: Sequence[Passage]) -> list[str]:
     ]
 
 
-def moments(courses: Mapping[str, Course], count: int) -> list[int]:
-    """At most count frames: where each tracker, the best first, began its longest loss, none close to another."""
+def moments(runs: Mapping[str, TrackerRun], count: int) -> list[int]:
+    """At most count frames where a tracker began its longest loss, the best first, none close to another."""
     found: list[int] = []
-    for course in courses.values():
+    for run in runs.values():
         lasting = {
-            loss.frame: len(course.overlap) - loss.frame if loss.lasts is None else loss.lasts
-            for loss in course.losses
+            loss.frame: len(run.overlap) - loss.frame if loss.lasts is None else loss.lasts
+            for loss in run.losses
         }
         if lasting:
             frame = max(lasting, key=lambda frame: lasting[frame])
-            apart = max(APART, SHARE * len(course.overlap))
+            apart = max(APART, SHARE * len(run.overlap))
             if len(found) < count and all(abs(frame - other) >= apart for other in found):
                 found.append(frame)
     return sorted(found)
 
 
-def _mean_auc(passage: Passage) -> float:
-    scores = [course.auc for course in passage.courses.values()]
+def _mean_auc(result: SequenceResults) -> float:
+    scores = [run.auc for run in result.runs.values()]
     return sum(scores) / len(scores) if scores else 0.0

@@ -1,0 +1,169 @@
+"""Charts of rows: intervals, scores from other starts, histograms, stages of a frame, roofline shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from spcnet.benchmarks.report.intervals import Interval
+from spcnet.benchmarks.report.records import signed
+from spcnet.benchmarks.report.tracker_style import TrackerStyle, mark
+from spcnet.common.drawing import (
+    COLUMN,
+    Axis,
+    cut,
+    element,
+    group,
+    line,
+    linear_ticks,
+    log_ticks,
+    picture,
+    rect,
+    text,
+    x_axis,
+)  # fmt: skip
+
+TOP, LEFT, RIGHT, SIDE = 8, 136, 14, 8
+TINTS = 8  # classes p0 ... p7 of the style sheet; p7 is the rest
+RATES = (30, 60, 120)  # of cameras, Hz
+HEAD, BAR, BINS = 26, 22, 118  # of histograms: units above all, units of the highest bin, bins
+
+
+class ScoreRow(NamedTuple):
+    """A tracker's values, each with the word for it."""
+
+    name: str
+    style: TrackerStyle
+    values: Sequence[tuple[str, float]]
+
+
+class HistogramRow(NamedTuple):
+    """All measured frames of one tracker, in ms."""
+
+    name: str
+    style: TrackerStyle
+    samples: Sequence[float]
+
+
+class StageRow(NamedTuple):
+    """The parts of a frame in ms, in the order in which they happen; total may be more than their sum."""
+
+    name: str
+    parts: Mapping[str, float]
+    total: float
+
+
+def differences(key: str, rows: Sequence[tuple[str, TrackerStyle, Interval]], best: str) -> str:
+    """Each tracker's difference to the best, with its 95 % interval; zero is a line."""
+    ends = [end for _, _, interval in rows for end in interval if math.isfinite(end)]
+    low, high = min([*ends, -0.05]), max([*ends, 0.05])
+    step = next(s for s in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2) if (high - low) / s <= 6)
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    x = Axis(low, high, LEFT, COLUMN - RIGHT)
+    bottom = TOP + 26 * len(rows)
+    parts = x_axis(x, linear_ticks(low, high, step), TOP, bottom, f"difference of AUC to {cut(best, 20)}")
+    parts.append(line("zero", x(0), TOP, x(0), bottom))
+    said = []
+    for index, (name, style, one) in enumerate(rows):
+        y = TOP + 26 * (index + 0.5)
+        said.append(f"{name}: {signed(one.mean)}, 95 % interval {signed(one.low)} to {signed(one.high)}")
+        span = [_span(style, x(one.low), x(one.high), y)] if math.isfinite(one.low) else []
+        parts.append(group(style.classes, [*span, mark(style, x(one.mean), y), _name(name, y)], said[-1]))
+    return picture(key, COLUMN, bottom + 42, parts, f"Difference of AUC to {best}", "; ".join(said))
+
+
+def scores(key: str, rows: Sequence[ScoreRow], across: str, title: str) -> str:
+    """Values from 0 to 1 as spots, joined by a line."""
+    x = Axis(0, 1, LEFT, COLUMN - RIGHT)
+    bottom = TOP + 30 * len(rows) + 6
+    parts, said = x_axis(x, linear_ticks(0, 1, 0.2), TOP, bottom, across), []
+    for index, row in enumerate(rows):
+        y, kind = TOP + 30 * (index + 0.5) + 6, row.style.classes
+        known = [(word, value) for word, value in row.values if math.isfinite(value)]
+        said.append(f"{row.name}: " + ", ".join(f"{word} {value:.3f}" for word, value in known))
+        places = sorted((x(value), word) for word, value in known)
+        spots = [element("circle", f"spot {word.lower()} {kind}", cx=cx, cy=y, r=4.5) for cx, word in places]
+        span = _span(row.style, places[0][0], places[-1][0], y)
+        parts.append(group(kind, [span, *spots, _name(row.name, y)], said[-1]))
+    return picture(key, COLUMN, bottom + 42, parts, title, "; ".join(said))
+
+
+def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
+    """Above each histogram the tracker's median and 99th percentile; below, a bar from one to the other."""
+    samples = [np.array(row.samples) for row in rows]
+    low, high = min(float(s.min()) for s in samples) / 1.15, max(float(s.max()) for s in samples) * 1.15
+    x = Axis(low, high, SIDE, COLUMN - SIDE, log=True)
+    edges = np.geomspace(low, high, BINS + 1)
+    bottom = HEAD + 46 * len(rows)
+    parts, said = x_axis(x, log_ticks(low, high), HEAD, bottom, "ms per frame"), []
+    cameras = [(x(1e3 / rate), rate) for rate in RATES if low < 1e3 / rate < high]
+    for place, rate in cameras:  # the last one's name ends at the edge
+        near = place > COLUMN - 26
+        parts.append(text(COLUMN if near else place, HEAD - 12, f"{rate} Hz", "end" if near else "middle"))
+    for index, (row, values) in enumerate(zip(rows, samples, strict=True)):
+        base, kind = HEAD + 46 * (index + 1) - 6, row.style.classes
+        median, late = np.percentile(values, (50, 99)).tolist()
+        counts = np.histogram(values, edges)[0]
+        heights = (BAR * counts / counts.max()).tolist()
+        corners = "".join(
+            f"V{base - height:.1f}H{x(edge):.1f}"
+            for height, edge in zip(heights, edges[1:].tolist(), strict=True)
+        )
+        words = f"median {median:.3g}, p99 {late:.3g} ms"
+        said.append(f"{row.name}: {words}")
+        parts += [line("period", place, base - BAR, place, base) for place, _ in cameras]
+        drawn = [
+            element("path", f"bars {kind}", d=f"M{x.start:.1f} {base:.1f}{corners}V{base:.1f}z"),
+            _span(row.style, x(median), x(late), base + 2.5),
+            text(SIDE, base - BAR - 5, cut(row.name, 24), "name"),
+            text(COLUMN - SIDE, base - BAR - 5, words, "end"),
+        ]
+        parts.append(group(kind, drawn, f"{said[-1]}, {len(values)} frames"))
+    return picture(key, COLUMN, bottom + 40, parts, "Histograms of the time of a frame", "; ".join(said))
+
+
+def stages(key: str, rows: Sequence[StageRow], tints: Mapping[str, int]) -> str:
+    """Every bar is as wide as the plot: shares are compared, the total is written. tints: part -> class."""
+    parts, said, wide = [], [], COLUMN - SIDE
+    for index, row in enumerate(rows):
+        top, left = 18 + 44 * index, SIDE / 2
+        parts.append(text(left, top, cut(row.name, 30), "name"))
+        parts.append(text(left + wide, top, f"{row.total:.3g} ms", "end"))
+        for name, ms in row.parts.items():
+            share = ms / row.total
+            words = f"{row.name}, {name}: {ms:.3g} ms, {100 * share:.0f} %"
+            parts.append(rect(f"part p{tints[name]}", left, top + 5, wide * share, 18, words))
+            if wide * share > 7 * len(name) + 8:
+                parts.append(text(left + wide * share / 2, top + 18, name, "middle inside"))
+            left += wide * share
+        shares = (f"{name} {100 * ms / row.total:.0f} %" for name, ms in row.parts.items())
+        said.append(f"{row.name}: {', '.join(shares)}")
+    return picture(key, COLUMN, 8 + 44 * len(rows), parts, "Share of each stage in a frame", "; ".join(said))
+
+
+def achieved(key: str, rows: Sequence[tuple[str, float, str]], title: str) -> str:
+    """Rows of a name, a share of what was measured as possible, and what bounds it."""
+    parts, said, start, end = [], [], 118, COLUMN - 112
+    for index, (name, share, bound) in enumerate(rows):
+        top = 6 + 24 * index
+        said.append(f"{name}: {100 * share:.0f} %, bound by {bound}")
+        parts += [
+            text(start - 8, top + 13, cut(name, 16), "end"),
+            rect("trough", start, top + 2, end - start, 14),
+            rect("filled", start, top + 2, (end - start) * min(max(share, 0), 1), 14, said[-1]),
+            text(end + 8, top + 13, f"{100 * share:.0f} % · {cut(bound, 10)}"),
+        ]
+    bottom = 6 + 24 * len(rows)
+    parts.append(line("zero", end, 4, end, bottom))
+    return picture(key, COLUMN, bottom + 4, parts, title, "; ".join(said))
+
+
+def _span(style: TrackerStyle, x0: float, x1: float, y: float) -> str:
+    return line(f"span {style.classes}", x0, y, x1, y)
+
+
+def _name(name: str, y: float) -> str:
+    return text(LEFT - 10, y + 4, cut(name, 17), "end")
