@@ -80,8 +80,8 @@ def histograms(
             axes.axvline(median, color="0.2")
             axes.set_xlabel(f"median {median:.3g}", fontsize=8)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba(), np.uint8)[:, :, :3]
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba(), np.uint8)[:, :, :3]  # type: ignore[no-untyped-call]
 
 
 def png(picture: Picture) -> bytes:

@@ -67,7 +67,7 @@ def compare(
     threshold: float = THRESHOLD,
     across_machines: bool = False,
 ) -> dict[str, Any]:
-    """Ratios of B to A with verdicts, for the named trackers or all of them: see docs/latency.md.
+    """Ratios of B to A with verdicts, for the named trackers or all of them: see docs/notebook/latency.md.
 
     The verdict is slower if the interval lies above 1 and the ratio above 1 + threshold; faster likewise,
     below 1 / (1 + threshold). Raises ValueError when the records cannot be compared.

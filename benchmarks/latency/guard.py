@@ -31,7 +31,7 @@ from spcnet.runtime.frame import Frame
 BASELINES = Path(__file__).parents[1] / "baselines"  # of the zoo, shipped with the package
 FORMAT = "spcnet-baseline-1"
 FRAMES = 60  # of each sequence; on longer ones a rounding error can decide which way a tracker goes
-IOU = 0.98  # at least, in every frame: see docs/latency.md for what ONNX Runtime's kernels differ by
+IOU = 0.98  # at least, in every frame: see docs/notebook/latency.md for what ONNX Runtime's kernels differ by
 FACTOR = 1.5  # by which a stage's ratio may grow in the fastest of TRIES
 TRIES = 4
 STAGE = 0.01  # of the frame's time: shorter stages are judged as if they took this long

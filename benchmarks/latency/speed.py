@@ -45,7 +45,7 @@ def speed(
     progress: Callable[[str, int], None] = lambda what, done: None,
     open_: Open = open_tracker,
 ) -> dict[str, Any]:
-    """The record speed.json: see docs/latency.md. Each tracker's frames are spread over so many runs.
+    """The record speed.json: see docs/notebook/latency.md. Each tracker's frames are spread over so many runs.
 
     Every run, and every tracker measured in isolation, gets a fresh process; progress is told of each that
     ends. Raises what opening and tracking raise, RuntimeError when a process died.

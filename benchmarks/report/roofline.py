@@ -21,7 +21,9 @@ def roofline(record: Json) -> str:
             if math.isfinite(number(value, "achieved"))
         ]
         if shares:
-            plot = row_charts.achieved(f"roofline-{index}", shares, f"Achieved share of the roofline, {model}")
+            plot = row_charts.achieved(
+                f"roofline-{index}", shares, f"Achieved share of the roofline, {model}"
+            )
             figures.append(
                 figure(f"{model}: the least time that a stage can take here, as a share of its time", plot)
             )
@@ -45,7 +47,8 @@ def roofline(record: Json) -> str:
             "100 % would be a stage that nothing can make faster here."
         ),
         f'<div class="grid">{"".join(figures)}</div>',
-        details(table("roofline", header, rows, range(2, 7)),
+        details(
+            table("roofline", header, rows, range(2, 7)),
             table("measured peaks", ("peak", "value"), peaks) if peaks else "",
         ),
     ]

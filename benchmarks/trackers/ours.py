@@ -9,9 +9,9 @@ from pathlib import Path
 
 import spcnet
 from spcnet.runtime import model
-from spcnet.runtime.backend import open_backend
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
+from spcnet.runtime.open import open_backend
 from spcnet.runtime.tracker import Tracker
 
 
