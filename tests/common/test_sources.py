@@ -11,7 +11,7 @@ from spcnet.common.sources import FORMATS, Source, read_all, read_source
 from spcnet.training.config import DataConfig, TrainConfig
 from spcnet.training.pairs import load_tracks
 
-DOCS = Path(__file__).parents[2] / "docs" / "training.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "train.md"
 
 
 def write(folder, *names):
