@@ -4,6 +4,7 @@ SHELL := bash
 .ONESHELL:
 .PHONY: install check test size clean
 BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
 install: ## everything that checks and tests need; no GPU is needed
