@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spcnet.benchmarks.gpu.kernels import CHANNELS, Case, Deviation, distance
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
+from spcnet.runtime.cuda.backbone import TENSOR_CORES, ConvBackbone, Weights
 from spcnet.runtime.cuda.device import Device, ceil_div, grid
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions, published
 
@@ -22,22 +22,21 @@ STRIDED: tuple[Layer, ...] = (
 
 
 def check(device: Device, size: int, channels: int, images: int, seed: int = 0) -> list[Deviation]:
-    """Our kernels on whole backbones: the published one in FP32 and FP16, and one with strides."""
+    """All our kernels on whole backbones: the published one, and one with strides."""
     rng = np.random.default_rng([seed, size, channels])
     case = Case(size, images, channels, 1)
     x = rng.uniform(-128, 128, (images, 3, size, size)).astype(np.float32)
     errors = []
-    for layers, kinds in (
-        (published(channels), {"conv (plain)": None, "conv": False, "conv_half": True}),
-        (STRIDED, {"conv_by_2 (plain)": None, "conv_by_2": False}),
-    ):
+    for layers, suffix in ((published(channels), ""), (STRIDED, "_by_2")):
         weights = random_weights(rng, layers)
         expected = reference(x, weights)
-        for name, half in kinds.items():
-            found = (
-                _plain(device, x, weights) if half is None else _own(device, x, weights, expected.shape, half)
-            )
-            errors.append(Deviation(name, case, distance(found, expected)))
+        found = {f"conv{suffix} (plain)": _plain(device, x, weights)}
+        for name in ("conv", "conv_mma", "conv_half"):
+            if name != "conv" and device.compute_capability < TENSOR_CORES:
+                continue
+            own = ConvBackbone(device, weights, half=name == "conv_half", tensor_cores=name != "conv")
+            found[f"{name}{suffix}"] = _run(device, own, x, expected.shape)
+        errors += [Deviation(name, case, distance(y, expected)) for name, y in found.items()]
     return errors
 
 
@@ -52,10 +51,14 @@ def random_weights(rng: np.random.Generator, layers: tuple[Layer, ...]) -> Weigh
     return Weights(layers, weights, [rng.normal(size=after).astype(np.float32) for after in channels[1:]])
 
 
-def _own(
-    device: Device, x: NDArray[np.float32], weights: Weights, shape: tuple[int, ...], half: bool
+def published_weights(channels: int) -> Weights:
+    """The published backbone with random weights; its speed does not depend on them."""
+    return random_weights(np.random.default_rng(channels), published(channels))
+
+
+def _run(
+    device: Device, own: ConvBackbone, x: NDArray[np.float32], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    own = ConvBackbone(device, weights, half=half)
     try:
         with Memory(device) as memory:
             features = memory.space(4 * int(np.prod(shape)))

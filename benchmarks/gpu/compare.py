@@ -10,17 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.benchmarks.gpu.backbone import published_weights
 from spcnet.benchmarks.gpu.kernels import distance
+from spcnet.benchmarks.gpu.launches import HEIGHT, WIDTH, random_frames, random_states
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.benchmarks.gpu.pipeline import (
-    HEIGHT,
-    WIDTH,
-    buffers,
-    filter_steps,
-    published_weights,
-    random_frames,
-    random_states,
-)
 from spcnet.benchmarks.gpu.timing import Action, Effort, Opener, spread
 from spcnet.benchmarks.gpu.watched import opened
 from spcnet.runtime import dcf
@@ -28,7 +21,9 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device
-from spcnet.runtime.cuda.launch import Launcher
+from spcnet.runtime.cuda.launch import Launcher, first_state
+from spcnet.runtime.cuda.layout import PACK_FRAME
+from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.geometry import State
 
 
@@ -166,6 +161,60 @@ def alternate(contenders: Mapping[str, Waited], effort: Effort) -> dict[str, Any
     return {name: spread(seconds, counts[name])._asdict() for name, seconds in times.items()}
 
 
+class OwnFilter:
+    """The same by our kernels, in the memory of a tracker; the device must be active."""
+
+    def __init__(self, device: Device, config: TrackerConfig, features: NDArray[np.float32]) -> None:
+        """features (T, S, C, N, N); the filter is learnt from them."""
+        self._device, self._count = device, len(features)
+        self._launcher, self._memory = Launcher(device, config), Memory(device)
+        self._slots = SlotMemory(device, self._launcher)
+        if self._count > self._slots.capacity:
+            self._slots.grow(self._count)
+        self._work = WorkMemory(device, self._launcher)
+        self._work.grow(self._count)
+        states = np.concatenate([first_state(state) for state in random_states(config, self._count)])
+        states["rate"] = config.interp_factor
+        device.write(self._slots.targets, states)
+        device.write(self._slots.list, np.arange(self._count, dtype=np.int32))
+        device.write(self._work.features, features)
+        frame = PACK_FRAME(0, 0, WIDTH, HEIGHT, *[0] * 6, 3, 2, 0, 0)
+        self._frame = self._memory.put(np.frombuffer(frame, np.uint8))
+        self._learn(1.0)
+
+    def _learn(self, rate: float) -> None:
+        launcher, work, slots, config = self._launcher, self._work, self._slots, self._launcher.config
+        images = self._count * config.scales * config.channels
+        launcher.transform(work.features, work.half, images, learn=True)
+        launcher.learn(work.half, slots.targets, slots.list, slots.num, slots.den, self._count, rate)
+
+    def solve(self) -> None:
+        """Respond to the features, find the peak, learn from the features."""
+        launcher, work, slots, config = self._launcher, self._work, self._slots, self._launcher.config
+        count, images = self._count, self._count * config.scales
+        launcher.transform(work.features, work.half, images * config.channels, learn=False)
+        launcher.respond(work.half, slots.num, slots.den, slots.list, work.spectra, count)
+        launcher.invert(work.spectra, work.responses, work.tiles, images)
+        results = slots.results.address
+        launcher.peak(
+            *(work.responses, work.tiles, self._frame, slots.list, slots.targets, results, count), update=True
+        )
+        self._learn(config.interp_factor)
+
+    def response(self) -> NDArray[np.float32]:
+        """The responses (T, S, N, N)."""
+        config = self._launcher.config
+        shape = self._count, config.scales, config.points, config.points
+        return self._memory.get(self._work.responses, shape, np.float32)
+
+    def close(self) -> None:
+        """Free all memory."""
+        self._device.synchronize()
+        for part in (self._work, self._slots, self._launcher):
+            part.close()
+        self._memory.__exit__()
+
+
 def compare_solve(
     device: Device, library: Library, config: TrackerConfig, targets: Sequence[int], effort: Effort
 ) -> Iterator[dict[str, Any]]:
@@ -173,45 +222,34 @@ def compare_solve(
 
     The features are the same, the responses must agree, the times are interleaved. The device must be active.
     """
+    n = config.patch_size
     for count in targets:
-        launcher, n = Launcher(device, config), config.patch_size
         shape = (count, config.scales, config.channels, n, n)
         features = np.random.default_rng(3).gamma(0.5, 20, shape).astype(np.float32)
-        graph = None
+        ours, graph = OwnFilter(device, config, features), None
         try:
-            with Memory(device) as memory:
-                b = buffers(memory, launcher, count)
-                device.write(b["features"], features)
-                rows, learn, *rest = filter_steps(launcher, b, count, config.interp_factor).values()
-                rows()
-                filter_steps(launcher, b, count, 1.0)[f"learn ({launcher.dft})"]()
-
-                def ours(steps: Sequence[Action] = (rows, *rest, rows, learn)) -> None:
-                    for step in steps:
-                        step()
-
-                theirs, error = FullFilter(library, config, library.put(features)), 0.0
-                for _ in range(2):  # the second response is that of a filter that has learnt
-                    ours()
-                    theirs.solve()
-                    response = memory.get(b["responses"], (count, config.scales, n, n), np.float32)
-                    error = float(np.maximum(error, distance(library.get(theirs.response), response)))
-                contenders: dict[str, Waited] = {
-                    "our kernels, launched": (ours, device.synchronize),
-                    library.name: (theirs.solve, library.wait),
-                }
-                graph = device.capture(ours)
-                if graph is not None:
-                    contenders["our kernels, one graph"] = (graph.launch, device.synchronize)
-                if library.capture:
-                    contenders[f"{library.name}, one graph"] = (library.capture(theirs.solve), library.wait)
-                times = alternate(contenders, effort)
-                yield {"targets": count, "library": library.name, "error": error, "times": times}
+            theirs, error = FullFilter(library, config, library.put(features)), 0.0
+            for _ in range(2):  # the second response is that of a filter that has learnt
+                ours.solve()
+                theirs.solve()
+                found = distance(library.get(theirs.response), ours.response())
+                error = float(np.maximum(error, found))
+            contenders: dict[str, Waited] = {
+                "our kernels, launched": (ours.solve, device.synchronize),
+                library.name: (theirs.solve, library.wait),
+            }
+            graph = device.capture(ours.solve)
+            if graph is not None:
+                contenders["our kernels, one graph"] = (graph.launch, device.synchronize)
+            if library.capture:
+                contenders[f"{library.name}, one graph"] = (library.capture(theirs.solve), library.wait)
+            times = alternate(contenders, effort)
+            yield {"targets": count, "library": library.name, "error": error, "times": times}
         finally:
             device.synchronize()
             if graph is not None:
                 graph.close()
-            launcher.close()
+            ours.close()
 
 
 class TorchLocalize:

@@ -11,13 +11,12 @@ R x K band, F vertical frequencies that are not negative.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from spcnet.runtime import dcf, layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
-from spcnet.runtime.cuda.launch import FFT_SIZES
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE, TILE_ROWS
 from spcnet.runtime.locate import PSR_REACH
 
@@ -72,11 +71,6 @@ def band(config: TrackerConfig) -> tuple[int, int, int]:
     return len(vertical), len(horizontal), int((vertical >= 0).sum())
 
 
-def ways(config: TrackerConfig) -> tuple[str, ...]:
-    """The transforms there are for this patch size, the one in use first."""
-    return ("fft", "dft", "plain") if config.grid in FFT_SIZES else ("dft", "plain")
-
-
 def crop(config: TrackerConfig, images: int) -> Work:
     """A sample is 3 bytes of the frame, where a pixel of the patch is one of the frame, and 3 floats.
 
@@ -86,10 +80,13 @@ def crop(config: TrackerConfig, images: int) -> Work:
     return Work(samples * 3 * (1 + FLOAT), samples * 3 * 10)
 
 
-def convolution(layer: Layer, images: int) -> Work:
-    """A layer, FP32. Taps outside of the image are not counted; the bias begins the sum; ReLU is none."""
-    moved = layer.size**2 * layer.inputs + layer.cells**2 * layer.outputs
-    return Work(images * moved * FLOAT, images * 2 * layer.taps**2 * layer.inputs * layer.outputs)
+def convolution(layer: Layer, images: int, read: int = FLOAT, written: int = FLOAT) -> Work:
+    """A layer that reads and writes so many bytes a number.
+
+    Taps outside of the image are not counted; the bias begins the sum; ReLU is none.
+    """
+    moved = layer.size**2 * layer.inputs * read + layer.cells**2 * layer.outputs * written
+    return Work(images * moved, images * 2 * layer.taps**2 * layer.inputs * layer.outputs)
 
 
 def convolutions(network: Sequence[layers.Layer], size: int) -> list[Layer]:
@@ -100,17 +97,6 @@ def convolutions(network: Sequence[layers.Layer], size: int) -> list[Layer]:
         for (inputs, cells), layer in zip(shapes, network, strict=False)
         if isinstance(layer, layers.Convolution)
     ]
-
-
-def conv(config: TrackerConfig, images: int, layer: int, *, half: bool = False) -> Work:
-    """The first, or the second layer with the normalisation, of the published network; half: FP16 between."""
-    n, network = config.patch_size, convolutions(layers.published(config.channels), config.patch_size)
-    middle = HALF * 8 * ceil_div(config.channels, 8) if half else FLOAT * config.channels  # bytes a pixel
-    read, written = (3 * FLOAT, middle) if layer == 1 else (middle, config.channels * FLOAT)
-    flops = convolution(network[layer - 1], images).flops
-    if layer == 2:
-        flops += images * LRN * n**2 * config.channels
-    return Work(images * n**2 * (read + written), flops)
 
 
 def rows(config: TrackerConfig, images: int, dft: str) -> Work:
@@ -181,37 +167,28 @@ def learn(config: TrackerConfig, targets: int, dft: str) -> Work:
     return Work(moved, columns(config, images, dft).flops + accumulate(config, targets).flops)
 
 
-def kernels(config: TrackerConfig, targets: int) -> dict[str, Work]:
-    """Every kernel of a frame of so many targets, in all forms; conv as in one of the frame's two passes."""
-    images = targets * config.scales
-    found = {
-        "crop": crop(config, images),
-        "conv, layer 1": conv(config, images, 1),
-        "conv, layer 2": conv(config, images, 2),
-        "conv, layer 1, to FP16": conv(config, images, 1, half=True),
-        "conv_half, layer 2": conv(config, images, 2, half=True),
-        "invert": invert(config, images),
-        "peak": peak(config, targets),
+def launch(kernel: str, config: TrackerConfig, targets: int, images: int) -> Work:
+    """A kernel by its name, but for the convolutions; images is the number of patches."""
+    step, _, rest = kernel.partition("_")
+    dft = rest.split("_")[0]
+    works: dict[str, Callable[[], Work]] = {
+        "crop": lambda: crop(config, images),
+        "rows": lambda: rows(config, images * config.channels, dft),
+        "respond": lambda: respond(config, targets, dft),
+        "invert": lambda: invert(config, images),
+        "peak": lambda: peak(config, targets),
+        "learn": lambda: learn(config, targets, dft),
     }
-    for dft in ways(config):
-        found[f"rows ({dft})"] = rows(config, images * config.channels, dft)
-        found[f"respond ({dft})"] = respond(config, targets, dft)
-        found[f"learn ({dft})"] = learn(config, targets, dft)
-    return found
+    return works[step]()
 
 
-def solve(config: TrackerConfig, targets: int) -> Work:
-    """A whole frame but the backbone. Needs scales equal to learn_scales."""
-    found, dft = kernels(config, targets), ways(config)[0]
-    twice = total(found["crop"], found[f"rows ({dft})"])
-    once = (found[name] for name in (f"respond ({dft})", "invert", "peak", f"learn ({dft})"))
-    return total(twice, twice, *once)
-
-
-def backbone(config: TrackerConfig, targets: int, *, half: bool = False) -> Work:
-    """Both passes of a frame through both layers. Needs scales equal to learn_scales."""
-    once = [conv(config, targets * config.scales, layer, half=half) for layer in (1, 2)]
-    return total(*once, *once)
+def layer(kernel: str, layers: Sequence[Layer], index: int, images: int) -> Work:
+    """A convolution by its kernel's name: that of the layer so numbered, the last with the normalisation."""
+    last = index + 1 == len(layers)
+    between = HALF if kernel.startswith("conv_half") else FLOAT  # also a pair of FP16 numbers
+    work = convolution(layers[index], images, between if index else FLOAT, FLOAT if last else between)
+    cells = layers[index].cells ** 2 * layers[index].outputs
+    return total(work, Work(0, images * LRN * cells if last else 0))
 
 
 def floor(work: Work, bandwidth: float, peak_flops: float | None) -> float:

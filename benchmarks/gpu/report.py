@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from spcnet.benchmarks.gpu.boxes import AGAIN
 from spcnet.common.output import table
 
 AGREEMENT = 1e-4  # largest difference of two responses that count as the same, over the largest response
@@ -12,7 +13,13 @@ AGREEMENT = 1e-4  # largest difference of two responses that count as the same, 
 
 def failures(record: Mapping[str, Any]) -> list[str]:
     """The failed checks, a sentence each."""
-    found = [f"the run broke off: {record['broken']}"] if "broken" in record else []
+    found = [f"the run broke off in {one}" for one in record.get("broken", [])]
+    found += [
+        f"{row['model']} with {row['backbone']} has a box of IoU {row['iou']:.4f} with the CPU's; at least "
+        f"{row['least']} is allowed"
+        for row in record.get("boxes", [])
+        if not row.get("passed", True)
+    ]
     found += [
         f"kernel {row['kernel']} at N={row['size']} has an error of {row['error']}; at most "
         f"{row['tolerance']} is allowed"
@@ -47,15 +54,12 @@ def markdown(record: Mapping[str, Any]) -> str:
         parts += ["## Floors of the machine\n", table(("", "measured"), rows)]
     for part, (text, columns) in SECTIONS.items():
         rows = record.get(part, [])
-        names = list(dict.fromkeys(name for row in rows for name in row.get("by_kernel", ())))
         parts += [text] if rows else []
-        for config in dict.fromkeys(row.get("config", "") for row in rows):
-            group = [row for row in rows if row.get("config", "") == config]
-            shown = [row for row in group if "absent" not in row]
-            every = [*columns, *((name, f"us:by_kernel.{name}") for name in names)]
-            cells = [[_cell(row, path) for _, path in every] for row in shown]
+        for config in dict.fromkeys(row.get("model", "") for row in rows):
+            group = [row for row in rows if row.get("model", "") == config]
+            cells = [[_cell(row, path) for _, path in columns] for row in group if "absent" not in row]
             parts += [f"{config}\n"] if config else []
-            parts += [table([name for name, _ in every], cells)] if shown else []
+            parts += [table([name for name, _ in columns], cells)] if cells else []
             parts += [f"{row['backbone']}: {row['absent']}\n" for row in group if "absent" in row]
     compared = record.get("compare", {})
     for kind in ("solve", "localize"):
@@ -63,7 +67,7 @@ def markdown(record: Mapping[str, Any]) -> str:
             parts.append(f"## {kind} beside other libraries, µs of wall time, interleaved\n")
             names = list(dict.fromkeys(name for row in rows for name in row["times"]))
             cells = [
-                [r["config"], str(r["targets"]), f"{r['error']:.1e}"]
+                [r["model"], str(r["targets"]), f"{r['error']:.1e}"]
                 + [_us(r["times"].get(name, {}).get("median")) for name in names]
                 for r in rows
             ]
@@ -75,14 +79,13 @@ def markdown(record: Mapping[str, Any]) -> str:
 SECTIONS: dict[
     str, tuple[str, list[tuple[str, str]]]
 ] = {  # part -> text, and columns: header and path for _cell
-    "kernels": (
+    "boxes": (
         (
-            "## Kernels, µs on the device\n\nThe floor is the larger of bytes over the copy bandwidth and "
-            "operations over their rate; a share over 1 means that the data stayed in a cache.\n"
+            "## Boxes of the demo clip beside the CPU's\n\nBoth trackers begin anew every "
+            f"{AGAIN} frames. The lowest IoU of two boxes, and the largest difference of two scores.\n"
         ),
-        [(name, name) for name in ("kernel", "targets")]
-        + [(name, f"us:{name}") for name in ("median", "p10", "p90")]
-        + [("kB", "kilo:bytes"), ("Mflop", "mega:flops"), ("floor", "us:floor"), ("share", "two:share")],
+        [(name, name) for name in ("backbone", "frames")]
+        + [("IoU", "six:iou"), ("at least", "least"), ("score", "one:score"), ("passed", "passed")],
     ),
     "frames": (
         (
@@ -97,18 +100,16 @@ SECTIONS: dict[
         + [("enqueue", "us:stages.enqueue"), ("launches", "launches"), ("waits", "synchronisations")]
         + [("bytes up", "bytes_up"), ("down", "bytes_down")],
     ),
-    "solve": (
+    "kernels": (
         (
-            "## A frame on the device alone, µs\n\nThe launches of one update replayed as one graph: all "
-            "of them, the backbone's, and the solve, which is all but the backbone's; then the sum of the "
-            "solve's launches, each timed by itself.\n"
+            "## Launches, µs on the device\n\nEach launch of a frame that learns, timed by itself; then all of "
+            "them as one graph (frame), the backbone's, and all but the backbone's (solve). The floor is the "
+            "larger of bytes over the copy bandwidth and operations over their rate; a share over 1 means that "
+            "the data stayed in a cache.\n"
         ),
-        [
-            ("targets", "targets"),
-            *((name, f"us:{name}.median") for name in ("frame", "backbone", "solve")),
-            ("solve, a target", "us:solve_per_target"),
-            ("sum", "us:solve_sum"),
-        ],
+        [(name, name) for name in ("backbone", "targets", "half", "kernel", "blocks")]
+        + [(name, f"us:{name}") for name in ("median", "p10", "p90")]
+        + [("kB", "kilo:bytes"), ("Mflop", "mega:flops"), ("floor", "us:floor"), ("share", "two:share")],
     ),
     "checks": (
         "## Largest errors of the kernels against NumPy\n",
@@ -131,7 +132,12 @@ def _cell(row: Mapping[str, Any], path: str) -> str:
         "kilo": lambda v: f"{v / 1e3:.0f}",
         "mega": lambda v: f"{v / 1e6:.1f}",
     }
-    forms |= {"two": lambda v: f"{v:.2f}", "one": lambda v: f"{v:.1e}", "": _text}
+    forms |= {
+        "two": lambda v: f"{v:.2f}",
+        "six": lambda v: f"{v:.6f}",
+        "one": lambda v: f"{v:.1e}",
+        "": _text,
+    }
     return forms[form](value)
 
 

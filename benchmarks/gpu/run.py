@@ -8,10 +8,12 @@ failed and 2 if no GPU can be used.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,20 +26,32 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spcnet.benchmarks.gpu import backbone, card, compare, counts, kernels, pipeline, report, timing
+from spcnet.benchmarks.gpu import (
+    backbone,
+    boxes,
+    card,
+    compare,
+    counts,
+    frames,
+    kernels,
+    launches,
+    report,
+    timing,
+)
 from spcnet.benchmarks.gpu.compare import Library
 from spcnet.benchmarks.gpu.timing import Effort, Opener
 from spcnet.benchmarks.gpu.watched import OpenBackbone
 from spcnet.common import output
 from spcnet.common.machine import machine
+from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import available
-from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.layers import Layer
 
-PARTS = ("checks", "kernels", "frames", "solve", "compare")
-MODEL = "c32-125"  # the published setting
+PARTS = {"checks": 90, "boxes": 90, "frames": 150, "kernels": 90, "compare": 90}  # seconds that each may take
+MODELS = ("base", "lite", "nano", "c32-125")
 QUICK_CASES = tuple(
     kernels.Case(*shape)
     for shape in ((32, 3, 8, 1), (63, 5, 4, 3), (64, 1, 33, 3), (125, 3, 32, 1), (128, 3, 32, 1))
@@ -48,29 +62,39 @@ Rates = Callable[[Device, timing.Timer], dict[str, Any]]
 Say = Callable[[str], None]
 
 
+class Combination(NamedTuple):
+    """A model with a backbone, to be measured."""
+
+    model: str
+    backbone: str
+    layers: tuple[Layer, ...]
+    open: OpenBackbone
+
+
 class Plan(NamedTuple):
     """The device to measure, what to measure on it, and how much of everything."""
 
     open: Opener
-    configs: tuple[TrackerConfig, ...]
-    backbones: tuple[tuple[str, TrackerConfig, OpenBackbone], ...]  # name, configuration
+    subjects: tuple[Combination, ...]
+    configs: tuple[TrackerConfig, ...]  # of the filter, to compare with the libraries
     libraries: tuple[Library, ...] = ()  # to compare with
     absent: Mapping[str, str] = {}  # library -> why it cannot be compared with
     rates: Rates = lambda device, timer: {}  # operations a second by precision, and their source
     cases: tuple[kernels.Case, ...] | None = None  # to check; None: the whole table
     batches: tuple[int, ...] = (1, 4, 16, 32)  # targets of a launch
     targets: tuple[int, ...] = (1, 4, 16, 64, 256)  # of a frame
+    clip: int = 60  # frames of the demo to compare boxes on
     copied: int = 256 << 20  # bytes, to measure bandwidth
     effort: Effort = Effort()
 
 
 def run(
     plan: Plan,
-    parts: Sequence[str] = PARTS,
+    parts: Iterable[str] = PARTS,
     say: Say = lambda text: None,
     record: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fill the record (a new one if none is given) with the measurements, part by part."""
+    """Fill the record (a new one if none is given) with the measurements, part by part and row by row."""
     record = {} if record is None else record
     device, timer = plan.open()
     try:
@@ -78,21 +102,21 @@ def run(
             if "checks" in parts:
                 say("checks")
                 record["checks"] = worst(_errors(device, plan.cases))
-            if set(parts) - {"checks"}:
+            if "kernels" in parts:
                 say("floors")
                 record["floors"] = timing.floors(device, timer, plan.effort, plan.copied)
                 record["rates"] = plan.rates(device, timer)
-            if "kernels" in parts:
-                record["kernels"] = []
-                for config in plan.configs:
-                    say(f"kernels, {counts.label(config)}")
-                    rows = pipeline.kernel_times(device, timer, config, plan.batches, plan.effort)
-                    record["kernels"] += [_with_floor(row, config, record) for row in rows]
-        for part in ("frames", "solve"):
-            if part in parts:
-                record[part] = []  # filled row by row: a run that breaks off keeps them
-                for row in _frames(plan, part, say):
-                    record[part].append(row)
+        works = {"boxes": _boxes, "frames": _frames, "kernels": _kernels}
+        for part in (part for part in works if part in parts):
+            record[part] = []
+            for subject in plan.subjects:
+                about = {"model": subject.model, "backbone": subject.backbone}
+                say(f"{part}, {subject.model}, {subject.backbone}")
+                try:
+                    for row in works[part](plan, subject, record):
+                        record[part].append({**about, **row})
+                except (ImportError, RuntimeError, ValueError) as error:  # not all backbones are installed
+                    record[part].append({**about, "absent": _one_line(error)})
         if "compare" in parts:
             record["compare"] = {"absent": dict(plan.absent), "solve": [], "localize": []}
             for library in plan.libraries:
@@ -106,20 +130,59 @@ def run(
     return record
 
 
-def _one_line(error: Exception) -> str:
+def _boxes(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    return [boxes.compare(plan.open, subject.model, subject.open, plan.clip)]
+
+
+def _frames(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for graphs, targets in ((True, plan.targets), (False, plan.targets[:1])):
+        yield from frames.frame_times(plan.open, subject.open, targets, plan.effort, graphs=graphs)
+
+
+def _kernels(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    if not subject.backbone.startswith("kernels"):
+        return
+    found = launches.timed(plan.open, subject.open, subject.layers, plan.batches, plan.effort)
+    for targets, every, whole in found:
+        for each in every:
+            rate = _rate(each.kernel, record["rates"])
+            floor = counts.floor(each.work, record["floors"]["copy_bandwidth"], rate)
+            yield {
+                "targets": targets,
+                "half": each.half,
+                "kernel": each.kernel,
+                "blocks": each.blocks,
+                **each.time._asdict(),
+                **each.work._asdict(),
+                "floor": floor,
+                "share": floor / each.time.median if each.time.median else None,
+            }
+        yield from ({"targets": targets, "kernel": name, **time} for name, time in whole.items())
+
+
+def _rate(kernel: str, rates: Mapping[str, Any]) -> float | None:
+    """Operations a second; FP32 on tensor cores takes three products of FP16."""
+    if kernel.startswith("conv_half"):
+        return rates.get("half")
+    if kernel.startswith(("conv_first", "conv_next")) and "half" in rates:
+        return float(rates["half"]) / 3
+    return rates.get("fp32")
+
+
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
 def _compare(plan: Plan, device: Device, library: Library, found: dict[str, Any], say: Say) -> None:
     few = [count for count in plan.targets if count <= 64]
     for config in plan.configs:
-        about = {"config": counts.label(config)}
-        say(f"solve beside {library.name}, {about['config']}")
+        about = {"model": counts.label(config)}
+        say(f"solve beside {library.name}, {about['model']}")
         with device.activate():
             for row in compare.compare_solve(device, library, config, plan.batches, plan.effort):
                 found["solve"].append({**about, **row})
         if library.torch:
-            say(f"localize beside {library.name}, {about['config']}")
+            say(f"localize beside {library.name}, {about['model']}")
             for row in compare.compare_localize(plan.open, library, config, few, plan.effort):
                 found["localize"].append({**about, **row})
 
@@ -150,34 +213,6 @@ def worst(errors: Iterable[kernels.Deviation]) -> list[dict[str, Any]]:
     ]
 
 
-def _with_floor(row: dict[str, Any], config: TrackerConfig, record: Mapping[str, Any]) -> dict[str, Any]:
-    work = counts.kernels(config, row["targets"])[row["kernel"]]
-    rate = record["rates"].get("half" if row["kernel"].startswith("conv_half") else "fp32")
-    floor = counts.floor(work, record["floors"]["copy_bandwidth"], rate)
-    share = floor / row["median"] if row["median"] else None
-    return {"config": counts.label(config), **row, **work._asdict(), "floor": floor, "share": share}
-
-
-def _frames(plan: Plan, part: str, say: Say) -> Iterable[dict[str, Any]]:
-    """The rows of "frames" or "solve"; the solve is the same with every backbone, so one is enough."""
-    for name, config, open_one in plan.backbones:
-        if part == "solve" and name != "kernels":
-            continue
-        about = {"config": counts.label(config), "backbone": name}
-        say(f"{part}, {counts.label(config)}, {name}")
-        given = plan.open, open_one, plan.targets, plan.effort
-        try:
-            if part == "solve":
-                rows = pipeline.solve_times(*given)
-            else:
-                rows = [
-                    row for graphs in (True, False) for row in pipeline.frame_times(*given, graphs=graphs)
-                ]
-            yield from ({**about, **row} for row in rows)
-        except (ImportError, RuntimeError, ValueError) as error:  # not all backbones are installed
-            yield {**about, "absent": str(error)}
-
-
 def open_gpu() -> tuple[Device, timing.Timer]:
     """The first GPU, on pycuda, with a timer of its events."""
     from spcnet.runtime.cuda.pycuda_device import PycudaDevice
@@ -187,24 +222,20 @@ def open_gpu() -> tuple[Device, timing.Timer]:
 
 
 def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
-    """All that can run here: the published setting, N = 128 for the FFT kernels, installed libraries."""
-    published = TrackerConfig()
-    square = replace(published, patch_size=128)
+    """All that can run here: the zoo, the published setting and N = 128 for the filter, installed libraries."""
 
-    def zoo(name: str, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-        return open_backbone(MODEL, device, name)
+    def zoo(name: str, kind: str, device: Device) -> tuple[TrackerConfig, Any]:
+        return open_backbone(name, device, kind)
 
-    def random_network(half: bool, device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-        weights = pipeline.published_weights(square.channels)
-        return square, ConvBackbone(device, weights, half=half)
-
-    names = ("kernels", "kernels-fp16", "onnxruntime")
-    backbones: list[tuple[str, TrackerConfig, OpenBackbone]] = [
-        (name, published, partial(zoo, name)) for name in names
+    subjects = [
+        Combination(name, kind, model.load(model.find(name))[0].layers, partial(zoo, name, kind))
+        for name in MODELS
+        for kind in ("kernels", "kernels-fp16", "onnxruntime")
     ]
-    backbones += [(names[half], square, partial(random_network, bool(half))) for half in (0, 1)]
+    published = TrackerConfig()
     libraries, absent = compare.libraries() if against_libraries else ((), {})
-    plan = Plan(open_gpu, (published, square), tuple(backbones), libraries, absent, card.peak_rates)
+    configs = published, replace(published, patch_size=128)
+    plan = Plan(open_gpu, tuple(subjects), configs, libraries, absent, card.peak_rates)
     few = (1, 16)
     short = plan._replace(cases=QUICK_CASES, batches=few, targets=few, effort=timing.QUICK)
     return short if quick else plan
@@ -254,32 +285,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = [flag for flag in ("quick", "sanitize") if getattr(options, flag)]
     words = [*(f"--{flag}" for flag in flags), *(f"--only {part}" for part in options.only or ())]
     start = time.perf_counter()
-    parts, say = options.only or PARTS, partial(print, file=sys.stderr, flush=True)
+    parts, say = options.only or list(PARTS), partial(print, file=sys.stderr, flush=True)
     gpu, measured = card.gpu_facts(), dict[str, Any]()
-    try:
-        run(plan_of(options.quick, "compare" in parts), parts, say, measured)
-    except Exception as error:  # keep what was measured so far
-        traceback.print_exc()
-        measured["broken"] = f"{type(error).__name__}: {_one_line(error)}"
+    record = {
+        "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
+        "machine": machine(),
+        "gpu": gpu,
+    }
+    if len(parts) > 1:
+        for part in parts:
+            measured |= _alone(part, options.quick, measured)
+            finish({**record, "seconds": time.perf_counter() - start, **measured}, options.out, show=False)
+    else:
+        try:
+            run(plan_of(options.quick, "compare" in parts), parts, say, measured)
+        except (Exception, KeyboardInterrupt) as error:  # keep what was measured so far
+            traceback.print_exc()
+            measured["broken"] = [f"{parts[0]}: {type(error).__name__}: {_one_line(error)}"]
     if options.sanitize:
         say("compute-sanitizer")
         measured["sanitizer"] = sanitize()
-    record = {
-        "command": " ".join(["python -m spcnet.benchmarks.gpu", *words]),
-        "seconds": time.perf_counter() - start,
-        "machine": machine(),
-        "gpu": {**gpu, **card.clocks("after")},
-        **measured,
-    }
-    return finish(record, options.out)
+    record["gpu"] = {**gpu, **card.clocks("after")}
+    return finish({**record, "seconds": time.perf_counter() - start, **measured}, options.out)
 
 
-def finish(record: Mapping[str, Any], folder: Path) -> int:
-    """Write the record under the GPU's name and print it; returns the exit status."""
+def _alone(part: str, quick: bool, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """A part in a process of its own, which a failure of another leaves alone, within its seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "spcnet.benchmarks.gpu", "--only", part, "-o", folder]
+        with subprocess.Popen(words + quick * ["--quick"], stdout=subprocess.DEVNULL) as process:
+            for wait, number in ((PARTS[part], signal.SIGINT), (20, signal.SIGKILL)):
+                try:
+                    process.wait(wait)
+                    break
+                except subprocess.TimeoutExpired:  # interrupted, it writes what it has
+                    process.send_signal(number)
+        found = list(Path(folder).glob("*.json"))
+        record: dict[str, Any] = json.loads(found[0].read_text()) if found else {}
+        broken = record.get("broken", [] if found else [f"{part}: it ended with status {process.returncode}"])
+    keys = (part, "floors", "rates")
+    kept = {key: record[key] for key in keys if key in record}
+    return {**kept, "broken": [*measured.get("broken", []), *broken]}
+
+
+def finish(record: Mapping[str, Any], folder: Path, *, show: bool = True) -> int:
+    """Write the record under the GPU's name, and print it (show); returns the exit status."""
     table = report.markdown(record)
     slug = re.sub(r"[^a-z0-9]+", "-", str(record["gpu"]["name"]).lower()).strip("-")
     output.write(folder, f"gpu-{slug}", record, table)
-    print(table)
-    for sentence in report.failures(record):
-        print(sentence, file=sys.stderr)
+    if show:
+        print(table)
+        for sentence in report.failures(record):
+            print(sentence, file=sys.stderr)
     return 1 if report.failures(record) else 0

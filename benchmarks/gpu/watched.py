@@ -22,6 +22,7 @@ class Launch(NamedTuple):
     """One launch of a kernel, to be repeated."""
 
     kernel: str
+    grid: tuple[int, int, int]
     enqueue: Action
 
 
@@ -40,7 +41,7 @@ class Watched:
         enqueue = self._device.kernel(name, signature)
 
         def keep(*arguments: Any) -> None:
-            self.launched.append(Launch(name, partial(enqueue, *arguments)))
+            self.launched.append(Launch(name, arguments[0], partial(enqueue, *arguments)))
             enqueue(*arguments)
 
         return keep if self._keep else enqueue

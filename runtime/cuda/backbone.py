@@ -6,7 +6,6 @@ device's memory; engine.py runs a TensorRT engine.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,15 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spcnet.runtime.cuda.device import Arrays, Device, ceil_div, grid
+from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
 from spcnet.runtime.cuda.layout import MAX_CHANNELS
 from spcnet.runtime.cuda.memory import allocate_all
-from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions, published
+from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions
 from spcnet.runtime.model import INPUT, OUTPUT, ModelError
 
 Real = NDArray[np.float32]
+TENSOR_CORES = (7, 5)  # compute capability from which conv_mma.cu runs
+TILES = (2, 4, 8)  # of 8 channels each: the kernels of conv_mma.cu that there are
 
 
 class DeviceBackbone(Protocol):
@@ -57,50 +58,37 @@ class Weights(NamedTuple):
 
 
 class ConvBackbone:
-    """Our own kernels in FP32, or (half, published network only) in FP16 on tensor cores.
+    """Our own kernels: on tensor cores in FP32 (pairs of FP16) or in FP16 (half), on older GPUs in FP32.
 
-    Raises ModelError when they do not compute the network.
+    tensor_cores=False does without them. Raises ModelError when the kernels do not compute the network,
+    ValueError for FP16 without tensor cores.
     """
 
     capturable = True
     max_images = 4096  # far below the limit of a grid
 
-    def __init__(self, device: Device, weights: Weights, *, half: bool = False) -> None:
-        layers = convolutions(weights.layers)
-        channels = [3, *(layer.channels for layer in layers)]
+    def __init__(
+        self, device: Device, weights: Weights, *, half: bool = False, tensor_cores: bool = True
+    ) -> None:
         if reason := _unfit(weights.layers):
             raise ModelError(
                 f"our kernels compute 3x3 convolutions of stride 1 or 2 and at most {MAX_CHANNELS} channels "
                 f"with ReLU, and the published normalisation at the end, but {reason}; use "
                 "backbone='onnxruntime' or an engine"
             )
-        if half and weights.layers != published(channels[-1]):
-            raise ModelError(
-                "the FP16 kernels take the published network only: use FP32, or an engine in FP16"
-            )
-        if half and device.compute_capability < (7, 5):
+        tensor_cores = tensor_cores and device.compute_capability >= TENSOR_CORES
+        if half and not tensor_cores:
             raise ValueError(
                 f"{device.name} has compute capability {device.compute_capability}; the FP16 kernels need "
                 "7.5: use FP32"
             )
         self.name = "our kernels, " + ("FP16" if half else "FP32")
-        self._device, self._half, self._alpha = device, half, weights.alpha
-        strides = [layer.stride for layer in layers]
-        self._layers = list(zip(itertools.pairwise(channels), strides, strict=True))
-        arrays: dict[str, NDArray[Any]] = {}
-        for index, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
-            arrays[f"weight{index}"] = _tapped(weight)
-            arrays[f"bias{index}"] = bias
-        self._padded = _padded(channels[-1])
-        if half:
-            taps = np.zeros((9, self._padded, self._padded), np.float16)
-            taps[:, : channels[2], : channels[1]] = (
-                weights.weights[1].reshape(channels[2], channels[1], 9).transpose(2, 0, 1)
-            )
-            arrays["taps"] = taps
+        self._device = device
+        if tensor_cores:
+            arrays, self._layers = _on_tensor_cores(device, weights, half)
+        else:
+            arrays, self._layers = _on_cores(device, weights)
         self._constants = Arrays(device, arrays)
-        self._conv = {1: device.kernel("conv", "PPPPPiiif"), 2: device.kernel("conv_by_2", "PPPPPiiif")}
-        self._conv_half = device.kernel("conv_half", "PPPPiiif") if half else None
         self._between: list[int] = []  # two buffers of features, used in turn
         self._room, self._size = 0, 0
 
@@ -108,9 +96,9 @@ class ConvBackbone:
         if images > self._room or size != self._size:
             bytes_of = []
             cells = size
-            for (_, cout), stride in self._layers[:-1]:
-                cells = ceil_div(cells, stride)
-                bytes_of.append(images * cells * cells * (_padded(cout) * 2 if self._half else cout * 4))
+            for layer in self._layers[:-1]:
+                cells = ceil_div(cells, layer.stride)
+                bytes_of.append(images * cells * cells * layer.bytes)
             sizes = [max(bytes_of[turn::2], default=0) for turn in range(2)]
             between = allocate_all(self._device, [size for size in sizes if size])
             self._free()
@@ -119,21 +107,12 @@ class ConvBackbone:
     def enqueue(self, patches: int, features: int, images: int) -> None:
         source, n = patches, self._size
         last = len(self._layers) - 1
-        for index, ((cin, cout), stride) in enumerate(self._layers):
-            weight, bias = self._constants[f"weight{index}"], self._constants[f"bias{index}"]
+        for index, layer in enumerate(self._layers):
             target = features if index == last else self._between[index % 2]
-            cells, alpha = ceil_div(n, stride), self._alpha if index == last else 0.0
-            tiles = grid(ceil_div(cells, 16), ceil_div(cells, 8), images)
-            if self._conv_half and index == last:
-                taps = self._constants["taps"]
-                self._conv_half(tiles, (128, 1, 1), source, taps, bias, target, cout, self._padded, n, alpha)
-            else:
-                planes, packed = (0, target) if self._half else (target, 0)
-                self._conv[stride](
-                    tiles,
-                    (32, _padded(cout) // 8, 1),
-                    *(source, weight, bias, planes, packed, cin, cout, n, alpha),
-                )
+            constants = self._constants[f"weight{index}"], self._constants[f"bias{index}"]
+            cells = ceil_div(n, layer.stride)
+            tiles = grid(ceil_div(cells, 16), ceil_div(cells, layer.rows), images)
+            layer.kernel(tiles, layer.block, source, *constants, target, n, *layer.rest)
             source, n = target, cells
 
     def _free(self) -> None:
@@ -144,6 +123,89 @@ class ConvBackbone:
     def close(self) -> None:
         self._free()
         self._constants.close()
+
+
+class _Layer(NamedTuple):
+    """A layer as a launch: kernel(grid, block, x, weight, bias, y, N, *rest)."""
+
+    kernel: Kernel
+    block: tuple[int, int, int]
+    rest: tuple[float, ...]
+    stride: int
+    rows: int  # of a tile of 16 columns
+    bytes: int  # of what it writes, a cell
+
+
+_Arrays = dict[str, NDArray[Any]]
+
+
+def _on_cores(device: Device, weights: Weights) -> tuple[_Arrays, list[_Layer]]:
+    """The constants and launches of conv.cu."""
+    arrays: _Arrays = {}
+    found = []
+    for index, layer in enumerate(convolutions(weights.layers)):
+        weight, stride = weights.weights[index], layer.stride
+        cout, cin = weight.shape[:2]
+        groups, alpha = ceil_div(cout, 8), 0.0 if index + 1 < len(weights.weights) else weights.alpha
+        tapped = np.zeros((cin, 9, 8 * groups), np.float32)
+        tapped[:, :, :cout] = weight.reshape(cout, cin, 9).transpose(1, 2, 0)
+        arrays |= {f"weight{index}": tapped, f"bias{index}": weights.biases[index]}
+        kernel = device.kernel("conv" if stride == 1 else "conv_by_2", "PPPPiiif")
+        found.append(_Layer(kernel, (32, groups, 1), (cin, cout, alpha), stride, 8, 4 * cout))
+    return arrays, found
+
+
+def _on_tensor_cores(device: Device, weights: Weights, half: bool) -> tuple[_Arrays, list[_Layer]]:
+    """The constants and launches of conv_mma.cu.
+
+    Powers of two keep all numbers inside FP16: the features between layers are scaled so that their bound is
+    below 2**15, a layer's weights so that the largest is between 2**10 and 2**11.
+    """
+    arrays: _Arrays = {}
+    found = []
+    parts, bound, scale_in, chunks = 2 - half, 255.0, 0, 1  # of what a layer reads
+    for index, layer in enumerate(convolutions(weights.layers)):
+        last, stride = index + 1 == len(weights.weights), layer.stride
+        weight, bias = (each[index].astype(np.float64) for each in (weights.weights, weights.biases))
+        cout = len(weight)
+        bound = float((np.abs(weight).sum((1, 2, 3)) * bound + np.abs(bias)).max())
+        scale, scale_weight = 0 if last else 14 - _exponent(bound), 10 - _exponent(np.abs(weight).max())
+        tiles = next(tiles for tiles in TILES if 8 * tiles >= cout)
+        arrays[f"weight{index}"] = _fragments(
+            np.ldexp(weight, scale_weight), tiles, chunks, parts, first=index == 0
+        )
+        arrays[f"bias{index}"] = np.zeros(8 * tiles, np.float32)
+        arrays[f"bias{index}"][:cout] = np.ldexp(bias, scale)
+        name = f"conv{'_half' if half else ''}_{'next' if index else 'first'}_{stride}_{tiles}"
+        factor, alpha = 2.0 ** (scale - scale_in - scale_weight), weights.alpha if last else 0.0
+        rest = (not last, chunks, cout, factor, alpha)
+        kernel = device.kernel(name, "PPPPiiiiff")
+        found.append(_Layer(kernel, (128, 1, 1), rest, stride, 8 // stride, 2 * parts * 8 * tiles))
+        scale_in, chunks = scale, tiles // 2
+    return arrays, found
+
+
+def _exponent(x: float) -> int:
+    """e with 2**e <= |x| < 2**(e + 1); 0 of 0."""
+    return int(np.frexp(x)[1]) - 1 if x else 0
+
+
+def _fragments(
+    weight: NDArray[np.float64], tiles: int, chunks: int, parts: int, *, first: bool
+) -> NDArray[np.float16]:
+    """(cout, cin, 3, 3) in the order of conv_mma.cu: (steps, tiles, lanes, parts, registers, halves)."""
+    cout, cin = weight.shape[:2]
+    columns: NDArray[np.float64] = np.zeros((32, 8 * tiles))  # inputs by outputs
+    if first:
+        columns[:27, :cout] = weight.reshape(cout, 27).T
+    else:
+        padded = np.zeros((16 * chunks, 9, 8 * tiles))
+        padded[:cin, :, :cout] = weight.reshape(cout, cin, 9).transpose(1, 2, 0)
+        columns = padded.reshape(chunks, 16, 9, 8 * tiles).transpose(0, 2, 1, 3).reshape(-1, 8 * tiles)
+    split = columns.reshape(-1, 2, 4, 2, tiles, 8)  # steps, registers, t, halves, tiles, g
+    high = split.astype(np.float16)
+    both = [high, (split - high).astype(np.float16)][:parts]
+    return np.ascontiguousarray(np.stack(both, -1).transpose(0, 4, 5, 2, 6, 1, 3))
 
 
 def _unfit(layers: Sequence[Layer]) -> str:
@@ -157,18 +219,6 @@ def _unfit(layers: Sequence[Layer]) -> str:
         if not known:
             return f"layer {index} is {layer}"
     return ""
-
-
-def _padded(channels: int) -> int:
-    return 8 * ceil_div(channels, 8)
-
-
-def _tapped(weight: Real) -> Real:
-    """(cout, cin, 3, 3) to (cin, 9, padded), the order of the kernel conv."""
-    cout, cin = weight.shape[:2]
-    tapped = np.zeros((cin, 9, _padded(cout)), np.float32)
-    tapped[:, :, :cout] = weight.reshape(cout, cin, 9).transpose(1, 2, 0)
-    return tapped
 
 
 class OrtBackbone:

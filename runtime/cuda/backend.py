@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
+from spcnet.runtime.cuda.region import Place, Reach
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
@@ -34,6 +36,14 @@ _log = logging.getLogger("spcnet")
 STATUSES = tuple(Status)  # by number, as in layout.py
 MAX_GRAPHS = 64  # a graph is for one number of targets
 ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
+
+
+@dataclass
+class _Known:
+    """A target as the host knows it."""
+
+    place: Place  # as of the latest frame that was collected
+    age: int = 0  # frames since it was added
 
 
 class CudaBackend:
@@ -72,13 +82,14 @@ class CudaBackend:
             )
         self._graphs: dict[tuple[str, int, int], Graph] = {}
         self._warm: set[tuple[str, int, int]] = set()
-        self._ages: dict[int, int] = {}  # slot -> frames since it was added
+        self._targets: dict[int, _Known] = {}  # by slot
         self._listed: tuple[int, ...] = ()  # the slots in the device's list
-        self._pending: deque[tuple[int, int]] = deque()  # place and number of results
+        self._pending: deque[tuple[int, Sequence[int]]] = deque()  # place, and the slots with a result
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
             self._launcher = Launcher(device, config)
+            self._reach = Reach(config)
             self._upload = Upload(device)
             self._slots = SlotMemory(device, self._launcher)
             self._work = WorkMemory(device, self._launcher)
@@ -91,17 +102,21 @@ class CudaBackend:
     def add(self, frame: Picture | DeviceFrame, state: State) -> int:
         with self._use():
             self._settled()
-            slot = next(i for i in range(len(self._ages) + 1) if i not in self._ages)
+            slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
             self._reserve(slot + 1, 1)
             self._device.write(self._slots.targets + slot * TARGET.itemsize, first_state(state))
-            self._run(ADD, frame, [slot])
-            self._ages[slot] = 0
+            self._targets[slot] = _Known(Place(*state, state.cx, state.cy))
+            try:
+                self._run(ADD, frame, [slot])
+            except BaseException:
+                del self._targets[slot]
+                raise
             return slot
 
     def remove(self, slot: int) -> None:
         with self._use():
             self._check([slot])
-            del self._ages[slot]
+            del self._targets[slot]
 
     def localize(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
         with self._use():
@@ -118,10 +133,10 @@ class CudaBackend:
     def submit(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
         with self._use():
             self._check(slots)
-            due = any((self._ages[slot] + 1) % self.config.update_interval == 0 for slot in slots)
+            due = any((self._targets[slot].age + 1) % self.config.update_interval == 0 for slot in slots)
             self._begin(UPDATE if due else UPDATE_NOT_DUE, frame, slots)
             for slot in slots:
-                self._ages[slot] += 1
+                self._targets[slot].age += 1
 
     def collect(self) -> list[Measurement]:
         with self._use():
@@ -161,13 +176,12 @@ class CudaBackend:
 
     def _check(self, slots: Sequence[int]) -> None:
         for slot in slots:
-            if slot not in self._ages:
+            if slot not in self._targets:
                 raise KeyError(f"slot {slot} holds no target")
 
     def _run(self, work: str, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
         self._settled()
-        if work != ADD:
-            self._check(slots)
+        self._check(slots)
         self._begin(work, frame, slots)
         return self._finish()
 
@@ -177,7 +191,14 @@ class CudaBackend:
         place = self._next
         if self._stream is not None:
             self._device.follow(self._stream)
-        self._upload.put(frame, place, place * self._slots.capacity)
+        if slots:
+            if not self._upload.fits(frame, place):
+                self._device.synchronize()
+                self._forget_graphs()  # they contain the old addresses
+                self._upload.reserve(frame, place)
+            size, moves = (frame.height, frame.width), len(self._pending) + (work == UPDATE)
+            region = self._reach.of((self._targets[slot].place for slot in slots), moves, size)
+            self._upload.put(frame, place, place * self._slots.capacity, region)
         uploaded = time.perf_counter()
         if tuple(slots) != self._listed and slots:
             self._device.write(self._slots.list, np.asarray(slots, np.int32))
@@ -187,19 +208,23 @@ class CudaBackend:
         if self._stream is not None:
             self._device.lead(self._stream)
         self._device.mark(place)
-        self._pending.append((place, 0 if work in (ADD, LEARN) else len(slots)))
+        self._pending.append((place, () if work in (ADD, LEARN) else slots))
         self._next = (place + 1) % PENDING
         self.timings = {"upload": uploaded - start, "enqueue": time.perf_counter() - uploaded}
 
     def _finish(self) -> list[Measurement]:
         start = time.perf_counter()
-        place, count = self._pending.popleft()
+        place, slots = self._pending.popleft()
         self._device.finish(place)
         first = place * self._slots.capacity
-        results = self._slots.results.array.view(MEASUREMENT)[first : first + count]
-        found = [
-            Measurement(State(*row[:4]), row[4], row[5], STATUSES[int(row[6])]) for row in results.tolist()
-        ]
+        results = self._slots.results.array.view(MEASUREMENT)[first : first + len(slots)]
+        found = []
+        for slot, row in zip(slots, results.tolist(), strict=True):
+            status = STATUSES[int(row[6])]
+            found.append(Measurement(State(*row[:4]), row[4], row[5], status))
+            if target := self._targets.get(slot):
+                x, y, w, h, search_x, search_y = row[7:]
+                target.place = Place(x, y, w, h, search_x, search_y, status)
         self.timings = {**self.timings, "wait": time.perf_counter() - start}
         return found
 

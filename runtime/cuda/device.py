@@ -43,7 +43,6 @@ class Device(Protocol):
 
     name: str
     compute_capability: tuple[int, int]
-    integrated: bool  # the GPU shares the host's memory
     launches: int  # kernels enqueued so far, by themselves or in graphs
 
     @property

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spcnet.runtime.backend import PENDING
-from spcnet.runtime.cuda.device import Device, HostBuffer
-from spcnet.runtime.cuda.layout import FRAME, PACK_FRAME
+from spcnet.runtime.cuda.device import ALIGNMENT, Device, HostBuffer
+from spcnet.runtime.cuda.layout import PACK_FRAME
+from spcnet.runtime.cuda.region import Region
 from spcnet.runtime.frame import Layout, Picture, check_frame, check_shape
 
 _log = logging.getLogger("spcnet")
@@ -80,83 +81,82 @@ def _device_frame(
 
 
 class Upload:
-    """The two places for frames, and their records. Their memory grows with the frames."""
+    """The two places for frames: in each a FRAME record, then pixels. Their memory grows with the frames."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._records: list[int] = []
-        self._host_records: list[HostBuffer] = []
-        self._written: list[bytes] = [b""] * PENDING
-        self._staging: list[HostBuffer | None] = [None] * PENDING
-        self._memory = [0] * PENDING  # on the device; 0 if the GPU reads the host's memory
-        self._size = [0] * PENDING
+        self._staging: list[HostBuffer] = []
+        self._memory: list[int] = []  # on the device
         self._owners: list[Any] = [None] * PENDING
+        self._written = [b""] * PENDING  # records
         for _ in range(PENDING):
-            self._records.append(device.allocate(FRAME.itemsize))
-            self._host_records.append(device.allocate_host(FRAME.itemsize))
+            self._memory.append(device.allocate(ALIGNMENT))
+            self._staging.append(device.allocate_host(ALIGNMENT))
 
     def record(self, place: int) -> int:
-        """The address of the place's FRAME record; it never changes."""
-        return self._records[place]
-
-    def put(self, frame: Picture | DeviceFrame, place: int, result: int) -> None:
-        """Enqueue the upload of a frame into an unused place; result is that of its FRAME record."""
-        if isinstance(frame, DeviceFrame):
-            if frame.stream is not None:
-                self._device.follow(frame.stream)
-            address, pitch = frame.address, frame.pitch
-            self._owners[place] = frame.owner
-        else:
-            address, pitch = self._copy(frame, place), frame.width * frame.layout.pixel
-        chroma = address + frame.height * pitch if frame.layout.pixel == 1 else 0
-        record = PACK_FRAME(address, chroma, frame.width, frame.height, pitch, pitch, *frame.layout, result)
-        if record != self._written[place]:
-            host = self._host_records[place]
-            host.array[:] = np.frombuffer(record, np.uint8)
-            self._device.upload(self._records[place], host, FRAME.itemsize)
-            self._written[place] = record
-
-    def _copy(self, frame: Picture, place: int) -> int:
-        size = frame.pixels.nbytes
-        if size > self._size[place]:
-            self._grow(place, size)
-        staging = self._staging[place]
-        assert staging is not None
-        staging.array[:size] = frame.pixels.reshape(-1)
-        if self._device.integrated:
-            return staging.address  # the GPU reads the host's memory
-        self._device.upload(self._memory[place], staging, size)
+        """The address of the place's FRAME record; reserve changes it."""
         return self._memory[place]
 
-    def _grow(self, place: int, size: int) -> None:
-        if self._size[place]:
-            _log.info(
-                "a frame of %d bytes is larger than the %d reserved: reserved anew", size, self._size[place]
-            )
+    def fits(self, frame: Picture | DeviceFrame, place: int) -> bool:
+        """True if the place has room for the frame."""
+        return _room(frame) <= len(self._staging[place].array)
+
+    def reserve(self, frame: Picture | DeviceFrame, place: int) -> None:
+        """Make room for the frame in an unused place. Raises MemoryError."""
+        size, before = _room(frame), len(self._staging[place].array)
+        if before > ALIGNMENT:
+            _log.info("a frame of %d bytes is larger than the %d reserved: reserved anew", size, before)
         staging = self._device.allocate_host(size)
         try:
-            memory = 0 if self._device.integrated else self._device.allocate(size)
+            memory = self._device.allocate(size)
         except MemoryError:
             self._device.free_host(staging)
             raise
         self._free(place)
-        self._staging[place], self._memory[place], self._size[place] = staging, memory, size
+        self._staging[place], self._memory[place], self._written[place] = staging, memory, b""
+
+    def put(self, frame: Picture | DeviceFrame, place: int, result: int, region: Region) -> None:
+        """Enqueue the upload of a region of a frame into an unused place; result is that of its record."""
+        staging, end = self._staging[place].array, ALIGNMENT
+        pixel, pitch, rows = frame.layout.pixel, 0, []
+        if isinstance(frame, DeviceFrame):
+            if frame.stream is not None:
+                self._device.follow(frame.stream)
+            self._owners[place] = frame.owner
+            region, pitch = Region(0, 0, frame.width, frame.height), frame.pitch
+            planes = [frame.address, frame.address + frame.height * pitch]
+        else:
+            left, top, right, bottom = region
+            picture, pitch = frame.pixels.reshape(len(frame.pixels), -1), (right - left) * pixel
+            rows = [picture[top:bottom, left * pixel : right * pixel]]
+            planes = [self._memory[place] + end - top * pitch - left * pixel]
+            if pixel == 1:
+                rows.append(picture[frame.height + top // 2 : frame.height + bottom // 2, left:right])
+                planes.append(self._memory[place] + end + rows[0].size - top // 2 * pitch - left)
+        for part in rows:
+            staging[end : end + part.size].reshape(part.shape)[:] = part
+            end += part.size
+        data, chroma = planes[0], planes[1] if pixel == 1 else 0
+        size = frame.width, frame.height
+        record = PACK_FRAME(data, chroma, *size, pitch, pitch, *region, *frame.layout, result)
+        if rows or record != self._written[place]:
+            staging[: len(record)] = np.frombuffer(record, np.uint8)
+            self._device.upload(self._memory[place], self._staging[place], end if rows else len(record))
+            self._written[place] = record
 
     def _free(self, place: int) -> None:
-        staging = self._staging[place]
-        if staging is not None:
-            self._device.free_host(staging)
-            if self._memory[place]:
-                self._device.free(self._memory[place])
-        self._staging[place], self._memory[place], self._size[place] = None, 0, 0
+        self._device.free_host(self._staging[place])
+        self._device.free(self._memory[place])
 
     def close(self) -> None:
         """Free all memory."""
         for place in range(PENDING):
             self._free(place)
-            self._device.free(self._records[place])
-            self._device.free_host(self._host_records[place])
         self._owners = [None] * PENDING
+
+
+def _room(frame: Picture | DeviceFrame) -> int:
+    return ALIGNMENT + (0 if isinstance(frame, DeviceFrame) else frame.pixels.nbytes)
 
 
 # DLPack: the beginning of the structures in dlpack.h.

@@ -92,6 +92,7 @@ class Launcher:
                 (
                     (1 + config.padding) / config.points,
                     config.scale_step,
+                    np.log(step),
                     config.scale_penalty,
                     MIN_SIDE,
                     *SCALE_RANGE,

@@ -23,12 +23,13 @@ TILE_ROWS = 8  # rows of a response in a tile
 # Structures by NumPy's type letters: P pointer, d float64, f float32, i int32.
 FRAME = np.dtype(
     [
-        ("data", "P"),  # pixels; NV12: the luma plane
-        ("chroma", "P"),  # NV12: the plane of interleaved U, V at half the resolution
+        ("data", "P"),  # where pixel (0, 0) would be; NV12: the luma plane
+        ("chroma", "P"),  # the same in NV12's plane of interleaved U, V at half the resolution
         ("width", "i"),
         ("height", "i"),
         ("pitch", "i"),  # bytes from row to row
         ("chroma_pitch", "i"),
+        *((name, "i") for name in ("left", "top", "right", "bottom")),  # the part that is in memory
         ("pixel", "i"),  # bytes a pixel: 3, 4; 1 is NV12
         ("red", "i"),  # byte of the channel inside a pixel
         ("blue", "i"),
@@ -47,7 +48,13 @@ TARGET = np.dtype(  # the state of one target, in pixels; float64, as on the hos
     ],
     align=True,
 )
-MEASUREMENT = np.dtype([(name, "d") for name in ("cx", "cy", "w", "h", "score", "psr", "status")], align=True)
+MEASUREMENT = np.dtype(  # and the place and size of the target, and of its next search
+    [
+        *((name, "d") for name in ("cx", "cy", "w", "h", "score", "psr", "status")),
+        *((name, "d") for name in ("seen_x", "seen_y", "seen_w", "seen_h", "search_x", "search_y")),
+    ],
+    align=True,
+)
 TILE = np.dtype(
     [
         ("best", "f"),  # the maximum of a response's tile ...
@@ -60,7 +67,7 @@ TILE = np.dtype(
 SEARCH = np.dtype(  # constants of the search for the peak: see spcnet.runtime.config and .geometry
     [
         ("point", "d"),  # (1 + padding) / P: a point of the response, in target sides
-        *((name, "d") for name in ("scale_step", "scale_penalty")),
+        *((name, "d") for name in ("scale_step", "log_step", "scale_penalty")),  # log: the natural one
         ("min_side", "d"),
         ("min_factor", "d"),  # of the first size, as max_factor
         ("max_factor", "d"),

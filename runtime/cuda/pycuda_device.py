@@ -34,7 +34,6 @@ class PycudaDevice:
         gpu = cuda.Device(index)
         self.name = gpu.name()
         self.compute_capability = gpu.compute_capability()
-        self.integrated = bool(gpu.get_attribute(cuda.device_attribute.INTEGRATED))
         self.launches = 0
         self._context = _primary_context(index)
         self._driver = Driver()

@@ -2,16 +2,19 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.gpu import card, compare, counts, kernels, pipeline, report, run, timing
+from spcnet.benchmarks.gpu import card, compare, counts, kernels, report, run, timing
 from spcnet.benchmarks.gpu.counts import Work
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig, model
-from spcnet.runtime.cuda.backbone import ConvBackbone, OrtBackbone
+from spcnet.runtime.cuda.backbone import OrtBackbone
+from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.layers import published
 
 TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
 SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1)
@@ -19,39 +22,41 @@ FAST = timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames
 
 
 def test_counts_by_hand():
-    images = 6  # of 2 targets at 3 scales; 33**2 = 1089 pixels each
+    targets, images = 2, 6  # at 3 scales; 33**2 = 1089 pixels each
     assert counts.band(TINY) == (33, 17, 17)
-    assert counts.kernels(TINY, 2) == {
+    layers = counts.convolutions(published(4), 33)
+    # 97 = 3 * 33 - 2 taps along an axis; 3 x 4 and 4 x 4 kernels; 11 for the normalisation
+    first, second = images * 2 * 9409 * 12, images * (2 * 9409 * 16 + 11 * 1089 * 4)
+    assert counts.layer("conv", layers, 0, images) == Work(6 * 1089 * (12 + 16), first)
+    assert counts.layer("conv_next_1_2", layers, 1, images) == Work(6 * 1089 * (16 + 16), second)
+    # FP16 in between
+    assert counts.layer("conv_half_first_1_2", layers, 0, images) == Work(6 * 1089 * (12 + 8), first)
+    assert counts.layer("conv_half_next_1_2", layers, 1, images) == Work(6 * 1089 * (8 + 16), second)
+    found = {
+        name: counts.launch(name, TINY, targets, images)
+        for name in ("crop", "rows_dft", "rows_plain", "respond_dft", "respond_plain", "invert", "peak")
+    }
+    assert found == {
         "crop": Work(6 * 1089 * 15, 6 * 1089 * 30),
-        # 97 = 3 * 33 - 2 taps along an axis; 3 x 4 and 4 x 4 kernels; 11 for the normalisation
-        "conv, layer 1": Work(6 * 1089 * (12 + 16), images * 2 * 9409 * 12),
-        "conv, layer 2": Work(6 * 1089 * (16 + 16), images * (2 * 9409 * 16 + 11 * 1089 * 4)),
-        # FP16 in between, 4 channels padded to 8
-        "conv, layer 1, to FP16": Work(6 * 1089 * (12 + 16), images * 2 * 9409 * 12),
-        "conv_half, layer 2": Work(6 * 1089 * (16 + 16), images * (2 * 9409 * 16 + 11 * 1089 * 4)),
-        "rows (dft)": Work(24 * 33 * (33 * 4 + 17 * 8), 24 * 33 * 33 * 17 * 4),
-        "rows (plain)": Work(24 * 33 * (33 * 4 + 17 * 8), 24 * 33 * 33 * 17 * 4),
+        "rows_dft": Work(24 * 33 * (33 * 4 + 17 * 8), 24 * 33 * 33 * 17 * 4),
+        "rows_plain": Work(24 * 33 * (33 * 4 + 17 * 8), 24 * 33 * 33 * 17 * 4),
         # 408 columns of 33; 561 = 33 * 17 frequencies
-        "respond (dft)": Work(
+        "respond_dft": Work(
             408 * 33 * 8 + 2 * 561 * (4 * 8 + 4) + 6 * 561 * 8,
             408 * (8 * 33 * 17 + 4 * 17 + 8 * 33) + 6 * 561 * 4,
         ),
-        "respond (plain)": Work(
+        "respond_plain": Work(
             408 * 33 * 8 + 2 * 561 * (4 * 8 + 4) + 6 * 561 * 8,
             408 * (8 * 33 * 33 + 8 * 33) + 6 * 561 * 4,
         ),
         "invert": Work(6 * (561 * 8 + 1089 * 4 + 5 * 16), 6 * (8 * 33 * 561 + 4 * 1089 * 17 + 4 * 1089)),
         # PSR leaves out a square of 2 * round(3.3) + 1 = 7 pixels a side
-        "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 88 + 56), 2 * 3 * (15 + 49)),
-        "learn (dft)": Work(
-            408 * 33 * 8 + 2 * 2 * 561 * (4 * 8 + 4),
-            408 * (8 * 33 * 17 + 4 * 17 + 8 * 33) + 2 * 561 * (8 * 4 + 3),
-        ),
-        "learn (plain)": Work(
-            408 * 33 * 8 + 2 * 2 * 561 * (4 * 8 + 4),
-            408 * (8 * 33 * 33 + 8 * 33) + 2 * 561 * (8 * 4 + 3),
-        ),
+        "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 88 + 104), 2 * 3 * (15 + 49)),
     }
+    assert counts.launch("learn_dft", TINY, targets, images) == Work(
+        408 * 33 * 8 + 2 * 2 * 561 * (4 * 8 + 4),
+        408 * (8 * 33 * 17 + 4 * 17 + 8 * 33) + 2 * 561 * (8 * 4 + 3),
+    )
 
 
 def test_counts_of_the_fft():
@@ -59,7 +64,6 @@ def test_counts_of_the_fft():
     _, k, _ = counts.band(config)
     # 16 transforms of 5 * 32 * 5 operations for two rows each; the window; half of K frequencies of 32 rows
     assert counts.rows(config, 1, "fft").flops == 16 * 800 + 1024 + 4 * k * 32
-    assert counts.ways(config) == ("fft", "dft", "plain")
 
 
 def test_a_floor_is_the_larger_of_two_times():
@@ -76,7 +80,7 @@ def small_model(make_checkpoint, tmp_path_factory):
 @pytest.fixture
 def plan(open_host, small_model):
     def own(device):
-        return SMALL, ConvBackbone(device, pipeline.published_weights(SMALL.channels))
+        return open_backbone(str(small_model), device, "kernels")
 
     def onnxruntime(device):
         return SMALL, OrtBackbone(model.load(small_model)[1], "cpu")
@@ -84,15 +88,17 @@ def plan(open_host, small_model):
     def absent(device):
         raise RuntimeError("no CUDA provider")
 
+    openers = {"kernels": own, "onnxruntime": onnxruntime, "engine": absent}
     return run.Plan(
         open_host,
+        tuple(run.Combination(str(small_model), name, published(4), each) for name, each in openers.items()),
         (SMALL,),
-        (("kernels", SMALL, own), ("onnxruntime", SMALL, onnxruntime), ("engine", SMALL, absent)),
         (compare.torch_library("cpu"),),
         {"CuPy": "not installed"},
         cases=(kernels.Case(33, 1, 4, 1), kernels.Case(32, 1, 4, 2)),
         batches=(1, 2),
         targets=(1, 2),
+        clip=22,
         rates=lambda device, timer: {"fp32": 1e12, "half": 2e12, "rates": "measured"},
         copied=1 << 16,
         effort=FAST,
@@ -116,33 +122,38 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     assert {(row["kernel"], row["size"]) for row in record["checks"]} >= {
         *(("conv", 33), ("conv_half", 32), ("respond (fft)", 32), ("learn (dft)", 33), ("crop", 32))
     }
-    names = counts.kernels(SMALL, 1)
-    assert [row["kernel"] for row in record["kernels"]] == 2 * [*_order(names)]
-    for row in record["kernels"]:
+    launched = [row for row in record["kernels"] if "half" in row]
+    assert [row["kernel"] for row in launched if row["targets"] == 2] == [
+        *("crop", "conv_first_1_2", "conv_next_1_2", "rows_dft", "respond_dft", "invert", "peak"),
+        *("crop", "conv_first_1_2", "conv_next_1_2", "rows_dft", "learn_dft"),
+    ]
+    for row in launched:
         assert row["floor"] > 0
         assert row["p10"] <= row["median"] <= row["p90"]
+    whole = [
+        (row["targets"], row["kernel"]) for row in record["kernels"] if "kernel" in row and "half" not in row
+    ]
+    assert whole == [(count, name) for count in (1, 2) for name in ("frame", "backbone", "solve")]
     floors = record["floors"]
     assert min(floors[f"{name}_bandwidth"] for name in ("copy", "upload", "download")) > 0
     assert floors["clock"] == "wall clock"
     assert floors["graph_launch"]["median"] >= 0
 
+    for row in record["boxes"][:2]:
+        assert row["passed"] and row["frames"] == 20 and row["iou"] > 0.999
     frames = {(r["backbone"], r.get("graph"), r.get("frame"), r.get("targets")): r for r in record["frames"]}
-    assert len(frames) == 2 * 2 * 2 + 2 * 2 + 1  # ONNX Runtime's cannot be recorded
+    assert len(frames) == 2 * 2 + 2 + 2 + 1  # ONNX Runtime's cannot be recorded
     assert {key[0] for key in frames if key[1] is None} == {"engine"}
     for graph in (True, False):
-        host, device = (frames["kernels", graph, kind, 2] for kind in ("host", "device"))
+        host, device = (frames["kernels", graph, kind, 1] for kind in ("host", "device"))
         assert host["launches"] == device["launches"] == 12
-        assert host["bytes_up"] == 1280 * 720 * 3
+        assert 256 < host["bytes_up"] < 1280 * 720 * 3
         assert host["synchronisations"] == device["synchronisations"] == 1
         assert device["bytes_up"] < 100  # at most the record of where the frame lies
-        assert host["bytes_down"] == 2 * 56
+        assert host["bytes_down"] == 104
         assert host["wall"]["median"] <= host["wall"]["max"] and host["wall"]["frames"] == 2
     assert frames["onnxruntime", False, "host", 1]["launches"] == 8
 
-    (one, two) = record["solve"]
-    assert (one["targets"], two["targets"]) == (1, 2)
-    assert (one["launches"], one["solve_launches"]) == (12, 8)
-    assert set(one["by_kernel"]) == {"crop", "rows_dft", "respond_dft", "invert", "peak", "learn_dft"}
     for kind in ("solve", "localize"):
         for row in record["compare"][kind]:
             assert row["error"] < report.AGREEMENT
@@ -151,18 +162,17 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     text = (tmp_path / "gpu-emulated-device-x1.md").read_text()
     assert capsys.readouterr().out.strip() == text.strip()
     for expected in (
-        *("# Emulated (device) X1", "## Floors", "## Kernels", "## Whole frames", "## A frame on the device"),
+        *(
+            "# Emulated (device) X1",
+            "## Floors",
+            "## Launches",
+            "## Whole frames",
+            "## Boxes of the demo clip",
+        ),
         *("## solve beside", "## localize beside", "## Largest errors", "CuPy: not installed"),
-        *("engine: no CUDA provider", "| power | absent |", "| learn (dft) | 2 |"),
+        *("engine: no CUDA provider", "| power | absent |", "| kernels | 2 | learn | learn_dft |"),
     ):
         assert expected in text
-
-
-def _order(names):
-    """The order of the kernel table: as the frame runs them."""
-    convolutions = [name for name in names if name.startswith("conv")]
-    first = ["crop", *convolutions, "rows (dft)", "learn (dft)", "respond (dft)", "invert", "peak"]
-    return [*first, "rows (plain)", "learn (plain)", "respond (plain)"]
 
 
 def test_a_kernel_out_of_tolerance_fails_the_run(plan, tmp_path, monkeypatch, capsys):
@@ -211,16 +221,46 @@ def test_a_library_that_fails_is_absent(plan, tmp_path):
 
 
 def test_a_run_that_breaks_off_keeps_what_it_has(plan, tmp_path, monkeypatch, capsys):
+    broken = plan._replace(rates=lambda device, timer: {}["fp32"])
     monkeypatch.setattr(run.available, "missing", lambda: None)
-    monkeypatch.setattr(run, "plan_of", lambda quick, compare: plan._replace(configs=(None,)))
+    monkeypatch.setattr(run, "plan_of", lambda quick, compare: broken)
     monkeypatch.setattr(card, "gpu_facts", lambda: {"name": "X2"})
     monkeypatch.setattr(card, "clocks", lambda when: {})
-    arguments = ["--only", "checks", "--only", "kernels", "--quick", "-o", str(tmp_path)]
-    assert run.main(arguments) == 1
+    assert run.main(["--only", "kernels", "--quick", "-o", str(tmp_path)]) == 1
     record = json.loads((tmp_path / "gpu-x2.json").read_text())
-    assert record["command"] == "python -m spcnet.benchmarks.gpu --quick --only checks --only kernels"
-    assert record["checks"]
-    assert "the run broke off: AttributeError" in capsys.readouterr().err
+    assert record["command"] == "python -m spcnet.benchmarks.gpu --quick --only kernels"
+    assert record["floors"]
+    assert "the run broke off in kernels: KeyError: 'fp32'" in capsys.readouterr().err
+
+
+def test_each_part_has_a_process_and_its_seconds(tmp_path, monkeypatch, capsys):
+    """The record of a part, of one that is interrupted, and the sentence for one that leaves nothing."""
+    program = tmp_path / "python"
+    program.write_text(
+        f"""#!{sys.executable}
+import json, pathlib, sys, time
+part, folder = sys.argv[sys.argv.index("--only") + 1], sys.argv[sys.argv.index("-o") + 1]
+record = {{part: [], "floors": {{}}, "gpu": "not taken"}}
+try:
+    if part == "frames": sys.exit(3)
+    if part == "boxes": time.sleep(60)
+except KeyboardInterrupt:
+    record["broken"] = ["boxes: KeyboardInterrupt"]
+pathlib.Path(folder, "gpu-x3.json").write_text(json.dumps(record))
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(run, "PARTS", dict.fromkeys(run.PARTS, 1))
+    monkeypatch.setattr(run.sys, "executable", str(program))
+    monkeypatch.setattr(run.available, "missing", lambda: None)
+    monkeypatch.setattr(card, "gpu_facts", lambda: {"name": "X3"})
+    monkeypatch.setattr(card, "clocks", lambda when: {})
+    parts = ("checks", "boxes", "frames")
+    assert run.main([*(word for part in parts for word in ("--only", part)), "-o", str(tmp_path)]) == 1
+    record = json.loads((tmp_path / "gpu-x3.json").read_text())
+    assert record["gpu"] == {"name": "X3"}
+    assert (record["checks"], record["boxes"], record["floors"]) == ([], [], {})
+    assert record["broken"] == ["boxes: KeyboardInterrupt", "frames: it ended with status 3"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig, dcf, locate, model, patches
 from spcnet.runtime.dcf import CorrelationFilter
 from spcnet.runtime.geometry import State
+from spcnet.runtime.layers import published
 from spcnet.training.network import Backbone, NetworkConfig
 
 ODD = TrackerConfig(patch_size=49, channels=4, scales=5, learn_scales=3)
@@ -83,7 +84,8 @@ def test_the_graph_has_the_operations_that_torch_counts(make_checkpoint, tmp_pat
 def test_graph_and_kernels_count_alike():
     """Only the normalisation differs: over all channels in the graph, over five in the kernel."""
     nodes, config = graph.read(model.find("c32-125")), TrackerConfig()
-    ours = counts.total(*(counts.conv(config, 3, layer) for layer in (1, 2)))
+    layers = counts.convolutions(published(32), config.patch_size)
+    ours = counts.total(*(counts.layer("conv", layers, index, 3) for index in (0, 1)))
     convolutions = sum(3 * node.work.flops for node in nodes if node.layer and node.layer.kernel == 3)
     assert ours.flops == convolutions + 3 * counts.LRN * 32 * 125**2
     dense = sum(3 * node.work.flops for node in nodes) - convolutions

@@ -9,6 +9,7 @@ from spcnet.benchmarks.gpu import counts, timing
 from spcnet.benchmarks.roofline import kernels, run, tables
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
+from spcnet.runtime.layers import published
 
 FAST = timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
 SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1)
@@ -28,17 +29,18 @@ def models(make_checkpoint, tmp_path_factory):
 
 def test_the_work_of_the_published_layers_is_the_kernels(open_host, models):
     localize, learn, _ = kernels.cost(open_host, models[1], FAST)
-    expected = counts.kernels(SMALL, 1)
-    layers = expected["conv, layer 1"], expected["conv, layer 2"]
+    layers = counts.convolutions(published(4), 33)
+    names = "crop", "rows_dft", "respond_dft", "invert", "peak", "learn_dft"
+    crop, rows, respond, invert, peak, learned = (counts.launch(name, SMALL, 1, 1) for name in names)
     found = {name: [part.work for part in stage.parts] for name, stage in localize.items()}
     assert found == {
-        "crop": [expected["crop"]],
-        "features": list(layers),
-        "dft": [expected["rows (dft)"]],
-        "respond": [expected["respond (dft)"], expected["invert"]],
-        "locate": [expected["peak"]],
+        "crop": [crop],
+        "features": [counts.layer("conv", layers, index, 1) for index in range(2)],
+        "dft": [rows],
+        "respond": [respond, invert],
+        "locate": [peak],
     }
-    assert [part.work for part in learn["learn"].parts] == [expected["learn (dft)"]]
+    assert [part.work for part in learn["learn"].parts] == [learned]
     assert learn["features"] == localize["features"]
     assert sum(stage.calls for half in (localize, learn) for stage in half.values()) == 12
     # 16 x 8 outputs a block: 3 columns and 5 rows of them

@@ -2,7 +2,7 @@
 //
 // A block runs on one OS thread, its CUDA threads as fibers: a fiber runs CUDA threads one after another until
 // one of them waits at a barrier; only then is the next fiber needed. Blocks are spread over OS threads.
-// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, tensor-core mma.m16n8k8.
+// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, tensor-core mma.m16n8k16.
 // A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed runs the threads of
 // a block from the last to the first, so that a missing barrier which one order hides shows in the other.
 #pragma once
@@ -35,6 +35,7 @@ struct uint3 { unsigned x, y, z; };
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
@@ -53,7 +54,7 @@ struct Fiber {
     bool busy = false, made = false;
 };
 
-struct Exchange { uint32_t words[4]; }; // what a lane shows its warp
+struct Exchange { uint32_t words[12]; }; // what a lane shows its warp
 
 constexpr size_t STACK = 64 << 10;
 
@@ -222,6 +223,7 @@ inline float from_half(uint16_t bits) {
 #define gridDim cpu::grid_size
 static inline void __syncthreads() { cpu::arrive(cpu::block.all); }
 static inline void __syncwarp(unsigned = ~0u) { cpu::arrive(cpu::block.warps[cpu::running() / 32]); }
+template <class T> T __shfl_sync(unsigned, T value, int source) { return cpu::shuffle(value, source % 32); }
 template <class T> T __shfl_xor_sync(unsigned, T value, int mask) { return cpu::shuffle(value, cpu::lane() ^ mask); }
 template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
     unsigned source = cpu::lane() + delta;
@@ -229,6 +231,7 @@ template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
 }
 template <class T> T atomicAdd(T* p, T value) { return std::atomic_ref<T>(*p).fetch_add(value); }
 static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline double __dmul_rn(double a, double b) { volatile double product = a * b; return product; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
@@ -247,18 +250,30 @@ static inline uint16_t cpu_float_to_half(float x) {
     return bits;
 }
 
-// mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32, D = A B + D; fragments as the PTX ISA gives them.
-static inline void cpu_mma_16_8_8(float (&d)[4], const unsigned (&a)[2], unsigned b) {
+// D += A B by mma.m16n8k16, for numbers in one or two parts, a [part][4], b [part][2]; fragments as in the PTX ISA. The
+// product of the two low parts is left out.
+template <int PARTS> void cpu_mma(float (&d)[4], const unsigned (&a)[4 * PARTS], const unsigned (&b)[2 * PARTS]) {
     unsigned lane = cpu::lane();
-    const cpu::Exchange* warp = cpu::show({{a[0], a[1], b, 0}});
+    cpu::Exchange shown = {};
+    std::copy(a, a + 4 * PARTS, shown.words);
+    std::copy(b, b + 2 * PARTS, shown.words + 8);
+    const cpu::Exchange* warp = cpu::show(shown);
     for (int i = 0; i < 4; i++) {
         unsigned row = lane / 4 + (i / 2) * 8, column = lane % 4 * 2 + i % 2;
-        for (unsigned k = 0; k < 8; k++) {
-            // A[row][k] lies in lane (row % 8) * 4 + k / 2, register row / 8; B[k][column] in lane column * 4 + k / 2.
-            uint32_t left = warp[row % 8 * 4 + k / 2].words[row / 8] >> k % 2 * 16;
-            uint32_t right = warp[column * 4 + k / 2].words[2] >> k % 2 * 16;
-            d[i] += cpu::from_half(left & 0xffff) * cpu::from_half(right & 0xffff);
+        float sum = 0;
+        for (unsigned k = 0; k < 16; k++) {
+            // A[row][k] lies in lane (row % 8) * 4 + k % 8 / 2, register row / 8 + k / 8 * 2; B[k][column] in lane
+            // column * 4 + k % 8 / 2, register k / 8.
+            float left[2] = {}, right[2] = {};
+            for (int part = 0; part < PARTS; part++) {
+                uint32_t one = warp[row % 8 * 4 + k % 8 / 2].words[part * 4 + row / 8 + k / 8 * 2] >> k % 2 * 16;
+                uint32_t other = warp[column * 4 + k % 8 / 2].words[8 + part * 2 + k / 8] >> k % 2 * 16;
+                left[part] = cpu::from_half(one & 0xffff);
+                right[part] = cpu::from_half(other & 0xffff);
+            }
+            sum += left[0] * right[0] + left[0] * right[1] + left[1] * right[0];
         }
+        d[i] += sum;
     }
 }
 

@@ -34,12 +34,11 @@ FLAGS = ("-std=c++20", "-O2", "-march=native", "-fopenmp", "-shared", "-fPIC", "
 def library() -> Path:
     """The kernels as a shared library; built once, kept in the temporary folder."""
     text = compiler.source()
-    names = re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', text)
-    for macro, kernel in re.findall(
-        r"#define (\w+)\(N\) \\\n.*?void __launch_bounds__\([^)]*\) (\w+)_##N", text
-    ):
-        names += [f"{kernel}_{n}" for n in re.findall(rf"^{macro}\((\d+)\)", text, re.MULTILINE)]
-    text += "\n" + "".join(f"CUDA_CPU_EXPORT({name})\n" for name in names if not name.endswith("_"))
+    expanded = subprocess.run(
+        ["g++", "-E", "-P", "-x", "c++", "-"], input=text, capture_output=True, text=True, check=True
+    ).stdout
+    names = re.findall(r"__global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(", expanded)
+    text += "\n" + "".join(f"CUDA_CPU_EXPORT({name})\n" for name in names)
     shim = HERE / "cuda_cpu.h"
     key = hashlib.sha256((text + shim.read_text() + " ".join(FLAGS)).encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"spcnet-kernels-{key}.so"
@@ -74,9 +73,8 @@ class HostDevice:
     compute_capability = (8, 7)
     stream = 0
 
-    def __init__(self, *, integrated: bool = False, total: int = 4 << 30, graphs: bool = True) -> None:
+    def __init__(self, *, total: int = 4 << 30, graphs: bool = True) -> None:
         self._library = ctypes.CDLL(str(library()))
-        self.integrated = integrated
         self.graphs = graphs
         self.total = total
         self.launches = self.syncs = self.bytes_up = self.allocations = self.captures = 0

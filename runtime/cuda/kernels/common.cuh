@@ -27,14 +27,8 @@ __device__ inline float blend(float old, float learnt, float rate) {
     return rate == 1.0f ? learnt : old + rate * (learnt - old);
 }
 
-#ifdef CUDA_CPU_SHIM
-__device__ inline half_bits to_half(float x) {
-    return cpu_float_to_half(x);
+// Local response normalisation: squares is the sum over 5 channels, alpha that of the formula, over 5.
+__device__ inline float normalised(float x, float squares, float alpha) {
+    float root = rsqrtf(1.0f + alpha * squares);
+    return x * root * sqrtf(root);
 }
-#else
-__device__ inline half_bits to_half(float x) {
-    half_bits h;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
-    return h;
-}
-#endif

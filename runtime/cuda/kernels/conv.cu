@@ -1,13 +1,12 @@
 // The backbone without any NVIDIA library: 3x3 convolutions (zero border) with bias and ReLU; after the last one local
-// response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75.
+// response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75. For GPUs without the
+// tensor cores that conv_mma.cu needs.
 //
 // conv_plain  one thread per output, without normalisation: the reference. lrn_plain: its normalisation.
 // conv, conv_by_2, of stride 1 and 2
 //             a thread computes 4 neighbouring pixels of 8 channels in registers: 96 multiply-adds for 6 + 24
 //             numbers from shared memory. The normalisation needs the channels of neighbouring threads only at
 //             the edges of their groups, which go through shared memory.
-// conv_half   the same product on tensor cores, FP16 with FP32 sums: implicit GEMM, m16n8k8, on patches with the
-//             channel as the fast index (conv writes them so with its `packed` output).
 #include "common.cuh"
 
 const int TILE_X = 16, TILE_Y = 8, PIXELS = TILE_X * TILE_Y; // of a block
@@ -29,11 +28,6 @@ extern "C" __global__ void conv_plain(
                 sum += weight[((out * cin + c) * 3 + dy + 1) * 3 + dx + 1] * value;
             }
     y[((size_t)blockIdx.z * cells + to_row) * cells + to_column] = fmaxf(sum, 0.0f);
-}
-
-__device__ inline float normalised(float x, float squares, float alpha) {
-    float root = sqrtf(1.0f + alpha * squares);
-    return x / (root * sqrtf(root));
 }
 
 // grid (ceil(N * N / 256), B), block 256. alpha: of the formula above, over 5. x is not y.
@@ -58,12 +52,12 @@ template <int STRIDE> struct Window { // of the inputs of a block
 
 // x (B, cin, N, N), M = ceil(N / STRIDE).
 // grid (ceil(M / 16), ceil(M / 8), B), block (32, G) with G = ceil(cout / 8) groups of 8 channels.
-// weight (cin, 9, 8 G), zeros beyond cout. y (B, cout, M, M) float, or packed (B, M, M, 8 G) half: the other is 0.
+// weight (cin, 9, 8 G), zeros beyond cout. y (B, cout, M, M).
 // alpha 0: no normalisation.
 template <int STRIDE>
 __device__ inline void convolve(
-    float* memory, const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin,
-    int cout, int size, float alpha) {
+    float* memory, const float* x, const float* weight, const float* bias, float* y, int size, int cin, int cout,
+    float alpha) {
     typedef Window<STRIDE> W;
     const int CHUNK = W::CHUNK, REACH = 3 * STRIDE + 3; // REACH: inputs that 4 neighbouring outputs see in a row
     // The edges of the groups reuse the memory of the inputs.
@@ -144,119 +138,21 @@ __device__ inline void convolve(
     for (int p = 0; p < 4; p++) {
         int column = left + x0 + p;
         if (column >= cells) continue;
-        if (packed) {
-            half_bits* out = packed + (((size_t)blockIdx.z * cells + row) * cells + column) * wide + group * 8;
 #pragma unroll
-            for (int o = 0; o < 8; o++) out[o] = to_half(sum[o][p]);
-        } else {
-#pragma unroll
-            for (int o = 0; o < 8; o++)
-                if (group * 8 + o < cout)
-                    y[(((size_t)blockIdx.z * cout + group * 8 + o) * cells + row) * cells + column] = sum[o][p];
-        }
+        for (int o = 0; o < 8; o++)
+            if (group * 8 + o < cout)
+                y[(((size_t)blockIdx.z * cout + group * 8 + o) * cells + row) * cells + column] = sum[o][p];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256) conv(
-    const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin, int cout, int size,
-    float alpha) {
+    const float* x, const float* weight, const float* bias, float* y, int size, int cin, int cout, float alpha) {
     __shared__ __align__(16) float memory[Window<1>::FLOATS];
-    convolve<1>(memory, x, weight, bias, y, packed, cin, cout, size, alpha);
+    convolve<1>(memory, x, weight, bias, y, size, cin, cout, alpha);
 }
 
 extern "C" __global__ void __launch_bounds__(256) conv_by_2(
-    const float* x, const float* weight, const float* bias, float* y, half_bits* packed, int cin, int cout, int size,
-    float alpha) {
+    const float* x, const float* weight, const float* bias, float* y, int size, int cin, int cout, float alpha) {
     __shared__ __align__(16) float memory[Window<2>::FLOATS];
-    convolve<2>(memory, x, weight, bias, y, packed, cin, cout, size, alpha);
-}
-
-// D += A B on tensor cores: A 16 x 8, B 8 x 8 half, D 16 x 8 float, spread over the warp (PTX ISA, mma.m16n8k8):
-// with g = lane / 4, t = lane % 4: a[0] is A[g][2t, 2t+1], a[1] A[g+8][2t, 2t+1], b is B[2t, 2t+1][g],
-// d[0..1] is D[g][2t, 2t+1], d[2..3] D[g+8][2t, 2t+1].
-__device__ inline void mma_16_8_8(float (&d)[4], const unsigned (&a)[2], unsigned b) {
-#if defined(CUDA_CPU_SHIM)
-    cpu_mma_16_8_8(d, a, b);
-#elif __CUDA_ARCH__ >= 750
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(b));
-#endif // older devices have no such instruction: the host does not offer FP16 there
-}
-
-// A warp computes 2 rows of 16 pixels, all channels; a block 16 x 8 pixels.
-// grid (ceil(N / 16), ceil(N / 8), B), block 128. x (B, N, N, P) half with P = cin and cout both, rounded up to
-// a multiple of 8, zeros beyond; weight (9, P, P) half: [tap][cout][cin]. y (B, cout, N, N) float. alpha as in conv.
-extern "C" __global__ void __launch_bounds__(128) conv_half(
-    const half_bits* x, const half_bits* weight, const float* bias, float* y, int cout, int padded, int size,
-    float alpha) {
-    const int STRIDE = MAX_CHANNELS + 8; // halves from pixel to pixel; keeps the banks apart
-    __shared__ __align__(16) half_bits inputs[(TILE_Y + 2) * (TILE_X + 2) * STRIDE];
-    __shared__ __align__(16) half_bits taps[MAX_CHANNELS * STRIDE];
-    float(*values)[PIXELS + 1] = (float(*)[PIXELS + 1])inputs; // [channel of 32][pixel], after the product
-    int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
-    int left = blockIdx.x * TILE_X, top = blockIdx.y * TILE_Y, stride = padded + 8, blocks = padded / 8;
-    for (int i = tid; i < (TILE_Y + 2) * (TILE_X + 2) * blocks; i += 128) { // 8 channels at a time
-        int part = i % blocks, pixel = i / blocks;
-        int row = top + pixel / (TILE_X + 2) - 1, column = left + pixel % (TILE_X + 2) - 1;
-        bool inside = row >= 0 && row < size && column >= 0 && column < size;
-        uint4 eight = make_uint4(0, 0, 0, 0);
-        if (inside)
-            eight = *(const uint4*)(x + (((size_t)blockIdx.z * size + row) * size + column) * padded + part * 8);
-        *(uint4*)(inputs + pixel * stride + part * 8) = eight;
-    }
-    float sum[2][MAX_CHANNELS / 8][4] = {};
-    for (int tap = 0; tap < 9; tap++) {
-        __syncthreads();
-        for (int i = tid; i < padded * blocks; i += 128)
-            *(uint4*)(taps + i / blocks * stride + i % blocks * 8) =
-                *(const uint4*)(weight + (size_t)tap * padded * padded + i / blocks * padded + i % blocks * 8);
-        __syncthreads();
-        for (int depth = 0; depth < blocks; depth++) {
-            unsigned a[2][2];
-#pragma unroll
-            for (int m = 0; m < 2; m++) {
-                int pixel = (warp * 2 + m + tap / 3) * (TILE_X + 2) + tap % 3 + g;
-                a[m][0] = *(const unsigned*)(inputs + pixel * stride + depth * 8 + t * 2);
-                a[m][1] = *(const unsigned*)(inputs + (pixel + 8) * stride + depth * 8 + t * 2);
-            }
-#pragma unroll
-            for (int n = 0; n < MAX_CHANNELS / 8; n++) {
-                if (n >= blocks) break;
-                unsigned b = *(const unsigned*)(taps + (n * 8 + g) * stride + depth * 8 + t * 2);
-                mma_16_8_8(sum[0][n], a[0], b);
-                mma_16_8_8(sum[1][n], a[1], b);
-            }
-        }
-    }
-    // Through shared memory, 32 channels and the 2 before and after at a time, to planes and to the normalisation.
-    for (int c0 = 0; c0 < cout; c0 += 24) {
-        __syncthreads();
-#pragma unroll
-        for (int n = 0; n < MAX_CHANNELS / 8; n++)
-#pragma unroll
-            for (int m = 0; m < 2; m++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    int channel = n * 8 + t * 2 + i % 2, pixel = (warp * 2 + m) * TILE_X + g + i / 2 * 8;
-                    int place = channel - c0 + 4;
-                    if (n >= blocks || place < 0 || place >= 32) continue;
-                    values[place][pixel] = channel < cout ? fmaxf(sum[m][n][i] + bias[channel], 0.0f) : 0.0f;
-                }
-        __syncthreads();
-        for (int i = tid; i < 24 * PIXELS; i += 128) {
-            int channel = c0 + i / PIXELS, pixel = i % PIXELS, place = channel - c0 + 4;
-            int row = top + pixel / TILE_X, column = left + pixel % TILE_X;
-            if (channel >= cout || row >= size || column >= size) continue;
-            float value = values[place][pixel];
-            if (alpha != 0.0f) {
-                float squares = 0.0f;
-                for (int j = -2; j <= 2; j++)
-                    if (channel + j >= 0 && channel + j < cout)
-                        squares += values[place + j][pixel] * values[place + j][pixel];
-                value = normalised(value, squares, alpha);
-            }
-            y[(((size_t)blockIdx.z * cout + channel) * size + row) * size + column] = value;
-        }
-    }
+    convolve<2>(memory, x, weight, bias, y, size, cin, cout, alpha);
 }

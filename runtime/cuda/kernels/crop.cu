@@ -46,8 +46,9 @@ extern "C" __global__ void crop(
     float x = (float)__dadd_rn(first[0], __dmul_rn(column, step[0]));
     float y = (float)__dadd_rn(first[1], __dmul_rn(row, step[1]));
     float left = floorf(x), top = floorf(y);
-    int x0 = min(max((int)left, 0), frame.width - 1), x1 = min(max((int)left + 1, 0), frame.width - 1);
-    int y0 = min(max((int)top, 0), frame.height - 1), y1 = min(max((int)top + 1, 0), frame.height - 1);
+    // What is in memory holds all pixels that a patch reaches, so its border is the frame's where it is reached.
+    int x0 = min(max((int)left, frame.left), frame.right - 1), x1 = min(max((int)left + 1, frame.left), frame.right - 1);
+    int y0 = min(max((int)top, frame.top), frame.bottom - 1), y1 = min(max((int)top + 1, frame.top), frame.bottom - 1);
     float corner[4][3];
     fetch(frame, x0, y0, corner[0]);
     fetch(frame, x1, y0, corner[1]);

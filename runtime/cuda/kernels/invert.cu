@@ -4,7 +4,7 @@
 //
 // invert_plain  one thread per sample, R * K products: the reference (responses only).
 // invert        a block computes 8 rows: first the vertical transform of its rows into shared memory.
-#include "common.cuh"
+#include "tile.cuh"
 
 // grid (ceil(P / 32), ceil(P / 8), T * S), block (32, 8). inverse_rows (R, P) complex, inverse_columns (K, P) pairs.
 extern "C" __global__ void invert_plain(
@@ -23,14 +23,6 @@ extern "C" __global__ void invert_plain(
     responses[((size_t)blockIdx.z * size + row) * size + column] = (float)sum;
 }
 
-// The higher value; of equal ones the lower index, as NumPy's argmax.
-__device__ inline void keep_best(float& best, int& index, float value, int other) {
-    if (value > best || (value == best && other < index)) {
-        best = value;
-        index = other;
-    }
-}
-
 // grid (ceil(P / 8), T * S), block 128
 extern "C" __global__ void __launch_bounds__(128) invert(
     const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, Tile* tiles,
@@ -44,8 +36,8 @@ extern "C" __global__ void __launch_bounds__(128) invert(
         int k = i / ROWS, row = row0 + i % ROWS;
         float2 sum = make_float2(0.0f, 0.0f);
         if (row < size)
-#pragma unroll 4
-            for (int r = 0; r < rows; r++) {
+#pragma unroll 8
+            for (int r = 0; r < rows; r++) { // 8: loads under way at once
                 float2 p = multiply(spectrum[k * rows + r], inverse_rows[r * size + row]);
                 sum = make_float2(sum.x + p.x, sum.y + p.y);
             }
@@ -55,6 +47,7 @@ extern "C" __global__ void __launch_bounds__(128) invert(
     Tile tile = {-INFINITY_F, size * size, 0.0f, 0.0f};
     for (int column = tid; column < size; column += 128) {
         float sum[ROWS] = {};
+#pragma unroll 8
         for (int k = 0; k < band; k++) {
             float2 wave = inverse_columns[k * size + column];
 #pragma unroll
@@ -70,13 +63,7 @@ extern "C" __global__ void __launch_bounds__(128) invert(
             tile.square += sum[i] * sum[i];
         }
     }
-    for (int distance = 16; distance; distance >>= 1) {
-        float best = __shfl_down_sync(0xffffffffu, tile.best, distance);
-        int index = __shfl_down_sync(0xffffffffu, tile.index, distance);
-        tile.sum += __shfl_down_sync(0xffffffffu, tile.sum, distance);
-        tile.square += __shfl_down_sync(0xffffffffu, tile.square, distance);
-        keep_best(tile.best, tile.index, best, index);
-    }
+    reduce(tile);
     if (tid % 32 == 0) warps[tid / 32] = tile;
     __syncthreads();
     if (tid) return;

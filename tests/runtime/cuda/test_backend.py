@@ -14,7 +14,7 @@ from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import open as cuda_open
 from spcnet.runtime.cuda.backbone import ConvBackbone, OrtBackbone, Weights
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
-from spcnet.runtime.cuda.layout import MEASUREMENT
+from spcnet.runtime.cuda.layout import FRAME, MEASUREMENT
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
@@ -103,7 +103,7 @@ def test_graphs_and_plain_launches_are_the_same_to_the_bit(started, video):
     assert recording.launches == plain.launches
 
 
-def test_a_frame_is_12_launches_one_synchronisation_and_56_bytes(started, video):
+def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, video):
     frames, _ = video
     [(tracker, device)] = started({})
     tracker.update(frames[1])
@@ -112,9 +112,11 @@ def test_a_frame_is_12_launches_one_synchronisation_and_56_bytes(started, video)
     tracker.update(frames[3])
     assert device.launches - before[0] == 12  # 8 without the backbone's
     assert device.syncs - before[1] == 1
-    assert device.bytes_up - before[2] == frames[3].nbytes  # the frame and nothing else
+    assert (
+        device.bytes_up - before[2] == frames[3].nbytes + 256
+    )  # the frame, which the target may reach; its record
     assert device.allocations == before[3]
-    assert MEASUREMENT.itemsize == 56  # the results of a target, in mapped memory
+    assert MEASUREMENT.itemsize == 104  # the results of a target, in mapped memory
 
 
 def test_several_targets_are_tracked_as_if_alone(on_device, tiny_model, video):
@@ -138,17 +140,20 @@ def test_several_targets_are_tracked_as_if_alone(on_device, tiny_model, video):
     assert device.live > 0
 
 
-def test_more_targets_than_a_batch_and_than_slots(on_device, started, tiny_model, video):
+def test_more_targets_than_a_batch_and_than_slots(on_device, started, tiny_model, video, monkeypatch):
+    from spcnet.runtime.cuda import backend
+
+    monkeypatch.setattr(backend, "BATCH", 7)
     frames, boxes = video
     tracker, device = on_device(tiny_model, MultiTracker)
     [(alone, _)] = started({})
-    for _ in range(BATCH + 2):
+    for _ in range(7 + 2):
         tracker.add(frames[0], boxes[0])
     for frame in frames[1:4]:
         expected = alone.update(frame)
         before = device.launches
         found = tracker.update(frame)
-        assert len(found) == BATCH + 2 and all(result == expected for result in found.values())
+        assert len(found) == 7 + 2 and all(result == expected for result in found.values())
         assert device.launches - before == 24  # two batches
 
 
@@ -246,7 +251,7 @@ def test_frames_in_device_memory_are_used_without_a_copy(started, video, kind):
     for frame in frames[1:6]:
         before = device.bytes_up
         assert tracker.update(kind(frame)) == other.update(frame)
-        assert device.bytes_up - before <= 48  # where the frame lies
+        assert device.bytes_up - before <= FRAME.itemsize  # where the frame lies
 
 
 def test_foreign_frames_are_refused(started, reference, video):
@@ -278,12 +283,18 @@ def test_foreign_frames_are_refused(started, reference, video):
     assert overlap(tracker.update(frames[1]).box, reference.update(frames[1]).box) > 0.99
 
 
-def test_an_integrated_gpu_reads_the_hosts_memory(started, video):
-    (tracker, device), (other, _) = started({"device": HostDevice(integrated=True)}, {})
-    before = device.bytes_up
-    for frame in video[0][1:4]:
-        assert tracker.update(frame) == other.update(frame)
-    assert device.bytes_up - before <= 2 * 48  # no frame was copied
+def test_only_the_region_of_the_target_is_uploaded(started, video):
+    frames, (box, *_) = video
+    wide = [np.pad(frame, ((300, 300), (400, 400), (0, 0))) for frame in frames]
+    place = np.add(box, (400, 300, 0, 0))
+    (small, device), (tracker, _) = started({}, {})
+    small.init(wide[0], place)
+    tracker.init(Interface(wide[0]), place)
+    before, taken = device.bytes_up, 0
+    for frame in wide[1:]:
+        assert small.update(frame) == tracker.update(Interface(frame))  # which are used where they are
+        taken += frame.nbytes
+    assert device.bytes_up - before < 0.5 * taken
 
 
 def test_without_graphs_it_says_so_and_launches_plainly(started, video, caplog):
@@ -308,7 +319,7 @@ def test_a_larger_frame_is_given_room_once(on_device, tiny_model, video, caplog)
         allocations = device.allocations
         tracker.update(frames[3])
     said = [r.message for r in caplog.records]
-    assert said == ["a frame of 230400 bytes is larger than the 168000 reserved: reserved anew"]
+    assert said == ["a frame of 230656 bytes is larger than the 168256 reserved: reserved anew"]
     assert device.allocations == allocations
 
 

@@ -96,12 +96,13 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         found = move(search, seen, (peak.scale, peak.row, peak.column), size, config)
         state, reported, status = known.after(found, peak.score, config)
         rate = config.interp_factor * (age == 1 and may_learn(status, config))
-        expected[i] = (*reported, score, peak.psr, list(Status).index(status))
         search = state.search_state(size, config)
+        found = (*reported, score, peak.psr, list(Status).index(status))
+        expected[i] = (*found, *state.seen, search.cx, search.cy)
         after[i] = (*state.seen, 20.0, 10.0, age + 1, rate, state.misses, search.cx, search.cy)
     launcher = Launcher(device, config)
     with Memory(device) as memory:
-        frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, size[1], size[0], 0, 0, 3, 2, 0, 0), np.uint8))
+        frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, size[1], size[0], *[0] * 6, 3, 2, 0, 0), np.uint8))
         slots, states = memory.put(np.arange(len(rows), dtype=np.int32)), memory.put(targets)
         results = memory.put(np.zeros(len(rows), MEASUREMENT))
         launcher.peak(
@@ -127,6 +128,7 @@ def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     from spcnet.runtime import patches
     from spcnet.runtime.cuda import frames
     from spcnet.runtime.cuda.launch import first_state
+    from spcnet.runtime.cuda.region import Place, Reach
     from spcnet.runtime.frame import FORMATS, as_bgr
 
     height, width = 94, 130
@@ -136,9 +138,10 @@ def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     config = TrackerConfig(patch_size=33)
     state = State(60.3, 41.2, 30.0, 22.0)
     launcher = Launcher(device, config)
-    upload = frames.Upload(device)
+    upload, picture = frames.Upload(device), frames.accept(frame, pixel, 0)
+    upload.reserve(picture, 0)
     with Memory(device) as memory:
-        upload.put(frames.accept(frame, pixel, 0), 0, 0)
+        upload.put(picture, 0, 0, Reach(config).of([Place(*state, state.cx, state.cy)], 0, (height, width)))
         target = memory.put(first_state(state))
         out = memory.space(3 * 3 * 33 * 33 * 4)
         launcher.crop(upload.record(0), target, memory.put(np.zeros(1, np.int32)), out, 1, learn=False)
