@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import dcf, locate
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.device import Device, ceil_div, grid
+from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import FFT_SIZES, Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
@@ -154,12 +153,9 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Deviation]:
         finally:
             launcher.close()
 
-    small = case.channels <= 8  # the reference kernels are slow, and nothing in them depends on more channels
-    for dft in ("fft", "dft", "plain") if case.size in FFT_SIZES else ("dft", "plain"):
-        if dft != "plain" or small:
-            run({f"{f.__name__[1:]} ({dft})": f for f in (_transform, _respond, _learn)}, dft)
-    plain = {"invert (plain)": partial(_invert_plain, device)} if small else {}
-    run({"crop": _crop, "invert": _invert, "peak": _peak, **plain})
+    for dft in ("fft", "dft") if case.size in FFT_SIZES else ("dft",):
+        run({f"{f.__name__[1:]} ({dft})": f for f in (_transform, _respond, _learn)}, dft)
+    run({"crop": _crop, "invert": _invert, "peak": _peak})
     return errors
 
 
@@ -225,22 +221,6 @@ def _invert(given: _Input) -> float:
         return float("nan")
     sums = parts["square"].astype(np.float64).sum(1)
     return max(distance(found, expected), distance(sums, (expected**2).sum((1, 2))))
-
-
-def _invert_plain(device: Device, given: _Input) -> float:
-    launcher, memory = given.launcher, given.memory
-    n, images = given.config.points, given.case.targets * given.case.scales
-    spectra = given.complex(images, launcher.band, launcher.rows)
-    rows, columns = dcf.inverse_matrices(given.config)
-    expected = np.einsum("nr,ikr,km->inm", rows, spectra.astype(np.complex128), columns, optimize=True).real
-    responses = memory.space(expected.size * 4)
-    device.kernel("invert_plain", "PPPPiii")(
-        grid(ceil_div(n, 32), ceil_div(n, 8), images),
-        (32, 8, 1),
-        *(memory.put(spectra), memory.put(rows.T.astype(np.complex64))),
-        *(memory.put(columns.conj().astype(np.complex64)), responses, n, launcher.rows, launcher.band),
-    )
-    return distance(memory.get(responses, expected.shape, np.float32), expected)
 
 
 def _peak(given: _Input) -> float:

@@ -172,8 +172,8 @@ def floors(device: Device, timer: Timer, effort: Effort, size: int = 256 << 20) 
     size bytes are copied, fewer if memory is short; size should be many times the L2 cache.
     """
     size = min(size, device.memory()[0] // 8)
-    kernel = device.kernel("conv_plain", "PPPPiiii")
-    empty = partial(kernel, (1, 1, 1), (32, 1, 1), 0, 0, 0, 0, 1, 1, 0, 1)  # of size 0: every thread returns
+    kernel = device.kernel("conv", "PPPPiiif")
+    empty = partial(kernel, (1, 1, 1), (32, 1, 1), *[0] * 8)  # of size 0: every thread returns
     host = device.allocate_host(size // 4)
     array = host.array[: size // 4]
     with Memory(device) as memory:

@@ -31,7 +31,7 @@ def first_state(state: State) -> NDArray[Any]:
 class Launcher:
     """The kernels with the constants of one configuration.
 
-    dft selects the kernels of the transforms: "fft", "dft" or "plain"; None takes the fastest for the
+    dft selects the kernels of the transforms: "fft" or "dft"; None takes the fastest for the
     configuration. Raises ValueError if no kernel fits it.
     """
 
@@ -56,7 +56,6 @@ class Launcher:
         form = {
             "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPiiiiif"),
             "dft": ("PPPii", "PPPPPPiiiiiif", "PPPPPPPPiiiiiif"),
-            "plain": ("PPPii", "PPPPPPiiiiif", "PPPPPPPPiiiiif"),
         }[self.dft]
         self._rows = device.kernel(f"rows_{suffix}", form[0])
         self._respond = device.kernel(f"respond_{suffix}", form[1])
@@ -79,7 +78,6 @@ class Launcher:
         for name, scales in (("search", config.scales), ("learn", config.learn_scales)):
             rows, columns = dcf.dft_matrices(config, learn=name == "learn")
             positive = rows[self.center :]
-            arrays[f"{name}_matrix"] = rows.T.astype(np.complex64)  # (M, R)
             arrays[f"{name}_columns"] = columns.astype(np.complex64)  # (M, K)
             basis = np.stack([positive.real.T, -positive.imag.T], -1)  # (M, F, 2)
             arrays[f"{name}_basis"] = basis.astype(np.float32)
@@ -133,12 +131,8 @@ class Launcher:
                 *(features, constants[f"{use}_window"], constants["table"], half, self.band),
             )
         else:
-            shape = (
-                (grid(ceil_div(m, 32), ceil_div(self.band, 32), images), (128, 1, 1))
-                if self.dft == "dft"
-                else (grid(ceil_div(m, 64), self.band, images), (64, 1, 1))
-            )
-            self._rows(*shape, features, constants[f"{use}_columns"], half, m, self.band)
+            shape = grid(ceil_div(m, 32), ceil_div(self.band, 32), images)
+            self._rows(shape, (128, 1, 1), features, constants[f"{use}_columns"], half, m, self.band)
 
     def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
         """Eq. 18: half (count * S, C, K, M) and count slots' filters to spectra (count * S, K, R)."""
@@ -196,12 +190,9 @@ class Launcher:
             shape, block = grid(band, count), 256
             first: tuple[int, ...] = (constants[f"{use}_window"], constants["table"])
             sizes: tuple[int, ...] = (rows, band, self.center)
-        elif self.dft == "dft":
+        else:
             shape, block = grid(ceil_div(self._frequencies, 8), band, count), 64
             first, sizes = (constants[f"{use}_basis"],), (m, rows, band, self._frequencies)
-        else:
-            shape, block = grid(band, count), 64
-            first, sizes = (constants[f"{use}_matrix"],), (m, rows, band)
         kernel(shape, (block, 1, 1), half, *first, *arguments, *sizes, last)
 
     def close(self) -> None:

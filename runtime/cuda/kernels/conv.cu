@@ -2,45 +2,12 @@
 // response normalisation over 5 channels: y = x / (1 + alpha / 5 * sum of squares) ** 0.75. For GPUs without the
 // tensor cores that conv_mma.cu needs.
 //
-// conv_plain  one thread per output, without normalisation: the reference. lrn_plain: its normalisation.
-// conv, conv_by_2, of stride 1 and 2
-//             a thread computes 4 neighbouring pixels of 8 channels in registers: 96 multiply-adds for 6 + 24
-//             numbers from shared memory. The normalisation needs the channels of neighbouring threads only at
-//             the edges of their groups, which go through shared memory.
+// A thread computes 4 neighbouring pixels of 8 channels in registers: 96 multiply-adds for 6 + 24 numbers from shared
+// memory. The normalisation needs the channels of neighbouring threads only at the edges of their groups, which go
+// through shared memory.
 #include "common.cuh"
 
 const int TILE_X = 16, TILE_Y = 8, PIXELS = TILE_X * TILE_Y; // of a block
-
-// x (B, cin, N, N), y (B, cout, M, M) with M = ceil(N / stride).
-// grid (ceil(M / 32), ceil(M / 8), B * cout), block (32, 8). weight (cout, cin, 3, 3) as trained.
-extern "C" __global__ void conv_plain(
-    const float* x, const float* weight, const float* bias, float* y, int cin, int cout, int size, int stride) {
-    int to_column = blockIdx.x * blockDim.x + threadIdx.x, to_row = blockIdx.y * blockDim.y + threadIdx.y;
-    int image = blockIdx.z / cout, out = blockIdx.z % cout, cells = (size + stride - 1) / stride;
-    int column = to_column * stride, row = to_row * stride;
-    if (to_column >= cells || to_row >= cells) return;
-    float sum = bias[out];
-    for (int c = 0; c < cin; c++)
-        for (int dy = -1; dy <= 1; dy++)
-            for (int dx = -1; dx <= 1; dx++) {
-                if (row + dy < 0 || row + dy >= size || column + dx < 0 || column + dx >= size) continue;
-                float value = x[(((size_t)image * cin + c) * size + row + dy) * size + column + dx];
-                sum += weight[((out * cin + c) * 3 + dy + 1) * 3 + dx + 1] * value;
-            }
-    y[((size_t)blockIdx.z * cells + to_row) * cells + to_column] = fmaxf(sum, 0.0f);
-}
-
-// grid (ceil(N * N / 256), B), block 256. alpha: of the formula above, over 5. x is not y.
-extern "C" __global__ void lrn_plain(const float* x, float* y, int channels, int size, float alpha) {
-    int pixel = blockIdx.x * blockDim.x + threadIdx.x, area = size * size;
-    if (pixel >= area) return;
-    const float* in = x + (size_t)blockIdx.y * channels * area + pixel;
-    for (int c = 0; c < channels; c++) {
-        float squares = 0.0f;
-        for (int i = max(c - 2, 0); i <= min(c + 2, channels - 1); i++) squares += in[i * area] * in[i * area];
-        y[((size_t)blockIdx.y * channels + c) * area + pixel] = normalised(in[c * area], squares, alpha);
-    }
-}
 
 template <int STRIDE> struct Window { // of the inputs of a block
     static const int CHUNK = 4; // channels at a time

@@ -2,26 +2,11 @@
 // In: features (images, N, N) float. Out: half (images, K, N) complex, the row index fast, so that the second
 // half (respond.cu, learn.cu) reads contiguous columns. The vertical window is applied there.
 //
-// rows_plain   one thread per output, a sum of N terms: the reference.
 // rows_dft     any N: a tiled product with the constant matrix (N, K), window folded in. 16 multiply-adds for
 //              each pair of 16-byte reads from shared memory instead of 2 for each pair of reads from global.
 // rows_fft_N   N = 32, 64, 128: one warp transforms two real rows as one complex one, in registers and
 //              shuffles, and only the K wanted frequencies leave: 5 times fewer operations at N = 128, K = 24.
 #include "fft.cuh"
-
-// grid (ceil(N / 64), K, images), block 64. columns (N, K) complex: dcf.dft_matrices.
-extern "C" __global__ void rows_plain(const float* features, const float2* columns, float2* half, int size, int band) {
-    int row = blockIdx.x * blockDim.x + threadIdx.x, k = blockIdx.y;
-    if (row >= size) return;
-    const float* x = features + ((size_t)blockIdx.z * size + row) * size;
-    float2 sum = make_float2(0.0f, 0.0f);
-    for (int n = 0; n < size; n++) {
-        float2 w = columns[n * band + k];
-        sum.x += x[n] * w.x;
-        sum.y += x[n] * w.y;
-    }
-    half[((size_t)blockIdx.z * band + k) * size + row] = sum;
-}
 
 // A block computes 32 rows x 32 frequencies of one image; a thread 4 rows x 2 frequencies.
 // grid (ceil(N / 32), ceil(K / 32), images), block 128

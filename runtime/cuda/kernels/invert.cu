@@ -1,27 +1,8 @@
 // Spectra to responses, and the maximum and the sums of each, in tiles of 8 rows, for the search of the peak.
 // In: gf (T * S, K, R). Out: responses (T * S, P, P), tiles (T * S, ceil(P / 8)).
 // The band is small, so the inverse DFT is two products with constant matrices.
-//
-// invert_plain  one thread per sample, R * K products: the reference (responses only).
-// invert        a block computes 8 rows: first the vertical transform of its rows into shared memory.
+// A block computes 8 rows: first the vertical transform of its rows into shared memory.
 #include "tile.cuh"
-
-// grid (ceil(P / 32), ceil(P / 8), T * S), block (32, 8). inverse_rows (R, P) complex, inverse_columns (K, P) pairs.
-extern "C" __global__ void invert_plain(
-    const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, int size, int rows,
-    int band) {
-    int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
-    if (column >= size || row >= size) return;
-    double sum = 0; // of up to 256 x 129 terms, one after another
-    for (int k = 0; k < band; k++) {
-        float2 wave = inverse_columns[k * size + column];
-        for (int r = 0; r < rows; r++) {
-            float2 p = multiply(gf[((size_t)blockIdx.z * band + k) * rows + r], inverse_rows[r * size + row]);
-            sum += p.x * wave.x + p.y * wave.y;
-        }
-    }
-    responses[((size_t)blockIdx.z * size + row) * size + column] = (float)sum;
-}
 
 // grid (ceil(P / 8), T * S), block 128
 extern "C" __global__ void __launch_bounds__(128) invert(

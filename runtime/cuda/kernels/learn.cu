@@ -4,7 +4,6 @@
 // In: half (T * S, C, K, N) of dft.cu. In and out: num (slots, C, K, R), den (slots, K, R).
 // yf (K, R): the label's spectrum, real; amplitudes (S,): the label over the scales.
 //
-// learn_plain  one thread per frequency, products with the constant matrix: the reference.
 // learn_dft    any N: the tiled product of columns.cuh; a block does 8 frequencies and their negatives, all channels.
 // learn_fft_N  N = 32, 64, 128: a warp transforms one column of one channel at a time.
 #include "columns.cuh"
@@ -17,36 +16,6 @@ __device__ inline float rate_of(const Target& target, float share) {
 
 __device__ inline void blend_into(float2& old, float2 learnt, float rate) {
     old = make_float2(blend(old.x, learnt.x, rate), blend(old.y, learnt.y, rate));
-}
-
-// grid (K, T), block 64. matrix (N, R) complex: window and DFT.
-extern "C" __global__ void learn_plain(
-    const float2* half, const float2* matrix, const float* yf, const float* amplitudes, const Target* targets,
-    const int* slots, float2* num, float* den, int scales, int channels, int size, int rows, int band, float share) {
-    int k = blockIdx.x, slot = slots[blockIdx.y];
-    float rate = rate_of(targets[slot], share);
-    if (rate == 0.0f) return;
-    for (int r = threadIdx.x; r < rows; r += blockDim.x) {
-        float power = 0.0f, label = yf[k * rows + r];
-        for (int c = 0; c < channels; c++) {
-            float2 sum = make_float2(0.0f, 0.0f);
-            for (int s = 0; s < scales; s++) {
-                float2 xf = make_float2(0.0f, 0.0f);
-                size_t column = (((size_t)blockIdx.y * scales + s) * channels + c) * band + k;
-                for (int n = 0; n < size; n++) {
-                    float2 p = multiply(half[column * size + n], matrix[n * rows + r]);
-                    xf = make_float2(xf.x + p.x, xf.y + p.y);
-                }
-                sum = make_float2(sum.x + amplitudes[s] * xf.x, sum.y + amplitudes[s] * xf.y);
-                power += xf.x * xf.x + xf.y * xf.y;
-            }
-            blend_into(
-                num[(((size_t)slot * channels + c) * band + k) * rows + r], make_float2(label * sum.x, label * sum.y),
-                rate);
-        }
-        float& energy = den[((size_t)slot * band + k) * rows + r];
-        energy = blend(energy, power, rate);
-    }
 }
 
 // grid (ceil(F / 8), K, T), block 64. basis (N, F): see columns.cuh.

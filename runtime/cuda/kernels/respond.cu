@@ -2,31 +2,10 @@
 // divided by the denominator. The spectra zf never reach memory.
 // In: half (T * S, C, K, N) of dft.cu; num (slots, C, K, R), den (slots, K, R). Out: gf (T * S, K, R).
 //
-// respond_plain  one thread per output, N * C products with the constant matrix: the reference.
 // respond_dft    any N: the tiled product of columns.cuh; a block does 8 frequencies and their negatives.
 // respond_fft_N  N = 32, 64, 128: a warp transforms one column of one channel at a time.
 #include "columns.cuh"
 #include "fft.cuh"
-
-// grid (K, T * S), block 64. matrix (N, R) complex: window and DFT.
-extern "C" __global__ void respond_plain(
-    const float2* half, const float2* matrix, const float2* num, const float* den, const int* slots, float2* gf,
-    int scales, int channels, int size, int rows, int band, float regularization) {
-    int k = blockIdx.x, image = blockIdx.y, slot = slots[image / scales];
-    for (int r = threadIdx.x; r < rows; r += blockDim.x) {
-        float2 sum = make_float2(0.0f, 0.0f);
-        for (int c = 0; c < channels; c++) {
-            float2 zf = make_float2(0.0f, 0.0f);
-            for (int n = 0; n < size; n++) {
-                float2 p = multiply(half[(((size_t)image * channels + c) * band + k) * size + n], matrix[n * rows + r]);
-                zf = make_float2(zf.x + p.x, zf.y + p.y);
-            }
-            sum = add_conjugate_product(sum, num[(((size_t)slot * channels + c) * band + k) * rows + r], zf);
-        }
-        float scale = 1.0f / (den[((size_t)slot * band + k) * rows + r] + regularization);
-        gf[((size_t)image * band + k) * rows + r] = make_float2(sum.x * scale, sum.y * scale);
-    }
-}
 
 // grid (ceil(F / 8), K, T * S), block 64. basis (N, F): see columns.cuh.
 extern "C" __global__ void __launch_bounds__(64) respond_dft(

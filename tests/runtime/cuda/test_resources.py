@@ -8,10 +8,10 @@ from needs import needs
 from spcnet.runtime.cuda import compiler, images
 
 THREADS = {  # of a block, as launch.py and backbone.py launch them
-    "crop": 256, "conv": 256, "conv_by": 256, "conv_plain": 256, "lrn_plain": 256, "conv_first": 128,
+    "crop": 256, "conv": 256, "conv_by": 256, "conv_first": 128,
     "conv_next": 128, "conv_half_first": 128, "conv_half_next": 128,
-    "rows_plain": 64, "rows_dft": 128, "rows_fft": 128, "respond_plain": 64, "respond_dft": 64,
-    "respond_fft": 256, "invert": 128, "invert_plain": 256, "peak": 128, "learn_plain": 64, "learn_dft": 64,
+    "rows_dft": 128, "rows_fft": 128, "respond_dft": 64,
+    "respond_fft": 256, "invert": 128, "peak": 128, "learn_dft": 64,
     "learn_fft": 256,
 }  # fmt: skip
 SHARED = 48 << 10  # bytes a block may have on every target without asking
