@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import re
 import subprocess
 import tempfile
 from functools import cache
@@ -25,19 +26,32 @@ def start() -> ctypes.CDLL:
     """
     needs(importlib.util.find_spec("pycuda"), "pycuda: python tests/emulator/pycuda_wheel.py --install")
     needs(not Path("/proc/driver/nvidia/version").exists(), "a machine without an NVIDIA driver")
-    source = (HERE / "fakecuda.c").read_bytes()
+    source = _source().encode()
     folder = Path(tempfile.gettempdir()) / f"spcnet-driver-{hashlib.sha256(source).hexdigest()[:16]}"
     path = folder / "libcuda.so.1"
     if not path.exists():
         folder.mkdir(exist_ok=True)
         aside = folder / f"{os.getpid()}.so"
         command = ["gcc", "-O2", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1", "-o", str(aside)]
-        subprocess.run([*command, str(HERE / "fakecuda.c"), "-ldl"], check=True)
+        subprocess.run([*command, "-x", "c", "-", "-ldl"], input=source, check=True)
         os.replace(aside, path)
     os.environ["CUDA_CPU_LIB"] = str(library())
     fake = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     fake.fakecuda_count.restype = ctypes.c_long
     return fake
+
+
+def _source() -> str:
+    """fakecuda.c, and a refusal for each other function of the driver that PyCUDA links against."""
+    written = (HERE / "fakecuda.c").read_text()
+    found = importlib.util.find_spec("pycuda")
+    assert found and found.origin
+    [module] = Path(found.origin).parent.glob("_driver*.so")
+    listed = subprocess.run(["nm", "-D", "-u", str(module)], capture_output=True, text=True, check=True).stdout
+    wanted = set(re.findall(r"\b(cu[A-Z]\w*)", listed)) - set(re.findall(r"\bAPI Result (\w+)\(", written))
+    return written + "".join(
+        f"API Result {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in sorted(wanted)
+    )
 
 
 def count(what: str) -> int:

@@ -3,6 +3,8 @@
 //
 //   gcc -O2 -shared -fPIC -pthread -Wl,-soname,libcuda.so.1 -o libcuda.so.1 fakecuda.c -ldl
 //
+// fake_driver.py appends what PyCUDA links against and nothing here needs: functions that refuse.
+//
 // It is stricter than it is complete: missing contexts, freed pointers, copies past the end of an allocation, writes
 // past it by kernels, impossible launches and calls that a stream capture forbids fail as on a real driver.
 // Tests read fakecuda_count(), zero the event counters by fakecuda_reset() and choose the device by fakecuda_set().
@@ -877,40 +879,3 @@ static Result destroy_graph(Kind kind, void *handle) {
 
 API Result cuGraphDestroy(void *graph) { return destroy_graph(GRAPH, graph); }
 API Result cuGraphExecDestroy(void *exec) { return destroy_graph(EXEC, exec); }
-
-// ---------------------------------------------------------------------------------------------------------------
-// What PyCUDA links against and nothing here needs.
-
-#define REFUSED(name) API Result name(void) { return NOT_SUPPORTED; }
-REFUSED(cuArray3DCreate_v2) REFUSED(cuArray3DGetDescriptor_v2) REFUSED(cuArrayCreate_v2) REFUSED(cuArrayDestroy)
-REFUSED(cuArrayGetDescriptor_v2) REFUSED(cuCtxAttach) REFUSED(cuCtxCreate_v2) REFUSED(cuCtxCreate_v4)
-REFUSED(cuCtxDestroy_v2) REFUSED(cuCtxDisablePeerAccess) REFUSED(cuCtxEnablePeerAccess)
-REFUSED(cuCtxGetApiVersion) REFUSED(cuCtxGetCacheConfig) REFUSED(cuCtxGetCurrent) REFUSED(cuCtxGetDevice)
-REFUSED(cuCtxGetLimit) REFUSED(cuCtxGetSharedMemConfig) REFUSED(cuCtxSetCacheConfig) REFUSED(cuCtxSetCurrent)
-REFUSED(cuCtxSetLimit) REFUSED(cuCtxSetSharedMemConfig) REFUSED(cuCtxSynchronize) REFUSED(cuDeviceCanAccessPeer)
-REFUSED(cuDeviceGetByPCIBusId) REFUSED(cuDeviceGetPCIBusId) REFUSED(cuDevicePrimaryCtxGetState)
-REFUSED(cuDevicePrimaryCtxRelease_v2) REFUSED(cuEventElapsedTime) REFUSED(cuEventElapsedTime_v2)
-REFUSED(cuEventQuery) REFUSED(cuFuncGetAttribute) REFUSED(cuFuncSetAttribute) REFUSED(cuFuncSetCacheConfig)
-REFUSED(cuFuncSetSharedMemConfig) REFUSED(cuFuncSetSharedSize) REFUSED(cuGetErrorName) REFUSED(cuGraphGetNodes)
-REFUSED(cuGraphInstantiate_v2) REFUSED(cuGraphUpload) REFUSED(cuIpcCloseMemHandle) REFUSED(cuIpcGetEventHandle)
-REFUSED(cuIpcGetMemHandle) REFUSED(cuIpcOpenEventHandle) REFUSED(cuIpcOpenMemHandle_v2) REFUSED(cuLaunch)
-REFUSED(cuLaunchGrid) REFUSED(cuLaunchGridAsync) REFUSED(cuLinkAddData_v2) REFUSED(cuLinkAddFile_v2)
-REFUSED(cuLinkComplete) REFUSED(cuLinkCreate_v2) REFUSED(cuLinkDestroy) REFUSED(cuMemAllocHost_v2)
-REFUSED(cuMemAllocManaged) REFUSED(cuMemAllocPitch_v2) REFUSED(cuMemGetAddressRange_v2)
-REFUSED(cuMemHostGetFlags) REFUSED(cuMemHostRegister_v2) REFUSED(cuMemHostUnregister)
-REFUSED(cuMemcpy2DAsync_v2) REFUSED(cuMemcpy2DUnaligned_v2) REFUSED(cuMemcpy2D_v2) REFUSED(cuMemcpy3DAsync_v2)
-REFUSED(cuMemcpy3DPeer) REFUSED(cuMemcpy3DPeerAsync) REFUSED(cuMemcpy3D_v2) REFUSED(cuMemcpyAtoA_v2)
-REFUSED(cuMemcpyAtoD_v2) REFUSED(cuMemcpyAtoH_v2) REFUSED(cuMemcpyDtoA_v2) REFUSED(cuMemcpyDtoD_v2)
-REFUSED(cuMemcpyDtoH_v2) REFUSED(cuMemcpyHtoA_v2) REFUSED(cuMemcpyHtoD_v2) REFUSED(cuMemcpyPeer)
-REFUSED(cuMemcpyPeerAsync) REFUSED(cuMemsetD16Async) REFUSED(cuMemsetD16_v2) REFUSED(cuMemsetD2D16Async)
-REFUSED(cuMemsetD2D16_v2) REFUSED(cuMemsetD2D32Async) REFUSED(cuMemsetD2D32_v2) REFUSED(cuMemsetD2D8Async)
-REFUSED(cuMemsetD2D8_v2) REFUSED(cuMemsetD32Async) REFUSED(cuMemsetD32_v2) REFUSED(cuMemsetD8Async)
-REFUSED(cuMemsetD8_v2) REFUSED(cuModuleGetGlobal_v2) REFUSED(cuModuleGetSurfRef) REFUSED(cuModuleGetTexRef)
-REFUSED(cuModuleLoad) REFUSED(cuParamSetSize) REFUSED(cuParamSetTexRef) REFUSED(cuParamSetf)
-REFUSED(cuParamSeti) REFUSED(cuParamSetv) REFUSED(cuProfilerInitialize) REFUSED(cuProfilerStart)
-REFUSED(cuProfilerStop) REFUSED(cuStreamAttachMemAsync) REFUSED(cuStreamCreateWithPriority)
-REFUSED(cuStreamIsCapturing) REFUSED(cuStreamQuery) REFUSED(cuSurfRefGetArray) REFUSED(cuSurfRefSetArray)
-REFUSED(cuTexRefCreate) REFUSED(cuTexRefDestroy) REFUSED(cuTexRefGetAddressMode) REFUSED(cuTexRefGetAddress_v2)
-REFUSED(cuTexRefGetArray) REFUSED(cuTexRefGetFilterMode) REFUSED(cuTexRefGetFlags) REFUSED(cuTexRefGetFormat)
-REFUSED(cuTexRefSetAddress2D_v3) REFUSED(cuTexRefSetAddressMode) REFUSED(cuTexRefSetAddress_v2)
-REFUSED(cuTexRefSetArray) REFUSED(cuTexRefSetFilterMode) REFUSED(cuTexRefSetFlags) REFUSED(cuTexRefSetFormat)
