@@ -1,7 +1,7 @@
 """Score result files of any tracker: python examples/evaluate.py TRUTH RESULT...
 
-Each file has a line x,y,w,h for every frame, 0-based; commas, tabs or blanks. NaN in the truth marks a frame where the
-target is absent, which does not count.
+Each file has a line x,y,w,h for every frame, 0-based; commas, tabs or blanks. NaN in the truth marks a frame
+where the target is absent, which does not count.
 """
 
 import sys

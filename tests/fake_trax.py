@@ -47,7 +47,8 @@ if __name__ == "__main__":
         say('@@TRAX:quit "trax.reason=no GPU"')
         sys.exit(1)
     say(
-        f'@@TRAX:hello "trax.version={version}" "trax.image={form};" trax.region={regions} "trax.channels={channels};"'
+        f'@@TRAX:hello "trax.version={version}" "trax.image={form};" trax.region={regions}'
+        f' "trax.channels={channels};"'
         f' "trax.name=fake {how}"'
     )
     seen, where = 0, ""

@@ -6,7 +6,7 @@ import pytest
 
 
 def needs(found: object, what: str) -> None:
-    """Skip the test where nothing was found; fail where the environment variable CI says that all is there."""
+    """Skip the test where nothing was found; fail where the variable CI says that all is there."""
     if not found:
         if os.environ.get("CI"):
             pytest.fail(f"this test needs {what}, which CI must have")

@@ -3,8 +3,8 @@
 The counts are pure functions of the configuration. Every input is read once and every output written once;
 constants of a few kilobytes (matrices, window, weights, label) stay in the cache and are not counted. An
 addition, a multiplication, a division and a root are one operation each, so a complex product is 6, a complex
-multiply-add 8, a real number times a complex one added up 4. dft is the kernels' way of transforming: "fft" or
-"dft" (see spcnet/runtime/cuda/launch.py), or "plain", a product with the whole matrix, as on the CPU.
+multiply-add 8, a real number times a complex one added up 4. dft is the kernels' way of transforming, "fft"
+or "dft" (see spcnet/runtime/cuda/launch.py), or "plain", a product with the whole matrix, as on the CPU.
 
 Letters: T targets, S scales, C channels, N patch size, R x K band, F vertical frequencies that are not
 negative.

@@ -222,7 +222,7 @@ def open_gpu() -> tuple[Device, timing.Timer]:
 
 
 def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
-    """All that can run here: the zoo, the published setting and N = 128 for the filter, installed libraries."""
+    """All that can run here: the zoo, the published setting and N = 128 for the filter, and libraries."""
 
     def zoo(name: str, kind: str, device: Device) -> tuple[TrackerConfig, Any]:
         return open_backbone(name, device, kind)

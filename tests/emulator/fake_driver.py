@@ -47,7 +47,9 @@ def _source() -> str:
     found = importlib.util.find_spec("pycuda")
     assert found and found.origin
     [module] = Path(found.origin).parent.glob("_driver*.so")
-    listed = subprocess.run(["nm", "-D", "-u", str(module)], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["nm", "-D", "-u", str(module)], capture_output=True, text=True, check=True
+    ).stdout
     wanted = set(re.findall(r"\b(cu[A-Z]\w*)", listed)) - set(re.findall(r"\bAPI Result (\w+)\(", written))
     return written + "".join(
         f"API Result {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in sorted(wanted)
