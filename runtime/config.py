@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from spcnet.runtime.strict import build
+
 
 @dataclass(frozen=True)
 class TrackerConfig:
@@ -114,16 +116,9 @@ class TrackerConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrackerConfig:
         """Build from plain values. Raises ValueError on unknown keys and values out of range."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(values) - set(names))
-        if unknown:
-            raise ValueError(f"unknown tracker config key {unknown[0]!r}; the keys are {', '.join(names)}")
-        values = dict(values)
         if values.get("scale_sigma", 0.0) is None:
-            values["scale_sigma"] = math.inf
-        if isinstance(values.get("pixel_mean"), list):
-            values["pixel_mean"] = tuple(values["pixel_mean"])
-        return cls(**values)
+            values = {**values, "scale_sigma": math.inf}
+        return build(cls, values, "tracker")
 
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -38,14 +38,14 @@ def test_the_defaults_are_the_published_setting():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"patch_sice": 125}, "unknown tracker config key 'patch_sice'"),
+        ({"patch_sice": 125}, "unknown key tracker.patch_sice"),
         ({"patch_size": 4}, r"patch_size is 4; give a value in \[8, 512\]"),
-        ({"patch_size": 12.5}, "whole number"),
-        ({"patch_size": "125"}, "give a number"),
+        ({"patch_size": 12.5}, "patch_size is 12.5; it must be of type int"),
+        ({"patch_size": "125"}, "must be of type"),
         ({"scales": 4}, "must be odd"),
         ({"scale_step": 1.0}, "scale_step is 1.0"),
         ({"interp_factor": math.nan}, "interp_factor is nan"),
-        ({"interp_factor": True}, "give a number"),
+        ({"interp_factor": True}, "must be of type"),
         ({"pixel_mean": [1.0, 2.0]}, "pixel_mean has 2 values"),
         ({"pixel_mean": [1.0, 2.0, 256.0]}, "pixel_mean is 256.0"),
     ],

@@ -95,7 +95,7 @@ def test_an_altered_weight_is_noticed(tiny_model, tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("spcnet.config", '{"patch_sise": 49}', "unknown tracker config key 'patch_sise'"),
+        ("spcnet.config", '{"patch_sise": 49}', "unknown key tracker.patch_sise"),
         ("spcnet.config", '{"patch_size": 49, "channels": 4, "scales": 2}', "must be odd"),
         ("spcnet.config", "not json", "not JSON"),
         ("spcnet.config", '{"patch_size": 50, "channels": 4}', r"expected patches of float"),

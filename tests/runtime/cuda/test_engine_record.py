@@ -78,11 +78,11 @@ def test_a_missing_plan_or_sidecar_is_refused(build, device, tmp_path, refusal):
         (lambda text: text.replace('"gpu"', '"cpu"'), "was edited: key 'cpu' is missing or unknown"),
         (lambda text: text.replace("fp16", "fp17"), "was edited: precision is"),
         (lambda text: text.replace('"scales": 3', '"scales": 4'), "was edited: scales is 4"),
-        (lambda text: text.replace('"scales": 3', '"scales": "3"'), "was edited: scales is '3'"),
+        (lambda text: text.replace('"scales": 3', '"scales": "3"'), "was edited: tracker.scales is '3'"),
         (lambda text: text.replace('"scale_step": 1.02', f'"scale_step": 1{"0" * 400}'), "was edited: "),
         (
             lambda text: text.replace('"config": {', '"config": {"threads": 1, '),
-            "was edited: unknown tracker",
+            "was edited: unknown key tracker",
         ),
     ],
 )
