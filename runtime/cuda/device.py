@@ -67,6 +67,9 @@ class Device(Protocol):
     def memory(self) -> tuple[int, int]:
         """Free and total bytes of device memory."""
 
+    def holds(self, address: int) -> bool:
+        """True if the address is in this device's memory."""
+
     def write(self, address: int, array: NDArray[Any]) -> None:
         """Copy an array to the device and wait: for set-up, not for frames."""
 

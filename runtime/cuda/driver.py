@@ -1,6 +1,6 @@
-"""The few calls of the CUDA driver that pycuda lacks: graphs, and order with foreign streams.
+"""The few calls of the CUDA driver that pycuda lacks: graphs, order with foreign streams, foreign memory.
 
-They go through ctypes, not cuda-bindings: these ten functions have not changed since CUDA 11.4, while
+They go through ctypes, not cuda-bindings: these functions have not changed since CUDA 11.4, while
 cuda-bindings adds 30 MB, a wheel for each major version of CUDA, and a second owner of contexts beside
 pycuda.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable
 THREAD_LOCAL = 1  # capture mode: other threads may go on calling the driver
 UNSUPPORTED = (801, 500)  # CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_NOT_FOUND
 _DISABLE_TIMING = 2
+_DEVICE_ORDINAL = 9  # CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+_INVALID_VALUE = 1
 
 
 class DriverError(RuntimeError):
@@ -67,6 +69,18 @@ class Driver:
 
     def destroy_executable(self, executable: int) -> None:
         self._call("cuGraphExecDestroy", ctypes.c_void_p(executable))
+
+    def device_of(self, address: int) -> int | None:
+        """The number of the device that an address belongs to; None where CUDA knows no memory."""
+        number = ctypes.c_int()
+        try:
+            pointer = ctypes.c_ulonglong(address)
+            self._call("cuPointerGetAttribute", ctypes.byref(number), _DEVICE_ORDINAL, pointer)
+        except DriverError as error:
+            if error.status == _INVALID_VALUE:
+                return None
+            raise
+        return number.value
 
     def order(self, before: int, after: int) -> None:
         """Make later work on stream after wait for the work already on stream before."""

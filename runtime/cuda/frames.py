@@ -19,6 +19,8 @@ from spcnet.runtime.cuda.layout import PACK_FRAME
 from spcnet.runtime.cuda.region import Region
 from spcnet.runtime.frame import Layout, Picture, check_frame, check_shape
 
+LEGACY_STREAM = 1  # CU_STREAM_LEGACY: CUDA's default stream, which waits for the blocking ones
+
 _log = logging.getLogger("spcnet")
 
 
@@ -37,14 +39,15 @@ class DeviceFrame(NamedTuple):
 def accept(frame: Any, pixel_format: str, stream: int) -> Picture | DeviceFrame:
     """A checked frame: a NumPy array, or device memory by __cuda_array_interface__ or DLPack.
 
-    stream is ours; a DLPack producer makes it wait for the frame. Raises TypeError, ValueError.
+    stream is ours; a DLPack producer makes it wait for the frame, so DLPack is preferred where there are both.
+    Raises TypeError, ValueError.
     """
     if isinstance(frame, np.ndarray):
         return check_frame(frame, pixel_format)
-    if hasattr(frame, "__cuda_array_interface__"):
-        return _from_interface(frame, pixel_format)
     if hasattr(frame, "__dlpack__") and frame.__dlpack_device__()[0] == _DL_CUDA:
         return _from_dlpack(frame, pixel_format, stream)
+    if hasattr(frame, "__cuda_array_interface__"):
+        return _from_interface(frame, pixel_format)
     raise TypeError(
         f"frame is a {type(frame).__name__}; give a NumPy array of uint8, or device memory that offers "
         "__cuda_array_interface__ or DLPack on a CUDA device"
@@ -56,7 +59,7 @@ def _from_interface(frame: Any, pixel_format: str) -> DeviceFrame:
     if interface["typestr"] not in ("|u1", "<u1"):
         raise TypeError(f"frame has type {interface['typestr']} on the device; give uint8, '|u1'")
     shape, strides = tuple(interface["shape"]), interface.get("strides")
-    stream = interface.get("stream")
+    stream = interface.get("stream", LEGACY_STREAM)  # before version 3 nobody says
     return _device_frame(interface["data"][0], shape, strides, pixel_format, stream, frame)
 
 
@@ -116,10 +119,18 @@ class Upload:
         self._staging[place], self._memory[place], self._written[place] = staging, memory, b""
 
     def put(self, frame: Picture | DeviceFrame, place: int, result: int, region: Region) -> None:
-        """Enqueue the upload of a region of a frame into an unused place; result is that of its record."""
+        """Enqueue the upload of a region of a frame into an unused place; result is that of its record.
+
+        Raises ValueError for a frame in the memory of another GPU.
+        """
         staging, end = self._staging[place].array, ALIGNMENT
         pixel, pitch, rows = frame.layout.pixel, 0, []
         if isinstance(frame, DeviceFrame):
+            if not self._device.holds(frame.address):
+                raise ValueError(
+                    f"the frame at {frame.address:#x} is not in the memory of the tracker's GPU, "
+                    f"{self._device.name}; copy it there"
+                )
             if frame.stream is not None:
                 self._device.follow(frame.stream)
             self._owners[place] = frame.owner

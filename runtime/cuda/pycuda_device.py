@@ -31,7 +31,7 @@ class PycudaDevice:
 
     def __init__(self, index: int = 0) -> None:
         cuda.init()
-        gpu = cuda.Device(index)
+        gpu, self._index = cuda.Device(index), index
         self.name = gpu.name()
         self.compute_capability = gpu.compute_capability()
         self.launches = 0
@@ -103,6 +103,9 @@ class PycudaDevice:
 
     def free_host(self, buffer: HostBuffer) -> None:
         self._host.pop(buffer.address).free()
+
+    def holds(self, address: int) -> bool:
+        return self._driver.device_of(address) == self._index
 
     def write(self, address: int, array: NDArray[Any]) -> None:
         cuda.memcpy_htod_async(address, array, self.pycuda_stream)

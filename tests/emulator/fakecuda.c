@@ -102,7 +102,7 @@ static __thread unsigned depth;
 static struct {
     long launches, graph_launches, syncs, bytes_up, bytes_down, allocations, overruns, bad_frees;
 } counted;
-static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy; } setting = {
+static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy, ordinal; } setting = {
     .memory = 4l << 30, .driver_version = 13000, .devices = 1};
 
 static void *add(Kind kind, size_t size) {
@@ -369,6 +369,7 @@ API int fakecuda_set(const char *what, long value) {
         {"no_graphs", &setting.no_graphs},
         {"break_capture", &setting.break_capture},
         {"lazy", &setting.lazy},
+        {"ordinal", &setting.ordinal},
         {"overruns", &counted.overruns},
         {"bad_frees", &counted.bad_frees},
     };
@@ -641,6 +642,13 @@ API Result cuStreamSynchronize(void *handle) {
     return SUCCESS;
 }
 
+API Result cuPointerGetAttribute(int *value, int attribute, DevicePtr address) {
+    ENTER();
+    if (attribute != 9 || !memory_at((const char *)address, 1)) return leave(INVALID_VALUE);
+    *value = setting.ordinal; // CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return leave(SUCCESS);
+}
+
 API Result cuEventCreate(void **handle, unsigned flags) {
     ENTER();
     Event *event = add(EVENT, sizeof *event);
@@ -663,6 +671,10 @@ API Result cuEventRecord(void *handle, void *stream_handle) {
     Event *event = find(EVENT, handle);
     if (!event) return leave(INVALID_HANDLE);
     Stream *stream;
+    if (stream_handle == (void *)1) { // CU_STREAM_LEGACY
+        event->recorded = 1;
+        return leave(SUCCESS);
+    }
     TRY(find_stream(stream_handle, &stream));
     if (stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
     if (stream->state == CAPTURING) return leave(SUCCESS); // a mark in the graph

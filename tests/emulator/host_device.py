@@ -77,6 +77,8 @@ class HostDevice:
         self._library = ctypes.CDLL(str(library()))
         self.graphs = graphs
         self.total = total
+        self.foreign: set[int] = set()  # addresses of another device
+        self.followed: list[int] = []  # streams
         self.launches = self.syncs = self.bytes_up = self.allocations = self.captures = 0
         self.launched: list[str] = []
         self._live: dict[int, NDArray[np.uint8]] = {}
@@ -180,8 +182,11 @@ class HostDevice:
         assert self._recording is None, "synchronisation inside a capture"
         self.syncs += 1
 
+    def holds(self, address: int) -> bool:
+        return address not in self.foreign
+
     def follow(self, stream: int) -> None:
-        pass
+        self.followed.append(stream)
 
     def lead(self, stream: int) -> None:
         pass

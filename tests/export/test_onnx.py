@@ -111,7 +111,7 @@ def test_tracking_parameters_may_change_but_not_the_network(tiny_checkpoint, tmp
     for key, value in (("patch_size", 64), ("channels", 8), ("pixel_mean", [0, 0, 0])):
         with pytest.raises(ValueError, match=f"{key} belongs to the trained network"):
             export_onnx(tiny_checkpoint, tmp_path / "n.onnx", {key: value})
-    with pytest.raises(ValueError, match="unknown key tracker.speed"):
+    with pytest.raises(ValueError, match=r"unknown key tracker\.speed"):
         export_onnx(tiny_checkpoint, tmp_path / "n.onnx", {"speed": 11})
     assert not (tmp_path / "n.onnx").exists()
 

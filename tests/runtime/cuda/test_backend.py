@@ -234,6 +234,14 @@ class Interface(OnDevice):
         }
 
 
+class Older(Interface):
+    """A producer of before version 3, which names no stream."""
+
+    @property
+    def __cuda_array_interface__(self):
+        return {key: value for key, value in super().__cuda_array_interface__.items() if key != "stream"}
+
+
 class DLPack(OnDevice):
     def __dlpack_device__(self):
         return 2, 0
@@ -243,7 +251,11 @@ class DLPack(OnDevice):
         return writeable.__dlpack__()
 
 
-@pytest.mark.parametrize("kind", [Interface, DLPack])
+class Both(DLPack, Older):
+    """As torch's tensors are."""
+
+
+@pytest.mark.parametrize("kind", [Interface, Older, DLPack, Both])
 def test_frames_in_device_memory_are_used_without_a_copy(started, video, kind):
     frames, boxes = video
     (tracker, device), (other, _) = started({}, {})
@@ -252,11 +264,12 @@ def test_frames_in_device_memory_are_used_without_a_copy(started, video, kind):
         before = device.bytes_up
         assert tracker.update(kind(frame)) == other.update(frame)
         assert device.bytes_up - before <= FRAME.itemsize  # where the frame lies
+    assert set(device.followed) == ({1} if kind is Older else set())  # the default stream
 
 
 def test_foreign_frames_are_refused(started, reference, video):
     frames, _ = video
-    [(tracker, _)] = started({})
+    [(tracker, device)] = started({})
 
     class Wrong(Interface):
         change = ()
@@ -276,6 +289,12 @@ def test_foreign_frames_are_refused(started, reference, video):
         wrong.change = change
         with pytest.raises(error, match=text):
             tracker.update(wrong)
+    away = Interface(frames[1])
+    device.foreign.add(away.memory.ctypes.data)
+    with pytest.raises(
+        ValueError, match="is not in the memory of the tracker's GPU, emulated device; copy it"
+    ):
+        tracker.update(away)
     with pytest.raises(TypeError, match="frame is a str; give a NumPy array"):
         tracker.update("frame.jpg")
     with pytest.raises(TypeError, match="frame has dtype float32"):

@@ -22,6 +22,7 @@ DEFAULTS = {
     "devices": 1,
     "no_graphs": 0,
     "lazy": 0,
+    "ordinal": 0,
 }
 
 
@@ -213,6 +214,7 @@ def test_order_with_a_foreign_stream(driver, tiny_model, video, reference):
 
     fake_driver.put("lazy", 1)
     frames, boxes = video
+    cuda.init()
     context = _primary_context(0)
     context.push()
     stream = cuda.Stream(1)
@@ -231,6 +233,10 @@ def test_order_with_a_foreign_stream(driver, tiny_model, video, reference):
 
     tracker = Tracker.load(tiny_model, backend="cuda", stream=stream.handle)
     found = []
+    fake_driver.put("ordinal", 1)
+    with pytest.raises(ValueError, match=r"frame at 0x\w+ is not in the memory of the tracker's GPU, fake"):
+        tracker.init(Foreign(), boxes[0])
+    fake_driver.put("ordinal", 0)
     for index, frame in enumerate(frames[:8]):
         stream.synchronize()
         staging[:] = frame
