@@ -27,9 +27,21 @@ KERNEL_RESOURCES = pytest.StashKey[dict]()
 TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
 
 
+SLOW = """test_network test_train test_tune test_prepare test_distributed
+test_backend test_kernels test_pycuda test_resources test_gpu test_roofline_gpu test_stride
+test_bundle test_check test_onnx test_graphs test_engine_build test_precision
+test_guard test_speed test_supervise test_spread test_server test_trax test_browser test_page""".split()
+
+
 def pytest_collection_modifyitems(items):
-    """Tests on the fake driver come last: once it is loaded, this process has an NVIDIA driver for good."""
+    """Mark the files that take most of the time, which `make check` leaves to `make test`.
+
+    Tests on the fake driver come last: once it is loaded, this process has an NVIDIA driver for good.
+    """
     items.sort(key=lambda item: "driver" in getattr(item, "fixturenames", ()))
+    for item in items:
+        if item.path.stem in SLOW or item.path.parent.name == "vot":
+            item.add_marker("slow")
 
 
 @pytest.fixture
