@@ -21,7 +21,7 @@ from spcnet.runtime.backend import PENDING, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
-from spcnet.runtime.cuda.device import BATCH, Device, Graph
+from spcnet.runtime.cuda.device import BATCH, CaptureError, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
@@ -34,6 +34,7 @@ from spcnet.runtime.recovery import Status
 _log = logging.getLogger("spcnet")
 
 STATUSES = tuple(Status)  # by number, as in layout.py
+CAPTURES = 3  # that fail in a row before plain launches stay
 MAX_GRAPHS = 64  # a graph is for one number of targets
 ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
 
@@ -80,6 +81,7 @@ class CudaBackend:
                 f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target "
                 f"needs {images}: build it for at least so many"
             )
+        self._failed = 0  # captures in a row
         self._graphs: dict[tuple[str, int, int], Graph] = {}
         self._warm: set[tuple[str, int, int]] = set()
         self._targets: dict[int, _Known] = {}  # by slot
@@ -237,13 +239,21 @@ class CudaBackend:
             if len(self._graphs) == MAX_GRAPHS:
                 self._device.synchronize()
                 self._forget_graphs()
-            graph = self._device.capture(lambda: self._launch(*key))
+            graph = None
+            try:
+                graph = self._device.capture(lambda: self._launch(*key))
+            except CaptureError as error:
+                self._failed += 1
+                _log.warning("a CUDA graph was not recorded (%s): plain launches for this frame", str(error))
+            else:
+                self._failed = 0 if graph else CAPTURES
             if graph is not None:
                 self._graphs[key] = graph
                 graph.launch()
                 return
-            self._graphs_on = False
-            _log.warning("this driver cannot record CUDA graphs: plain launches instead")
+            if self._failed == CAPTURES:
+                self._graphs_on = False
+                _log.warning("CUDA graphs cannot be recorded here: plain launches from now on")
         self._launch(*key)
         self._warm.add(key)
 

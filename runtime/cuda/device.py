@@ -35,6 +35,10 @@ class Graph(Protocol):
         """Release it; it must not be running."""
 
 
+class CaptureError(RuntimeError):
+    """The recording of a graph failed, and why."""
+
+
 Kernel = Callable[..., None]  # kernel(grid, block, *arguments): enqueue it on the device's stream
 
 
@@ -86,7 +90,10 @@ class Device(Protocol):
         """A kernel by name; signature has one letter for each argument: P address, i int32, f float32."""
 
     def capture(self, work: Callable[[], None]) -> Graph | None:
-        """Record the launches of work; None, with a warning, if the driver or a launch cannot be recorded."""
+        """Record the launches of work; None if the driver has no graphs.
+
+        Raises CaptureError if this recording failed, as when another thread synchronised: try again later.
+        """
 
     def mark(self, event: int) -> None:
         """Record event 0 or 1 on the stream."""

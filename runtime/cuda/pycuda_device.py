@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +13,9 @@ import pycuda.driver as cuda
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import images
-from spcnet.runtime.cuda.device import HostBuffer, Kernel
+from spcnet.runtime.cuda.device import CaptureError, HostBuffer, Kernel
 from spcnet.runtime.cuda.driver import UNSUPPORTED, Driver, DriverError
 
-_log = logging.getLogger("spcnet")
 _NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 
 
@@ -143,13 +142,16 @@ class PycudaDevice:
             if error.status in UNSUPPORTED:
                 return None
             raise
-        refused, executable = "", 0
+        refused, executable, collects = "", 0, gc.isenabled()
+        gc.disable()  # what it frees would break the capture
         try:
             work()
         except (cuda.Error, RuntimeError) as error:  # something inside cannot be recorded
             refused = str(error)  # not the error itself, which would keep what it met alive
         finally:
             launches, self.launches = self.launches - before, before
+            if collects:
+                gc.enable()
         try:
             graph = self._driver.end_capture(stream)
             if not refused:
@@ -158,8 +160,7 @@ class PycudaDevice:
         except DriverError as error:
             refused = refused or str(error)
         if refused:
-            _log.warning("%s", refused)
-            return None
+            raise CaptureError(refused)
         return PycudaGraph(self, self._driver, executable, stream, launches)
 
     def mark(self, event: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import logging
 import os
 import re
 import subprocess
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import compiler
-from spcnet.runtime.cuda.device import HostBuffer, pack
+from spcnet.runtime.cuda.device import CaptureError, HostBuffer, pack
 
 HERE = Path(__file__).parent
 GUARD = 64  # bytes after each allocation that must not change
@@ -167,8 +166,7 @@ class HostDevice:
             work()
             return HostGraph(self._recording)
         except RuntimeError as error:
-            logging.getLogger("spcnet").warning("%s", error)
-            return None
+            raise CaptureError(str(error)) from None
         finally:
             self._recording = None
 

@@ -322,7 +322,7 @@ def test_without_graphs_it_says_so_and_launches_plainly(started, video, caplog):
         for frame in video[0][1:6]:
             assert tracker.update(frame) == other.update(frame)
     assert [r.message for r in caplog.records] == [
-        "this driver cannot record CUDA graphs: plain launches instead"
+        "CUDA graphs cannot be recorded here: plain launches from now on"
     ]
 
 

@@ -243,7 +243,7 @@ def test_what_cannot_be_recorded_is_launched(opened, device, tiny_model, video, 
     trt = opened[0]
     trt.refused.add("capture")
     follow(opened, device, tiny_model, video).close()
-    assert device.captures == 1
+    assert device.captures == 3  # then it gives up
     assert "execute_async_v3 failed (it gives no reason)" in caplog.text
 
 
