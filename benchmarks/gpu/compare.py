@@ -28,7 +28,7 @@ from spcnet.runtime.geometry import State
 
 
 class Library(NamedTuple):
-    """An array library that has FFTs: torch, CuPy, or NumPy in the tests."""
+    """An array library that has FFTs: torch, or NumPy in the tests."""
 
     name: str
     fft: Any  # rfft2, irfft2
@@ -71,30 +71,14 @@ def torch_library(place: str) -> Library:
     )
 
 
-def cupy_library() -> Library:
-    """CuPy on the current GPU. Raises ImportError, and what CuPy raises without one."""
-    import cupy
-
-    wait = cupy.cuda.get_current_stream().synchronize
-    return Library(f"CuPy {cupy.__version__}", cupy.fft, cupy.asarray, cupy.asnumpy, wait)
-
-
 def libraries() -> tuple[tuple[Library, ...], dict[str, str]]:
     """The libraries that can use the GPU here, and why the others cannot."""
-    found: list[Library] = []
-    absent: dict[str, str] = {}
-    finders: dict[str, Callable[[], Library]] = {
-        "torch": partial(torch_library, "cuda:0"),
-        "CuPy": cupy_library,
-    }
-    for name, find in finders.items():
-        try:
-            found.append(find())
-        except ImportError:
-            absent[name] = "not installed"
-        except Exception as error:  # installed and not usable: CuPy raises kinds of its own
-            absent[name] = " ".join(str(error).split())
-    return tuple(found), absent
+    try:
+        return (torch_library("cuda:0"),), {}
+    except ImportError:
+        return (), {"torch": "not installed"}
+    except RuntimeError as error:
+        return (), {"torch": " ".join(str(error).split())}
 
 
 class FullFilter:

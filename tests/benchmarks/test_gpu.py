@@ -94,7 +94,7 @@ def plan(open_host, small_model):
         tuple(run.Combination(str(small_model), name, published(4), each) for name, each in openers.items()),
         (SMALL,),
         (compare.torch_library("cpu"),),
-        {"CuPy": "not installed"},
+        {"JAX": "not installed"},
         cases=(kernels.Case(33, 1, 4, 1), kernels.Case(32, 1, 4, 2)),
         batches=(1, 2),
         targets=(1, 2),
@@ -169,7 +169,7 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
             "## Whole frames",
             "## Boxes of the demo clip",
         ),
-        *("## solve beside", "## localize beside", "## Largest errors", "CuPy: not installed"),
+        *("## solve beside", "## localize beside", "## Largest errors", "JAX: not installed"),
         *("engine: no CUDA provider", "| power | absent |", "| kernels | 2 | learn | learn_dft |"),
     ):
         assert expected in text
@@ -216,7 +216,7 @@ def test_a_library_that_fails_is_absent(plan, tmp_path):
 
     (torch,) = plan.libraries
     measured = run.run(plan._replace(libraries=(torch._replace(put=refuse),)), ["compare"])
-    assert measured["compare"]["absent"] == {"CuPy": "not installed", torch.name: "no FFT"}
+    assert measured["compare"]["absent"] == {"JAX": "not installed", torch.name: "no FFT"}
     assert run.finish(record_of(measured), tmp_path) == 0
 
 
