@@ -21,7 +21,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from spcnet.runtime.cuda import layout
 
@@ -37,16 +36,6 @@ Version = tuple[int, int]  # of CUDA: major, minor
 
 class CompileError(RuntimeError):
     """The kernels cannot be compiled, and why."""
-
-
-class Resources(NamedTuple):
-    """The resources of a kernel, as ptxas reports them."""
-
-    registers: int  # a thread
-    shared: int  # static bytes a block
-    spill_stores: int  # bytes a thread, as those below
-    spill_loads: int
-    stack: int
 
 
 def source(folder: Path = KERNELS) -> str:
@@ -182,36 +171,6 @@ def compiler_for(target: str, driver: Version | None = None) -> Compiler:
         f"path) and nvcc (CUDA_HOME, CUDA_PATH, PATH, {TOOLKIT}), found {'; '.join(found) or 'none'}; pip "
         f"install -U nvidia-cuda-nvrtc{f'-cu{major}' if major < 13 else ''}, or install a CUDA toolkit for it"
     )
-
-
-def report(target: str, folder: Path = KERNELS) -> dict[str, Resources]:
-    """The resources of each kernel on the target ("sm_87"). Needs nvcc; raises CompileError."""
-    nvcc = next((c for c in usable() if isinstance(c, Nvcc) and c.supports(target)), None)
-    if nvcc is None:
-        raise CompileError(
-            f"no nvcc for {target}, which reports the kernels' resources; install the CUDA toolkit"
-        )
-    return parse_report(nvcc.run(source(folder), target, "-Xptxas", "-v")[1])
-
-
-def parse_report(log: str) -> dict[str, Resources]:
-    """The output of ptxas -v by kernel, without the functions that kernels call."""
-    kernels: dict[str, Resources] = {}
-    entry = function = ""
-    for line in log.splitlines():
-        if match := re.search(r"Compiling entry function '(.+?)'", line):
-            entry = function = match[1]
-            kernels[entry] = Resources(0, 0, 0, 0, 0)
-        elif match := re.search(r"Function properties for '?([^'\s]+)", line):
-            function = match[1]
-        elif entry and (match := re.search(r"Used (\d+) registers", line)):
-            shared = re.search(r"(\d+)(?:\+(\d+))? bytes smem", line)
-            total = sum(int(part) for part in shared.groups() if part) if shared else 0
-            kernels[entry] = kernels[entry]._replace(registers=int(match[1]), shared=total)
-        elif function == entry and "stack frame" in line:
-            stack, stores, loads = (int(value) for value in re.findall(r"(\d+) bytes", line)[:3])
-            kernels[entry] = kernels[entry]._replace(stack=stack, spill_stores=stores, spill_loads=loads)
-    return kernels
 
 
 def parse_target(target: str) -> tuple[str, int]:

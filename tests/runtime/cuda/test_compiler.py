@@ -81,12 +81,6 @@ def any_compiler():
     return found
 
 
-def nvcc():
-    found = [c for c in compiler.find_compilers() if isinstance(c, compiler.Nvcc)]
-    needs(found, "nvcc")
-    return found[0]
-
-
 def test_the_source_is_one_text_with_each_header_once(folder):
     lines = compiler.source(folder).splitlines()
     assert not any("#include" in line or "#pragma once" in line for line in lines)
@@ -304,29 +298,3 @@ def test_a_fatbin_is_made_by_the_oldest_compilers(pretend, folder, monkeypatch):
     assert images.default_targets() == (53, 72, *images.DEFAULT_TARGETS)
     with pytest.raises(ValueError, match="no targets"):
         images.build_fatbin([], folder=folder)
-
-
-def test_the_report_has_the_resources_of_each_kernel(folder):
-    nvcc()
-    found = compiler.report("sm_87", folder)
-    assert set(found) == {"crop", "peak"}
-    assert found["peak"].shared == 512 and found["crop"].shared == 0
-    assert all(0 < r.registers < 64 and r[2:] == (0, 0, 0) for r in found.values())
-
-
-def test_the_report_is_read_in_the_forms_of_several_versions():
-    log = """ptxas info    : 77696 bytes gmem
-ptxas info    : Compiling entry function 'learn' for 'sm_87'
-ptxas info    : Function properties for learn
-    96 bytes stack frame, 16 bytes spill stores, 24 bytes spill loads
-ptxas info    : Function properties for __internal_trig_reduction_slowpathf
-    40 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
-ptxas info    : Used 40 registers, used 1 barriers, 136 bytes stack, 8192+16 bytes smem, 380 bytes cmem[0]
-ptxas info    : Compile time = 7.217 ms
-ptxas info    : Compiling entry function 'crop' for 'sm_53'
-ptxas info    : Function properties for crop
-    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
-ptxas info    : Used 8 registers, 332 bytes cmem[0]
-"""
-    assert compiler.parse_report(log) == {"learn": (40, 8208, 16, 24, 96), "crop": (8, 0, 0, 0, 0)}
-    assert compiler.parse_report("") == {}
