@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from spcnet.benchmarks.accuracy.cli import add_accuracy, add_failures
+from spcnet.benchmarks.accuracy.cli import add_accuracy
 from spcnet.benchmarks.accuracy.score import add_score
 from spcnet.benchmarks.all import add_all
 from spcnet.benchmarks.confidence.cli import add_confidence
@@ -22,7 +22,6 @@ KINDS = (
     add_compare,
     add_guard,
     add_roofline,
-    add_failures,
     add_confidence,
     add_vot,
     add_report,

@@ -1,4 +1,4 @@
-"""The verbs bench accuracy and bench failures."""
+"""The verb bench accuracy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import functools
 import json
 import shlex
 import sys
-from pathlib import Path
 
-from spcnet.benchmarks.options import DATA, DEFAULT, add_data, add_output, add_trackers
+from spcnet.benchmarks.options import DEFAULT, add_data, add_output, add_trackers
 from spcnet.runtime.cli import Commands
 
 
@@ -55,21 +54,6 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     )
     add_output(accuracy)
     accuracy.set_defaults(run=_accuracy)
-
-
-def add_failures(kinds: Commands[argparse.ArgumentParser]) -> None:
-    """bench failures."""
-    failures = kinds.add_parser("failures", help="pictures of the moments where a tracker lost its target")
-    failures.add_argument("data", type=Path, help=DATA)
-    failures.add_argument("results", type=Path, help="folder that bench accuracy wrote its results to")
-    failures.add_argument(
-        "--tracker", required=True, metavar="NAME", help="a folder of results, such as base"
-    )
-    failures.add_argument("--count", type=int, default=20, help="losses to show at most (default: 20)")
-    failures.add_argument(
-        "-o", "--out", type=Path, default=Path("results/failures.jpg"), help="picture to write (.jpg, .png)"
-    )
-    failures.set_defaults(run=_failures)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -135,23 +119,3 @@ def _accuracy(options: argparse.Namespace) -> int:
     for remark in found["remarks"]:
         print(remark, file=sys.stderr)
     return 1 if any(one.failed for one in scored.values()) else 0
-
-
-def _failures(options: argparse.Namespace) -> int:
-    import cv2
-
-    from spcnet.benchmarks.accuracy import failures
-    from spcnet.common.suites import open_data
-    from spcnet.runtime.files import write_bytes
-
-    if options.out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise ValueError(f"{options.out} is no picture; give -o a name that ends in .jpg or .png")
-    videos = open_data(options.data)
-    found = failures.find(options.results, options.tracker, videos, options.count)
-    if not found:
-        print(f"{options.tracker} lost no target in {len(videos)} sequences; no sheet is written")
-        return 0
-    picture = failures.sheet(found, options.results, options.tracker, videos)
-    write_bytes(options.out, cv2.imencode(options.out.suffix, picture)[1].tobytes())
-    print(f"{failures.markdown(found, videos)}\nwrote {options.out}")
-    return 0

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from spcnet.benchmarks.accuracy.failures import BELOW, Loss
+from spcnet.benchmarks.report.losses import BELOW, Loss
 from spcnet.common.drawing import clean
 from spcnet.common.metrics import Floats
 

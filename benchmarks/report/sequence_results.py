@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spcnet.benchmarks.accuracy import failures
-from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.accuracy.results import read_result
+from spcnet.benchmarks.report.losses import Loss, losses, overlaps
 from spcnet.benchmarks.report.records import Json, number, part, shared_auc
 from spcnet.common.metrics import Floats, score
 from spcnet.common.suites import open_data
@@ -52,9 +51,9 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
                 if told:
                     raise ValueError(str(told))
                 boxes = read_result(folder, name, video)
-                overlap = failures.overlaps(boxes, video.boxes)
+                overlap = overlaps(boxes, video.boxes)
                 auc = score(boxes, video.boxes).auc
-                runs[name] = TrackerRun(boxes, overlap, auc, failures.losses(video.name, overlap))
+                runs[name] = TrackerRun(boxes, overlap, auc, losses(overlap))
             except (FileNotFoundError, ValueError) as error:
                 failed[name] = str(error).replace(f"{folder}/", "")  # the page tells nothing of the disk
         by_sequence.append(SequenceResults(video, runs, failed))

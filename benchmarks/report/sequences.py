@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, attributes
-from spcnet.benchmarks.accuracy.failures import BELOW
 from spcnet.benchmarks.report import overlap_strips
+from spcnet.benchmarks.report.losses import BELOW
 from spcnet.benchmarks.report.records import Json, number, part, ranking, shown
 from spcnet.benchmarks.report.sequence_results import SequenceResults, moments
 from spcnet.benchmarks.report.tiles import tile

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
-from spcnet.benchmarks.accuracy import failures
-from spcnet.benchmarks.accuracy.failures import BELOW
+from spcnet.benchmarks.report.losses import BELOW
 from spcnet.benchmarks.report.sequence_results import TrackerRun
 from spcnet.benchmarks.report.tracker_style import Styles
 from spcnet.common.drawing import clean, picture, rect
@@ -30,13 +30,15 @@ def tile(
 ) -> str:
     """One frame around the true box, with every tracker's box; no pixel of the video without frames."""
     known = video.boxes[: frame + 1]
-    target = max(16.0, float(np.sqrt(known[np.isfinite(known).all(1)][-1, 2:].prod())))
+    x, y, w, h = known[np.isfinite(known).all(1)][-1]  # or the last there was
+    target = max(16.0, math.sqrt(w * h))
     image = read_frame(video.frames[frame])
     height, width = image.shape[:2]
     side = max(2.5 * target, min(5 * target, float(max(height, width))))  # little around a large target
-    low, scale = failures.corner(video, frame, side), SIZE / side
+    low, scale = np.array([x + w / 2, y + h / 2]) - side / 2, SIZE / side
     if frames:
-        data = _jpeg(failures.cut(image, low, side, SIZE))
+        matrix = np.array([[scale, 0, -low[0] * scale], [0, scale, -low[1] * scale]])
+        data = _jpeg(cv2.warpAffine(image, matrix, (SIZE, SIZE), borderValue=(128, 128, 128)))
         parts = [f'<image width="{SIZE}" height="{SIZE}" href="data:image/jpeg;base64,{data}"/>']
     else:
         (x0, y0), (x1, y1) = np.clip((np.array([[0, 0], [width, height]]) - low) * scale, 0, SIZE).tolist()

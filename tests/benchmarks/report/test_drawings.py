@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tags import corners, shapes
 
-from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.report import line_charts, overlap_strips, row_charts, tracker_style
 from spcnet.benchmarks.report.intervals import Interval
 from spcnet.benchmarks.report.line_charts import Curve
+from spcnet.benchmarks.report.losses import Loss
 from spcnet.benchmarks.report.row_charts import HistogramRow, ScoreRow, StageRow
 from spcnet.benchmarks.report.tracker_style import COLOURS, TrackerStyle
 from spcnet.common.drawing import COLUMN, Axis, log_ticks
@@ -158,7 +158,7 @@ def test_a_strip_draws_every_stretch_once(rng):
 
 
 def test_a_strip_in_words():
-    loss = Loss("s", 4, False, 0.1, 9)
+    loss = Loss(4, 9)
     assert overlap_strips.told("a", 0.5, []) == "a: AUC 0.500, never lost"
     assert overlap_strips.told("a", 0.5, [loss, loss._replace(frame=30, lasts=None)]) == (
         "a: AUC 0.500, lost at frame 5 for 9 frames, 31 to the end"

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from report_results import EVIL
 
-from spcnet.benchmarks.accuracy import failures
-from spcnet.benchmarks.accuracy.failures import Loss
 from spcnet.benchmarks.report import sequence_results, tiles
+from spcnet.benchmarks.report.losses import BELOW, Loss, losses, overlaps
 from spcnet.benchmarks.report.sequence_results import TrackerRun
 from spcnet.benchmarks.report.tracker_style import TrackerStyle
 from spcnet.common.suites import open_data
@@ -21,9 +20,54 @@ from spcnet.common.suites import open_data
 STYLES = {"a": TrackerStyle(0, False), "b": TrackerStyle(1, True)}
 
 
-def run(frames, *losses):
+def spell(text):
+    """G a good frame, b a bad one, - one without a target."""
+    return np.array([{"G": 0.8, "b": 0.1, "-": np.nan}[letter] for letter in text])
+
+
+def brute_force(text):
+    """First frames of losses, by regular expressions on the frames that count."""
+    places = [i for i, letter in enumerate(text) if letter != "-"]
+    rest, offset, lost, found = "".join(text[i] for i in places), 0, False, []
+    while match := re.search("G{5}" if lost else "b{5}", rest[offset:]):
+        if not lost:
+            found.append(places[offset + match.start()])
+        offset, lost = offset + match.end(), not lost
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    (
+        ("Gbbbb", []),  # four are too few
+        ("GbbbbGbbbbb", [(6, None)]),
+        ("GbbbbbGGGGbbbbb", [(1, None)]),  # four good frames do not find it again
+        ("GbbbbbbbGGGGGGbbbbbbb", [(1, 7), (14, None)]),
+        ("Gbb-bb-b", [(1, None)]),  # frames without a target do not count
+        ("Gbbbbb-----GGGGG", [(1, 10)]),
+        ("-----", []),
+    ),
+)
+def test_losses_by_hand(text, expected):
+    assert losses(spell(text)) == expected
+
+
+def test_losses_agree_with_brute_force(rng):
+    for _ in range(300):
+        text = "".join(rng.choice(list("GGGGbbbb-"), 4)[0] * int(rng.integers(1, 9)) for _ in range(12))
+        assert [loss.frame for loss in losses(spell(text))] == brute_force(text), text
+    assert losses(np.full(9, BELOW)) == [] and losses(np.full(9, BELOW - 1e-4))  # the limit is no loss
+
+
+def test_a_result_that_is_no_box_overlaps_nothing():
+    truth = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [np.nan] * 4])
+    results = np.array([[0, 0, 2, 2], [np.nan] * 4, [0, 0, 2, 2]])
+    np.testing.assert_array_equal(overlaps(results, truth), [1, 0, np.nan])
+
+
+def run(frames, *spans):
     """A run of so many frames that is lost from frame to frame; None: to the end."""
-    found = [Loss("s", start, False, 0.1, end and end - start) for start, end in losses]
+    found = [Loss(start, end and end - start) for start, end in spans]
     return TrackerRun(np.zeros((frames, 4)), np.zeros(frames), 0.5, found)
 
 
@@ -102,8 +146,8 @@ def test_boxes_lie_on_the_tile_where_they_are(video, frames):
     truth = video.boxes[3]
     near, far = (np.tile(truth + np.array(by), (24, 1)) for by in ((10, 0, 0, 0), (0, 900, 0, 0)))
     of = {
-        "a": TrackerRun(near, failures.overlaps(near, video.boxes), 0.5, []),
-        "b": TrackerRun(far, failures.overlaps(far, video.boxes), 0.0, []),
+        "a": TrackerRun(near, overlaps(near, video.boxes), 0.5, []),
+        "b": TrackerRun(far, overlaps(far, video.boxes), 0.0, []),
     }
     plot = tiles.tile("k", video, 3, of, STYLES, frames)
     found, others = boxes(plot)
