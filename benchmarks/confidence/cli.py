@@ -20,32 +20,21 @@ def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
     confidence.add_argument("data", type=Path, help=DATA)
     confidence.add_argument("--tracker", required=True, metavar="NAME", help="zoo name or .onnx file")
     confidence.add_argument("--jobs", type=int, default=1, help="processes that track (default: 1)")
-    confidence.add_argument(
-        "--course",
-        action="append",
-        default=[],
-        metavar="SEQUENCE",
-        help="write out the status in each stretch of frames of this one; repeat for several",
-    )
     add_output(confidence)
     confidence.set_defaults(run=_confidence)
 
 
 def _confidence(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks.confidence import measures, plot, run
+    from spcnet.benchmarks.confidence import measures, run
     from spcnet.common import output
     from spcnet.common.machine import machine
     from spcnet.common.suites import open_data
     from spcnet.runtime import model, progress
-    from spcnet.runtime.files import replacing
 
     path = model.find(options.tracker)
     config = model.load(path)[0].config
     version = hashlib.sha256(path.read_bytes()).hexdigest()
     videos = open_data(options.data)
-    names = [video.name for video in videos]
-    if unknown := [name for name in options.course if name not in names]:
-        raise ValueError(f"--course {unknown[0]} is not among {', '.join(names)}; name one of these")
     ways = {"recovery off": 0.0}
     if config.recovery_radius > 0:
         ways = {f"recovery radius {config.recovery_radius:g}": config.recovery_radius, **ways}
@@ -64,11 +53,10 @@ def _confidence(options: argparse.Namespace) -> int:
             for way, outcome in outcomes.items()
         },
     }
-    head = f"{path.stem} {version[:12]}, {len(videos)} sequences."
-    head += f" Thresholds, sequences and courses: {next(iter(ways))}."
-    markdown = f"{head}\n\n{measures.markdown(record, options.course)}"
+    head = (
+        f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds and sequences: {next(iter(ways))}."
+    )
+    markdown = f"{head}\n\n{measures.markdown(record)}"
     output.write(options.out, "confidence", record, markdown)
-    with replacing(options.out / "confidence.svg") as aside:
-        plot.draw(measures.pooled(outcomes[next(iter(ways))].traces.values()), config, path.stem, aside)
     print(json.dumps(record) if options.json else markdown)
     return 0

@@ -6,7 +6,7 @@ Frames without a true box do not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,15 +45,6 @@ class Call(NamedTuple):
     recall: float  # share of the bad frames that are called
 
 
-class Stretch(NamedTuple):
-    """Consecutive frames with one status; frames count from 0, last is included."""
-
-    first: int
-    last: int
-    status: str
-    overlap: float  # mean IoU; NaN without a true box
-
-
 def pooled(traces: Iterable[Trace]) -> Trace:
     """The counted frames of all. Raises ValueError where there is none."""
     parts = [trace.counted() for trace in traces]
@@ -77,32 +68,11 @@ def call(called: Flags, bad: Flags) -> Call:
     return Call(hits / calls if calls else float("nan"), hits / total if total else float("nan"))
 
 
-def curve(values: Floats, bad: Flags) -> list[Call]:
-    """The calls of 'value at most v' for every v that occurs, v rising."""
-    order = np.argsort(values, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)  # ties are called together
-    hits, total = np.cumsum(bad[order])[ends], int(np.count_nonzero(bad))
-    return [
-        Call(float(h / (e + 1)), float(h / total) if total else float("nan"))
-        for h, e in zip(hits, ends, strict=True)
-    ]
-
-
-def stretches(trace: Trace) -> Iterator[Stretch]:
-    """The stretches of one sequence, without its first frame, where the tracker was given the box."""
-    begins = np.flatnonzero(np.append(True, trace.status[1:] != trace.status[:-1]))
-    for begin, end in zip(begins, np.append(begins[1:], len(trace.status)), strict=True):
-        there = trace.overlap[begin:end][np.isfinite(trace.overlap[begin:end])]
-        mean = float(there.mean()) if len(there) else float("nan")
-        yield Stretch(int(begin) + 1, int(end), str(trace.status[begin]), mean)
-
-
 def summary(traces: Mapping[str, Trace], config: TrackerConfig) -> dict[str, Any]:
     """The record of one-pass runs, by sequence; a share of nothing is None."""
     frames = pooled(traces.values())
     bad, good = frames.overlap < BAD, frames.overlap > GOOD
     thresholds = sorted({*SCORES, config.lost_score, config.uncertain_score})
-    courses = {name: list(stretches(trace)) for name, trace in traces.items() if len(trace.status)}
     curves = (success_curve(t.counted().overlap).mean() for t in traces.values() if len(t.counted().overlap))
     return {
         "auc": float(np.mean(list(curves))),
@@ -119,10 +89,6 @@ def summary(traces: Mapping[str, Trace], config: TrackerConfig) -> dict[str, Any
         "lost": _call(call(frames.status == Status.LOST.value, bad)),
         "not_tracking": _call(call(frames.status != Status.TRACKING.value, bad)),
         "by_sequence": {name: _counts(trace.counted()) for name, trace in traces.items()},
-        "course": {
-            name: [{**s._asdict(), "overlap": _plain(s.overlap)} for s in course]
-            for name, course in courses.items()
-        },
     }
 
 
@@ -149,8 +115,8 @@ def _plain(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
-    """The tables of a record; courses names sequences whose stretches are written out."""
+def markdown(record: Mapping[str, Any]) -> str:
+    """The tables of a record; thresholds and sequences are those of the first way."""
     ways: dict[str, Any] = record["ways"]
     first = next(iter(ways.values()))["one_pass"]
     rows = [
@@ -183,16 +149,6 @@ def markdown(record: Mapping[str, Any], courses: Sequence[str] = ()) -> str:
     removed = {way: parts["removed"] for way, parts in ways.items() if parts["removed"]["counted"]}
     if removed:
         parts.append(removal_table(removed))
-    for name in courses:
-        rows = [
-            (
-                f"{s['first']}" + (f" to {s['last']}" if s["last"] > s["first"] else ""),
-                s["status"],
-                _number(s["overlap"]),
-            )
-            for s in first["course"][name]
-        ]
-        parts.append(table((f"{name}, frames", "status", "mean IoU"), rows))
     return "\n".join(parts)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,18 +63,11 @@ def run(
     ]
     tasks.sort(key=lambda task: -task.frames)  # so that no process is left with a long one at the end
     traces: dict[tuple[str, str, int | None], Trace | None] = {}
-    if jobs <= 1:
-        for task in tasks:
-            traces[task.way, task.video.name, task.start] = _track(path, task)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn) if jobs > 1 else nullcontext() as pool:
+        for task, trace in zip(tasks, (pool.map if pool else map)(partial(_track, path), tasks), strict=True):
+            traces[task.way, task.video.name, task.start] = trace
             progress(task.video.name, task.frames)
-    else:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-            waiting = {pool.submit(_track, path, task): task for task in tasks}
-            for done in as_completed(waiting):
-                task = waiting[done]
-                traces[task.way, task.video.name, task.start] = done.result()
-                progress(task.video.name, task.frames)
     found: dict[str, Outcome] = {way: Outcome({}, []) for way in ways}
     for video in videos:
         for way in ways:

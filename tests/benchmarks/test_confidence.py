@@ -1,14 +1,13 @@
 import hashlib
 import json
 import math
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import synthetic
 
 from spcnet.__main__ import main
-from spcnet.benchmarks.confidence import measures, plot, removal
+from spcnet.benchmarks.confidence import measures, removal
 from spcnet.benchmarks.confidence.measures import Trace
 from spcnet.common.tracks import Track
 from spcnet.export.onnx import export_onnx
@@ -52,25 +51,6 @@ def test_a_call_by_hand():
     none = np.zeros(5, bool)
     assert math.isnan(measures.call(none, bad).precision) and measures.call(none, bad).recall == 0
     assert math.isnan(measures.call(called, none).recall) and measures.call(called, none).precision == 0
-
-
-def test_the_curve_is_the_call_at_every_value(rng):
-    for _ in range(20):
-        values, bad, _ = random_frames(rng)
-        bad[0] = True
-        expected = []
-        for v in sorted(set(values.tolist())):
-            called = [i for i, x in enumerate(values) if x <= v]
-            hits = sum(bad[i] for i in called)
-            expected.append((hits / len(called), hits / bad.sum()))
-        assert np.allclose(measures.curve(values, bad), expected, rtol=0, atol=1e-12)
-
-
-def test_stretches_cover_every_frame_once():
-    status = ["TRACKING", "TRACKING", "LOST", "LOST", "TRACKING"]
-    found = list(measures.stretches(trace([0.8, 0.6, 0.1, math.nan, 0.5], status=status)))
-    assert [s[:3] for s in found] == [(1, 2, "TRACKING"), (3, 4, "LOST"), (5, 5, "TRACKING")]
-    assert [s.overlap for s in found] == pytest.approx([0.7, 0.1, 0.5])
 
 
 def test_frames_without_a_true_box_do_not_count():
@@ -152,18 +132,6 @@ def test_the_outcome_of_a_removal_by_hand():
     assert "| 1 of 3 | never | never |" in measures.removal_table({"x": record})
 
 
-@pytest.mark.parametrize("overlap", ([0.9, 0.1, 0.3, 0.8], [0.9] * 4, [0.1] * 4, [0.3] * 4, [0.7]))
-def test_frames_of_every_kind_are_drawn(overlap, tmp_path):
-    count = len(overlap)
-    frames = trace(
-        overlap, np.linspace(0.9, -0.1, count), np.linspace(3, 9, count), (["LOST", "TRACKING"] * 2)[:count]
-    )
-    plot.draw(frames, TrackerConfig(), "<b>&$x$", tmp_path / "plot.svg")
-    ElementTree.parse(tmp_path / "plot.svg")
-    with pytest.raises(ValueError, match="no frame to draw"):
-        plot.draw(trace([]), TrackerConfig(), "x", tmp_path / "none.svg")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("otb")
@@ -173,46 +141,31 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_the_command_writes_three_files(data, make_checkpoint, tmp_path, capsys):
+def test_the_command_writes_two_files(data, make_checkpoint, tmp_path, capsys):
     config = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02, recovery_radius=1.0)
     path = export_onnx(make_checkpoint(config), tmp_path / "tiny.onnx").path
     arguments = ["bench", "confidence", str(data), "--tracker", str(path), "-o", str(tmp_path)]
-    assert main([*arguments, "--course", "Long", "--json"]) == 0
+    assert main([*arguments, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record == json.loads((tmp_path / "confidence.json").read_text())
     assert record["model"] == {"name": "tiny", "version": hashlib.sha256(path.read_bytes()).hexdigest()}
     assert list(record["ways"]) == ["recovery radius 1", "recovery off"]
     for way in record["ways"].values():
-        assert way["one_pass"]["frames"] == 95 + 11 and set(way["one_pass"]["course"]) == {"Long", "Short"}
+        assert way["one_pass"]["frames"] == 95 + 11 and set(way["one_pass"]["by_sequence"]) == {
+            "Long",
+            "Short",
+        }
         assert way["removed"]["counted"] == 1 and sum(way["removed"]["gone"].values()) == pytest.approx(1)
-    text = (tmp_path / "confidence.md").read_text()
-    assert "| recovery off |" in text and "Long, frames" in text and "Short, frames" not in text
-    ElementTree.fromstring((tmp_path / "confidence.svg").read_text())
+    assert "| recovery off |" in (tmp_path / "confidence.md").read_text()
 
 
 def test_a_model_without_recovery_is_run_once(data, tiny_model, tmp_path, capsys):
-    arguments = [
-        "bench",
-        "confidence",
-        str(data),
-        "--tracker",
-        str(tiny_model),
-        "-o",
-        str(tmp_path),
-        "--json",
-    ]
-    assert main(arguments) == 0
+    words = ["bench", "confidence", str(data), "--tracker", str(tiny_model), "-o", str(tmp_path), "--json"]
+    assert main([*words, "--jobs", "2"]) == 0
     assert list(json.loads(capsys.readouterr().out)["ways"]) == ["recovery off"]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    (
-        (("--tracker", "kcf"), "no model named 'kcf'"),
-        (("--course", "None"), "--course None is not among Long"),
-    ),
-)
-def test_what_cannot_be_measured_is_refused(data, tiny_model, tmp_path, capsys, words, message):
-    tracker = () if "--tracker" in words else ("--tracker", str(tiny_model))
-    assert main(["bench", "confidence", str(data), *tracker, *words, "-o", str(tmp_path / "out")]) != 0
-    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+def test_a_peer_is_refused(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["bench", "confidence", str(data), "--tracker", "kcf", "-o", str(out)]) != 0
+    assert "no model named 'kcf'" in capsys.readouterr().err and not out.exists()
