@@ -10,6 +10,8 @@ from typing import Any
 
 from spcnet.runtime.files import write_text
 
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # header and rows
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first column left, the others right."""

@@ -5,8 +5,17 @@ import json
 import numpy as np
 import synthetic
 
-from spcnet.common.metrics import measure, precision_curve, score, success_curve
+from spcnet.benchmarks.accuracy import record as scoring
+from spcnet.benchmarks.confidence import measures
+from spcnet.benchmarks.confidence.removal import GONE, Removal
+from spcnet.benchmarks.gpu.counts import Work
+from spcnet.benchmarks.latency.samples import summary
+from spcnet.benchmarks.roofline import record as costs
+from spcnet.benchmarks.roofline.bounds import Part, Roof, StageWork
+from spcnet.benchmarks.roofline.frames import UpdateTimes
+from spcnet.common.output import valid
 from spcnet.common.suites import open_data
+from spcnet.runtime import TrackerConfig
 
 EVIL = "<b>\"x\" & 'y'<i>"
 STAGES = ("crop", "features", "dft", "learn")
@@ -16,14 +25,12 @@ FRAMES = 24
 def times(rng, mean, count=60):
     """The part of speed.json on one tracker with a number of threads."""
     samples = mean * rng.lognormal(0, 0.1, count)
-    statistics = zip(("median", "p90", "p99"), np.percentile(samples, (50, 90, 99)).tolist(), strict=True)
-    ends = {"mean": samples.mean(), "min": samples.min(), "max": samples.max()}
     return {
-        "frame_ms": {**dict(statistics), "p99.9": None, **ends},
+        "frame_ms": summary(samples),
         "fps": 1e3 / samples.mean(),
         "jitter_ms": 0.1,
         "dropped": {"30": 0.0, "60": float((samples > 16.7).mean())},
-        "stage_ms": {stage: {"mean": mean / 5, "median": mean / 5} for stage in STAGES},
+        "stage_ms": {stage: summary(samples / 5) for stage in STAGES},
         "samples_ms": samples.tolist(),
     }
 
@@ -38,80 +45,70 @@ def write(folder, trackers, sequences, seed=0, size=(240, 320)):
     for index, sequence in enumerate(sequences):
         frames, boxes = synthetic.moving_target(FRAMES, size, seed=index, growth=1.0, velocity=(1, 2))
         synthetic.write_otb(data / sequence, frames, boxes)
-    videos = open_data(data)
-    accuracy = {
-        "machine": {"processor": EVIL, "cores": 2, "spcnet": "0"},
-        "command": f"spcnet bench accuracy OTB --tracker '{EVIL}' -o results",
-        "sequences": len(videos),
-        "frames": FRAMES * len(videos),
-        "jobs": 2,
-        "attributes": {"IV": 1, "SV": 2, "OCC": 3, "LR": 4},
-        "failed": {},
-        "trackers": {},
-    }
-    speed = {
-        "machine": {"processor": EVIL, "cores": 2, "spcnet": "0"},
-        "command": "spcnet bench speed -o results",
-        "conditions": {"before": {"load": [0.5], "cpu": {"mhz": [1.0] * 9}}, "after": {"load": [0.7]}},
-        "warnings": [f"{EVIL} is loaded"],
-        "frames": 60,
-        "size": [320, 240],
-        "trackers": {},
-    }
-    for name, (kind, drift, ms) in trackers.items():
+    videos, files = open_data(data), []
+    for name, (kind, drift, _) in trackers.items():
         (results / name).mkdir(parents=True)
-        scores, curves = {}, []
         for video in videos:
             steps = np.arange(len(video.boxes))[:, None] * np.array([drift, 0, 0, 0]) * rng.uniform(0.5, 1.5)
-            boxes = video.boxes + steps
-            np.savetxt(results / name / f"{video.name}.txt", boxes, "%.3f", ",")
-            scores[video.name] = score(np.round(boxes, 3), video.boxes)
-            overlaps, errors = measure(np.round(boxes, 3), video.boxes)
-            curves.append((success_curve(overlaps), precision_curve(errors)))
-        mean = np.mean(list(scores.values()), axis=0)
-        accuracy["trackers"][name] = {
-            "kind": kind,
-            "identity": f"identity of {name}",
-            "mean": dict(zip(("auc", "op", "dp"), mean.tolist(), strict=True)),
-            "ms": ms,
-            "mean_ms": ms * 1.1,
-            "success": np.mean([one[0] for one in curves], axis=0).tolist(),
-            "precision": np.mean([one[1] for one in curves], axis=0).tolist(),
-            "auc_by_attribute": {"IV": mean[0], "SV": mean[0] / 2, "OCC": mean[0], "LR": 0.1},
-            "by_sequence": {
-                video: dict(zip(("auc", "op", "dp"), one, strict=True)) for video, one in scores.items()
-            },
-            "tre": {"auc": mean[0] * 0.9},
-            "sre": {"auc": mean[0] * 0.8},
-        }
-        speed["trackers"][name] = {
-            "kind": kind,
-            "identity": f"identity of {name}",
-            "load_ms": 3.0,
-            "first_frame_ms": 2.0,
-            "memory": {"rss_mb": 50.0, "device_mb": None},
-            "threads": {"1": times(rng, ms), "2": times(rng, ms / 2)},
-            "targets": {str(n): {"frame_ms": {"mean": ms * n**0.9, "median": ms * n}} for n in (1, 4, 16)},
-        }
-    stage = {"flops": 2e6, "bytes": 1e6, "ms": 0.5, "floor_ms": 0.1, "achieved": 0.2, "bound": "memory"}
+            np.savetxt(results / name / f"{video.name}.txt", video.boxes + steps, "%.3f", ",")
+        files.append(scoring.ResultFiles(name, kind, f"identity of {name}", results, name, ran=False))
+    scored = scoring.record(files, videos, {"ope": scoring.score(files, videos)})
+    command = f"spcnet bench accuracy OTB --tracker '{EVIL}' -o results"
+    accuracy = {
+        "machine": {"processor": EVIL, "cores": 2},
+        "command": command,
+        "suite": None,
+        "jobs": 2,
+        **scored,
+        "attributes": {"IV": 5, "SV": 3, "OCC": 2, "LR": 1},
+    }
+    for name, (_, _, ms) in trackers.items():
+        own = accuracy["trackers"][name]
+        auc = own["mean"]["auc"]
+        by_attribute = {"IV": auc, "SV": auc / 2, "OCC": auc, "LR": 0.1}
+        others = {"tre": {"auc": 0.9 * auc}, "sre": {"auc": 0.8 * auc}}
+        own |= {"mean_ms": 1.1 * ms, "auc_by_attribute": by_attribute, **others}
+    speed = {
+        "machine": accuracy["machine"],
+        "command": "spcnet bench speed -o results",
+        "conditions": {"before": {"load": 0.5}, "after": {"load": None}, "mhz": [3000.0] * 9},
+        "frames": 60,
+        "size": [64, 48],
+        "warnings": [f"{EVIL} is loaded"],
+        "trackers": {
+            name: {
+                "kind": kind,
+                "identity": f"identity of {name}",
+                "load_ms": 3.0,
+                "memory": {"rss_mb": 50.0, "device_mb": None},
+                "threads": {"1": times(rng, ms), "2": times(rng, ms / 2)},
+                "targets": {str(n): {"frame_ms": summary([ms * n**0.9])} for n in (1, 4, 16)},
+            }
+            for name, (kind, _, ms) in trackers.items()
+        },
+    }
+    stages = dict.fromkeys(STAGES, StageWork((Part(Work(int(1e6), int(2e6))),), calls=3))
+    half = dict.fromkeys([*STAGES, "total"], 5e-4)
+    cost = costs.ModelCost(stages, stages, UpdateTimes(half, half, 0.5))
     roofline = {
         "machine": {"processor": "another"},
         "command": "spcnet bench roofline -o results",
         "peaks": {"gemm_gflops": 100.0, "spread": {"gemm_gflops": 0.1}},
-        "models": {
-            name: {"stages": dict.fromkeys(STAGES, stage), "total": stage} for name in list(trackers)[:2]
-        },
+        "warnings": [],
+        "models": costs.models(dict.fromkeys(list(trackers)[:2], cost), Roof(1e11, ((1.0, 1e10),))),
     }
-    calls = {"precision": 0.5, "recall": None}
-    once = {"auc": 0.5, "bad": 3, "frames": 99, "roc_area": {"score": 0.9}}
-    once |= {"lost": calls, "not_tracking": calls}
+    status = np.array(["TRACKING", "LOST", "UNCERTAIN"])
+    trace = measures.Trace(np.array([0.8, 0.1, 0.1]), np.array([0.5, 0.1, 0.2]), np.full(3, 9.0), status)
+    removed = measures.removal_summary([Removal(0.8, status[[1] * GONE], 1.0, 4.0, 7.0)])
+    once = measures.summary({EVIL: trace}, TrackerConfig())
     confidence = {
         "model": {"name": EVIL},
-        "ways": {"recovery off": {"one_pass": once, "removed": {"counted": 2, "lost": 1, "until_lost": 4.0}}},
+        "config": {"lost_score": 0.1, "uncertain_score": 0.2},
+        "ways": {"recovery off": {"one_pass": once, "removed": removed}},
     }
     records = {"accuracy": accuracy, "speed": speed, "roofline": roofline, "confidence": confidence}
     for name, record in records.items():
-        (results / f"{name}.json").write_text(json.dumps(record))
+        (results / f"{name}.json").write_text(json.dumps(valid(record)))
     return data, results
 
 

@@ -56,7 +56,7 @@ def _confidence(options: argparse.Namespace) -> int:
     head = (
         f"{path.stem} {version[:12]}, {len(videos)} sequences. Thresholds and sequences: {next(iter(ways))}."
     )
-    markdown = f"{head}\n\n{measures.markdown(record)}"
+    markdown = "\n".join([f"{head}\n", *(output.table(*one) for one in measures.tables(record))])
     output.write(options.out, "confidence", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     return 0

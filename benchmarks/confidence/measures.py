@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spcnet.benchmarks.confidence.removal import FOUND, GONE, Removal
 from spcnet.common.metrics import Floats, success_curve
-from spcnet.common.output import table
+from spcnet.common.output import Table
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.recovery import Status
 
@@ -115,10 +115,10 @@ def _plain(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def markdown(record: Mapping[str, Any]) -> str:
+def tables(record: Mapping[str, Any]) -> list[Table]:
     """The tables of a record; thresholds and sequences are those of the first way."""
-    ways: dict[str, Any] = record["ways"]
-    first = next(iter(ways.values()))["one_pass"]
+    runs = {way: outcome["one_pass"] for way, outcome in record["ways"].items()}
+    first = next(iter(runs.values()))
     rows = [
         (
             way,
@@ -126,18 +126,22 @@ def markdown(record: Mapping[str, Any]) -> str:
             f"{one['bad']} of {one['frames']}",
             *(_number(value) for key in ("roc_area", "lost", "not_tracking") for value in one[key].values()),
         )
-        for way, one in ((way, outcome["one_pass"]) for way, outcome in ways.items())
+        for way, one in runs.items()
     ]
     calls = [f"{status}: {of}" for status in ("LOST", "not TRACKING") for of in ("precision", "recall")]
     header = ("one pass", "AUC", f"IoU < {BAD}", "ROC area, score", "ROC area, PSR", *calls)
-    parts = [table(header, rows)]
+    found: list[Table] = [(header, rows)]
+    ways = record["ways"].items()
+    removed = {way: outcome["removed"] for way, outcome in ways if outcome["removed"]["counted"]}
+    if removed:
+        found.append(removal_table(removed))
     own = {f"{record['config'][name]:g}": f" ({name})" for name in ("lost_score", "uncertain_score")}
     for name, label in (("score", "score"), ("psr", "PSR")):
         rows = [
             (t + (own.get(t, "") if name == "score" else ""), *map(_number, one.values()))
             for t, one in first[f"{name}_below"].items()
         ]
-        parts.append(table((f"{label} below", "precision", "recall"), rows))
+        found.append(((f"{label} below", "precision", "recall"), rows))
     rows = [
         (sequence, *(str(number) for number in counts.values()))
         for sequence, counts in first["by_sequence"].items()
@@ -145,14 +149,11 @@ def markdown(record: Mapping[str, Any]) -> str:
     ]
     if rows:
         status = ("LOST", f"LOST, IoU < {BAD}", "not TRACKING", f"not TRACKING, IoU < {BAD}")
-        parts.append(table(("sequence", "frames", f"IoU < {BAD}", *status), rows))
-    removed = {way: parts["removed"] for way, parts in ways.items() if parts["removed"]["counted"]}
-    if removed:
-        parts.append(removal_table(removed))
-    return "\n".join(parts)
+        found.append((("sequence", "frames", f"IoU < {BAD}", *status), rows))
+    return found
 
 
-def removal_table(removed: Mapping[str, Mapping[str, Any]]) -> str:
+def removal_table(removed: Mapping[str, Mapping[str, Any]]) -> Table:
     """The table of removed targets, a line for each way to track."""
     states = [status.value for status in (Status.LOST, Status.UNCERTAIN, Status.TRACKING)]
     gone = [f"gone: {state}" for state in states]
@@ -167,7 +168,7 @@ def removal_table(removed: Mapping[str, Mapping[str, Any]]) -> str:
         )
         for way, one in removed.items()
     ]
-    return table(("removed targets", "found again", *gone, *frames), rows)
+    return ("removed targets", "found again", *gone, *frames), rows
 
 
 def removal_summary(removals: Sequence[Removal]) -> dict[str, Any]:

@@ -2,61 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from spcnet.benchmarks.report import line_charts, row_charts
 from spcnet.benchmarks.report.line_charts import Curve
-from spcnet.benchmarks.report.records import (
-    Json,
-    first_threads,
-    flat,
-    number,
-    numbers,
-    part,
-    sentences,
-    shown,
-)
+from spcnet.benchmarks.report.records import Json, first_threads, flat, percent, shown
 from spcnet.benchmarks.report.row_charts import HistogramRow, StageRow
-from spcnet.benchmarks.report.tracker_style import Styles, legend
+from spcnet.benchmarks.report.tracker_style import Styles, keys, legend
 from spcnet.common.document import details, figure, note, paragraph, section, table
-from spcnet.common.drawing import clean
 
 REST = "other"  # the time of a frame outside all stages
 
 
 def latency(speed: Json, styles: Styles) -> str:
     """Nothing without speed.json."""
-    threads = first_threads(speed)
-    runs = {n: run for n in styles if (run := part(speed, "trackers", n, "threads", threads))}
-    if not runs:
+    if not speed:
         return ""
-    columns = [_histograms(runs, styles) + _targets(speed, styles), _stages(runs) + _dropped(runs)]
-    frames = max(len(numbers(run, "samples_ms")) for run in runs.values()) or number(speed, "frames")
-    size = numbers(speed, "size")
-    words = f"{threads} thread{'s' * (threads != '1')}, the trackers taking turns frame by frame"
-    words += f", {frames:.0f} times each" if math.isfinite(frames) else ""
-    words += f", on frames of {size[0]:.0f} x {size[1]:.0f} px" if len(size) == 2 else ""
-    words += ". Reading frames is not counted."
-    warnings = sentences(speed, "warnings")
+    trackers = {name: speed["trackers"][name] for name in styles if name in speed["trackers"]}
+    threads, (width, height), warnings = first_threads(speed), speed["size"], speed["warnings"]
+    runs = {name: one["threads"][threads] for name, one in trackers.items()}
+    words = (
+        f"{threads} thread{'s' * (threads != '1')}, the trackers taking turns frame by frame, "
+        f"{speed['frames']} times each, on frames of {width} x {height} px. Reading frames is not counted."
+    )
+    columns = (_histograms(runs, styles) + _targets(trackers, styles), _stages(runs) + _dropped(runs))
     return section(
         "Time of a frame",
         note("Measured with warnings", warnings) if warnings else "",
         paragraph(words),
-        f'<div class="grid">{"".join(f"<div>{column}</div>" for column in columns if column)}</div>',
-        _numbers(speed, styles),
+        f'<div class="grid">{"".join(f"<div>{column}</div>" for column in columns)}</div>',
+        _numbers(trackers),
         key="time",
     )
 
 
 def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
-    rows = [
-        HistogramRow(name, styles[name], samples)
-        for name, run in runs.items()
-        if (samples := [ms for ms in numbers(run, "samples_ms") if ms > 0])
-    ]
-    if not rows:
-        return ""
+    rows = [HistogramRow(name, styles[name], run["samples_ms"]) for name, run in runs.items()]
     return figure(
         "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below "
         "it goes from the median to the 99th percentile. Dashed: the time between two frames of a camera.",
@@ -65,59 +46,43 @@ def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
 
 
 def _stages(runs: Mapping[str, Json]) -> str:
-    rows_of_stages = []
+    rows = []
     for name, run in runs.items():
-        means = {stage: number(ms, "mean") for stage, ms in part(run, "stage_ms").items()}
-        whole = number(run, "frame_ms", "mean")
-        if means and all(math.isfinite(ms) and ms >= 0 for ms in means.values()) and whole > 0:
-            rest = whole - sum(means.values())
-            rows_of_stages.append(
-                StageRow(name, means | ({REST: rest} if rest > 0 else {}), max(whole, sum(means.values())))
-            )
-    if not rows_of_stages:
+        if means := {stage: ms["mean"] for stage, ms in run["stage_ms"].items()}:
+            rest = run["frame_ms"]["mean"] - sum(means.values())
+            parts = means | ({REST: rest} if rest > 0 else {})
+            rows.append(StageRow(name, parts, sum(parts.values())))
+    if not rows:
         return ""
-    stages = list(dict.fromkeys(stage for stack in rows_of_stages for stage in stack.parts if stage != REST))
-    tints = {stage: index % (row_charts.TINTS - 1) for index, stage in enumerate(stages)} | {
-        REST: row_charts.TINTS - 1
-    }
-    shown_stages = [*stages, *([REST] if any(REST in stack.parts for stack in rows_of_stages) else [])]
-    keys = "".join(f'<li><i class="p{tints[stage]}"></i>{clean(stage)}</li>' for stage in shown_stages)
-    rows = [
-        (
-            stack.name,
-            *(shown(stack.parts.get(stage, math.nan), 2) for stage in shown_stages),
-            shown(stack.total, 2),
-        )
-        for stack in rows_of_stages
+    stages = list(dict.fromkeys(stage for row in rows for stage in row.parts if stage != REST))
+    tints = {stage: index % (row_charts.TINTS - 1) for index, stage in enumerate(stages)}
+    if any(REST in row.parts for row in rows):
+        tints[REST] = row_charts.TINTS - 1
+    cells = [
+        (row.name, *(shown(row.parts.get(stage), 2) for stage in tints), shown(row.total, 2)) for row in rows
     ]
-    header = ("mean ms", *shown_stages, "frame")
     return figure(
         "Where the time goes: mean share of each stage, from left to right as in the list. "
         "Peers do not tell their stages.",
-        row_charts.stages("stages", rows_of_stages, tints),
-        f'<ul class="keys">{keys}</ul>',
-        details(table("mean ms per stage", header, rows)),
+        row_charts.stages("stages", rows, tints),
+        keys((f'<i class="p{tint}"></i>', stage) for stage, tint in tints.items()),
+        details(table("mean ms per stage", ("mean ms", *tints, "frame"), cells)),
     )
 
 
-def _targets(speed: Json, styles: Styles) -> str:
+def _targets(trackers: Mapping[str, Json], styles: Styles) -> str:
     """ms of a frame by the number of targets that are tracked at once."""
     found = []
-    for name, style in styles.items():
-        times = {
-            int(count): number(run, "frame_ms", "mean")
-            for count, run in part(speed, "trackers", name, "targets").items()
-            if count.isdecimal() and int(count) > 0
-        }
-        known = sorted((count, ms) for count, ms in times.items() if ms > 0)
-        if len(known) > 1:
-            found.append(Curve(name, style, [float(count) for count, _ in known], [ms for _, ms in known]))
+    for name, one in trackers.items():
+        times = sorted((int(n), run["frame_ms"]["mean"]) for n, run in one.get("targets", {}).items())
+        if len(times) > 1:
+            found.append(Curve(name, styles[name], [n for n, _ in times], [ms for _, ms in times]))
     if not found:
         return ""
-    counts = sorted({count for curve in found for count in curve.x})
-    by_count = [dict(zip(curve.x, curve.y, strict=True)) for curve in found]
     header = ("targets", *(curve.name for curve in found))
-    rows = [(f"{n:g}", *(shown(one.get(n, math.nan), 2) for one in by_count)) for n in counts]
+    by_count = [dict(zip(curve.x, curve.y, strict=True)) for curve in found]
+    counts = sorted({count for curve in found for count in curve.x})
+    rows = [(f"{n}", *(shown(one.get(n), 2) for one in by_count)) for n in counts]
     title = "Time of a frame by the number of targets"
     return figure(
         f"{title}; both axes are logarithmic. Below: ms a target where most are tracked.",
@@ -128,11 +93,8 @@ def _targets(speed: Json, styles: Styles) -> str:
 
 
 def _dropped(runs: Mapping[str, Json]) -> str:
-    rates = sorted({rate for run in runs.values() for rate in part(run, "dropped")}, key=_rate)
-    if not rates:
-        return ""
-    rows = [(name, *(_percent(number(run, "dropped", rate)) for rate in rates)) for name, run in runs.items()]
-    header = ("frames dropped at", *(f"{rate} Hz" for rate in rates))
+    rows = [(name, *(percent(share, 1) for share in run["dropped"].values())) for name, run in runs.items()]
+    header = ("frames dropped at", *(f"{rate} Hz" for rate in next(iter(runs.values()))["dropped"]))
     return (
         "<h3>Dropped frames</h3>"
         + paragraph("Share of a camera's frames that find the tracker busy and are never looked at.")
@@ -140,37 +102,26 @@ def _dropped(runs: Mapping[str, Json]) -> str:
     )
 
 
-def _numbers(speed: Json, styles: Styles) -> str:
-    """All there is in speed.json, tracker by tracker and thread count by thread count."""
-    rows: list[tuple[str, ...]] = []
-    others: dict[str, dict[str, str]] = {}
+def _numbers(trackers: Mapping[str, Json]) -> str:
+    """Every number of threads, and what is known of start and memory."""
     statistics = ("median", "p90", "p99", "p99.9", "mean", "min", "max")
-    for name in styles:
-        one = part(speed, "trackers", name)
-        for threads, run in part(one, "threads").items():
-            times = [shown(number(run, "frame_ms", key), 2) for key in statistics]
-            rows.append(
-                (name, threads, *times, shown(number(run, "jitter_ms"), 2), shown(number(run, "fps"), 1))
-            )
-        if one:
-            known = {k: v for k, v in one.items() if k not in ("kind", "identity", "threads", "targets")}
-            others[name] = flat(known)
-    header = ("ms", "threads", *statistics, "jitter", "FPS")
+    rows = [
+        (
+            *(name, threads, *(shown(run["frame_ms"][key], 2) for key in statistics)),
+            *(shown(run["jitter_ms"], 2), shown(run["fps"], 1)),
+        )
+        for name, one in trackers.items()
+        for threads, run in one["threads"].items()
+    ]
+    left_out = ("kind", "identity", "threads", "targets")
+    others = {
+        name: flat({key: value for key, value in one.items() if key not in left_out})
+        for name, one in trackers.items()
+    }
     kinds = list(dict.fromkeys(key for one in others.values() for key in one))
     start = [(name, *(one.get(kind, "–") for kind in kinds)) for name, one in others.items()]
     return details(
-        table("times of a frame", header, rows),
-        table("start and memory", ("", *kinds), start) if kinds else "",
+        table("times of a frame", ("ms", "threads", *statistics, "jitter", "FPS"), rows),
+        table("start and memory", ("", *kinds), start),
         summary="Numbers: percentiles, threads, start, memory",
     )
-
-
-def _rate(rate: str) -> float:
-    try:
-        return float(rate)
-    except ValueError:
-        return math.inf
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if math.isfinite(share) else "–"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from spcnet.benchmarks.report import (
 )
 from spcnet.benchmarks.report.headline import headline, listed
 from spcnet.benchmarks.report.pareto import pareto
-from spcnet.benchmarks.report.records import Records, number, part, ranking, shared_auc, times
+from spcnet.benchmarks.report.records import Records, ranking, shared_auc, times, understood
 from spcnet.benchmarks.report.sequence_results import SequenceResults
 from spcnet.benchmarks.report.tracker_style import TrackerStyle, swatch
 from spcnet.common import document
@@ -31,6 +30,11 @@ _HERE = Path(__file__).parent
 
 def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool, command: str) -> str:
     """The whole page. All text from outside is escaped."""
+    with understood("the page"):
+        return _page(records, by_sequence, frames, command)
+
+
+def _page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool, command: str) -> str:
     styles = tracker_styles(records)
     sections = (  # key, name in the navigation, text
         ("front", "Front", scores.front(records, styles)),
@@ -52,7 +56,7 @@ def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool,
         f'<div class="bar"><p>spcnet bench</p>{_THEME}</div>',
         '<main id="main">',
         _head(records),
-        note("These records do not fit each other", warnings) if warnings else "",
+        note("The result files have changed", warnings) if warnings else "",
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
         _controls(styles),
         *(text for _, _, text in sections if text),
@@ -64,30 +68,27 @@ def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool,
 
 def tracker_styles(records: Records) -> dict[str, TrackerStyle]:
     """The style of each tracker: the ranked ones first, then those of which only times are known."""
-    accuracy, speed = part(records.accuracy, "trackers"), part(records.speed, "trackers")
-    return {
-        name: TrackerStyle(index, part(accuracy.get(name) or speed.get(name)).get("kind") == "peer")
-        for index, name in enumerate(dict.fromkeys([*ranking(records.accuracy), *speed]))
-    }
+    trackers = {**records.speed.get("trackers", {}), **records.accuracy["trackers"]}
+    names = dict.fromkeys([*ranking(records.accuracy), *records.speed.get("trackers", ())])
+    return {name: TrackerStyle(index, trackers[name]["kind"] == "peer") for index, name in enumerate(names)}
 
 
 def _head(records: Records) -> str:
     auc = shared_auc(records.accuracy)
-    count = len(next(iter(auc.values())))
-    means = {name: number(records.accuracy, "trackers", name, "mean", "auc") for name in auc}
+    count, frames = len(records.accuracy["compared"]), records.accuracy["frames"]
+    means = {name: records.accuracy["trackers"][name]["mean"]["auc"] for name in auc}
     ms = times(records).mean_ms
     best = next(iter(auc))
     found = headline(means, intervals.intervals(auc, best), ms, count)
     timed = [name for name in (best, *found.near) if name in ms]
     fastest = min(timed, key=lambda name: ms[name], default="")
-    failures = sum(len(part(one)) for one in part(records.accuracy, "failed").values())
-    frames = number(records.accuracy, "frames")
+    failures = sum(map(len, records.accuracy["failed"].values()))
     peers = sum(one.peer for name, one in tracker_styles(records).items() if name in auc)
     figures = [(f"{means[best]:.3f}", "highest AUC", best)]
     if fastest:
         what = "fastest within noise of it" if found.near else "mean of a frame"
         figures.append((f"{ms[fastest]:.3g} ms", what, f"{fastest}, {1e3 / ms[fastest]:.0f} FPS"))
-    figures.append((str(count), "sequences", f"{frames:,.0f} frames" if math.isfinite(frames) else ""))
+    figures.append((str(count), "sequences", f"{frames:,} frames"))
     figures.append((str(len(auc)), "trackers", f"{len(auc) - peers} of spcnet, {peers} peers"))
     if failures:
         figures.append((str(failures), "failed runs", "see below"))

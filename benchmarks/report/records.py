@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,25 +31,22 @@ class Times(NamedTuple):
 
 def read(folder: Path) -> Records:
     """Raises FileNotFoundError without accuracy.json, ValueError where a file is no record."""
-    accuracy = _read(folder / "accuracy.json")
-    if not accuracy:
+    found = Records(*(_read(folder / f"{name}.json") for name in Records._fields))
+    if not found.accuracy:
         raise FileNotFoundError(
             f"no {folder / 'accuracy.json'}; run `spcnet bench accuracy OTB -o {folder}` first"
         )
-    if not ranking(accuracy):
-        raise ValueError(
-            f"{folder / 'accuracy.json'} has no tracker with an AUC; run `spcnet bench accuracy` again"
-        )
-    return Records(
-        accuracy, *(_read(folder / f"{name}.json") for name in ("speed", "roofline", "confidence"))
-    )
+    with understood("accuracy.json"):
+        if not ranking(found.accuracy):
+            raise ValueError("no tracker has an AUC")
+    return found
 
 
 def _read(path: Path) -> Json:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}; measure again, or remove it") from None
     if not isinstance(found, dict):
@@ -58,33 +56,27 @@ def _read(path: Path) -> Json:
     return found
 
 
-def part(record: Any, *keys: str) -> Json:
-    """The mapping at keys; empty where there is none."""
-    for key in keys:
-        record = record.get(key) if isinstance(record, Mapping) else None
-    return record if isinstance(record, Mapping) else {}
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
-def number(record: Any, *keys: str) -> float:
-    """The number at keys; NaN where there is none."""
-    value = part(record, *keys[:-1]).get(keys[-1])
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Say in one sentence that a record cannot be understood, whatever is wrong with it."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} cannot be made of the records, which are not as this version writes them ({error!r}); "
+            "measure again"
+        ) from error
 
 
-def share(record: Any, *keys: str) -> float:
-    """The number from 0 to 1 at keys; NaN where there is none."""
-    value = number(record, *keys)
-    return value if 0 <= value <= 1 else math.nan
-
-
-def numbers(record: Any, key: str) -> list[float]:
-    """The numbers of a list at key; empty where there is none, or where one of them is not finite."""
-    values = record.get(key) if isinstance(record, Mapping) else None
-    if not isinstance(values, list) or not all(
-        isinstance(v, int | float) and math.isfinite(v) for v in values
-    ):
-        return []
-    return [float(value) for value in values]
+def share(value: float | None) -> float:
+    """A number from 0 to 1; NaN for None. Raises ValueError on another."""
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"{value} is not from 0 to 1")
+    return math.nan if value is None else value
 
 
 def words(value: Any) -> str:
@@ -93,19 +85,13 @@ def words(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.5g}"
-    if isinstance(value, list) and len(value) > MANY and (values := numbers({"": value}, "")):
-        return f"{min(values):.5g} to {max(values):.5g}, {len(value)} values"
+    if isinstance(value, list) and len(value) > MANY and all(isinstance(v, int | float) for v in value):
+        return f"{min(value):.5g} to {max(value):.5g}, {len(value)} values"
     if isinstance(value, list):
         return ", ".join(map(words, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
     return str(value)
-
-
-def sentences(record: Json, key: str) -> list[str]:
-    """The texts of a list at key."""
-    found = record.get(key)
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def flat(record: Json, above: str = "") -> dict[str, str]:
@@ -119,9 +105,14 @@ def flat(record: Json, above: str = "") -> dict[str, str]:
     return found
 
 
-def shown(value: float, digits: int = 3) -> str:
+def shown(value: float | None, digits: int = 3) -> str:
     """A number for a cell; a dash where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share for a cell; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def signed(value: float) -> str:
@@ -132,49 +123,37 @@ def signed(value: float) -> str:
 
 def ranking(accuracy: Json) -> list[str]:
     """The trackers that have an AUC, the best first."""
-    trackers = part(accuracy, "trackers")
-    auc = {name: share(one, "mean", "auc") for name, one in trackers.items()}
-    return sorted((name for name in auc if math.isfinite(auc[name])), key=lambda name: -auc[name])
+    auc = {name: share(one["mean"]["auc"]) for name, one in accuracy["trackers"].items()}
+    return sorted((name for name in auc if not math.isnan(auc[name])), key=lambda name: -auc[name])
 
 
 def shared_auc(accuracy: Json) -> dict[str, dict[str, float]]:
     """tracker -> sequence -> AUC, of the sequences that every ranked tracker finished."""
-    found = {
-        name: {
-            sequence: share(score, "auc")
-            for sequence, score in part(accuracy, "trackers", name, "by_sequence").items()
-            if math.isfinite(share(score, "auc"))
-        }
-        for name in ranking(accuracy)
+    of = {name: accuracy["trackers"][name]["by_sequence"] for name in ranking(accuracy)}
+    return {
+        name: {sequence: share(own[sequence]["auc"]) for sequence in accuracy["compared"]}
+        for name, own in of.items()
     }
-    every = [
-        sequence for sequence in next(iter(found.values())) if all(sequence in one for one in found.values())
-    ]
-    return {name: {sequence: one[sequence] for sequence in every} for name, one in found.items()}
 
 
 def first_threads(speed: Json) -> str:
-    """The smallest measured number of threads, as the record writes it; empty where there is none."""
-    counts = {count for one in part(speed, "trackers").values() for count in part(one, "threads")}
-    return min(counts, key=lambda count: (len(count), count), default="")
+    """The smallest measured number of threads, as the record writes it."""
+    return min((count for one in speed["trackers"].values() for count in one["threads"]), key=int)
 
 
 def times(records: Records) -> Times:
     """From speed.json where it has a ranked tracker, else from the evaluation itself: never of both."""
-    threads = first_threads(records.speed)
-    names = ranking(records.accuracy)
-    measured = {
-        name: number(records.speed, "trackers", name, "threads", threads, "frame_ms", "mean")
-        for name in names
-    }
-    if any(math.isfinite(ms) for ms in measured.values()):
-        width, height = (*numbers(records.speed, "size"), math.nan, math.nan)[:2]
-        size = f", {width:.0f} x {height:.0f} px" if math.isfinite(height) else ""
+    names, speed = ranking(records.accuracy), records.speed
+    if speed and not speed["trackers"].keys().isdisjoint(names):
+        threads, (width, height) = first_threads(speed), speed["size"]
+        runs = {
+            name: speed["trackers"][name]["threads"][threads] for name in names if name in speed["trackers"]
+        }
         plural = "s" * (threads != "1")
-        source = f"mean ms per frame of bench speed, {threads} thread{plural}{size}"
-    else:
-        measured = {name: number(records.accuracy, "trackers", name, "mean_ms") for name in names}
-        jobs = number(records.accuracy, "jobs")
-        together = f", {jobs:.0f} processes at once" if jobs > 1 else ""
-        source = f"mean ms per frame in the evaluation{together}"
-    return Times({name: ms for name, ms in measured.items() if math.isfinite(ms) and ms > 0}, source)
+        source = f"mean ms per frame of bench speed, {threads} thread{plural}, {width} x {height} px"
+        return Times({name: run["frame_ms"]["mean"] for name, run in runs.items()}, source)
+    known = {name: records.accuracy["trackers"][name]["mean_ms"] for name in names}
+    jobs = records.accuracy["jobs"]
+    together = f", {jobs} processes at once" if jobs > 1 else ""
+    source = f"mean ms per frame in the evaluation{together}"
+    return Times({name: ms for name, ms in known.items() if ms is not None}, source)

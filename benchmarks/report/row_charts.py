@@ -26,18 +26,10 @@ from spcnet.common.drawing import (
     x_axis,
 )  # fmt: skip
 
-TOP, LEFT, RIGHT, SIDE = 8, 136, 14, 8
+TOP, ROW, LEFT, RIGHT, SIDE = 8, 26, 136, 14, 8
 TINTS = 8  # classes p0 ... p7 of the style sheet; p7 is the rest
 RATES = (30, 60, 120)  # of cameras, Hz
 HEAD, BAR, BINS = 26, 22, 118  # of histograms: units above all, units of the highest bin, bins
-
-
-class ScoreRow(NamedTuple):
-    """A tracker's values, each with the word for it."""
-
-    name: str
-    style: TrackerStyle
-    values: Sequence[tuple[str, float]]
 
 
 class HistogramRow(NamedTuple):
@@ -63,31 +55,30 @@ def differences(key: str, rows: Sequence[tuple[str, TrackerStyle, Interval]], be
     step = next(s for s in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2) if (high - low) / s <= 6)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     x = Axis(low, high, LEFT, COLUMN - RIGHT)
-    bottom = TOP + 26 * len(rows)
+    bottom = TOP + ROW * len(rows)
     parts = x_axis(x, linear_ticks(low, high, step), TOP, bottom, f"difference of AUC to {cut(best, 20)}")
     parts.append(line("zero", x(0), TOP, x(0), bottom))
     said = []
     for index, (name, style, one) in enumerate(rows):
-        y = TOP + 26 * (index + 0.5)
+        y = TOP + ROW * (index + 0.5)
         said.append(f"{name}: {signed(one.mean)}, 95 % interval {signed(one.low)} to {signed(one.high)}")
         span = [_span(style, x(one.low), x(one.high), y)] if math.isfinite(one.low) else []
         parts.append(group(style.classes, [*span, mark(style, x(one.mean), y), _name(name, y)], said[-1]))
     return picture(key, COLUMN, bottom + 42, parts, f"Difference of AUC to {best}", "; ".join(said))
 
 
-def scores(key: str, rows: Sequence[ScoreRow], across: str, title: str) -> str:
-    """Values from 0 to 1 as spots, joined by a line."""
+def scores(key: str, rows: Sequence[tuple[str, TrackerStyle, Mapping[str, float]]], title: str) -> str:
+    """AUC by the way of starting as spots, joined by a line; NaN where there is none."""
     x = Axis(0, 1, LEFT, COLUMN - RIGHT)
-    bottom = TOP + 30 * len(rows) + 6
-    parts, said = x_axis(x, linear_ticks(0, 1, 0.2), TOP, bottom, across), []
-    for index, row in enumerate(rows):
-        y, kind = TOP + 30 * (index + 0.5) + 6, row.style.classes
-        known = [(word, value) for word, value in row.values if math.isfinite(value)]
-        said.append(f"{row.name}: " + ", ".join(f"{word} {value:.3f}" for word, value in known))
-        places = sorted((x(value), word) for word, value in known)
-        spots = [element("circle", f"spot {word.lower()} {kind}", cx=cx, cy=y, r=4.5) for cx, word in places]
-        span = _span(row.style, places[0][0], places[-1][0], y)
-        parts.append(group(kind, [span, *spots, _name(row.name, y)], said[-1]))
+    bottom = TOP + ROW * len(rows)
+    parts, said = x_axis(x, linear_ticks(0, 1, 0.2), TOP, bottom, "AUC"), []
+    for index, (name, style, auc) in enumerate(rows):
+        y, kind = TOP + ROW * (index + 0.5), style.classes
+        known = {way: x(value) for way, value in auc.items() if not math.isnan(value)}
+        said.append(f"{name}: " + ", ".join(f"{way} {auc[way]:.3f}" for way in known))
+        spots = [element("circle", f"spot {w.lower()} {kind}", cx=cx, cy=y, r=4.5) for w, cx in known.items()]
+        span = _span(style, min(known.values()), max(known.values()), y)
+        parts.append(group(kind, [span, *spots, _name(name, y)], said[-1]))
     return picture(key, COLUMN, bottom + 42, parts, title, "; ".join(said))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.benchmarks.report.losses import Loss, losses, overlaps
-from spcnet.benchmarks.report.records import Json, number, part, shared_auc
+from spcnet.benchmarks.report.records import Json
 from spcnet.common.metrics import Floats, score
 from spcnet.common.suites import open_data
 from spcnet.common.tracks import Track
@@ -39,17 +39,16 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
 
     A tracker without a good result file is in failed. Raises as open_data does if data lacks a sequence.
     """
-    names = dict.fromkeys(s for name in trackers for s in part(accuracy, "trackers", name, "by_sequence"))
-    names |= dict.fromkeys(s for one in part(accuracy, "failed").values() for s in part(one))
+    of = accuracy["trackers"]
+    names = dict.fromkeys(sequence for name in trackers for sequence in of[name]["by_sequence"])
+    names |= dict.fromkeys(sequence for one in accuracy["failed"].values() for sequence in one)
     by_sequence = []
-    suite = accuracy.get("suite")
-    for video in open_data(data, suite if isinstance(suite, str) else None, tuple(names)) if names else []:
+    for video in open_data(data, accuracy["suite"], tuple(names)):
         runs, failed = {}, {}
         for name in trackers:
-            told = part(accuracy, "failed", name).get(video.name)
             try:
-                if told:
-                    raise ValueError(str(told))
+                if why := accuracy["failed"].get(name, {}).get(video.name):
+                    raise ValueError(why)
                 boxes = read_result(folder, name, video)
                 overlap = overlaps(boxes, video.boxes)
                 auc = score(boxes, video.boxes).auc
@@ -61,20 +60,14 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
 
 
 def changed(accuracy: Json, by_sequence: Sequence[SequenceResults]) -> list[str]:
-    """A sentence for each tracker whose mean is not that of its sequences, or whose files have changed."""
+    """A sentence for each tracker whose files no longer have the AUC of the record."""
     found: dict[str, list[str]] = {}
     for result in by_sequence:
         for name, run in result.runs.items():
-            recorded = number(accuracy, "trackers", name, "by_sequence", result.video.name, "auc")
-            if not abs(recorded - run.auc) <= SAME:
+            recorded = accuracy["trackers"][name]["by_sequence"].get(result.video.name, {}).get("auc")
+            if recorded is None or abs(recorded - run.auc) > SAME:
                 found.setdefault(name, []).append(result.video.name)
-    means = {name: sum(one.values()) / max(len(one), 1) for name, one in shared_auc(accuracy).items()}
     return [
-        f"The mean AUC of {name} in accuracy.json is {recorded:.3f}, that of the sequences which every "
-        f"tracker finished {mean:.3f}: run bench accuracy again."
-        for name, mean in means.items()
-        if not abs((recorded := number(accuracy, "trackers", name, "mean", "auc")) - mean) <= SAME
-    ] + [
         f"The files of {name} on {', '.join(where)} no longer have the AUC that accuracy.json has: "
         "run bench accuracy again."
         for name, where in found.items()

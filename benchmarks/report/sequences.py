@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES, attributes
 from spcnet.benchmarks.report import overlap_strips
 from spcnet.benchmarks.report.losses import BELOW
-from spcnet.benchmarks.report.records import Json, number, part, ranking, shown
+from spcnet.benchmarks.report.records import Json, ranking, shown
 from spcnet.benchmarks.report.sequence_results import SequenceResults, moments
 from spcnet.benchmarks.report.tiles import tile
-from spcnet.benchmarks.report.tracker_style import Styles, TrackerStyle, swatch
+from spcnet.benchmarks.report.tracker_style import Styles, TrackerStyle, keys, swatch, symbol
 from spcnet.common.document import details, paragraph, section, table
 from spcnet.common.drawing import clean
 
@@ -21,23 +20,22 @@ EACH, ALL = 3, 48  # pictures of a sequence, and of the page
 def sequences(accuracy: Json, styles: Styles, by_sequence: Sequence[SequenceResults], frames: bool) -> str:
     """Without by_sequence, that is without the data, only the table."""
     names = ranking(accuracy)
-    every = list(dict.fromkeys(s for name in names for s in part(accuracy, "trackers", name, "by_sequence")))
-    rows = []
-    for sequence in every:
-        for key, label in (("auc", "AUC"), ("op", "OP@.5"), ("dp", "DP@20")):
-            values = [number(accuracy, "trackers", name, "by_sequence", sequence, key) for name in names]
-            if any(map(math.isfinite, values)):
-                rows.append((sequence, label, *map(shown, values)))
+    trackers = [accuracy["trackers"][name]["by_sequence"] for name in names]
+    rows = [
+        (sequence, label, *(shown(one.get(sequence, {}).get(key)) for one in trackers))
+        for sequence in dict.fromkeys(sequence for one in trackers for sequence in one)
+        for key, label in (("auc", "AUC"), ("op", "OP@.5"), ("dp", "DP@20"))
+    ]
     header = ("sequence", "", *names)
     numbers = table("scores by sequence", header, rows, range(2, len(header)))
     if not by_sequence:
         words = "Give --data with the folder of the sequences for the overlap along each of them."
         return section("Sequences", paragraph(words), numbers, key="sequences")
-    keys = "".join(
-        '<li><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">'
-        f'<path class="v{level}" stroke-width="{tall}" d="M0 {12 - tall / 2:g}H26"/></svg>{clean(word)}</li>'
+    entries = [
+        (symbol(26, f'<path class="v{level}" stroke-width="{tall}" d="M0 {12 - tall / 2:g}H26"/>'), word)
         for level, (word, tall) in enumerate(zip(overlap_strips.WORDS, overlap_strips.TALL, strict=True))
-    )
+    ]
+    entries.append(('<i class="truth"></i>', "true box, in the pictures"))
     without = "the true box; the frames themselves are left out of this page"
     what = "the frame around the true box" if frames else without
     words = (
@@ -54,7 +52,7 @@ def sequences(accuracy: Json, styles: Styles, by_sequence: Sequence[SequenceResu
     return section(
         "Sequences",
         paragraph(words),
-        f'<ul class="keys">{keys}<li><i class="truth"></i>true box, in the pictures</li></ul>',
+        keys(entries),
         f'<div class="cards">{"".join(cards)}</div>',
         details(numbers),
         key="sequences",

@@ -1,8 +1,8 @@
-"""How a tracker styles in every plot: its colour, its mark, its line. Colour alone never tells."""
+"""How a tracker looks in every plot: its colour, its mark, its line. Colour alone never tells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from spcnet.common.drawing import clean, element
@@ -65,12 +65,20 @@ def mark(style: TrackerStyle, x: float, y: float, title: str = "") -> str:
     return element("path", f"mark {style.classes}", title, transform=f"translate({x:.1f} {y:.1f})", d=shape)
 
 
+def symbol(width: int, inside: str) -> str:
+    """A small picture for a legend; said by the words that follow it."""
+    return f'<svg class="swatch" viewBox="0 0 {width} 12" aria-hidden="true">{inside}</svg>'
+
+
 def swatch(style: TrackerStyle) -> str:
-    """The tracker's line and mark for a legend; said by the name that follows it."""
-    return (
-        '<svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">'
-        f'<path class="line {style.classes}" d="M0 6H26"/>{mark(style, 13, 6)}</svg>'
-    )
+    """The tracker's line and mark for a legend."""
+    return symbol(26, f'<path class="line {style.classes}" d="M0 6H26"/>{mark(style, 13, 6)}')
+
+
+def keys(entries: Iterable[tuple[str, str]]) -> str:
+    """A legend in one line: pieces of HTML, each with its words."""
+    items = "".join(f"<li>{shape}{clean(words)}</li>" for shape, words in entries)
+    return f'<ul class="keys">{items}</ul>'
 
 
 def legend(entries: Sequence[tuple[str, TrackerStyle, str]], what: str) -> str:

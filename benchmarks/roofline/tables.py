@@ -1,11 +1,11 @@
-"""roofline.json as Markdown."""
+"""The tables of roofline.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from spcnet.common.output import table
+from spcnet.common.output import Table, table
 
 COLUMNS = ("Mflop", "MB", "calls", "ms", "floor, ms", "achieved", "bound by")
 PEAKS = {
@@ -21,6 +21,12 @@ PEAKS = {
 
 
 def markdown(record: Mapping[str, Any]) -> str:
+    """The tables, and the warnings below the peaks."""
+    peaks, *others = (table(header, rows) for header, rows in tables(record))
+    return "\n".join([peaks, *(f"**{sentence}**\n" for sentence in record["warnings"]), *others])
+
+
+def tables(record: Mapping[str, Any]) -> list[Table]:
     """The peaks, the stages of each model's mean frame, and its frames with and without learning."""
     peaks, stages, frames = record["peaks"], [], []
     spreads = peaks.get("spread", {})
@@ -39,14 +45,11 @@ def markdown(record: Mapping[str, Any]) -> str:
         kinds = (("does not learn", "frame_that_does_not_learn"), ("learns", "frame_that_learns"))
         frames += [(name, words, "", *_cells(model[key])) for words, key in kinds]
         frames.append((name, "mean", f"{100 * model['learnt']:.0f} %", *_cells(model["total"])))
-    return "\n".join(
-        [
-            table(("peaks of this machine", "median", "p10 to p90"), rows),
-            *(f"**{sentence}**\n" for sentence in record["warnings"]),
-            table(("the mean frame", "stage", *COLUMNS), stages),
-            table(("a frame that", "", "learnt", *COLUMNS), frames),
-        ]
-    )
+    return [
+        (("peaks of this machine", "median", "p10 to p90"), rows),
+        (("the mean frame", "stage", *COLUMNS), stages),
+        (("a frame that", "", "learnt", *COLUMNS), frames),
+    ]
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
