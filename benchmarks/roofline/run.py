@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spcnet.benchmarks.gpu.timing import QUICK, Effort, Opener, Timer
-from spcnet.benchmarks.roofline import frames, graph, kernels, peaks, record, stages
+from spcnet.benchmarks.roofline import frames, kernels, peaks, record, stages
 from spcnet.benchmarks.roofline.bounds import Roof
 from spcnet.benchmarks.roofline.record import ModelCost
 from spcnet.common.machine import machine
@@ -54,17 +54,21 @@ def on_cpu(
         raise ValueError(f"threads is {threads}; give at least 1")
     work = {}
     for path in _find(names):
-        config, network = model.load(path)[0].config, graph.read(path)
-        work[path] = stages.localize(config, network), stages.learn(config, network)
+        found = model.load(path)[0]
+        if (precision := found.provenance.get("precision", "fp32")) != "fp32":
+            raise ValueError(
+                f"{path} computes in {precision}, counted are models in fp32; give the FP32 model"
+            )
+        work[path] = stages.localize(found.config, found.layers), stages.learn(found.config, found.layers)
     before = peaks.machine_peaks(threads, effort)
     models = {
         path.stem: ModelCost(*halves, frames.measure(path, clip, box, threads, seconds=seconds))
         for path, halves in work.items()
     }
     after = peaks.machine_peaks(threads, effort)
-    found = peaks.best(before, after)
-    about = {**found.record(), "before": before.record(), "after": after.record()}
-    return _record(about, unsteady(about), models, found.roof())
+    best = peaks.best(before, after)
+    about = {**best.record(), "before": before.record(), "after": after.record()}
+    return _record(about, unsteady(about), models, best.roof())
 
 
 def on_gpu(

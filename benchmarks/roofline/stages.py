@@ -1,9 +1,9 @@
 """The work of a frame's stages on the CPU, by the names of Tracker.timings.
 
 The steps and their counts are those of the kernels (spcnet.benchmarks.gpu.counts), the transforms the two
-matrix products of spcnet.runtime.dcf. One pixel of the frame is read for each of the patch; a large target
-has more. Counted are calls on pixels, features, spectra and filters; a product that is computed in pieces is
-one call.
+matrix products of spcnet.runtime.dcf. The normalisation of the features is counted as in the kernels: it
+needs no memory of its own. One pixel of the frame is read for each of the patch; a large target has more.
+Counted are calls on pixels, features, spectra and filters; a product that is computed in pieces is one call.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from spcnet.benchmarks.gpu import counts
 from spcnet.benchmarks.gpu.counts import FLOAT, Work
 from spcnet.benchmarks.roofline.bounds import Part, StageWork
-from spcnet.benchmarks.roofline.graph import Node
+from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.layers import Layer, LocalResponseNorm
 from spcnet.runtime.locate import PSR_REACH
 
 DFT = "plain"  # the name in counts of a matrix product over all frequencies of the band
 
 
-def localize(config: TrackerConfig, network: Sequence[Node]) -> dict[str, StageWork]:
+def localize(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWork]:
     """Finding one target in a frame."""
     return {
         **_spectra(config, network, config.scales),
@@ -29,7 +30,7 @@ def localize(config: TrackerConfig, network: Sequence[Node]) -> dict[str, StageW
     }
 
 
-def learn(config: TrackerConfig, network: Sequence[Node]) -> dict[str, StageWork]:
+def learn(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWork]:
     """Learning one target from a frame."""
     return {
         **_spectra(config, network, config.learn_scales),
@@ -44,12 +45,15 @@ def locate(config: TrackerConfig) -> Work:
     return Work(config.scales * points * FLOAT, (config.scales + 4) * points + 3 * near)
 
 
-def _spectra(config: TrackerConfig, network: Sequence[Node], scales: int) -> dict[str, StageWork]:
+def _spectra(config: TrackerConfig, network: Sequence[Layer], scales: int) -> dict[str, StageWork]:
     images = scales * config.channels
-    nodes = tuple(Part(Work(scales * node.work.bytes, scales * node.work.flops)) for node in network)
+    features = [counts.convolution(one, scales) for one in counts.convolutions(network, config.patch_size)]
+    for (channels, cells), layer in zip(layers.shapes(network, config.patch_size), network, strict=False):
+        if isinstance(layer, LocalResponseNorm):
+            features.append(Work(0, scales * counts.LRN * channels * cells**2))
     return {
         "crop": _stage(1 + 2 * scales, counts.crop(config, scales)),
-        "features": StageWork(nodes, calls=0, runs=1),
+        "features": _stage(0, *features)._replace(runs=1),
         "dft": _stage(2, counts.rows(config, images, DFT), counts.columns(config, images, DFT)),
     }
 

@@ -217,9 +217,12 @@ def test_bad_input_is_one_sentence(words, sentence, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_two_models_of_one_name_are_refused(models):
+def test_models_that_cannot_be_counted_are_refused(models, tiny_checkpoint, tmp_path):
     with pytest.raises(ValueError, match="2 models are called small; give each once, or rename one"):
         run.on_cpu([models[0], models[0]], [], (), 1, FAST)
+    half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
+    with pytest.raises(ValueError, match="computes in fp16, counted are models in fp32; give the FP32 model"):
+        run.on_cpu([half], [], (), 1, FAST)
 
 
 def test_a_gpu_that_is_not_there_is_one_sentence(monkeypatch):

@@ -12,12 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spcnet.benchmarks.gpu import counts
 from spcnet.benchmarks.gpu.counts import Layer, Work
-from spcnet.benchmarks.roofline import graph, stages
-from spcnet.export.onnx import export_onnx
-from spcnet.runtime import TrackerConfig, dcf, locate, model, patches
+from spcnet.benchmarks.roofline import stages
+from spcnet.runtime import TrackerConfig, dcf, locate, patches
 from spcnet.runtime.dcf import CorrelationFilter
 from spcnet.runtime.geometry import State
-from spcnet.runtime.layers import published
+from spcnet.runtime.layers import Convolution, published
 from spcnet.training.network import Backbone, NetworkConfig
 
 ODD = TrackerConfig(patch_size=49, channels=4, scales=5, learn_scales=3)
@@ -45,58 +44,34 @@ def with_padding(layer):
 
 
 def test_the_published_network_has_the_published_multiplications():
-    layers = [node.layer for node in graph.read(model.find("c32-125")) if node.layer]
-    convolutions = [layer for layer in layers if layer.kernel == 3]
-    assert sum(map(with_padding, convolutions)) == 157_500_000  # a patch; six patches a frame
-    work = [node.work for node in graph.read(model.find("c32-125")) if node.layer in convolutions]
-    expected = [counts.convolution(Layer(3, 32, 125), 1), counts.convolution(Layer(32, 32, 125), 1)]
-    assert work == expected
+    layers = counts.convolutions(published(32), 125)
+    assert sum(map(with_padding, layers)) == 157_500_000  # a patch; six patches a frame
 
 
 @pytest.mark.parametrize(
-    ("config", "network"),
+    ("config", "layers"),
     [
-        (ODD, None),
-        (UPSAMPLED, {"layers": [{"channels": 5, "stride": 2}, {"channels": 6, "stride": 2, "kernel": 5}]}),
-        (ODD, {"layers": [{"channels": 4, "kernel": 1}], "normalization": False}),
+        (ODD, [{"channels": 4}, {"channels": 4}]),
+        (UPSAMPLED, [{"channels": 5, "stride": 2}, {"channels": 6, "stride": 2, "kernel": 5}]),
+        (ODD, [{"channels": 4, "kernel": 1}]),
     ],
 )
-def test_the_graph_has_the_operations_that_torch_counts(make_checkpoint, tmp_path, config, network):
-    path = export_onnx(make_checkpoint(config, network), tmp_path / "model.onnx").path
-    nodes = graph.read(path)
+def test_the_layers_have_the_operations_that_torch_counts(config, layers):
+    backbone = Backbone(NetworkConfig.of({"layers": layers, "normalization": False}, config))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        Backbone(NetworkConfig.of(network, config))(torch.zeros(1, 3, config.patch_size, config.patch_size))
-    assert sum(2 * with_padding(node.layer) for node in nodes if node.layer) == counter.get_total_flops()
-    normalization = (network or {}).get("normalization", True)
-    others = ["Mul", "Conv", "Sqrt", "Sqrt", "Mul", "Div"] if normalization else []
-    depth = len(network["layers"]) if network else 2
-    assert [node.operator for node in nodes] == ["Conv"] * depth + others
-    m, c = config.grid, config.channels
-    elements = c * m * m
-    if normalization:
-        assert [node.work for node in nodes if not node.layer] == [
-            *(Work(2 * 4 * elements, elements), Work(2 * 4 * elements, elements)),  # x * x reads x once
-            *(Work(2 * 4 * elements, elements), Work(3 * 4 * elements, elements)),
-            Work(3 * 4 * elements, elements),
-        ]
-
-
-def test_graph_and_kernels_count_alike():
-    """Only the normalisation differs: over all channels in the graph, over five in the kernel."""
-    nodes, config = graph.read(model.find("c32-125")), TrackerConfig()
-    layers = counts.convolutions(published(32), config.patch_size)
-    ours = counts.total(*(counts.layer("conv", layers, index, 3) for index in (0, 1)))
-    convolutions = sum(3 * node.work.flops for node in nodes if node.layer and node.layer.kernel == 3)
-    assert ours.flops == convolutions + 3 * counts.LRN * 32 * 125**2
-    dense = sum(3 * node.work.flops for node in nodes) - convolutions
-    assert dense == 3 * (2 * 32 + 5) * 32 * 125**2
+        backbone(torch.zeros(1, 3, config.patch_size, config.patch_size))
+    counted = counts.convolutions(backbone.layers, config.patch_size)
+    assert sum(2 * with_padding(layer) for layer in counted) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_stages_and_kernels_count_alike(config):
-    network = []
+    network = published(config.channels)
     first, second = stages.localize(config, network), stages.learn(config, network)
     images = config.scales
+    layers = counts.convolutions(network, config.patch_size)
+    features = counts.total(*(counts.layer("conv", layers, index, images) for index in range(2)))
+    assert first["features"].work == features
     kernels = [
         counts.rows(config, images * config.channels, "plain"),
         counts.respond(config, 1, "plain"),
@@ -116,9 +91,10 @@ def test_stages_by_hand():
     config = TrackerConfig(patch_size=8, channels=2, scales=1, learn_scales=3, output_sigma_factor=1.0)
     r, k = 7, 4  # sigma is 8 / 3 cells: frequencies up to 3 = ceil(4.8 * 8 / (2 pi 8 / 3))
     assert counts.band(config)[:2] == (r, k)
-    found = stages.localize(config, [graph.Node("Mul", Work(100, 10))])
+    found = stages.localize(config, [Convolution(2, kernel=1, padding=0)])
     assert found["crop"].work == Work(64 * 3 * 5, 64 * 30)
-    assert (found["crop"].calls, found["features"].runs, found["features"].work) == (3, 1, Work(100, 10))
+    assert (found["crop"].calls, found["features"].runs) == (3, 1)
+    assert found["features"].work == Work(64 * 4 * (3 + 2), 64 * 2 * 3 * 2)
     rows, columns = (part.work for part in found["dft"].parts)
     assert rows == Work(
         2 * (64 * 4 + 8 * k * 8), 2 * 4 * 64 * k
@@ -236,9 +212,3 @@ def test_the_calls_that_run_are_those_counted(counting, rng, monkeypatch):
     state, out = State(50.0, 40.0, 20.0, 16.0), np.empty((5, 3, 49, 49), np.float32)
     cuts = counting(patches.pyramid, frame, state, config, 5, out)
     assert cuts + len(remapped) == first["crop"].calls
-
-
-def test_a_model_of_another_precision_is_refused(tiny_checkpoint, tmp_path):
-    path = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
-    with pytest.raises(ValueError, match="computes in fp16, counted are models in fp32; give the FP32 model"):
-        graph.read(path)
