@@ -19,8 +19,7 @@ class StageWork(NamedTuple):
     """The work of one stage of a frame, part after part."""
 
     parts: tuple[Part, ...]
-    calls: int  # of NumPy or OpenCV on pixels, features or filters; on a GPU its kernels
-    runs: int = 0  # of an ONNX Runtime session
+    calls: int = 0  # of kernels on a GPU, of ONNX Runtime sessions on a CPU
 
     @property
     def work(self) -> Work:
@@ -32,8 +31,7 @@ class Roof(NamedTuple):
 
     flops: float  # operations a second, FP32
     bandwidths: tuple[tuple[float, float], ...]  # up to so many bytes moved: bytes a second, read and written
-    call: float = 0.0  # seconds of an empty call, or of an empty kernel launch
-    run: float = 0.0  # seconds of an empty run of an ONNX Runtime session
+    call: float = 0.0  # seconds of a call that does nothing
     processors: int = 0  # of a GPU; 0: any number of blocks uses the whole machine
 
     def bandwidth(self, moved: float) -> float:
@@ -60,4 +58,4 @@ def floor(stage: StageWork, roof: Roof) -> Floor:
             compute += seconds
         else:
             memory += seconds
-    return Floor(compute, memory, stage.calls * roof.call + stage.runs * roof.run)
+    return Floor(compute, memory, stage.calls * roof.call)

@@ -1,4 +1,4 @@
-"""Measured peaks of this machine's CPU: matrix products, convolutions, copies, and empty calls."""
+"""Measured peaks of this machine's CPU: matrix products, convolutions, copies, and an empty run."""
 
 from __future__ import annotations
 
@@ -27,58 +27,43 @@ FOOTPRINTS = tuple(
 )  # bytes, both arrays of a copy
 LEAST_COPIED = 1 << 25  # bytes in a call of the pool, which itself takes 0.1 ms
 EFFORT = Effort(span=5e-3, warm=0.3, repeats=9)
-CALL, RUN = "launch_us", "run_us"  # of NumPy, of a session of ONNX Runtime; their names in the record
 
 
 class Peaks(NamedTuple):
-    """Seconds of each measurement."""
+    """Seconds of each measurement, by its operations or bytes."""
 
     threads: int
-    products: dict[Any, Spread]  # by the size of the square matrices
-    convolutions: dict[Any, Spread]  # by the layer
-    copies: dict[Any, Spread]  # by the bytes read and written
-    overheads: dict[Any, Spread]  # of CALL and RUN, on one number
-
-    @property
-    def gemm(self) -> float:
-        """Operations a second of the best matrix product."""
-        return float(max(2 * size**3 / s.median for size, s in self.products.items()))
-
-    @property
-    def convolution(self) -> float:
-        """Operations a second of the best convolution in ONNX Runtime."""
-        work = {_name(layer): convolution(layer, 1).flops for layer in LAYERS}
-        return max(work[name] / s.median for name, s in self.convolutions.items())
+    products: dict[int, Spread]  # of square matrices
+    convolutions: dict[int, Spread]  # in ONNX Runtime
+    copies: dict[int, Spread]
+    run: Spread  # of a session of ONNX Runtime that does nothing
 
     def roof(self) -> Roof:
         """The better of the two as FLOPS; as bandwidth at a size the best of copies at least as large."""
-        rates = {size: size / s.median for size, s in self.copies.items()}
+        rates = _rates(self.copies)
         falling = tuple((float(b), max(r for s, r in rates.items() if s >= b)) for b in sorted(rates))
-        peak = max(self.gemm, self.convolution)
-        return Roof(peak, falling, self.overheads[CALL].median, self.overheads[RUN].median)
+        flops = max(*_rates(self.products).values(), *_rates(self.convolutions).values())
+        return Roof(flops, falling, self.run.median)
 
     def record(self) -> dict[str, Any]:
         """For roofline.json: GFLOPS, GB/s and microseconds, and how far they spread."""
-        size = min(self.products, key=lambda n: self.products[n].median / n**3)
-        bandwidths = {n: n / s.median / 1e9 for n, s in self.copies.items()}
+        products, copies, largest = _rates(self.products), _rates(self.copies), max(self.copies)
+        best = max(products, key=lambda work: products[work])
+        spreads = {"gemm_gflops": self.products[best], "copy_gb_s": self.copies[largest], "run_us": self.run}
         return {
             "threads": self.threads,
-            "gemm_gflops": self.gemm / 1e9,
-            "gemm_size": size,
-            "conv_gflops": self.convolution / 1e9,
-            "copy_gb_s": bandwidths[max(bandwidths)],
-            "cache_gb_s": max(bandwidths.values()),
-            **{name: 1e6 * s.median for name, s in self.overheads.items()},
-            "copy_gb_s_by_bytes": {str(n): rate for n, rate in bandwidths.items()},
-            "spread": {
-                name: (s.p90 - s.p10) / s.median
-                for name, s in {
-                    "gemm_gflops": self.products[size],
-                    "copy_gb_s": self.copies[max(self.copies)],
-                    **self.overheads,
-                }.items()
-            },
+            "gemm_gflops": products[best] / 1e9,
+            "conv_gflops": max(_rates(self.convolutions).values()) / 1e9,
+            "copy_gb_s": copies[largest] / 1e9,
+            "cache_gb_s": max(copies.values()) / 1e9,
+            "run_us": 1e6 * self.run.median,
+            "copy_gb_s_by_bytes": {str(size): rate / 1e9 for size, rate in copies.items()},
+            "spread": {name: (s.p90 - s.p10) / s.median for name, s in spreads.items()},
         }
+
+
+def _rates(seconds: dict[int, Spread]) -> dict[int, float]:
+    return {work: work / spread.median for work, spread in seconds.items()}
 
 
 def machine_peaks(threads: int, effort: Effort = EFFORT, footprints: Sequence[int] = FOOTPRINTS) -> Peaks:
@@ -89,32 +74,29 @@ def machine_peaks(threads: int, effort: Effort = EFFORT, footprints: Sequence[in
         return measure(timer, work, pieces, effort)
 
     with threadpool_limits(threads), ThreadPoolExecutor(threads) as pool:
-        products = {}
+        products, convolutions = {}, {}
         for size in SIZES:
             left, right, out = np.ones((3, size, size), np.float32)
-            products[size] = spans(partial(np.matmul, left, right, out=out))
-        convolutions = {}
+            products[2 * size**3] = spans(partial(np.matmul, left, right, out=out))
         for layer in LAYERS:
-            backbone = OnnxBackbone(_session(_conv(layer), _shape(layer.inputs, layer.size), threads))
-            x, y = np.ones((2, *_shape(layer.inputs, layer.size)), np.float32)
-            convolutions[_name(layer)] = spans(partial(backbone, x, y))
+            shape = (1, layer.inputs, layer.size, layer.size)
+            x, y = np.ones((2, *shape), np.float32)
+            backbone = OnnxBackbone(_session(_conv(layer), shape, threads))
+            convolutions[convolution(layer, 1).flops] = spans(partial(backbone, x, y))
         copies = {footprint: spans(*_copy(pool, footprint, threads)) for footprint in footprints}
-        one, out = np.ones((2, 1), np.float32)
-        call = spans(partial(np.multiply, one, one, out=out))
         nothing = OnnxBackbone(_session([helper.make_node("Identity", [INPUT], [OUTPUT])], (1,), threads))
-        run = spans(partial(nothing, one, out))
-    return Peaks(threads, products, convolutions, copies, {CALL: call, RUN: run})
+        run = spans(partial(nothing, *np.ones((2, 1), np.float32)))
+    return Peaks(threads, products, convolutions, copies, run)
 
 
 def best(first: Peaks, second: Peaks) -> Peaks:
     """The faster of two for each measurement: a roof is what can be reached."""
-    return Peaks(
-        first.threads,
-        *(
-            {key: min(spread, theirs[key], key=lambda s: s.median) for key, spread in ours.items()}
-            for ours, theirs in zip(first[1:], second[1:], strict=True)
-        ),
-    )
+
+    def faster(*spreads: Spread) -> Spread:
+        return min(spreads, key=lambda spread: spread.median)
+
+    found = [{n: faster(a[n], b[n]) for n in a} for a, b in zip(first[1:4], second[1:4], strict=True)]
+    return Peaks(first.threads, *found, faster(first.run, second.run))
 
 
 def _copy(pool: ThreadPoolExecutor, footprint: int, threads: int) -> tuple[Callable[[], object], int]:
@@ -127,14 +109,6 @@ def _copy(pool: ThreadPoolExecutor, footprint: int, threads: int) -> tuple[Calla
             np.copyto(to, of)
 
     return lambda: list(pool.map(several, target, source)), rounds
-
-
-def _name(layer: Layer) -> str:
-    return f"{layer.inputs}x{layer.size}x{layer.size}"
-
-
-def _shape(channels: int, size: int) -> tuple[int, ...]:
-    return (1, channels, size, size)
 
 
 def _conv(layer: Layer) -> list[Any]:

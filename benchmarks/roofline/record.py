@@ -59,7 +59,7 @@ def _model(cost: ModelCost, roof: Roof) -> dict[str, Any]:
 
 def _row(stage: StageWork, seconds: float, roof: Roof) -> Row:
     least = {f"{name}_ms": 1e3 * value for name, value in floor(stage, roof)._asdict().items()}
-    return {**stage.work._asdict(), "calls": stage.calls + stage.runs, "ms": 1e3 * seconds, **least}
+    return {**stage.work._asdict(), "calls": stage.calls, "ms": 1e3 * seconds, **least}
 
 
 def _sum(parts: Iterable[tuple[Row, float]]) -> Row:

@@ -3,7 +3,6 @@
 The steps and their counts are those of the kernels (spcnet.benchmarks.gpu.counts), the transforms the two
 matrix products of spcnet.runtime.dcf. The normalisation of the features is counted as in the kernels: it
 needs no memory of its own. One pixel of the frame is read for each of the patch; a large target has more.
-Counted are calls on pixels, features, spectra and filters; a product that is computed in pieces is one call.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ def localize(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, Stage
     """Finding one target in a frame."""
     return {
         **_spectra(config, network, config.scales),
-        "respond": _stage(7, counts.multiply(config, 1), counts.inverse(config, config.scales)),
-        "locate": _stage(10, locate(config)),
+        "respond": _stage(counts.multiply(config, 1), counts.inverse(config, config.scales)),
+        "locate": _stage(locate(config)),
     }
 
 
@@ -34,7 +33,7 @@ def learn(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWor
     """Learning one target from a frame."""
     return {
         **_spectra(config, network, config.learn_scales),
-        "learn": _stage(10, counts.accumulate(config, 1)),
+        "learn": _stage(counts.accumulate(config, 1)),
     }
 
 
@@ -52,11 +51,11 @@ def _spectra(config: TrackerConfig, network: Sequence[Layer], scales: int) -> di
         if isinstance(layer, LocalResponseNorm):
             features.append(Work(0, scales * counts.LRN * channels * cells**2))
     return {
-        "crop": _stage(1 + 2 * scales, counts.crop(config, scales)),
-        "features": _stage(0, *features)._replace(runs=1),
-        "dft": _stage(2, counts.rows(config, images, DFT), counts.columns(config, images, DFT)),
+        "crop": _stage(counts.crop(config, scales)),
+        "features": _stage(*features, calls=1),
+        "dft": _stage(counts.rows(config, images, DFT), counts.columns(config, images, DFT)),
     }
 
 
-def _stage(calls: int, *works: Work) -> StageWork:
+def _stage(*works: Work, calls: int = 0) -> StageWork:
     return StageWork(tuple(Part(work) for work in works), calls)

@@ -15,7 +15,7 @@ PEAKS = {
     "conv_gflops": "convolution in ONNX Runtime, GFLOPS",
     "copy_gb_s": "copy, GB/s",
     "cache_gb_s": "copy in the cache, GB/s",
-    "launch_us": "empty call or launch, µs",
+    "launch_us": "empty launch, µs",
     "run_us": "empty run of ONNX Runtime, µs",
 }
 
