@@ -1,9 +1,9 @@
-"""Charts of lines: curves of several trackers over two axes, and the radar of the attributes."""
+"""Charts of lines: the values of several trackers over a threshold, a number or an attribute."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from spcnet.benchmarks.report.tracker_style import TrackerStyle, mark
@@ -12,18 +12,15 @@ from spcnet.common.drawing import (
     Axis,
     element,
     group,
-    line,
     linear_ticks,
     log_ticks,
     picture,
     polyline,
-    text,
     x_axis,
     y_axis,
 )  # fmt: skip
 
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 46, 12, 26, 40
-CENTRE, RADIUS = (COLUMN / 2, 155), 116  # of the radar
 
 
 class Curve(NamedTuple):
@@ -61,10 +58,10 @@ def powers(key: str, curves: Sequence[Curve], across: str, upwards: str, title: 
 
 def _drawn(
     curves: Sequence[Curve], x: Axis, y: Axis, ticks: tuple[Sequence[float], Sequence[float]],
-    across: str, upwards: str, every: int = 0,
+    across: str, upwards: str, every: int = 0, label: Callable[[float], str] | None = None,
 ) -> list[str]:  # fmt: skip
     """Axes and curves, the first on top; marks at other places on each curve, so that they seldom meet."""
-    parts = x_axis(x, ticks[0], y.end, y.start, across) + y_axis(y, ticks[1], x.start, x.end, upwards)
+    parts = x_axis(x, ticks[0], y.end, y.start, across, label) + y_axis(y, ticks[1], x.start, x.end, upwards)
     for curve in reversed(curves):
         points = [(x(a), y(b)) for a, b in zip(curve.x, curve.y, strict=True)]
         step = every or max(len(points) // 5, 1)
@@ -77,42 +74,15 @@ def _drawn(
     return parts
 
 
-def radar(
-    key: str, counts: Mapping[str, int], trackers: Sequence[tuple[str, TrackerStyle, Mapping[str, float]]]
-) -> str:
-    """AUC by attribute: an axis an attribute, a closed line a tracker.
-
-    counts: attribute -> sequences that have it, at least three of them; trackers: AUC by attribute.
-    """
-    codes = list(counts)
-    highest = max((one.get(code, 0.0) for _, _, one in trackers for code in codes), default=0.0)
-    rings = max(math.ceil(5 * highest - 1e-9), 1)  # of 0.2
-
-    def place(index: float, auc: float) -> tuple[float, float]:
-        turn, distance = 2 * math.pi * index / len(codes), RADIUS * auc / (rings / 5)
-        return CENTRE[0] + distance * math.sin(turn), CENTRE[1] - distance * math.cos(turn)
-
-    parts = []
-    for ring in range(1, rings + 1):
-        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(i, ring / 5) for i in range(len(codes))))
-        parts.append(element("polygon", "ring", points=corners))
-    for index, code in enumerate(codes):
-        parts.append(line("rule", *CENTRE, *place(index, rings / 5)))
-        x, y = place(index, rings / 5 * (1 + 14 / RADIUS))
-        side = "middle" if abs(x - CENTRE[0]) < 20 else "end" if x < CENTRE[0] else ""
-        parts.append(text(x, y + 4, f"{code} ({counts[code]})", side))
-    for name, style, auc in reversed(trackers):
-        known = [(code, place(index, auc[code])) for index, code in enumerate(codes) if code in auc]
-        points = [spot for _, spot in known]
-        marks = [mark(style, *spot, f"{name}, {code}: {auc[code]:.3f}") for code, spot in known]
-        outline = polyline(style.classes, [*points, *points[:1]], name)
-        parts.append(group(style.classes, [outline, *marks]))
-    # Last, so that the numbers are on top of the lines; between two axes there are no marks.
-    for ring in range(1, rings + 1):
-        x, y = place(-0.5, ring / 5 * math.cos(math.pi / len(codes)))
-        parts.append(text(x, y + 4, f"{ring / 5:.1f}", "middle halo"))
+def attributes(key: str, curves: Sequence[Curve], codes: Sequence[str]) -> str:
+    """AUC by attribute; x is the place of the attribute among the codes."""
+    x = Axis(-0.5, len(codes) - 0.5, LEFT, COLUMN - RIGHT)
+    highest = math.ceil(5 * max(max(curve.y) for curve in curves)) / 5
+    y = Axis(0, max(highest, 0.2), HEIGHT - BOTTOM, TOP)
+    ticks = [float(index) for index in range(len(codes))], linear_ticks(0, y.high, 0.2)
     said = "; ".join(
-        f"{name}: " + ", ".join(f"{code} {auc[code]:.2f}" for code in codes if code in auc)
-        for name, _, auc in trackers
+        f"{curve.name}: {', '.join(f'{codes[int(at)]} {auc:.2f}' for at, auc in zip(curve.x, curve.y, strict=True))}"
+        for curve in curves
     )
-    return picture(key, COLUMN, 2 * CENTRE[1], parts, "AUC by attribute", said)
+    parts = _drawn(curves, x, y, ticks, "attribute", "AUC", every=1, label=lambda at: codes[int(at)])
+    return picture(key, COLUMN, HEIGHT, parts, "AUC by attribute", said)

@@ -150,7 +150,7 @@ def success_and_precision(records: Records, styles: Styles) -> str:
 
 
 def attributes(records: Records, styles: Styles) -> str:
-    """AUC by attribute: a radar where there are three, and the table."""
+    """AUC by attribute: a chart where there are three, and the table."""
     counts, trackers = records.accuracy["attributes"], records.accuracy["trackers"]
     if not counts:
         return ""
@@ -158,12 +158,15 @@ def attributes(records: Records, styles: Styles) -> str:
     found = {name: {c: share(trackers[name]["auc_by_attribute"][c]) for c in counts} for name in names}
     parts = []
     if len(counts) >= 3:
-        plotted = figure(
-            "AUC by attribute; in brackets the sequences that have it.",
-            line_charts.radar("radar", counts, [(name, styles[name], auc) for name, auc in found.items()]),
+        curves = [
+            Curve(name, styles[name], range(len(counts)), list(auc.values())) for name, auc in found.items()
+        ]
+        parts.append(
+            figure(
+                "AUC by attribute; the lines only join the marks of a tracker.",
+                line_charts.attributes("attributes-plot", curves, list(counts)),
+            )
         )
-        entries = [(name, styles[name], shown(trackers[name]["mean"]["auc"])) for name in names]
-        parts.append(f'<div class="pair">{plotted}{legend(entries, "AUC, all sequences")}</div>')
     rows = [
         (
             f"{code}, {ATTRIBUTES.get(code, 'unknown')}",
@@ -177,7 +180,9 @@ def attributes(records: Records, styles: Styles) -> str:
     words = "A sequence has several attributes, so the rows share sequences."
     if few:
         words += f" Of {', '.join(few)} there are fewer than {FEW} sequences: read nothing into these."
-    return section("Attributes", paragraph(words), *parts, key="attributes")
+    return section(
+        "Attributes", paragraph(words), f'<div class="pair">{"".join(parts)}</div>', key="attributes"
+    )
 
 
 def other_starts(records: Records, styles: Styles) -> str:

@@ -118,15 +118,15 @@ def test_a_bar_is_as_wide_as_its_share():
     assert "140 % · compute" in [e.text for e in found["text"]]  # said as it is, drawn as full
 
 
-def test_a_radar_has_its_values_along_its_axes():
-    codes = {"IV": 3, "SV": 2, "OCC": 1, "LR": 1}
-    found = drawn(line_charts.radar("k", codes, [("a", ONE, {"IV": 0.8, "SV": 0.4, "OCC": 0.2, "LR": 0.0})]))
+def test_attributes_stand_side_by_side():
+    curves = [Curve("a", ONE, range(3), [0.8, 0.4, 0.0])]
+    found = drawn(line_charts.attributes("k", curves, ["IV", "SV", "OCC"]))
     points = np.array(corners(found["polyline"][0]))
-    assert (points[0] == points[-1]).all()
-    away = points[:4] - (COLUMN / 2, line_charts.CENTRE[1])
-    expected = line_charts.RADIUS * np.array([[0, -1], [0.5, 0], [0, 0.25], [0, 0]])  # the outer ring is 0.8
-    np.testing.assert_allclose(away, expected, atol=0.06)
-    assert "SV (2)" in [e.text for e in found["text"]]
+    y0, y1 = line_charts.HEIGHT - line_charts.BOTTOM, line_charts.TOP
+    np.testing.assert_allclose(points[:, 1], [y1, (y0 + y1) / 2, y0], atol=0.06)  # the highest tick is 0.8
+    labels = {e.text: float(e.get("x")) for e in found["text"]}
+    np.testing.assert_allclose(points[:, 0], [labels[code] for code in ("IV", "SV", "OCC")], atol=0.06)
+    assert len(found["path"]) == 3
 
 
 def test_levels_of_a_strip():
