@@ -11,8 +11,8 @@ from spcnet.benchmarks.report.intervals import LEAST, Interval
 class Headline(NamedTuple):
     """The sentence at the head of the page, and what it is based on."""
 
-    best: str
     near: list[str]  # not told from the best by their AUC, the best first
+    fastest: str  # of these and the best; empty where no time is known
     sentence: str
 
 
@@ -24,36 +24,24 @@ def headline(
 ) -> Headline:
     """auc: tracker -> mean AUC, the best first; differences: to the first; mean_ms: where it is known."""
     best, *others = auc
-    head = f"{best} is the most accurate, {_score(best, auc, mean_ms)}"
-    if not others:
-        over = f"{sequences} sequence{'s' * (sequences != 1)}"
-        return Headline(best, [], f"{best} alone was measured: {_score(best, auc, mean_ms)}, over {over}.")
-    if sequences < LEAST:
-        few = f"{sequences} sequence{'s are' if sequences != 1 else ' is'} too few to tell trackers apart"
-        return Headline(best, [], f"{head}; {few}.")
-    near = [name for name in others if not differences[name].told]
-    if not near:
-        than = "every other" if len(others) > 1 else others[0]
-        return Headline(best, [], f"{head}, and better than {than} by more than noise.")
-    sentence = f"{head}, but {listed(near)} {'are' if len(near) > 1 else 'is'} within noise of it"
+    near = [name for name in others if sequences >= LEAST and not differences[name].told]
     timed = [name for name in (best, *near) if name in mean_ms]
-    fastest = min(timed, key=lambda name: mean_ms[name], default=best)
-    if len(timed) == 1 + len(near):
-        of = "the two" if len(near) == 1 else "these"
-        if fastest == best:
-            sentence += f"; {best} is also the fastest of {of}"
-        else:
-            ratio = mean_ms[best] / mean_ms[fastest]
-            times = f", {ratio:.1f} times as fast as {best}" if ratio >= 1.05 else ""
-            sentence += f"; {fastest} is the fastest of {of}{times}"
-    return Headline(best, near, f"{sentence}.")
+    fastest = min(timed, key=lambda name: mean_ms[name], default="")
+    sentence = f"{best} is the most accurate, AUC {auc[best]:.3f}"
+    sentence += f" at {mean_ms[best]:.3g} ms a frame" if best in mean_ms else ""
+    if not others:
+        sentence += "; no other tracker was measured"
+    elif sequences < LEAST:
+        sentence += f"; to tell trackers apart takes {LEAST} sequences, not {sequences}"
+    elif not near:
+        sentence += ", and better than the others by more than noise"
+    else:
+        sentence += f", but {listed(near)} {'are' if len(near) > 1 else 'is'} within noise of it"
+        if len(timed) == 1 + len(near):
+            sentence += f"; the fastest of these is {fastest}"
+    return Headline(near, fastest, f"{sentence}.")
 
 
 def listed(names: Sequence[str]) -> str:
     """a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _score(name: str, auc: Mapping[str, float], mean_ms: Mapping[str, float]) -> str:
-    time = f" at {mean_ms[name]:.3g} ms a frame" if name in mean_ms else ""
-    return f"AUC {auc[name]:.3f}{time}"

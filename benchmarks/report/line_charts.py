@@ -80,9 +80,7 @@ def attributes(key: str, curves: Sequence[Curve], codes: Sequence[str]) -> str:
     highest = math.ceil(5 * max(max(curve.y) for curve in curves)) / 5
     y = Axis(0, max(highest, 0.2), HEIGHT - BOTTOM, TOP)
     ticks = [float(index) for index in range(len(codes))], linear_ticks(0, y.high, 0.2)
-    said = "; ".join(
-        f"{curve.name}: {', '.join(f'{codes[int(at)]} {auc:.2f}' for at, auc in zip(curve.x, curve.y, strict=True))}"
-        for curve in curves
-    )
+    values = (", ".join(f"{code} {auc:.2f}" for code, auc in zip(codes, c.y, strict=True)) for c in curves)
+    said = "; ".join(f"{c.name}: {one}" for c, one in zip(curves, values, strict=True))
     parts = _drawn(curves, x, y, ticks, "attribute", "AUC", every=1, label=lambda at: codes[int(at)])
     return picture(key, COLUMN, HEIGHT, parts, "AUC by attribute", said)

@@ -51,7 +51,6 @@ def told(name: str, auc: float, losses: Sequence[Loss]) -> str:
         return f"{name}: AUC {auc:.3f}, never lost"
     parts = [
         f"{loss.frame + 1} {'to the end' if loss.lasts is None else f'for {loss.lasts} frames'}"
-        for loss in losses[:4]
+        for loss in losses
     ]
-    more = f" and {len(losses) - 4} more times" if len(losses) > 4 else ""
-    return f"{name}: AUC {auc:.3f}, lost at frame {', '.join(parts)}{more}"
+    return f"{name}: AUC {auc:.3f}, lost at frame {', '.join(parts)}"

@@ -80,14 +80,14 @@ def _head(records: Records) -> str:
     ms = times(records).mean_ms
     best = next(iter(auc))
     found = headline(means, intervals.intervals(auc, best), ms, count)
-    timed = [name for name in (best, *found.near) if name in ms]
-    fastest = min(timed, key=lambda name: ms[name], default="")
     failures = sum(map(len, records.accuracy["failed"].values()))
     peers = sum(one.peer for name, one in tracker_styles(records).items() if name in auc)
     figures = [(f"{means[best]:.3f}", "highest AUC", best)]
-    if fastest:
+    if found.fastest:
         what = "fastest within noise of it" if found.near else "mean of a frame"
-        figures.append((f"{ms[fastest]:.3g} ms", what, f"{fastest}, {1e3 / ms[fastest]:.0f} FPS"))
+        figures.append(
+            (f"{ms[found.fastest]:.3g} ms", what, f"{found.fastest}, {1e3 / ms[found.fastest]:.0f} FPS")
+        )
     figures.append((str(count), "sequences", f"{frames:,} frames"))
     figures.append((str(len(auc)), "trackers", f"{len(auc) - peers} of spcnet, {peers} peers"))
     if failures:

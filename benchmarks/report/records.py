@@ -138,7 +138,7 @@ def shared_auc(accuracy: Json) -> dict[str, dict[str, float]]:
 
 def first_threads(speed: Json) -> str:
     """The smallest measured number of threads, as the record writes it."""
-    return min((count for one in speed["trackers"].values() for count in one["threads"]), key=int)
+    return min((str(n) for one in speed["trackers"].values() for n in one["threads"]), key=int)
 
 
 def times(records: Records) -> Times:

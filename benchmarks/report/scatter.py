@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 from spcnet.benchmarks.report.pareto import Point, pareto
@@ -23,7 +23,7 @@ from spcnet.common.drawing import (
 )  # fmt: skip
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 48, 44
-LINE = 14  # height of a line of text of 12 units
+LINE, LETTERS = 14, 40  # height of a line of text of 12 units; of a name that are written
 
 
 class Rect(NamedTuple):
@@ -78,7 +78,7 @@ def scatter(points: Sequence[Point], styles: Styles, sequences: int, width: floa
             else (label.x1, "end") if label.x1 <= px
             else ((label.x0 + label.x1) / 2, "middle")
         )  # fmt: skip
-        name = text(end, label.y1 - 3, _cut(point.name), kind)
+        name = text(end, label.y1 - 3, cut(point.name, LETTERS), kind)
         lead = [line("lead", px, py, *nearest)] if far else []
         parts.append(group(style.classes, [*lead, mark(style, px, py, title), name]))
     return parts, height
@@ -90,27 +90,22 @@ def labels(
     stairs: Sequence[tuple[float, float]],
     area: Rect,
 ) -> list[Rect]:
-    """A place for each name, on no other name and no mark; off the staircase and near where that can be."""
+    """A place for each name near its mark, on no other name, no mark and not on the staircase."""
     marks = [Rect(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     steps = [
         Rect(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1)
         for (a, b), (c, d) in pairwise(stairs)
     ]
-    found: dict[int, Rect] = {}
-    # The most crowded choose first.
-    order = sorted(range(len(places)), key=lambda i: sum(math.dist(places[i], p) for p in places))
-    for index in order:
-        width = _width(_cut(points[index].name))
-        taken = [*marks, *found.values()]
+    found: list[Rect] = []
+    for point, place in zip(points, places, strict=True):
+        taken, width = [*marks, *steps, *found], _width(cut(point.name, LETTERS))
         free = (
             rect
-            for rect in _around(*places[index], width)
+            for rect in _around(*place, width)
             if rect.inside(area) and not any(rect.meets(other) for other in taken)
         )
-        near = list(islice(free, 40))
-        clear = (rect for rect in near if not any(rect.meets(step) for step in steps))
-        found[index] = next(clear, near[0] if near else next(_around(*places[index], width)))
-    return [found[index] for index in range(len(places))]
+        found.append(next(free, next(_around(*place, width))))
+    return found
 
 
 def _around(x: float, y: float, width: float) -> Iterator[Rect]:
@@ -121,11 +116,6 @@ def _around(x: float, y: float, width: float) -> Iterator[Rect]:
             left = x + across * distance - width * (1 - across) / 2
             middle = y + down * (distance + LINE / 2)
             yield Rect(left, middle - LINE / 2, left + width, middle + LINE / 2)
-
-
-def _cut(name: str) -> str:
-    """The part of a name that is written; the whole is in the title of its mark."""
-    return cut(name, 40)
 
 
 def _width(text: str) -> float:

@@ -38,7 +38,8 @@ def tile(
     low, scale = np.array([x + w / 2, y + h / 2]) - side / 2, SIZE / side
     if frames:
         matrix = np.array([[scale, 0, -low[0] * scale], [0, scale, -low[1] * scale]])
-        data = _jpeg(cv2.warpAffine(image, matrix, (SIZE, SIZE), borderValue=(128, 128, 128)))
+        warped = cv2.warpAffine(image, matrix, (SIZE, SIZE), borderValue=(128, 128, 128))
+        data = _jpeg(np.asarray(warped, np.uint8))
         parts = [f'<image width="{SIZE}" height="{SIZE}" href="data:image/jpeg;base64,{data}"/>']
     else:
         (x0, y0), (x1, y1) = np.clip((np.array([[0, 0], [width, height]]) - low) * scale, 0, SIZE).tolist()

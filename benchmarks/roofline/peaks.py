@@ -96,7 +96,8 @@ def best(first: Peaks, second: Peaks) -> Peaks:
         return min(spreads, key=lambda spread: spread.median)
 
     found = [{n: faster(a[n], b[n]) for n in a} for a, b in zip(first[1:4], second[1:4], strict=True)]
-    return Peaks(first.threads, *found, faster(first.run, second.run))
+    products, convolutions, copies = found
+    return Peaks(first.threads, products, convolutions, copies, faster(first.run, second.run))
 
 
 def _copy(pool: ThreadPoolExecutor, footprint: int, threads: int) -> tuple[Callable[[], object], int]:

@@ -161,7 +161,6 @@ def test_a_strip_in_words():
     assert overlap_strips.told("a", 0.5, [loss, loss._replace(frame=30, lasts=None)]) == (
         "a: AUC 0.500, lost at frame 5 for 9 frames, 31 to the end"
     )
-    assert overlap_strips.told("a", 0.5, [loss] * 6).endswith("and 2 more times")
 
 
 def test_every_tracker_looks_different():

@@ -66,7 +66,10 @@ def test_every_drawing_is_described_and_has_its_numbers(page):
     # The strips have a title of their own, the others title and description.
     assert all("aria-labelledby" in a or a["class"] == "strip" for a in drawings)
     keys = {a["aria-labelledby"].split("-title")[0] for a in drawings if "aria-labelledby" in a}
-    plots = "front-broad front-narrow differences success precision attributes-plot starts histograms stages targets"
+    plots = (
+        "front-broad front-narrow differences success precision attributes-plot starts histograms stages"
+        " targets"
+    )
     assert {*plots.split(), "roofline-0", "roofline-1", "tile-0-1"} <= keys
     tables = {a["aria-label"] for t, a in tags.all if a.get("class") == "wide"}
     expected = (
