@@ -56,19 +56,12 @@ def x_axis(
     return [*parts, *([text((x.start + x.end) / 2, bottom + 34, title, "middle")] if title else [])]
 
 
-def y_axis(
-    y: Axis,
-    ticks: Iterable[float],
-    left: float,
-    right: float,
-    title: str = "",
-    label: Callable[[float], str] | None = None,
-) -> list[str]:
+def y_axis(y: Axis, ticks: Iterable[float], left: float, right: float, title: str = "") -> list[str]:
     """A rule from left to right for each tick with its number before it, and the title above."""
     parts = []
     for value in ticks:
         parts.append(line("rule", left, y(value), right, y(value)))
-        parts.append(text(left - 6, y(value) + 4, (label or _number)(value), "end"))
+        parts.append(text(left - 6, y(value) + 4, _number(value), "end"))
     return [*parts, *([text(2, y.end - 12, title)] if title else [])]
 
 

@@ -38,13 +38,6 @@ class Trace(NamedTuple):
         return Trace(self.overlap[there], self.score[there], self.psr[there], self.status[there])
 
 
-class Call(NamedTuple):
-    """How right it is to call some frames bad. NaN where there is nothing to divide by."""
-
-    precision: float  # share of the called frames that are bad
-    recall: float  # share of the bad frames that are called
-
-
 def pooled(traces: Iterable[Trace]) -> Trace:
     """The counted frames of all. Raises ValueError where there is none."""
     parts = [trace.counted() for trace in traces]
@@ -53,19 +46,22 @@ def pooled(traces: Iterable[Trace]) -> Trace:
     return Trace(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def roc_area(values: Floats, good: Flags, bad: Flags) -> float:
-    """Chance that a good frame has a higher value than a bad one, ties half; NaN without either."""
+def roc_area(values: Floats, good: Flags, bad: Flags) -> float | None:
+    """Chance that a good frame has a higher value than a bad one, ties half; None without either."""
     low, high = np.sort(values[bad]), values[good]
     if not len(low) or not len(high):
-        return float("nan")
+        return None
     ranks = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
     return float(ranks.mean() / 2 / len(low))
 
 
-def call(called: Flags, bad: Flags) -> Call:
-    """Precision and recall of the called frames as the bad ones."""
+def call(called: Flags, bad: Flags) -> dict[str, float | None]:
+    """How right it is to call some frames bad: the share of the called that are, and of the bad that are called.
+
+    None where there is nothing to divide by.
+    """
     hits, calls, total = (int(np.count_nonzero(flags)) for flags in (called & bad, called, bad))
-    return Call(hits / calls if calls else float("nan"), hits / total if total else float("nan"))
+    return {"precision": hits / calls if calls else None, "recall": hits / total if total else None}
 
 
 def summary(traces: Mapping[str, Trace], config: TrackerConfig) -> dict[str, Any]:
@@ -81,13 +77,13 @@ def summary(traces: Mapping[str, Trace], config: TrackerConfig) -> dict[str, Any
         "good": int(good.sum()),
         "status": {status.value: int((frames.status == status.value).sum()) for status in Status},
         "roc_area": {
-            "score": _plain(roc_area(frames.score, good, bad)),
-            "psr": _plain(roc_area(frames.psr, good, bad)),
+            "score": roc_area(frames.score, good, bad),
+            "psr": roc_area(frames.psr, good, bad),
         },
-        "score_below": {f"{t:g}": _call(call(frames.score < t, bad)) for t in thresholds},
-        "psr_below": {f"{t:g}": _call(call(frames.psr < t, bad)) for t in PSRS},
-        "lost": _call(call(frames.status == Status.LOST.value, bad)),
-        "not_tracking": _call(call(frames.status != Status.TRACKING.value, bad)),
+        "score_below": {f"{t:g}": call(frames.score < t, bad) for t in thresholds},
+        "psr_below": {f"{t:g}": call(frames.psr < t, bad) for t in PSRS},
+        "lost": call(frames.status == Status.LOST.value, bad),
+        "not_tracking": call(frames.status != Status.TRACKING.value, bad),
         "by_sequence": {name: _counts(trace.counted()) for name, trace in traces.items()},
     }
 
@@ -95,24 +91,8 @@ def summary(traces: Mapping[str, Trace], config: TrackerConfig) -> dict[str, Any
 def _counts(frames: Trace) -> dict[str, int]:
     bad, lost = frames.overlap < BAD, frames.status == Status.LOST.value
     unsure = frames.status != Status.TRACKING.value
-    flags = {
-        "frames": bad | True,
-        "bad": bad,
-        "lost": lost,
-        "lost_bad": lost & bad,
-        "unsure": unsure,
-        "unsure_bad": unsure & bad,
-    }
-    return {name: int(np.count_nonzero(flag)) for name, flag in flags.items()}
-
-
-def _call(found: Call) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in found._asdict().items()}
-
-
-def _plain(value: float) -> float | None:
-    """For JSON, which has no NaN."""
-    return value if np.isfinite(value) else None
+    flags = {"bad": bad, "lost": lost, "lost_bad": lost & bad, "unsure": unsure, "unsure_bad": unsure & bad}
+    return {"frames": len(bad), **{name: int(np.count_nonzero(flag)) for name, flag in flags.items()}}
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:
@@ -186,9 +166,13 @@ def removal_summary(removals: Sequence[Removal]) -> dict[str, Any]:
         "gone_frames": GONE,
         "gone": {s.value: float((gone == s.value).mean()) for s in Status},
         "lost": sum(bool(np.isfinite(r.until_lost)) for r in removals),
-        "until_lost": _plain(float(np.median([r.until_lost for r in removals]))),
-        "until_tracking": _plain(float(np.median([r.until_tracking for r in removals]))),
+        "until_lost": _finite(np.median([r.until_lost for r in removals])),
+        "until_tracking": _finite(np.median([r.until_tracking for r in removals])),
     }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _number(value: float | None) -> str:

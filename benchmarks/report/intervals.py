@@ -13,7 +13,7 @@ LEAST = 5  # sequences: of fewer there are too few different draws for an interv
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval; NaN where there are too few sequences for one."""
+    """A mean with its 95 % interval; NaN for one sequence."""
 
     mean: float
     low: float
@@ -31,12 +31,7 @@ def intervals(auc: Mapping[str, Mapping[str, float]], against: str = "") -> dict
     auc: tracker -> sequence -> AUC, the same sequences for all. All are drawn alike, by paired_bootstrap.
     """
     values = {name: np.array(list(one.values())) for name, one in auc.items()}
-    found = {}
-    for name, one in values.items():
-        other = values[against] if against else np.zeros(len(one))
-        if len(one) < LEAST:
-            mean = float((one - other).mean()) if len(one) else float("nan")
-            found[name] = Interval(mean, float("nan"), float("nan"))
-        else:
-            found[name] = Interval(*paired_bootstrap(one, other))
-    return found
+    return {
+        name: Interval(*paired_bootstrap(one, values[against] if against else np.zeros(len(one))))
+        for name, one in values.items()
+    }

@@ -57,7 +57,7 @@ def scatter(points: Sequence[Point], styles: Styles, sequences: int, width: floa
     title = f"AUC, mean of {sequences} sequence{'s' * (sequences != 1)}"
     parts = [
         *x_axis(x, log_ticks(low_ms, high_ms), area.y0, area.y1, "mean ms per frame"),
-        *y_axis(y, linear_ticks(low, high, step), area.x0, area.x1, title, lambda v: f"{v:.2f}".lstrip("0")),
+        *y_axis(y, linear_ticks(low, high, step), area.x0, area.x1, title),
     ]
 
     stairs, height_of_last = [], area.y1

@@ -24,33 +24,25 @@ def trace(overlap, score=None, psr=None, status=None):
     )
 
 
-def random_frames(rng, count=60, levels=8):
-    """Few levels make ties."""
-    return rng.integers(0, levels, count) / levels, rng.random(count) < 0.3, rng.random(count) < 0.5
-
-
 def test_the_roc_area_is_the_share_of_ordered_pairs(rng):
     for _ in range(20):
-        values, bad, other = random_frames(rng)
+        values, bad, other = (
+            rng.integers(0, 8, 60) / 8,
+            rng.random(60) < 0.3,
+            rng.random(60) < 0.5,
+        )  # with ties
         good = ~bad & other
         pairs = [(g > b) + 0.5 * (g == b) for g in values[good] for b in values[bad]]
         assert measures.roc_area(values, good, bad) == pytest.approx(np.mean(pairs), abs=1e-12)
-
-
-def test_the_roc_area_at_its_ends():
-    values, bad = np.array([0.1, 0.2, 0.8, 0.9]), np.array([True, True, False, False])
-    assert measures.roc_area(values, ~bad, bad) == 1
-    assert measures.roc_area(-values, ~bad, bad) == 0
-    assert measures.roc_area(np.ones(4), ~bad, bad) == 0.5
-    assert math.isnan(measures.roc_area(values, np.ones(4, bool), np.zeros(4, bool)))
+    assert measures.roc_area(np.ones(4), np.ones(4, bool), np.zeros(4, bool)) is None
 
 
 def test_a_call_by_hand():
     called, bad = np.array([1, 1, 1, 0, 0], bool), np.array([1, 0, 0, 1, 0], bool)
-    assert measures.call(called, bad) == (1 / 3, 1 / 2)
+    assert measures.call(called, bad) == {"precision": 1 / 3, "recall": 1 / 2}
     none = np.zeros(5, bool)
-    assert math.isnan(measures.call(none, bad).precision) and measures.call(none, bad).recall == 0
-    assert math.isnan(measures.call(called, none).recall) and measures.call(called, none).precision == 0
+    assert measures.call(none, bad) == {"precision": None, "recall": 0}
+    assert measures.call(called, none) == {"precision": 0, "recall": None}
 
 
 def test_frames_without_a_true_box_do_not_count():
