@@ -47,17 +47,6 @@ def test_the_work_of_the_published_layers_is_the_kernels(open_host, models):
     assert [part.blocks for part in localize["features"].parts] == [3 * 5] * 2
 
 
-def test_strides_are_counted(open_host, models):
-    localize, learn, _ = kernels.cost(open_host, models[0], FAST)
-    layers = counts.Layer(3, 4, 128, 2), counts.Layer(4, 4, 64, 2), counts.Layer(4, 8, 32)
-    works = [counts.convolution(layer, 1) for layer in layers]
-    works[2] = counts.total(works[2], counts.Work(0, counts.LRN * 32 * 32 * 8))
-    assert [part.work for part in localize["features"].parts] == works
-    assert [part.work.flops for part in learn["features"].parts] == [3 * work.flops for work in works]
-    (rows,) = localize["dft"].parts
-    assert rows.work == counts.rows(TrackerConfig(patch_size=128, channels=8, stride=4), 8, "fft")
-
-
 def test_a_roofline_on_the_emulated_device(open_host, models):
     rates = {"fp32": 1e11, "rates": "made up"}
     measured = run.on_gpu(models, open_host, lambda device, timer: rates, FACTS, FAST, copied=1 << 16)

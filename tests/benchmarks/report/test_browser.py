@@ -1,6 +1,5 @@
 """The page of bench report in a real browser: headless Chromium."""
 
-import re
 import shutil
 
 import pytest
@@ -16,7 +15,8 @@ ARGUMENTS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 PLOTS = ("front", "trackers", "curves", "attributes", "starts", "time", "roofline", "sequences")  # sections
-# Contrast by WCAG 2 of an element's colour against the first ground below it that is not transparent.
+# Contrast by WCAG 2 of an element's colour against what it stands on: the first ground that is not transparent,
+# or the bar of a plot that is drawn before it.
 CONTRAST = """element => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const light = colour => {
@@ -26,10 +26,10 @@ CONTRAST = """element => {
       .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return [0.2126 * x + 0.7152 * y + 0.0722 * z, a];
   };
-  const style = getComputedStyle(element);
+  const style = getComputedStyle(element), bar = element.matches(".inside") && element.previousElementSibling;
   const [text] = light(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
-  for (let below = element; below; below = below.parentElement) {
-    const [ground, alpha] = light(getComputedStyle(below).backgroundColor);
+  for (let below = bar || element; below; below = below.parentElement) {
+    const [ground, alpha] = light(getComputedStyle(below)[bar ? "fill" : "backgroundColor"]);
     if (alpha === 255) return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
   }
 }"""
@@ -182,25 +182,11 @@ def test_text_can_be_read(show, scheme):
     page.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
     kinds = (
         "h1/p.lead/dt/dd small/nav a/figcaption/thead th/tbody td/td small/summary/.note li/.caution/.keys li"
-        "/.legend b/.trackers span/.theme span/h3 small/pre/svg text/svg text.end"
+        "/.legend b/.trackers span/.theme span/h3 small/pre/svg text/svg text.end/text.inside"
     )
     for kind in kinds.split("/"):
-        assert page.locator(kind).first.evaluate(CONTRAST) >= 4.5, kind
-    inside = page.locator("text.inside").evaluate_all(
-        """all => all.map(e => [getComputedStyle(e).fill, getComputedStyle(e.previousElementSibling).fill])"""
-    )
-    assert inside
-    for pair in inside:
-        high, low = sorted((luminance(colour) for colour in pair), reverse=True)
-        assert (high + 0.05) / (low + 0.05) >= 4.5, pair
-
-
-def luminance(colour):
-    r, g, b = (
-        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
-        for v in (int(v) / 255 for v in re.findall(r"\d+", colour)[:3])
-    )
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+        found = page.locator(kind).evaluate_all(f"all => all.slice(0, 9).map({CONTRAST})")
+        assert found and min(found) >= 4.5, kind
 
 
 def test_all_can_be_read_without_the_script(show):
