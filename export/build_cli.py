@@ -31,8 +31,8 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         type=int,
         action="append",
         metavar="NN",
-        help="compute capability without the point, such as 87 for Orin; repeat for several (default: kernels for "
-        "all, an engine for the GPU here)",
+        help="compute capability without the point, such as 87 for Orin; repeat for several (default: "
+        "kernels for all, an engine for the GPU here)",
     )
     build.add_argument(
         "-o",

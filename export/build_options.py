@@ -47,7 +47,10 @@ class BuildOptions:
 
 
 def planned(found: Model, options: BuildOptions, trt: Any, gpu: Gpu | None) -> EngineRecord:
-    """The record of the engine to be built; plan_sha256 and parity are known afterwards. Raises ValueError, RuntimeError."""
+    """The record of the engine to be built; plan_sha256 and parity are filled in afterwards.
+
+    Raises ValueError, RuntimeError.
+    """
     config, flavour = found.config, trt.__name__
     version = ".".join(re.findall(r"\d+", re.split("[^0-9.]", trt.__version__)[0])[:4])
     precision = str(found.provenance.get("precision", "fp32"))
@@ -56,8 +59,8 @@ def planned(found: Model, options: BuildOptions, trt: Any, gpu: Gpu | None) -> E
     only_tensorrt = options.hardware != "exact", options.dla is not None, options.version_compatible
     if flavour == "tensorrt_rtx" and any(only_tensorrt):
         raise ValueError(
-            "hardware, dla and version_compatible are options of tensorrt; tensorrt_rtx compiles for the GPU when it "
-            "loads"
+            "hardware, dla and version_compatible are options of tensorrt; tensorrt_rtx compiles for the "
+            "GPU when it loads"
         )
     few = min(config.scales, config.learn_scales)
     most = options.max_targets * max(config.scales, config.learn_scales)
@@ -68,8 +71,8 @@ def planned(found: Model, options: BuildOptions, trt: Any, gpu: Gpu | None) -> E
             )
         if config.scales != config.learn_scales:
             raise ValueError(
-                f"scales is {config.scales} and learn_scales {config.learn_scales}, but the DLA takes one number of "
-                "patches; export the model with both alike"
+                f"scales is {config.scales} and learn_scales {config.learn_scales}, but the DLA takes one "
+                "number of patches; export the model with both alike"
             )
         most = few
     return EngineRecord(
@@ -107,8 +110,8 @@ def _target(options: BuildOptions, flavour: str, gpu: Gpu | None) -> int:
         return _number(gpu)
     if flavour == "tensorrt" and (gpu is None or options.target != _number(gpu)):
         raise RuntimeError(
-            f"target is {options.target}, but tensorrt builds only for the GPU it runs on ({_describe(gpu)}); build there, "
-            "or ahead with --flavour tensorrt_rtx"
+            f"target is {options.target}, but tensorrt builds only for the GPU it runs on "
+            f"({_describe(gpu)}); build there, or ahead with --flavour tensorrt_rtx"
         )
     return options.target
 

@@ -1,4 +1,4 @@
-"""A bundle: everything that is copied to a device, with a list of checksums. export/install.py is its other end."""
+"""A bundle: all files for a device, with a list of checksums. export/install.py reads it."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def make_bundle(
 ) -> list[Made]:
     """Everything of a checkpoint in a folder, or in an archive when target ends in .tar.gz.
 
-    INT8 needs calibrate, a folder of tracks. targets are those of the engines built ahead (default: ENGINE_TARGETS,
-    where tensorrt_rtx is installed). scores: by the name of the model. An older bundle at target is replaced when the
-    new one is whole. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
+    INT8 needs calibrate, a folder of tracks. targets are those of the engines built ahead (default:
+    ENGINE_TARGETS, where tensorrt_rtx is installed). scores: by the name of the model. An older bundle at
+    target is replaced when the new one is whole. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
     """
     folder = target.with_name(target.name.removesuffix(ARCHIVE)) if target.name.endswith(ARCHIVE) else target
     if target.exists() and target == folder and not (target / ABOUT).is_file():
@@ -122,8 +122,8 @@ def _steps(
             parity = check_parity(checkpoint, path)
             if not parity.passed:
                 raise RuntimeError(
-                    f"{path.name} is not equal to the checkpoint: its features are {parity.relative:.1e} off, allowed "
-                    f"is {parity.tolerance:.0e}; nothing is bundled"
+                    f"{path.name} is not equal to the checkpoint: its features are {parity.relative:.1e} "
+                    f"off, allowed is {parity.tolerance:.0e}; nothing is bundled"
                 )
             return f"relative error {parity.relative:.1e}, allowed {parity.tolerance:.0e}", [path]
 

@@ -48,7 +48,7 @@ def calibration_patches(
 def activation_limits(
     model: onnx.ModelProto, tensors: Sequence[str], batches: Sequence[NDArray[np.float32]]
 ) -> dict[str, float]:
-    """The largest absolute value to keep of each tensor, such that INT8 has the least squared error on the batches.
+    """The clipping limit of each tensor with the least squared error of INT8 on the batches.
 
     Rare large values are cut off where the finer steps for all others are worth more.
     """

@@ -28,7 +28,8 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         type=int,
         action="append",
         metavar="NN",
-        help="of a bundle's engines, built ahead: compute capability without the point; repeat (default: all)",
+        help="of a bundle's engines, built ahead: compute capability without the point; repeat (default: "
+        "all)",
     )
     export.add_argument(
         "--set",
@@ -163,7 +164,8 @@ def _bundle(options: argparse.Namespace) -> int:
         table.add_row(step.name, *numbers, step.note)
     Console().print(table)
     print(
-        f"wrote {options.bundle}, {sum(step.bytes for step in made)} bytes in {sum(s.seconds for s in made):.0f} s"
+        f"wrote {options.bundle}, {sum(step.bytes for step in made)} bytes in "
+        f"{sum(s.seconds for s in made):.0f} s"
     )
     return 0
 

@@ -50,7 +50,7 @@ def demo_clip() -> CheckClip:
 
 
 def demo_scenes(count: int = SCENES) -> list[Scene]:
-    """The first frames of the demo clip; the state lies on the target in the first, then further and further off it."""
+    """The first frames of the demo clip; the state is on the target in the first, then drifts off it."""
     state = State.from_box(DEMO_BOX)
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(islice(video, count + 1))

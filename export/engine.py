@@ -1,7 +1,7 @@
-"""ONNX to a TensorRT engine: one build over tensorrt 10, tensorrt 11 and tensorrt_rtx, with its record beside it.
+"""Build TensorRT engines from ONNX, by tensorrt 10, tensorrt 11 or tensorrt_rtx, with a record beside each.
 
-An engine is bound to its TensorRT, its GPU and its platform, so tensorrt builds on the device it is for. tensorrt_rtx
-also builds ahead, for GPUs that are not here. The precision is that of the graph.
+An engine is bound to its TensorRT, its GPU and its platform, so tensorrt builds on the device it is for.
+tensorrt_rtx also builds ahead, for GPUs that are not here. The precision is that of the graph.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def build_engine(
 ) -> tuple[EngineRecord, bool]:
     """Build the engine of a model at target, and its record at target.json.
 
-    Returns the record, and whether anything had to be built: an engine of the same model, machine and options is
-    left alone. on_progress is called with the share that is done, 0 to 1; what it raises ends the build. Where the
-    GPU is here, the engine's features are compared with ONNX Runtime's first. A failed or interrupted build leaves
-    target as it was. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
+    Returns the record, and whether anything had to be built: an engine of the same model, machine and options
+    is left alone. on_progress is called with the share that is done, 0 to 1; what it raises ends the build.
+    Where the GPU is here, the engine's features are compared with ONNX Runtime's first. A failed or
+    interrupted build leaves target as it was. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
     """
     options = options or BuildOptions()
     found, _ = model.load(source)
@@ -85,7 +85,7 @@ def up_to_date(target: Path, record: EngineRecord) -> bool:
 
 
 def _compare(path: Path, found: Model) -> float | None:
-    """Relative error of an engine's features against ONNX Runtime's, on real patches; None where it cannot run.
+    """Relative error of an engine's features against ONNX Runtime's, on real patches; None without a GPU.
 
     Raises RuntimeError when it is above the tolerance of the model's precision.
     """
@@ -114,8 +114,8 @@ def _compare(path: Path, found: Model) -> float | None:
     allowed = TOLERANCES[reference.precision].layers
     if not error <= allowed:  # NaN fails
         raise RuntimeError(
-            f"the engine of {found.path.name} is not equal to it: its features are {error:.1e} off, allowed is "
-            f"{allowed:.0e}; keep to the ONNX model, or try another --level"
+            f"the engine of {found.path.name} is not equal to it: its features are {error:.1e} off, allowed "
+            f"is {allowed:.0e}; keep to the ONNX model, or try another --level"
         )
     return error
 
@@ -125,8 +125,10 @@ def package_missing(flavour: str | None = None) -> str:
     if any(find_spec(name) is not None for name in ((flavour,) if flavour else FLAVOURS)):
         return ""
     return (
-        f"the package {flavour or 'tensorrt'} is not installed; on a Jetson it comes with JetPack (python3-libnvinfer; "
-        "make the virtual environment with --system-site-packages), elsewhere pip install tensorrt or tensorrt-rtx-cu13"
+        f"the package {flavour or 'tensorrt'} is not installed; on a Jetson it comes with JetPack "
+        "(python3-libnvinfer; "
+        "make the virtual environment with --system-site-packages), elsewhere pip install tensorrt or "
+        "tensorrt-rtx-cu13"
     )
 
 
@@ -172,8 +174,8 @@ def _build(
             return plan, False
     if plan is None:
         raise RuntimeError(
-            f"{record.flavour} {record.version} did not build the engine ({reason}); try --workspace or --level, or free "
-            "memory"
+            f"{record.flavour} {record.version} did not build the engine ({reason}); try --workspace or "
+            "--level, or free memory"
         )
     return plan, True
 
@@ -231,8 +233,8 @@ def _configure(config: Any, builder: Any, record: EngineRecord, options: BuildOp
         level = getattr(trt.HardwareCompatibilityLevel, options.hardware.upper(), None)
         if level is None:
             raise RuntimeError(
-                f"{record.flavour} {record.version} does not know hardware {options.hardware!r}; build for exact, or "
-                "install a newer one"
+                f"{record.flavour} {record.version} does not know hardware {options.hardware!r}; build for "
+                "exact, or install a newer one"
             )
         config.hardware_compatibility_level = level
     if options.dla is not None:

@@ -28,10 +28,10 @@ def install(
     options: BuildOptions | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Installed:
-    """Make a bundle ready where it lies. What is ready is left alone, so it may be run again, after a kill, too.
+    """Make a bundle ready where it lies. It may be run again, also after a kill; finished parts are kept.
 
-    Without a GPU, or without TensorRT, the ONNX model is what to load. Raises FileNotFoundError, ValueError when the
-    copy is not whole; RuntimeError, OSError.
+    Without a GPU, or without TensorRT, the ONNX model is what to load. Raises FileNotFoundError, ValueError
+    when the copy is not whole; RuntimeError, OSError.
     """
     name = check_bundle(folder)
     model = folder / model_name(name, "fp32")

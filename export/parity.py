@@ -27,7 +27,7 @@ class Parity(NamedTuple):
 
 
 def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Root mean square of the difference, as a share of that of the expected values; NaN where anything is."""
+    """RMS of the difference over RMS of the expected values; NaN if any value is NaN."""
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and said so by the result
         apart = float(np.linalg.norm(np.subtract(found, expected, dtype=np.float64)))
     return _share(apart, float(np.linalg.norm(expected.astype(np.float64))))

@@ -1,7 +1,7 @@
 """Everything that runs a trained network, behind one face, to be compared with any other.
 
-A checkpoint in torch, an ONNX model in ONNX Runtime, the portable graphs, and the pipeline on a device (a GPU, or
-the emulated device of the tests).
+A checkpoint in torch, an ONNX model in ONNX Runtime, the portable graphs, and the pipeline on a device (a
+GPU, or the emulated device of the tests).
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Subject:
 def open_subject(given: str) -> Subject:
     """A subject from the command line.
 
-    FILE.safetensors, FILE.localize.onnx, another FILE.onnx or a name of the zoo; cuda:MODEL, cuda:MODEL:BACKBONE
-    (see open_cuda) and FILE.engine need a GPU. Raises FileNotFoundError, ValueError, RuntimeError.
+    FILE.safetensors, FILE.localize.onnx, another FILE.onnx or a name of the zoo; cuda:MODEL,
+    cuda:MODEL:BACKBONE (see open_cuda) and FILE.engine need a GPU. Raises FileNotFoundError, ValueError,
+    RuntimeError.
     """
     if given.startswith("cuda:") or given.endswith(".engine"):
         return on_gpu(given)
@@ -135,7 +136,7 @@ def _on_cpu(
 
 
 def from_graphs(path: Path, name: str) -> Subject:
-    """NAME.localize.onnx with NAME.learn.onnx beside it, in ONNX Runtime on the CPU; nothing else computes."""
+    """NAME.localize.onnx with NAME.learn.onnx beside it, all in ONNX Runtime on the CPU."""
     graphs = open_graphs(path)
     config = graphs.config
     exported = onnx.load(path)
@@ -159,7 +160,7 @@ def from_graphs(path: Path, name: str) -> Subject:
 
 
 def on_gpu(given: str, gpu: int = 0) -> Subject:
-    """cuda:MODEL, cuda:MODEL:BACKBONE or FILE.engine: the CUDA backend. Raises RuntimeError where it cannot run."""
+    """The CUDA backend of cuda:MODEL, cuda:MODEL:BACKBONE or FILE.engine. Raises RuntimeError."""
     path, _, backbone = given.removeprefix("cuda:").rpartition(":")
     if backbone not in BACKBONES:
         path, backbone = given.removeprefix("cuda:"), "auto"

@@ -18,7 +18,7 @@ _log = logging.getLogger("spcnet")
 
 @contextmanager
 def timing_cache(config: Any, record: EngineRecord, gpu: Gpu | None) -> Iterator[None]:
-    """The timings of earlier builds, one file for each package, version and GPU: others would mislead the builder.
+    """The timings of earlier builds, in one file for each package, version and GPU.
 
     TensorRT-RTX measures nothing, and has none.
     """

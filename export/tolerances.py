@@ -16,32 +16,35 @@ class Tolerance(NamedTuple):
     auc: float  # of the mean AUC over annotated sequences
 
 
-# Measured: c32-125 on the demo clip and 16 sequences of OTB (68 scenes, 5,611 frames), the worst of torch, the
-# portable graphs and (first 40 frames of the demo clip) our kernels on the emulated device.
+# Measured: c32-125 on the demo clip and 16 sequences of OTB (68 scenes, 5,611 frames), the worst of torch,
+# the portable graphs and (first 40 frames of the demo clip) our kernels on the emulated device.
 TOLERANCES = {
     "fp32": Tolerance(
-        # Two float32 convolutions of up to 288 terms in another order: ~sqrt(288) x 2**-24 = 1e-6 of the largest
-        # feature, and less on average: 6e-7 was found; five times that leaves room for other instruction sets.
+        # Two float32 convolutions of up to 288 terms in another order: ~sqrt(288) x 2**-24 = 1e-6 of the
+        # largest feature, and less on average: 6e-7 was found; five times that leaves room for other
+        # instruction sets.
         layers=3e-6,
-        # Linear in the features, and what the division by small energies magnifies averages out: 6e-7 was found.
+        # Linear in the features, and what the division by small energies magnifies averages out: 6e-7 was
+        # found.
         responses=1e-5,
         # From the same state no rounding moves a box: above 0.9999 was found.
         step_iou=0.999,
         # The response at the peak: 2e-7 was found.
         step_score=1e-5,
-        # Every box depends on the one before. When the outer scales tie for the peak, rounding decides, and the boxes
-        # differ by two steps of scale for a while: with one tie 0.987 was found, without 0.9997.
+        # Every box depends on the one before. When the outer scales tie for the peak, rounding decides, and
+        # the boxes differ by two steps of scale for a while: with one tie 0.987 was found, without 0.9997.
         demo_iou=0.95,
         # The same, and targets that both lose in different ways: 5e-4 was found, over 16 sequences.
         auc=0.005,
     ),
     "fp16": Tolerance(
-        # FP16 rounds inputs, weights and the features between to 2**-12 of each; the terms of a convolution partly
-        # cancel, so that a feature is off by several times that: 1.5e-3 was found.
+        # FP16 rounds inputs, weights and the features between to 2**-12 of each; the terms of a convolution
+        # partly cancel, so that a feature is off by several times that: 1.5e-3 was found.
         layers=3e-3,
         # The errors of single features average out in the correlation: 2.4e-4 was found.
         responses=2e-3,
-        # 0.9998 was found; but scales that tie within 1e-4 are not rare, and two steps of scale are 1.04**-2 = 0.92.
+        # 0.9998 was found; but scales that tie within 1e-4 are not rare, and two steps of scale are 1.04**-2
+        # = 0.92.
         step_iou=0.9,
         # 7e-5 was found.
         step_score=1e-3,

@@ -42,6 +42,16 @@ def write_otb(folder: Path, frames, boxes, separator=",", form="{:04d}.png"):
     np.savetxt(folder / "groundtruth_rect.txt", one_based, fmt="%.6f", delimiter=separator)
 
 
+def write_tracks(folder: Path, names, frames, boxes, suffix=".png") -> Path:
+    """Tracks in GOT-10k's layout: folder/NAME/00000000.png, ..., and the boxes 0-based in groundtruth.txt."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for index, frame in enumerate(frames):
+            cv2.imwrite(str(folder / name / f"{index:08d}{suffix}"), frame)
+        np.savetxt(folder / name / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
+    return folder
+
+
 def write_image(path: Path, width=64, height=48, value=90):
     """An image of one colour; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)

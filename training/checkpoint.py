@@ -50,7 +50,8 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise ValueError(
-                    f"{path} has format {header.get('format')!r}, expected {FORMAT!r}; it is no spcnet checkpoint"
+                    f"{path} has format {header.get('format')!r}, expected {FORMAT!r}; "
+                    "it is no spcnet checkpoint"
                 )
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, json.loads(header["meta"])

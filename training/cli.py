@@ -150,8 +150,8 @@ def _train(options: argparse.Namespace) -> int:
             ["spcnet", "train", str(options.config), *given_again, "--out", str(folder), "--resume"]
         )
         print(
-            f"spcnet: stopped at step {trainer.position} of {trainer.config.steps}, which is saved in {path}; "
-            f"go on with {again}",
+            f"spcnet: stopped at step {trainer.position} of {trainer.config.steps}, which is saved in "
+            f"{path}; go on with {again}",
             file=sys.stderr,
         )
     return 0 if done else 1

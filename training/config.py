@@ -38,8 +38,8 @@ class Stage:
     def tracker(self, config: TrackerConfig) -> TrackerConfig:
         """The configuration to train with in this stage.
 
-        Always with Hann windows, whatever the tracker's: of networks tracked with others, those learnt with Hann
-        windows were better in four comparisons of four (docs/notebook/method.md).
+        Always with Hann windows, whatever the tracker's: of networks tracked with others, those learnt with
+        Hann windows were better in four comparisons of four (docs/notebook/method.md).
         """
         return dataclasses.replace(
             config,
@@ -145,8 +145,8 @@ class TrainConfig:
         sizes = [stage.tracker(self.tracker).patch_size for stage in self.optim.stages]
         if sizes[-1:] != [self.tracker.patch_size]:
             raise ValueError(
-                f"optim.stages have the patch sizes {sizes}; the last must be the tracker's, {self.tracker.patch_size}: "
-                "leave it out there"
+                f"optim.stages have the patch sizes {sizes}; the last must be the tracker's, "
+                f"{self.tracker.patch_size}: leave it out there"
             )
 
     @property
@@ -165,14 +165,14 @@ class TrainConfig:
             for name in (field.name for field in dataclasses.fields(begun)):
                 if getattr(begun, name) != getattr(now, name):
                     raise ValueError(
-                        f"the run was begun with {table}.{name} = {getattr(begun, name)}, the config now says "
-                        f"{getattr(now, name)}; put it back, or start a new run with another --out"
+                        f"the run was begun with {table}.{name} = {getattr(begun, name)}, the config now "
+                        f"says {getattr(now, name)}; put it back, or start a new run with another --out"
                     )
         return wanted
 
     @classmethod
     def from_toml(cls, path: Path, changes: Iterable[tuple[str, Any]] = ()) -> TrainConfig:
-        """Read a file with the tables [data], [optim] and [tracker], with changes to it: (table.field, value).
+        """Read a file with the tables [data], [optim] and [tracker], and apply changes (table.field, value).
 
         Raises FileNotFoundError, and ValueError on unknown keys.
         """
@@ -229,7 +229,10 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
 
 
 def put(values: Any, name: str, value: Any) -> None:
-    """Set a dotted name, such as optim.stages.0.steps, in TrainConfig.tables(). Raises ValueError when it is not there."""
+    """Set a dotted name, such as optim.stages.0.steps, in TrainConfig.tables().
+
+    Raises ValueError when there is no such name.
+    """
     *path, last = [int(part) if part.isdigit() else part for part in name.split(".")]
     try:
         for part in path:

@@ -1,4 +1,4 @@
-"""A look at the data before training on it: statistics of every source, and the pairs that the network will see."""
+"""Statistics of every data source, and pictures of the pairs that the network will see."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ QUANTITIES = {
 
 
 def measure(tracks: Sequence[Track]) -> dict[str, Values]:
-    """Every quantity of QUANTITIES over the frames with a box; motion and scale between neighbours that both have one.
+    """Measure every quantity of QUANTITIES over the frames with a box.
 
-    The frames of shards follow the target and are reduced to its size, so that they tell neither motion nor scale.
+    Motion and scale are between neighbouring frames that both have a box. Frames of shards follow the target
+    and are reduced to its size, so they give neither.
     """
     found: dict[str, list[Values]] = {name: [np.zeros(0)] for name in QUANTITIES}
     for track in tracks:
@@ -104,7 +105,7 @@ def inspect(config: TrainConfig, folder: Path) -> Statistics:
 
 
 def table(sources: Mapping[str, Statistics]) -> Table:
-    """The statistics of the sources for the terminal: each in three lines, the quantiles of 5 %, 50 % and 95 %."""
+    """The statistics for the terminal; three lines a source, with the quantiles of 5 %, 50 % and 95 %."""
     view = Table(
         caption="quantiles of 5, 50 and 95 %; motion in sides of the target, size as a factor, both per frame"
     )

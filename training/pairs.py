@@ -50,13 +50,13 @@ class Sample(NamedTuple):
 
 
 def reach(data: DataConfig, tracker: TrackerConfig) -> float:
-    """How many of its own sides around the target the largest search patch shows, displaced as far as it may be."""
+    """The extent, in target sides, of the largest search patch at its largest displacement."""
     scale = data.max_scale + (tracker.scales - 1) / 2
     return float((1 + tracker.padding) * tracker.scale_step**scale + 2 * data.max_shift)
 
 
 def density(data: DataConfig, tracker: TrackerConfig) -> float:
-    """How many samples the smallest search patch takes along a side of the target."""
+    """The number of samples that the smallest search patch takes along a target side."""
     scale = data.max_scale + (tracker.scales - 1) / 2
     return float(tracker.patch_size / (1 + tracker.padding) * tracker.scale_step**scale)
 
@@ -81,8 +81,9 @@ class Pairs(Dataset[Sample]):
         short = min(usable, key=lambda track: track.context)
         if short.context < reach(data, tracker):
             raise ValueError(
-                f"the frames of {short.name} reach {short.context:.2f} sides around the target, but max_shift, max_scale "
-                f"and the tracker need {reach(data, tracker):.2f}; prepare the shards again with this config"
+                f"the frames of {short.name} reach {short.context:.2f} sides around the target, but "
+                f"max_shift, max_scale and the tracker need {reach(data, tracker):.2f}; prepare the shards "
+                "again with this config"
             )
         share = data.stills_share if self.stills else 0.0
         self.stills_share = share if self.videos else 1.0

@@ -1,11 +1,11 @@
 """Preparing: cut every frame around its target, reduce it, and pack the tracks into shards.
 
-How much is kept follows from the training config. The cut reaches as far as the largest search patch that pairs.py can
-ask for, displaced and at the largest scale, and MARGIN farther, because that patch keeps the template's shape while a
-target changes its own: 5.1 times the longer side for the shipped configs. The target is reduced to as many pixels as the
-smallest patch takes samples along its side, so that no patch has more samples than pixels which the video had: 50 px
-(geometric mean of the sides) for N = 128. A smaller target is not enlarged, and a JPEG that needs neither cut nor
-reduction is kept to the byte.
+How much is kept follows from the training config. The cut reaches as far as the largest search patch that
+pairs.py can ask for, displaced and at the largest scale, and MARGIN farther, because that patch keeps the
+template's shape while a target changes its own: 5.1 times the longer side for the shipped configs. The target
+is reduced to as many pixels as the smallest patch takes samples along its side, so that no patch has more
+samples than pixels which the video had: 50 px (geometric mean of the sides) for N = 128. A smaller target is
+not enlarged, and a JPEG that needs neither cut nor reduction is kept to the byte.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def prepare(
 ) -> Manifest:
     """Pack all tracks of the config, those held out too, into shards in folder, with jobs processes.
 
-    Shards that are whole are kept, so a run that was killed goes on where it stopped. progress is told the frames done and
-    their total. Raises ValueError when folder holds other shards or an image is damaged, OSError when the disk is full:
-    what is whole then stays.
+    Shards that are whole are kept, so a run that was killed goes on where it stopped. progress is told the
+    frames done and their total. Raises ValueError when folder holds other shards or an image is damaged,
+    OSError when the disk is full: what is whole then stays.
     """
     tracks = [track for track in read_all(config.data.sources) if track.present.any()]
     if not tracks:
@@ -100,8 +100,9 @@ def prepare(
 def cut(track: Track, index: int, side: int, context: float) -> tuple[bytes, Boxes]:
     """One frame of a track, cut around its box and reduced: a JPEG file, and the box (4,) in it.
 
-    The cut is context times the longer side, clamped to the picture; whole pixels, so that nothing is resampled twice.
-    Raises FileNotFoundError, and ValueError where the image is damaged or the box outside it.
+    The cut is context times the longer side, clamped to the picture; whole pixels, so that nothing is
+    resampled twice. Raises FileNotFoundError, and ValueError where the image is damaged or the box outside
+    it.
     """
     frame = track.frames[index]
     data = read_bytes(frame)
@@ -110,7 +111,8 @@ def cut(track: Track, index: int, side: int, context: float) -> tuple[bytes, Box
     x, y, w, h = track.boxes[index]
     if not (x < width and y < height and x + w > 0 and y + h > 0):
         raise ValueError(
-            f"{frame}: the box {x:g},{y:g},{w:g},{h:g} lies outside the picture of {width} x {height}; mend it"
+            f"{frame}: the box {x:g},{y:g},{w:g},{h:g} lies outside the picture of {width} x {height}; "
+            "mend it"
         )
     half = context * max(w, h) / 2
     left, right = max(math.floor(x + w / 2 - half), 0), min(math.ceil(x + w / 2 + half), width)

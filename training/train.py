@@ -44,8 +44,8 @@ class Trainer:
         self.processes = processes or Processes(device=torch.device(config.optim.device))
         if config.optim.batch % self.processes.count:
             raise ValueError(
-                f"optim.batch is {config.optim.batch} for {self.processes.count} processes; give a multiple, each "
-                "takes its share"
+                f"optim.batch is {config.optim.batch} for {self.processes.count} processes; give a "
+                "multiple, each takes its share"
             )
         self.config = config
         self.folder = Path(folder)
@@ -131,8 +131,8 @@ class Trainer:
             named = ", ".join(f"{index} ({self.pairs.describe(index)})" for index in bad[:4])
             whose = f"so it is for {len(bad)} of the pairs {share[0]} to {share[-1]} alone: {named}"
         return (
-            f"{what} at step {self.position}; {whose}; the last checkpoint is whole, look at these pairs or lower "
-            "optim.lr"
+            f"{what} at step {self.position}; {whose}; the last checkpoint is whole, look at these pairs or "
+            "lower optim.lr"
         )
 
     def _share(self, step: int) -> range:
@@ -189,7 +189,7 @@ class Trainer:
     ) -> Path:
         """Train to the end (or to step stop_at), validating and saving on the way; returns the checkpoint.
 
-        After stop() it saves at once and returns early. on_validation is told the step and what validate() gave.
+        After stop() it saves and returns early. on_validation takes the step and the result of validate().
         """
         optim = self.config.optim
         end = min(stop_at or self.config.steps, self.config.steps)
@@ -234,7 +234,7 @@ class Trainer:
         return checkpoint_of(self.folder)
 
     def save(self) -> None:
-        """Write the checkpoint, in the first process. backbone.* is what is exported, raw.* what is learnt on."""
+        """Write the checkpoint (first process only): backbone.* is exported, raw.* is trained further."""
         if self.processes.rank > 0:
             return
         tensors: dict[str, Tensor] = {f"backbone.{k}": v for k, v in self.averaged.state_dict().items()}
@@ -262,7 +262,7 @@ class Trainer:
         change: Callable[[TrainConfig], TrainConfig] = lambda config: config,
         processes: Processes | None = None,
     ) -> Trainer:
-        """Go on where the checkpoint in folder was saved, with the config that it holds, as change gives it back.
+        """Resume from the checkpoint in folder, with its config passed through change.
 
         With several processes the first one reads the file. Raises FileNotFoundError, ValueError.
         """

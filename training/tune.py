@@ -1,7 +1,7 @@
 """Search for hyper-parameters with Optuna: of a training run, or of the tracker that a model holds.
 
-The space is a TOML file; the study lives in a storage that any number of processes, on any number of machines,
-may work on at once. Never search on the sequences that the result is measured on.
+The space is a TOML file; the study lives in a storage that any number of processes, on any number of
+machines, may work on at once. Never search on the sequences that the result is measured on.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def open_study(space: Space) -> optuna.Study:
 def search(space: Space, say: Callable[[str], None] = print) -> optuna.Study:
     """Work on the study until it has space.trials trials; returns it.
 
-    A combination that is refused (ValueError) or diverges is recorded as failed. Several processes at once may make
-    a few trials more, as each ends the one it is at. Raises ValueError, FileNotFoundError.
+    A combination that is refused (ValueError) or diverges is recorded as failed. Several processes at once
+    may make a few trials more, as each ends the one it is at. Raises ValueError, FileNotFoundError.
     """
     base, objective = _training(space) if space.config else _tracking(space)
     for parameter in space.parameter:

@@ -12,18 +12,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from emulator.host_device import HostDevice
 from emulator.recorded_builder import RecordedBuilding
 from needs import needs
 
 from spcnet.__main__ import main
-from spcnet.export import bundle, engine, install
+from spcnet.export import bundle, install
 from spcnet.export.bundle import make_bundle
 from spcnet.export.install import check_bundle
 from spcnet.export.install import install as first_run
 from spcnet.runtime import Tracker
 from spcnet.runtime.cuda import compiler, images
-from spcnet.runtime.cuda.available import DriverInfo, Gpu
 
 
 @pytest.fixture(scope="module")
@@ -130,21 +128,20 @@ def test_what_cannot_be_made_is_left_out_and_said(checkpoint, tmp_path, monkeypa
         make_bundle(checkpoint, tmp_path / "other", targets=[86])
 
 
-def test_an_old_bundle_is_replaced(checkpoint, tmp_path):
-    target = tmp_path / "tiny"
-    make_bundle(checkpoint, target, targets=[])
-    make_bundle(checkpoint, target, targets=[], overrides={"interp_factor": 0.5})
-    assert json.loads((target / "bundle.json").read_text())["config"]["interp_factor"] == 0.5
-    assert check_bundle(target) == "tiny" and files(tmp_path) == [f"tiny/{file}" for file in files(target)]
+def test_an_old_bundle_is_replaced_by_one_named_after_its_run(checkpoint, copy, tmp_path):
+    (tmp_path / "c4").mkdir()
+    run = Path(shutil.copy(checkpoint, tmp_path / "c4" / "checkpoint.safetensors"))
+    make_bundle(run, copy, targets=[], overrides={"interp_factor": 0.5})
+    assert json.loads((copy / "bundle.json").read_text())["config"]["interp_factor"] == 0.5
+    assert check_bundle(copy) == "c4" and (copy / "c4.onnx").is_file() and not (copy / "tiny.onnx").exists()
+    assert sorted(os.listdir(tmp_path)) == ["c4", "tiny"] and os.listdir(tmp_path / "c4") == [run.name]
 
 
-def test_a_failed_step_keeps_the_old_bundle(checkpoint, tmp_path, monkeypatch):
-    target = tmp_path / "tiny"
-    make_bundle(checkpoint, target, targets=[])
-    before = {file: (target / file).read_bytes() for file in files(target)}
+def test_a_failed_step_keeps_the_old_bundle(checkpoint, copy, tmp_path):
+    before = {file: (copy / file).read_bytes() for file in files(copy)}
     with pytest.raises(ValueError, match="does not build for SM87"):
-        make_bundle(checkpoint, target, targets=[87])
-    assert {file: (target / file).read_bytes() for file in files(target)} == before
+        make_bundle(checkpoint, copy, targets=[87])
+    assert {file: (copy / file).read_bytes() for file in files(copy)} == before
     assert os.listdir(tmp_path) == ["tiny"]
 
 
@@ -164,29 +161,25 @@ def change(path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("file", "spoil", "message"),
     [
-        (
-            lambda f: change(f / "tiny.onnx"),
-            r"tiny.onnx was changed: its SHA-256 is not that of SHA256SUMS; copy",
-        ),
-        (lambda f: (f / "tiny.learn.onnx").unlink(), "lacks tiny.learn.onnx; copy the bundle again"),
-        (lambda f: (f / "SHA256SUMS").write_text("0" * 64 + "  ../secret\n"), "line 1: .* is no checksum"),
-        (
-            lambda f: (f / "SHA256SUMS").write_text("0" * 64 + "  /etc/hostname\n"),
-            "line 1: .* is no checksum",
-        ),
-        (lambda f: (f / "SHA256SUMS").write_bytes(b"\xff\n"), "line 1: .* is no checksum"),
-        (lambda f: (f / "SHA256SUMS").write_text(""), "is not that of a bundle"),
-        (lambda f: (f / "SHA256SUMS").unlink(), "is no bundle: it has no SHA256SUMS"),
+        ("tiny.onnx", change, "tiny.onnx was changed: its SHA-256 is not that of SHA256SUMS; copy"),
+        ("tiny.learn.onnx", Path.unlink, "lacks tiny.learn.onnx; copy the bundle again"),
+        ("SHA256SUMS", b"0" * 64 + b"  ../secret\n", "line 1: .* is no checksum"),
+        ("SHA256SUMS", b"0" * 64 + b"  /etc/hostname\n", "line 1: .* is no checksum"),
+        ("SHA256SUMS", b"\xff\n", "line 1: .* is no checksum"),
+        ("SHA256SUMS", b"", "is not that of a bundle"),
+        ("SHA256SUMS", Path.unlink, "is no bundle: it has no SHA256SUMS"),
     ],
 )
-def test_a_spoilt_copy_is_refused_before_anything_is_done(copy, spoil, message, monkeypatch, tmp_path):
-    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
-    spoil(copy)
+def test_a_spoilt_copy_is_refused_before_anything_is_done(copy, file, spoil, message, cache):
+    if isinstance(spoil, bytes):
+        (copy / file).write_bytes(spoil)
+    else:
+        spoil(copy / file)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         first_run(copy)
-    assert not (tmp_path / "cache").exists()
+    assert not list(cache.iterdir())
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"format": "spcnet-bundle-9", "name": "tiny"}'])
@@ -202,8 +195,7 @@ def test_a_wrong_description_is_refused(copy, text):
         check_bundle(copy)
 
 
-def test_without_a_gpu_the_model_is_what_to_load(copy, monkeypatch, tmp_path, video, capsys):
-    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+def test_without_a_gpu_the_model_is_what_to_load(copy, cache, video, capsys):
     assert main(["build", str(copy), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["load"] == str(copy / "tiny.onnx") and "no engine is built: there is no" in " ".join(
@@ -213,26 +205,21 @@ def test_without_a_gpu_the_model_is_what_to_load(copy, monkeypatch, tmp_path, vi
     tracker = Tracker.load(said["load"], backend="cpu")
     tracker.init(frames[0], boxes[0])
     assert np.isfinite(tracker.update(frames[1]).box).all()
-    placed = files(tmp_path / "cache")
+    placed = files(cache)
     assert len(placed) == 2 and images.find((8, 7)).origin.startswith("fatbin ")  # the runtime finds them
-    assert main(["build", str(copy)]) == 0 and files(tmp_path / "cache") == placed
+    assert main(["build", str(copy)]) == 0 and files(cache) == placed
     assert "load it: Tracker.load(" in capsys.readouterr().out
 
 
-def test_with_a_gpu_and_no_tensorrt_the_kernels_run_the_model(copy, site, monkeypatch, tmp_path):
-    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+def test_with_a_gpu_and_no_tensorrt_the_kernels_run_the_model(copy, site, cache, monkeypatch):
     monkeypatch.setattr(install, "missing", lambda: None)
     said = first_run(copy)
     assert said.load == str(copy / "tiny.onnx")
     assert "our kernels run the model: the package tensorrt is not installed" in said.lines[2]
 
 
-def test_recorded_api_with_tensorrt_the_engine_is_built_once(copy, installed, monkeypatch, tmp_path):
-    monkeypatch.setenv("SPCNET_CACHE", str(tmp_path / "cache"))
+def test_recorded_api_with_tensorrt_the_engine_is_built_once(copy, installed, emulated_orin, monkeypatch):
     monkeypatch.setattr(install, "missing", lambda: None)
-    monkeypatch.setattr(engine, "missing", lambda: "pycuda is left out here")
-    gpu = Gpu(HostDevice().name, (8, 7), True, 8 << 30)
-    monkeypatch.setattr(engine, "ask_driver", lambda: DriverInfo((12, 6), "", (gpu,)))
     trt = RecordedBuilding()
     installed(trt)
     said = first_run(copy)
@@ -242,8 +229,11 @@ def test_recorded_api_with_tensorrt_the_engine_is_built_once(copy, installed, mo
     assert len(trt.builders) == 1 and check_bundle(copy) == "tiny"
 
 
-def test_the_command_line_refuses_what_does_not_fit(copy, checkpoint, capsys):
+def test_the_command_line_refuses_what_does_not_fit(copy, checkpoint, tmp_path, capsys):
+    bundle = ["export", str(checkpoint), "--bundle", str(tmp_path / "mine")]
     for arguments, message in (
+        ([*bundle, "--graphs"], "--bundle writes the graphs and all precisions; leave out"),
+        ([*bundle, "--precision", "int8"], "--bundle writes the graphs and all precisions; leave out"),
         (
             ["build", str(copy), "--target", "87"],
             "is made ready where it is; leave out --output and --target",
@@ -254,17 +244,10 @@ def test_the_command_line_refuses_what_does_not_fit(copy, checkpoint, capsys):
             ["build", str(copy / "tiny.onnx"), "--target", "75", "--target", "86", "-o", "x.engine"],
             "leave out --output",
         ),
-        (["build", str(copy / "tiny.onnx"), "--level", "9"], "level is 9; give a whole number in"),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
-
-
-def test_options_of_a_single_model_are_refused(checkpoint, tmp_path, capsys):
-    for option in (["--graphs"], ["--precision", "int8"]):
-        assert main(["export", str(checkpoint), "--bundle", str(tmp_path / "mine"), *option]) == 2
-        assert "--bundle writes the graphs and all precisions; leave out" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "mine").exists()
 
 
 def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
@@ -272,12 +255,3 @@ def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "ONNX FP16" in out and "left out" in out and f"wrote {tmp_path / 'mine'}, " in out
     assert (tmp_path / "mine" / "tiny-fp16.sm86.engine").is_file()
-
-
-def test_a_training_run_gives_its_name(checkpoint, tmp_path):
-    (tmp_path / "c4").mkdir()
-    run = Path(shutil.copy(checkpoint, tmp_path / "c4" / "checkpoint.safetensors"))
-    make_bundle(run, tmp_path / "out", targets=[])
-    assert (tmp_path / "out" / "c4.onnx").is_file() and os.listdir(tmp_path / "c4") == [
-        "checkpoint.safetensors"
-    ]

@@ -43,8 +43,6 @@ def test_weights_that_are_not_numbers_leave_the_old_model(tiny_checkpoint, tmp_p
     ("options", "message"),
     [
         (["--set", "patch_size=64"], "patch_size belongs to the trained network"),
-        (["--set", "scales=4"], "must be odd"),
-        (["--set", "colour=red"], "unknown key tracker.colour"),
         (["--target", "86"], "--target is for the engines of a --bundle"),
     ],
 )

@@ -11,20 +11,14 @@ from onnx import numpy_helper
 
 from spcnet.export.calibration import activation_limits, calibration_patches
 from spcnet.export.onnx import export_onnx, load_backbone, to_onnx
-from spcnet.export.parity import check_parity, real_patches, relative_error
+from spcnet.export.parity import real_patches, relative_error
 from spcnet.export.precision import to_fp16, to_int8
-from spcnet.export.tolerances import TOLERANCES
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.layers import published
 from spcnet.training.network import Backbone, NetworkConfig, local_response_norm
 
 KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}
-
-
-@pytest.fixture(scope="module")
-def half(tiny_checkpoint, tmp_path_factory):
-    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("half") / "half.onnx", precision="fp16").path
 
 
 def test_the_convolutions_are_fp16_and_nothing_else(half):
@@ -39,13 +33,6 @@ def test_the_convolutions_are_fp16_and_nothing_else(half):
     ]
     assert all(kind == "fp32" for _, kind in operators[6:]) and found
     assert {KINDS[v.type.tensor_type.elem_type] for v in (*graph.input, *graph.output)} == {"fp32"}
-
-
-def test_the_features_are_near_and_not_the_same(half, tiny_checkpoint, tiny_model):
-    parity = check_parity(tiny_checkpoint, half)
-    assert parity.passed and parity.tolerance == TOLERANCES["fp16"].layers
-    assert parity.relative > 1e-5  # or nothing was rounded
-    assert check_parity(tiny_checkpoint, tiny_model).tolerance == TOLERANCES["fp32"].layers
 
 
 def test_it_tracks(half, tiny_model, video):
@@ -71,14 +58,8 @@ def test_what_cannot_be_fp16_is_refused(tiny_checkpoint, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def quantized(tiny_checkpoint, tracks, tmp_path_factory):
-    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    return export_onnx(tiny_checkpoint, path, precision="int8", calibrate=tracks).path
-
-
-def test_what_the_convolutions_read_is_int8(quantized):
-    graph = onnx.load(quantized).graph
+def test_what_the_convolutions_read_is_int8(int8):
+    graph = onnx.load(int8).graph
     assert [node.op_type for node in graph.node[:8]] == [
         *["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "Conv", "Relu"],
         *["QuantizeLinear", "DequantizeLinear", "DequantizeLinear"],
@@ -94,10 +75,10 @@ def test_what_the_convolutions_read_is_int8(quantized):
     assert len(zeros) == 4 and not any(array.any() for array in zeros)  # symmetric
 
 
-def test_int8_computes_what_the_formula_says(quantized, tiny_checkpoint):
-    """The graph in ONNX Runtime against the same roundings in float64 NumPy, and far from the float network."""
+def test_int8_computes_what_the_formula_says(int8, tiny_checkpoint):
+    """The graph in ONNX Runtime against the same roundings in float64, and far from the float network."""
     backbone, config, _ = load_backbone(tiny_checkpoint)
-    found, session = model.load(quantized)
+    found, session = model.load(int8)
     limits = found.provenance["calibration"]["limits"]
     batch = real_patches(config)[:2].astype(np.float64)
 
@@ -116,16 +97,11 @@ def test_int8_computes_what_the_formula_says(quantized, tiny_checkpoint):
     expected = local_response_norm(torch.from_numpy(batch), backbone.band.double()).numpy()
     features = np.empty(expected.shape, np.float32)
     OnnxBackbone(session)(real_patches(config)[:2], features)
-    # float32 sums of a few hundred are off by 1e-3, which takes 1 in 4,000 activations over an edge between two
-    # levels, and each reaches 36 features: hence not the largest difference.
+    # float32 sums of a few hundred are off by 1e-3, which takes 1 in 4,000 activations over an edge between
+    # two levels, and each reaches 36 features: hence not the largest difference.
     assert np.quantile(np.abs(features - expected), 0.9) < 1e-4 * expected.max()
     assert relative_error(features, expected) < 2e-3
     assert np.abs(features - backbone(torch.from_numpy(real_patches(config)[:2])).numpy()).max() > 1e-3
-
-
-def test_int8_is_near(quantized, tiny_checkpoint):
-    parity = check_parity(tiny_checkpoint, quantized)
-    assert parity.passed and parity.relative > TOLERANCES["fp16"].layers
 
 
 def test_int8_needs_real_patches(tiny_checkpoint, tracks, tmp_path):

@@ -20,17 +20,6 @@ from spcnet.runtime.geometry import State
 from spcnet.training import checkpoint
 
 
-@pytest.fixture(scope="module")
-def half(tiny_checkpoint, tmp_path_factory):
-    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("half") / "half.onnx", precision="fp16").path
-
-
-@pytest.fixture(scope="module")
-def int8(tiny_checkpoint, tracks, tmp_path_factory):
-    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    return export_onnx(tiny_checkpoint, path, precision="int8", calibrate=tracks).path
-
-
 @pytest.fixture
 def gpu(monkeypatch):
     """A machine where the emulated device passes for a GPU."""
@@ -48,7 +37,7 @@ def emulated(path, backbone="kernels", precision="fp32"):
 
 
 def network(source, patches):
-    """The layers in float64: two 3x3 convolutions with ReLU, and x / (1 + 1e-4 / 5 * local squares) ** 0.75."""
+    """The layers in float64: two 3x3 convolutions with ReLU, x / (1 + 1e-4 / 5 * local squares) ** 0.75."""
     tensors, _ = checkpoint.load(source)
     layers, x = {}, patches.astype(np.float64)
     for index in (1, 2):

@@ -1,7 +1,7 @@
 """Every TensorRT name that the toolkit uses is in tensorrt_api.json, with the versions that have it.
 
-The names are found by what the sources call their TensorRT objects, so an object under another name is not seen, nor
-are arguments and results. Names that are only put together at run time are listed here by hand.
+The names are found by what the sources call their TensorRT objects, so an object under another name is not
+seen, nor are arguments and results. Names that are composed at run time are listed here by hand.
 """
 
 import ast
@@ -44,10 +44,10 @@ OBJECTS = {  # what each source calls its TensorRT objects, and their class; "" 
 }
 RESULTS = {"get_timing_cache": "ITimingCache", "get_error": "ParserError"}
 COMPOSED = {  # and what of
-    "BuilderFlag.FP16": "the precision, for weakly typed networks: 10 has them, from WEAK_FALLBACK on none is built",
+    "BuilderFlag.FP16": "the precision, for weakly typed networks: none is built from WEAK_FALLBACK on",
     "BuilderFlag.INT8": "the same",
     "HardwareCompatibilityLevel.AMPERE_PLUS": "the option hardware",
-    "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY": "the option hardware, which is refused where it is missing",
+    "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY": "the option hardware, refused where missing",
     "TensorIOMode.INPUT": "the text that the tensors of an engine are compared with",
     "TensorIOMode.OUTPUT": "the same",
     "DataType.FLOAT": "the same",

@@ -1,4 +1,4 @@
-"""Real processes: several at once, killed ones, stopped ones. The oracle is a run of one process, left alone."""
+"""Runs of several processes, killed and stopped ones, against an undisturbed run of one process."""
 
 import os
 import signal
@@ -6,9 +6,8 @@ import subprocess
 import sys
 import time
 
-import cv2
-import numpy as np
 import pytest
+import synthetic
 import tolerances
 import torch
 
@@ -69,17 +68,11 @@ def one_thread():
 @pytest.fixture(scope="module")
 def write_config(video, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    frames, boxes = video
-    for name in ("one", "two"):
-        track = folder / "tracks" / name
-        track.mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            cv2.imwrite(str(track / f"{index:08d}.png"), frame)
-        np.savetxt(track / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
+    tracks = synthetic.write_tracks(folder / "tracks", ("one", "two"), *video)
 
     def write(name, **values):
         path = folder / name
-        path.write_text(CONFIG.format(tracks=folder / "tracks", **values))
+        path.write_text(CONFIG.format(tracks=tracks, **values))
         return path
 
     return write
@@ -173,8 +166,8 @@ def test_a_run_that_was_ended_goes_on_as_if_nothing_had_been(rng, long, undistur
     else:
         assert process.returncode == 1
         assert message.endswith(
-            f"stopped at step {resumed.position} of 150, which is saved in {resumed.path}; go on with spcnet train "
-            f"{long} --set data.flip=0.5 --out {tmp_path} --resume\n"
+            f"stopped at step {resumed.position} of 150, which is saved in {resumed.path}; "
+            f"go on with spcnet train {long} --set data.flip=0.5 --out {tmp_path} --resume\n"
         )
     tensors, _ = checkpoint.load(resumed.run())
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in undisturbed.items())

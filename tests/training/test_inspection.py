@@ -4,6 +4,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import synthetic
 
 from spcnet.__main__ import main
 from spcnet.common.sources import Source
@@ -21,7 +22,7 @@ def track_of(boxes):
 
 def test_quantities_are_those_of_neighbours_with_boxes():
     nan = [np.nan] * 4
-    # 10 x 40 px has a side of 20; it moves by (3, 4) px, which is a quarter; then it is away; then it grows by 1.1.
+    # 10 x 40 px has a side of 20; it moves by (3, 4) px, a quarter; is absent; grows by 1.1.
     boxes = [[0, 0, 10, 40], [3, 4, 10, 40], nan, [0, 0, 10, 40], [-0.5, -2, 11, 44], nan]
     found = measure([track_of(boxes), track_of([[0, 0, 30, 30]])])
     np.testing.assert_allclose(found["side"], [20, 20, 20, 22, 30])
@@ -88,12 +89,9 @@ stages = [{{ patch_size = 32, steps = 1 }}]
 
 
 def test_the_command_prints_draws_and_does_not_train(tmp_path, video, capsys):
-    frames, boxes = video
-    for index, frame in enumerate(frames):
-        (tmp_path / "data" / "cat").mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(tmp_path / "data" / "cat" / f"{index}.png"), frame)
-    np.savetxt(tmp_path / "data" / "cat" / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
-    (tmp_path / "c.toml").write_text(TOML.format(folder=tmp_path / "data"))
+    boxes = video[1]
+    folder = synthetic.write_tracks(tmp_path / "data", ("cat",), *video)
+    (tmp_path / "c.toml").write_text(TOML.format(folder=folder))
     command = ["train", str(tmp_path / "c.toml"), "--inspect", "-o", str(tmp_path / "run")]
     assert main(command) == 0
     assert "got10k:data" in capsys.readouterr().out

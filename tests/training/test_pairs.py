@@ -3,6 +3,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+import synthetic
 import torch
 from torch.utils.data import DataLoader
 
@@ -20,15 +21,7 @@ PLAIN = DataConfig(SOURCES, flip=0, grey=0, blur=0, colour_jitter=0)
 
 @pytest.fixture(scope="module")
 def tracks(video, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tracks")
-    frames, boxes = video
-    (folder / "moving").mkdir()
-    paths = []
-    for index, frame in enumerate(frames):
-        paths.append(folder / "moving" / f"{index:08d}.png")
-        cv2.imwrite(str(paths[-1]), frame)
-    np.savetxt(folder / "moving" / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
-    return folder
+    return synthetic.write_tracks(tmp_path_factory.mktemp("tracks"), ("moving",), *video)
 
 
 def config_of(folder, **values):
@@ -148,12 +141,3 @@ def test_held_out_tracks_and_bad_names(tracks):
         load_tracks(config_of(tracks, validation=("moved",)))
     with pytest.raises(ValueError, match="nothing to train on"):
         Pairs([], PLAIN, CONFIG, 0, 1)
-
-
-def test_a_damaged_image_is_named(tracks, tmp_path):
-    (track,), _ = load_tracks(config_of(tracks))
-    path = tmp_path / "damaged.jpg"
-    path.write_bytes(b"damaged")
-    broken = dataclasses.replace(track, frames=(path,) * len(track.frames))
-    with pytest.raises(ValueError, match=r"damaged\.jpg cannot be read"):
-        Pairs([broken], PLAIN, CONFIG, 0, 1)[0]

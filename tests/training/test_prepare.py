@@ -36,13 +36,6 @@ workers = 0
 """
 
 
-def write_track(folder, frames, boxes, suffix=".png"):
-    folder.mkdir(parents=True)
-    for index, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{index:08d}{suffix}"), frame)
-    np.savetxt(folder / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
-
-
 @pytest.fixture(scope="module")
 def toml(tmp_path_factory):
     """A config whose data are six tracks of large and small targets; one is absent for a while."""
@@ -53,7 +46,7 @@ def toml(tmp_path_factory):
             boxes[3] = np.nan
         # Smooth enough that samples at points and means over areas agree: what is compared is the place.
         frames = [cv2.GaussianBlur(frame, None, 0.06 * sum(side)) for frame in frames]
-        write_track(folder / "tracks" / f"t{index}", frames, boxes)
+        synthetic.write_tracks(folder / "tracks", (f"t{index}",), frames, boxes)
     path = folder / "config.toml"
     path.write_text(TOML.format(folder=folder / "tracks"))
     return path
@@ -91,9 +84,6 @@ def test_pairs_of_shards_are_pairs_of_frames(config, tmp_path):
         return np.mean(found), np.max(found)
 
     mean, largest = difference(frames, shards)
-    print(
-        f"difference {mean:.2f}, at most {largest:.2f} grey levels; displaced {difference(frames, displaced)[0]:.2f}"
-    )
     assert mean < SHARD[0] and largest < SHARD[1]
     assert difference(frames, displaced)[0] > 2 * SHARD[0]
 
@@ -238,21 +228,9 @@ def test_other_tracks_and_shards_of_shards_are_refused(config, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-def test_a_truncated_image_is_named(toml, tmp_path):
-    frames, boxes = synthetic.moving_target(count=3)
-    write_track(tmp_path / "tracks" / "cat", frames, boxes, ".jpg")
-    path = tmp_path / "tracks" / "cat" / "00000001.jpg"
-    path.write_bytes(path.read_bytes()[:3000])
-    config = TrainConfig.from_toml(toml)
-    data = dataclasses.replace(config.data, sources=(Source("got10k", str(tmp_path / "tracks")),))
-    with pytest.raises(ValueError, match=r"cat/00000001\.jpg cannot be read as an image; its 3000 bytes"):
-        prepare(dataclasses.replace(config, data=data), tmp_path / "shards")
-    assert list(contents(tmp_path / "shards")) == ["shards.json"]
-
-
-def test_a_missing_image_and_tracks_without_a_target_are_named(toml, tmp_path):
-    frames, boxes = synthetic.moving_target(count=3)
-    write_track(tmp_path / "tracks" / "cat", frames, boxes, ".jpg")
+def test_bad_images_and_tracks_without_a_target_are_named(toml, tmp_path):
+    video = synthetic.moving_target(count=3)
+    cat = synthetic.write_tracks(tmp_path / "tracks", ("cat",), *video, ".jpg") / "cat"
     config = TrainConfig.from_toml(toml)
     source = Source("got10k", str(tmp_path / "tracks"))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=(source,)))
@@ -262,13 +240,18 @@ def test_a_missing_image_and_tracks_without_a_target_are_named(toml, tmp_path):
         ValueError, match=r"00000000\.jpg: the box 320,5,9,9 lies outside the picture of 320 x 240"
     ):
         cut(outside, 0, 50, 5.1)
-    (tmp_path / "tracks" / "cat" / "00000001.jpg").unlink()
+    image = cat / "00000001.jpg"
+    image.write_bytes(image.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"cat/00000001\.jpg cannot be read as an image; its 3000 bytes"):
+        prepare(config, tmp_path / "shards")
+    assert list(contents(tmp_path / "shards")) == ["shards.json"]
+    image.unlink()
     with pytest.raises(FileNotFoundError, match=r"no image .*cat/00000001\.jpg; restore it"):
         cut(track, 1, 50, 5.1)
-    (tmp_path / "tracks" / "cat" / "groundtruth.txt").write_text("0,0,0,0\n" * 2)
+    (cat / "groundtruth.txt").write_text("0,0,0,0\n" * 2)
     with pytest.raises(ValueError, match="none of the tracks has a box; nothing to prepare"):
-        prepare(config, tmp_path / "shards")
-    assert not (tmp_path / "shards").exists()
+        prepare(config, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_commands_prepare_and_train(toml, tmp_path, capsys):

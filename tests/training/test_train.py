@@ -1,20 +1,17 @@
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import sys
-import time
-from pathlib import Path
+from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import pytest
+import synthetic
 import torch
 from safetensors import safe_open
 
 from spcnet.export.onnx import load_backbone
-from spcnet.training import checkpoint
+from spcnet.training import checkpoint, report
 from spcnet.training.config import Stage, TrainConfig
 from spcnet.training.distributed import Processes, join
 from spcnet.training.pairs import Pairs, Sample
@@ -23,17 +20,11 @@ from spcnet.training.train import Trainer
 
 @pytest.fixture
 def config(video, tmp_path):
-    frames, boxes = video
-    for name in ("one", "two"):
-        folder = tmp_path / "tracks" / name
-        folder.mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            cv2.imwrite(str(folder / f"{index:08d}.png"), frame)
-        np.savetxt(folder / "groundtruth.txt", boxes, fmt="%.4f", delimiter=",")
+    tracks = synthetic.write_tracks(tmp_path / "tracks", ("one", "two"), *video)
     return TrainConfig.from_dict(
         {
             "data": {
-                "sources": [{"format": "got10k", "path": str(tmp_path / "tracks")}],
+                "sources": [{"format": "got10k", "path": str(tracks)}],
                 "validation": ["two"],
             },
             "optim": {
@@ -56,18 +47,13 @@ def changed(config, **optim):
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, **optim))
 
 
-def weights_of(path):
-    tensors, meta = checkpoint.load(path)
-    return tensors, meta
-
-
 @pytest.mark.parametrize("stop", [2, 3, 6])
 def test_a_resumed_run_is_the_same_to_the_bit(config, tmp_path, stop):
-    whole, _ = weights_of(Trainer(config, tmp_path / "whole").run())
+    whole, _ = checkpoint.load(Trainer(config, tmp_path / "whole").run())
     Trainer(config, tmp_path / "parts").run(stop_at=stop)
     resumed = Trainer.resume(tmp_path / "parts")
     assert resumed.position == stop and resumed.config == config
-    parts, meta = weights_of(resumed.run())
+    parts, meta = checkpoint.load(resumed.run())
     assert meta["step"] == 8 and whole.keys() == parts.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, parts[name]), name
@@ -76,7 +62,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(config, tmp_path, stop):
 def test_a_run_reports_and_keeps_its_validation(config, tmp_path):
     trainer = Trainer(config, tmp_path / "run")
     trainer.run()
-    _, meta = weights_of(trainer.path)
+    _, meta = checkpoint.load(trainer.path)
     assert set(meta["validation"]) == {"loss", "shift_error", "scale_hits"}
     assert 0 < meta["validation"]["loss"] < math.inf and 0 <= meta["validation"]["scale_hits"] <= 1
     assert meta["validation"] == trainer.validate()
@@ -85,17 +71,16 @@ def test_a_run_reports_and_keeps_its_validation(config, tmp_path):
 
 
 def test_training_learns(config, tmp_path):
-    optim = dataclasses.replace(config.optim, stages=(Stage(60, 25),), lr=3e-3, validate_every=30)
-    trainer = Trainer(dataclasses.replace(config, optim=optim), tmp_path / "run")
+    longer = changed(config, stages=(Stage(60, 25),), lr=3e-3, validate_every=30)
+    trainer = Trainer(longer, tmp_path / "run")
     before = trainer.validate()["loss"]
     trainer.run()
     assert trainer.validation["loss"] < 0.9 * before
 
 
 def test_workers_do_not_change_the_run(config, tmp_path):
-    alone, _ = weights_of(Trainer(config, tmp_path / "alone").run())
-    busy = dataclasses.replace(config, optim=dataclasses.replace(config.optim, workers=2))
-    together, _ = weights_of(Trainer(busy, tmp_path / "busy").run())
+    alone, _ = checkpoint.load(Trainer(config, tmp_path / "alone").run())
+    together, _ = checkpoint.load(Trainer(changed(config, workers=2), tmp_path / "busy").run())
     assert all(torch.equal(tensor, together[name]) for name, tensor in alone.items())
 
 
@@ -114,8 +99,9 @@ def test_a_loss_of_nan_stops_names_its_pair_and_keeps_the_checkpoint(config, tmp
     trainer.run(stop_at=4)
     kept = trainer.path.read_bytes()
     poisoned(monkeypatch, 4 * 5 + 2)
-    whole = "the loss is nan at step 5; so it is for 1 of the pairs 20 to 23 alone: 22 [(]one[)]; the last checkpoint"
-    with pytest.raises(FloatingPointError, match=whole):
+    with pytest.raises(
+        FloatingPointError, match=r"is nan at step 5; .* 1 of the pairs 20 to 23 alone: 22 \(one\)"
+    ):
         trainer.run()
     assert trainer.path.read_bytes() == kept
 
@@ -189,14 +175,26 @@ with closing(Report(Path(sys.argv[1]), 100, 0, 0.0, quiet=False)) as report:
 
 
 def test_throughput_and_the_wait_for_data_are_kept_and_said(config, tmp_path, monkeypatch, capsys):
-    draw = Pairs.__getitem__
-    monkeypatch.setattr(Pairs, "__getitem__", lambda pairs, index: [time.sleep(0.05), draw(pairs, index)][1])
+    """On a clock of the test's own, so that the load of the machine does not count."""
+    now = 0.0
+
+    def lasting(seconds, function):
+        def timed(*arguments):
+            nonlocal now
+            now += seconds
+            return function(*arguments)
+
+        return timed
+
+    monkeypatch.setattr(report, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(Pairs, "__getitem__", lasting(0.05, Pairs.__getitem__))
+    monkeypatch.setattr(Trainer, "step", lasting(0.05, Trainer.step))
     Trainer(changed(config, stages=(Stage(4, 25),)), tmp_path / "run").run()
-    throughput = weights_of(tmp_path / "run" / "checkpoint.safetensors")[1]["throughput"]
-    # 4 pairs a step, 0.05 s each and no loader processes: at most 20 a second.
-    assert 2 < throughput["pairs_per_second"] < 20 and 0.5 < throughput["data_wait"] < 1
+    throughput = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["throughput"]
+    # A step: 4 pairs of 0.05 s each, which is waiting, and 0.05 s of work.
+    assert throughput == pytest.approx({"pairs_per_second": 16, "data_wait": 0.8})
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{throughput['pairs_per_second']:.1f} pairs/s" in said and "raise optim.workers" in said
+    assert "16.0 pairs/s, 80% of the time waiting for data: raise optim.workers" in said
 
 
 def test_a_run_is_resumed_as_it_was_begun(config):
@@ -242,22 +240,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(config, tmp_path):
         Trainer(config, tmp_path, Processes(count=3))
 
 
-def test_a_save_that_fails_keeps_the_former_one(config, tmp_path, monkeypatch):
-    trainer = Trainer(config, tmp_path / "run")
-    trainer.save()
-    kept = trainer.path.read_bytes()
-    trainer.position = 99
-
-    def full(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        trainer.save()
-    assert trainer.path.read_bytes() == kept
-    assert [path.name for path in trainer.path.parent.iterdir()] == ["checkpoint.safetensors"]
-
-
 def test_the_checkpoint_is_safetensors_with_the_config_inside(config, tmp_path):
     trainer = Trainer(config, tmp_path / "run")
     trainer.save()
@@ -287,42 +269,38 @@ def test_no_checkpoint_and_foreign_checkpoints_are_refused(tmp_path):
         checkpoint.load(tmp_path / "foreign.safetensors")
 
 
-SOURCES = "sources = [{format = 'got10k', path = 'x'}]\n"
-
-
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("sources", "stages", "message"),
     [
-        (f"[data]\n{SOURCES}[optim]\nstages = []\n", "the last must be the tracker's"),
+        ("[{format = 'otb', path = 'x'}]", "[]", "the last must be the tracker's"),
         (
-            f"[data]\n{SOURCES}[optim]\nstages = [{{patch_size = 64, steps = 1}}]\n",
+            "[{format = 'otb', path = 'x'}]",
+            "[{patch_size = 64, steps = 1}]",
             "the last must be the tracker's",
         ),
-        ("[data]\n[optim]\nstages = []\n", "data.sources is missing"),
-        ("[data]\nsources = []\n[optim]\nstages = []\n", "data.sources is empty"),
-        ("[data]\nsources = 3\n[optim]\nstages = []\n", "data.sources is 3; it must be a list"),
-        (
-            "[data]\nsources = ['x']\n[optim]\nstages = []\n",
-            "data.sources.0 is 'x'; it must be a table",
-        ),
-        ("[data]\nsources = [{format = 'otb'}]\n", "data.sources.0.path is missing"),
-        ("[data]\nsources = [{format = 3, path = 'x'}]\n", "data.sources.0.format is 3"),
-        ("[data]\nsources = [{format = 'otb', path = 'x', weight = 0}]\n", "the weight of x is 0"),
-        ("[data]\nsources = [{format = 'otb', path = 'x', kind = 1}]\n", "unknown key data.sources.0.kind"),
-        (f"[data]\n{SOURCES}track = 'y'\n[optim]\nstages = []\n", "unknown key data.track"),
-        ("[model]\n", r"unknown table \[model\]"),
-        (
-            "[data]\nsources = [{format = 'otb', path = 'x'}]\n[optim]\nstages = [{patch_size = 125}]\n",
-            "optim.stages.0.steps is missing",
-        ),
-        ("[optim\n", "not valid TOML"),
+        ("[{format = 'otb', path = 'x'}]", "[{patch_size = 125}]", "optim.stages.0.steps is missing"),
+        ("[]", "[]", "data.sources is empty"),
+        ("3", "[]", "data.sources is 3; it must be a list"),
+        ("['x']", "[]", "data.sources.0 is 'x'; it must be a table"),
+        ("[{format = 'otb'}]", "[]", "data.sources.0.path is missing"),
+        ("[{format = 3, path = 'x'}]", "[]", "data.sources.0.format is 3"),
+        ("[{format = 'otb', path = 'x', weight = 0}]", "[]", "the weight of x is 0"),
+        ("[{format = 'otb', path = 'x', kind = 1}]", "[]", "unknown key data.sources.0.kind"),
+        ("[{format = 'otb', path = 'x'}]\ntrack = 'y'", "[]", "unknown key data.track"),
+        ("[]\n[model]", "[]", r"unknown table \[model\]"),
+        ("[", "[]", "not valid TOML"),
     ],
 )
-def test_bad_training_configs_are_refused(tmp_path, text, message):
+def test_bad_training_configs_are_refused(tmp_path, sources, stages, message):
     path = tmp_path / "bad.toml"
-    path.write_text(text)
+    path.write_text(f"[optim]\nstages = {stages}\n[data]\nsources = {sources}\n")
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_toml(path)
+
+
+def test_data_without_sources_are_refused():
+    with pytest.raises(ValueError, match=r"data\.sources is missing"):
+        TrainConfig.from_dict({"data": {}, "optim": {"stages": []}})
 
 
 def test_the_learning_rate_rises_and_falls(config):
@@ -336,7 +314,7 @@ SAVE = """
 import sys
 from pathlib import Path
 import torch
-from spcnet.training import checkpoint
+from spcnet.training import checkpoint, report
 path, limit = Path(sys.argv[1]), int(sys.argv[2])
 if limit:
     import resource
@@ -347,18 +325,17 @@ for step in range(1, 1_000_000):
 """
 
 
-@pytest.mark.parametrize("saves", [1, 4, 9])
-def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path, saves):
+def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     process = subprocess.Popen(
         [sys.executable, "-c", SAVE, str(path), "0"], stdout=subprocess.PIPE, text=True
     )
-    for _ in range(saves):
+    for _ in range(4):
         process.stdout.readline()
     process.kill()
     process.communicate()
     tensors, meta = checkpoint.load(path)
-    assert meta["step"] >= saves and (tensors["a"] == meta["step"]).all()
+    assert meta["step"] >= 4 and (tensors["a"] == meta["step"]).all()
 
 
 def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
@@ -377,14 +354,6 @@ def test_a_stage_overrides_the_tracker_it_trains(config):
     first, second = (stage.tracker(config.tracker) for stage in config.optim.stages)
     assert (first.patch_size, first.scales, first.learn_scales, first.scale_step) == (17, 1, 1, 1.02)
     assert (second.patch_size, second.scales, second.learn_scales, second.scale_step) == (25, 3, 3, 1.05)
-
-
-@pytest.mark.parametrize(
-    "path", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda path: path.stem
-)
-def test_the_configs_of_the_repository_are_whole(path):
-    config = TrainConfig.from_toml(path)
-    assert TrainConfig.from_dict(config.to_dict()) == config
 
 
 def test_bfloat16_is_for_the_convolutions_alone(config, tmp_path):

@@ -2,9 +2,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+import synthetic
 from optuna.trial import TrialState
 
 from spcnet.__main__ import main
@@ -123,18 +123,17 @@ def test_ctrl_c_keeps_what_is_done_and_the_study_goes_on(make_space, tmp_path, m
 def test_a_search_of_the_tracker_scores_it(video, tiny_model, tiny_checkpoint, tmp_path):
     """Against models that were exported with the value, tracking by themselves."""
     frames, boxes = video
-    for name in ("a", "b"):
-        (tmp_path / "videos" / name).mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            cv2.imwrite(str(tmp_path / "videos" / name / f"{index:04}.png"), frame)
     absent = boxes.copy()
     absent[:3] = np.nan
-    np.savetxt(tmp_path / "videos" / "a" / "groundtruth.txt", boxes, delimiter=",")
-    np.savetxt(tmp_path / "videos" / "b" / "groundtruth.txt", absent, delimiter=",")
+    for name, truth in (("a", boxes), ("b", absent)):
+        synthetic.write_tracks(tmp_path / "videos", (name,), frames, truth)
+    truth = np.round(boxes, 4)  # as it is written
     path = tmp_path / "space.toml"
     path.write_text(
-        f'model = "{tiny_model}"\nsequences = "got10k:{tmp_path / "videos"}"\nfolder = "{tmp_path / "study"}"\ntrials = 2\n'
-        f'storage = "sqlite:///{tmp_path}/study.db"\npruner = "none"\n[[parameter]]\nname = "tracker.interp_factor"\nchoices = [0.0, 0.3]\n'
+        f'model = "{tiny_model}"\nsequences = "got10k:{tmp_path / "videos"}"\n'
+        f'folder = "{tmp_path / "study"}"\ntrials = 2\npruner = "none"\n'
+        f'storage = "sqlite:///{tmp_path}/study.db"\n'
+        '[[parameter]]\nname = "tracker.interp_factor"\nchoices = [0.0, 0.3]\n'
     )
     space = Space.from_toml(path)
     study = open_study(space)
@@ -146,9 +145,9 @@ def test_a_search_of_the_tracker_scores_it(video, tiny_model, tiny_checkpoint, t
         expected = []
         for start in (0, 3):
             tracker = Tracker.load(own)
-            tracker.init(frames[start], boxes[start])
-            result = [boxes[start], *(tracker.update(frame).box for frame in frames[start + 1 :])]
-            expected.append(score(np.array(result), boxes[start:]).auc)
+            tracker.init(frames[start], truth[start])
+            result = [truth[start], *(tracker.update(frame).box for frame in frames[start + 1 :])]
+            expected.append(score(np.array(result), truth[start:]).auc)
         assert auc == pytest.approx(np.mean(expected), abs=1e-12)
     assert best(space, study)["tracker"]["interp_factor"] == (0.0, 0.3)[int(np.argmax(found))]
 
@@ -178,7 +177,8 @@ def test_parameters_that_do_not_exist_are_refused(make_space, tiny_model, tracks
     with pytest.raises(ValueError, match=r"there is no parameter optim.rate; give table.field"):
         search(Space.from_toml(path))
     path.write_text(
-        f'model = "{tiny_model}"\nsequences = "got10k:{tracks}"\n[[parameter]]\nname = "tracker.channels"\nchoices = [4]\n'
+        f'model = "{tiny_model}"\nsequences = "got10k:{tracks}"\n'
+        '[[parameter]]\nname = "tracker.channels"\nchoices = [4]\n'
     )
     with pytest.raises(ValueError, match=r"tracker.channels belongs to the trained network"):
         search(Space.from_toml(path))
