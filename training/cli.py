@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, assignment
 
 if TYPE_CHECKING:
     from spcnet.training.config import TrainConfig
@@ -19,16 +19,16 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     train.add_argument(
         "-o", "--out", type=Path, help="folder of the run (default: runs/<name of the config>)"
     )
-    train.add_argument("--device", help="cpu or cuda, instead of the config's")
-    train.add_argument(
+    what = train.add_mutually_exclusive_group()
+    what.add_argument(
         "--resume",
         action="store_true",
         help="go on from the checkpoint in the run's folder, once there is one",
     )
-    train.add_argument(
+    what.add_argument(
         "--inspect",
         action="store_true",
-        help="do not train: print statistics of the data, and draw them and some pairs, to <out>/data",
+        help="do not train: print statistics of the data, and draw some pairs, to <out>/data",
     )
     train.add_argument("--json", action="store_true", help="with --inspect: print JSON")
     train.set_defaults(run=_train)
@@ -59,23 +59,10 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        type=_assignment,
+        type=assignment,
         metavar="TABLE.KEY=VALUE",
         help="change a field of the config, such as tracker.channels=64; repeat for several",
     )
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """TABLE.KEY=VALUE of --set; the value as in TOML, or else a string."""
-    from spcnet.training.config import parse_toml
-
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not TABLE.KEY=VALUE")
-    try:
-        return key, parse_toml(f"value = {value}", "value")["value"]
-    except ValueError:
-        return key, value
 
 
 def _elsewhere(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
@@ -97,8 +84,6 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 
 
 def _train(options: argparse.Namespace) -> int:
-    import dataclasses
-    import json
     import shlex
     import signal
     import sys
@@ -108,17 +93,11 @@ def _train(options: argparse.Namespace) -> int:
     from spcnet.training.train import Trainer, checkpoint_of
 
     folder = options.out or Path("runs") / options.config.stem
-    for useless, name, needed in (
-        (options.json and not options.inspect, "--json", "it goes with --inspect"),
-        (options.resume and options.inspect, "--inspect with --resume", "leave one out"),
-    ):
-        if useless:
-            raise ValueError(f"{name} does nothing here; {needed}")
+    if options.json and not options.inspect:
+        raise ValueError("--json does nothing here; it goes with --inspect")
     if options.inspect:
         return _inspect(options, folder / "data")
     given = _config(options)
-    if options.device:
-        given = dataclasses.replace(given, optim=dataclasses.replace(given.optim, device=options.device))
     with join(given.optim.device) as processes:
         given = TrainConfig.from_dict(processes.from_first(given.to_dict()))
         exists = processes.from_first(checkpoint_of(folder).exists())
@@ -142,16 +121,10 @@ def _train(options: argparse.Namespace) -> int:
     if processes.rank == 0 and done:
         print(f"checkpoint {path}")
     elif processes.rank == 0:
-        given_again = [word for text in options.data or () for word in ("--data", text)]
-        given_again += [
-            word for key, value in options.set for word in ("--set", f"{key}={json.dumps(value)}")
-        ]
-        again = shlex.join(
-            ["spcnet", "train", str(options.config), *given_again, "--out", str(folder), "--resume"]
-        )
+        again = ["spcnet", *sys.argv[1:], *(() if options.resume else ("--resume",))]
         print(
             f"spcnet: stopped at step {trainer.position} of {trainer.config.steps}, which is saved in "
-            f"{path}; go on with {again}",
+            f"{path}; go on with {shlex.join(again)}",
             file=sys.stderr,
         )
     return 0 if done else 1
@@ -183,8 +156,9 @@ def _prepare(options: argparse.Namespace) -> int:
             config, options.out, options.jobs, lambda done, all_: progress(completed=done, total=all_)
         )
     print(
-        f"{made.frames} frames of {made.tracks} tracks in {made.shards} shards, reaching {made.context:.1f} sides "
-        f'around targets of {made.side} px\ntrain on them with --data "shards:{options.out}"'
+        f"{made.frames} frames of {made.tracks} tracks in {made.shards} shards, reaching "
+        f"{made.context:.1f} sides around targets of {made.side} px\n"
+        f'train on them with --data "shards:{options.out}"'
     )
     return 0
 

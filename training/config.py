@@ -215,17 +215,11 @@ class TrainConfig:
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The tables of a file; what names it in the errors. Raises FileNotFoundError, ValueError."""
     try:
-        return parse_toml(Path(path).read_text("utf-8", "replace"), f"{what} {path}")
+        return tomllib.loads(Path(path).read_text("utf-8", "replace"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no {what} {path}; mend the path") from None
-
-
-def parse_toml(text: str, name: str) -> dict[str, Any]:
-    """Raises ValueError, naming name."""
-    try:
-        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"the {name} is not valid TOML: {error}") from None
+        raise ValueError(f"the {what} {path} is not valid TOML: {error}") from None
 
 
 def put(values: Any, name: str, value: Any) -> None:

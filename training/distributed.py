@@ -74,7 +74,7 @@ def join(device: str) -> Iterator[Processes]:
         if local >= torch.cuda.device_count():
             raise RuntimeError(
                 f"process {rank} needs GPU {local}, this machine has {torch.cuda.device_count()} for torch; "
-                "start one process for each GPU, or set optim.device (--device) to cpu"
+                "start one process for each GPU, or set optim.device to cpu"
             )
         place = place if place.index is not None else torch.device("cuda", local)
         torch.cuda.set_device(place)

@@ -1,4 +1,4 @@
-"""Statistics of every data source, and pictures of the pairs that the network will see."""
+"""Statistics of every data source, and a picture of pairs as the network will see them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from spcnet.common.sources import joined, read_source
 from spcnet.common.tracks import Track
-from spcnet.runtime.files import write_bytes
+from spcnet.runtime.files import write_bytes, write_text
 from spcnet.training import sheet
 from spcnet.training.config import TrainConfig
 from spcnet.training.pairs import Pairs
@@ -25,13 +25,11 @@ Statistics: TypeAlias = dict[str, Any]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PAIRS = 40  # on the sheet of pairs
-
-# Each quantity of measure() with its unit as people read it, and the range of its histogram.
-QUANTITIES = {
-    "side": ("side, px", (8.0, 512.0)),  # geometric mean of width and height
-    "aspect": ("aspect, w / h", (0.125, 8.0)),
-    "motion": ("motion per frame, sides", (0.001, 1.0)),  # of the centre, in sides of the target
-    "scale": ("size per frame, factor", (1.0, 1.3)),  # the larger of two sides over the smaller
+QUANTITIES = {  # of measure(), each with the form in which people read it
+    "side": ".0f",  # px: geometric mean of width and height
+    "aspect": ".2f",  # width / height
+    "motion": ".3f",  # per frame, of the centre, in sides of the target
+    "scale": ".3f",  # per frame: the larger of two sides over the smaller
 }
 
 
@@ -60,7 +58,7 @@ def measure(tracks: Sequence[Track]) -> dict[str, Values]:
     return {name: np.concatenate(arrays) for name, arrays in found.items()}
 
 
-def summarize(tracks: Sequence[Track], values: Mapping[str, Values]) -> Statistics:
+def summarize(tracks: Sequence[Track]) -> Statistics:
     """Counts, the share of absent targets, and each quantity's QUANTILES; null where there are no values."""
     frames = sum(len(track.frames) for track in tracks)
     present = sum(int(track.present.sum()) for track in tracks)
@@ -72,7 +70,7 @@ def summarize(tracks: Sequence[Track], values: Mapping[str, Values]) -> Statisti
         "empty": sum(not track.present.any() for track in tracks),  # never drawn
         "quantiles": {
             name: np.quantile(array, QUANTILES).tolist() if len(array) else None
-            for name, array in values.items()
+            for name, array in measure(tracks).items()
         },
     }
 
@@ -80,48 +78,36 @@ def summarize(tracks: Sequence[Track], values: Mapping[str, Values]) -> Statisti
 def inspect(config: TrainConfig, folder: Path) -> Statistics:
     """Statistics of the "sources" by "format:folder", and "pairs_per_second" that one process loads.
 
-    Written to folder as data.json, with histograms.png and pairs.png.
+    Written to folder as data.json, with pairs.png.
     Raises as read_source, and ValueError where an image of the pairs drawn is damaged.
     """
     found = [(source, read_source(source)) for source in config.data.sources]
     sources = {f"{source.format}:{Path(source.path).name}": tracks for source, tracks in found}
     if len(sources) < len(found):
         sources = {f"{source.format}:{source.path}": tracks for source, tracks in found}
-    values = {name: measure(tracks) for name, tracks in sources.items()}
-    statistics: Statistics = {
-        "sources": {name: summarize(tracks, values[name]) for name, tracks in sources.items()}
-    }
     tracker = config.optim.stages[-1].tracker(config.tracker)
     pairs = Pairs(joined(found), config.data, tracker, config.optim.seed, PAIRS)
     start = time.perf_counter()
     samples = [pairs[index] for index in range(PAIRS)]
-    statistics["pairs_per_second"] = PAIRS / (time.perf_counter() - start)
-    drawn = [sheet.draw_pair(sample, tracker) for sample in samples]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "pairs.png", sheet.png(sheet.grid(drawn, columns=5)))
-    write_bytes(folder / "histograms.png", sheet.png(sheet.histograms(values, QUANTITIES)))
-    write_bytes(folder / "data.json", json.dumps(statistics, indent=1).encode())
+    speed = PAIRS / (time.perf_counter() - start)
+    statistics: Statistics = {
+        "sources": {name: summarize(tracks) for name, tracks in sources.items()},
+        "pairs_per_second": speed,
+    }
+    write_bytes(folder / "pairs.png", sheet.png([sheet.draw_pair(sample, tracker) for sample in samples]))
+    write_text(folder / "data.json", json.dumps(statistics, indent=1))
     return statistics
 
 
 def table(sources: Mapping[str, Statistics]) -> Table:
-    """The statistics for the terminal; three lines a source, with the quantiles of 5 %, 50 % and 95 %."""
-    view = Table(
-        caption="quantiles of 5, 50 and 95 %; motion in sides of the target, size as a factor, both per frame"
-    )
-    view.add_column("source", vertical="middle", overflow="fold")
-    for title in ("tracks", "frames", "absent"):
-        view.add_column(title, justify="right", vertical="middle", no_wrap=True)
-    for title in ("side, px", "w / h", "motion", "size"):
-        view.add_column(title, justify="right", no_wrap=True)
+    """The statistics for the terminal; of each quantity the quantiles of 5, 50 and 95 %."""
+    view = Table("source", box=None, caption="quantiles of 5, 50 and 95 %; motion in sides of the target")
+    for title in ("tracks", "frames", "absent", "side, px", "w / h", "motion", "size"):
+        view.add_column(title, justify="right")
     for name, row in sources.items():
-        cells = []
-        for quantity, form in zip(QUANTITIES, ("{:.0f}", "{:.2f}", "{:.3f}", "{:.3f}"), strict=True):
-            if found := row["quantiles"][quantity]:
-                low, middle, high = (form.format(found[i]) for i in (0, 2, 4))
-                cells.append(f"[dim]{low}[/]\n{middle}\n[dim]{high}[/]")
-            else:
-                cells.append("\n-")
-        view.add_row(name, f"{row['tracks']:,}", f"{row['frames']:,}", f"{row['absent']:.1%}", *cells)
-        view.add_section()
+        quantiles = [
+            " ".join(f"{values[i]:{form}}" for i in (0, 2, 4)) if values else "-"
+            for values, form in zip(row["quantiles"].values(), QUANTITIES.values(), strict=True)
+        ]
+        view.add_row(name, f"{row['tracks']:,}", f"{row['frames']:,}", f"{row['absent']:.1%}", *quantiles)
     return view

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
+from spcnet.runtime.strict import build
 
 LRN = LocalResponseNorm()
 
@@ -40,20 +41,16 @@ class NetworkConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None, tracker: TrackerConfig) -> NetworkConfig:
-        """From the table [network]; without one the published network: two convolutions of C channels."""
-        values = dict(values or {"layers": [{"channels": tracker.channels}] * 2})
-        unknown = set(values) - {"layers", "normalization"}
-        if unknown:
-            raise ValueError(f"unknown key {min(unknown)!r} in [network]; it has layers, normalization")
-        try:
-            values["layers"] = tuple(
-                Convolution(**{"padding": layer.get("kernel", 3) // 2, **layer}) for layer in values["layers"]
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"network.layers cannot be read ({error}); give a list of {{channels, stride, kernel}}"
-            ) from None
-        network = cls(**values)
+        """From the table [network]; without one the published network: two convolutions of C channels.
+
+        The padding of a layer keeps its size unless the table says otherwise.
+        """
+        values = values or {"layers": [{"channels": tracker.channels}] * 2}
+        if isinstance(values, Mapping) and isinstance(values.get("layers"), list | tuple):
+            values = {**values, "layers": [_padded(layer) for layer in values["layers"]]}
+        network = build(cls, values, "network")
+        if not network.layers:
+            raise ValueError("network.layers is empty; give a list of {channels, stride, kernel}")
         last, stride = network.layers[-1].channels, math.prod(layer.stride for layer in network.layers)
         if (last, stride) != (tracker.channels, tracker.stride):
             raise ValueError(
@@ -61,6 +58,12 @@ class NetworkConfig:
                 f"{tracker.channels} at stride {tracker.stride}; make them alike"
             )
         return network
+
+
+def _padded(layer: Any) -> Any:
+    if isinstance(layer, Mapping) and isinstance(layer.get("kernel"), int):
+        return {"padding": layer["kernel"] // 2, **layer}
+    return layer
 
 
 class Backbone(nn.Module):

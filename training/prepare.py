@@ -14,8 +14,9 @@ import functools
 import hashlib
 import math
 import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -69,24 +70,17 @@ def prepare(
     done = manifest.frames - sum(frames[n] for n in missing)
     progress(done, manifest.frames)
     pack = functools.partial(_pack, side=side, context=context)
-    work = [(n, shard_path(folder, n), [(i, tracks[i]) for i in shards[n]]) for n in missing]
+    paths = [shard_path(folder, n) for n in missing]
+    parts = [[(i, tracks[i]) for i in shards[n]] for n in missing]
     try:
-        if jobs <= 1:
-            for number, path, part in work:
-                pack(path, part)
+        with ExitStack() as stack:
+            run: Callable[..., Iterator[None]] = map
+            if jobs > 1:
+                spawn = multiprocessing.get_context("spawn")
+                run = stack.enter_context(ProcessPoolExecutor(jobs, spawn)).map
+            for number, _ in zip(missing, run(pack, paths, parts), strict=True):
                 done += frames[number]
                 progress(done, manifest.frames)
-            return manifest
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            waiting = {pool.submit(pack, path, part): number for number, path, part in work}
-            try:
-                for future in as_completed(waiting):
-                    future.result()
-                    done += frames[waiting[future]]
-                    progress(done, manifest.frames)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
     except OSError as error:
         if error.errno is None:  # our own words
             raise

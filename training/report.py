@@ -5,31 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch.utils.tensorboard import SummaryWriter
+
+from spcnet.runtime.progress import Bar, bar
 
 T = TypeVar("T")
 
 STARVED = 0.2  # share of the time spent waiting for data above which the line has a hint
-COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
-    TextColumn("loss {task.fields[loss]:.3f}  validation {task.fields[validation]:.3f}"),
-)
 
 
 class Clock:
@@ -65,37 +51,35 @@ class Clock:
 class Report:
     """The progress of the first process; the others say nothing. Close it."""
 
-    def __init__(self, folder: Path, steps: int, position: int, validation: float, *, quiet: bool) -> None:
-        self._progress = Progress(*COLUMNS, disable=quiet)
-        self._progress.start()
-        self._task = self._progress.add_task(
-            "train", total=steps, completed=position, loss=math.nan, validation=validation
-        )
+    def __init__(self, folder: Path, steps: int, position: int, *, quiet: bool) -> None:
         self._quiet, self._mean, self._stage = quiet, math.nan, ""
+        self._stack = ExitStack()
+        self._bar: Bar | None = None
         self._writer: SummaryWriter | None = None
         if not quiet:
+            self._bar = self._stack.enter_context(bar(steps, "train"))
+            self._bar(completed=position)
             # What a run that was killed wrote after its last checkpoint is done again: hide the first try.
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=position + 1)
 
     def close(self) -> None:
-        self._progress.stop()
+        self._stack.close()
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.close()
 
     def stage(self, description: str) -> None:
         self._stage, self._mean = description, math.nan
-        self._progress.update(self._task, description=f"train {description}")
 
     def step(self, position: int, loss: float) -> None:
         self._mean = loss if math.isnan(self._mean) else 0.98 * self._mean + 0.02 * loss
-        self._progress.update(self._task, advance=1, loss=self._mean)
+        if self._bar is not None:
+            self._bar(f"train {self._stage} loss {self._mean:.3f}", 1)
         self._write({"loss/train": loss}, position)
 
     def validated(
         self, position: int, validation: Mapping[str, float], throughput: Mapping[str, float]
     ) -> None:
-        self._progress.update(self._task, validation=validation.get("loss", math.nan))
         scalars = {f"validation/{name}": value for name, value in validation.items()}
         scalars |= {f"throughput/{name}": value for name, value in throughput.items()}
         self._write(scalars, position)
@@ -109,10 +93,10 @@ class Report:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            self._progress.console.print(text, highlight=False, soft_wrap=True)
+            print(text, flush=True)
 
     def _write(self, scalars: Mapping[str, float], position: int) -> None:
-        """A disk that is full for TensorBoard does not end the run: it says so and goes on without."""
+        """Write to TensorBoard. On a full disk say so, and go on without TensorBoard."""
         try:
             for name, value in scalars.items():
                 if self._writer is not None:

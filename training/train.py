@@ -193,11 +193,8 @@ class Trainer:
         """
         optim = self.config.optim
         end = min(stop_at or self.config.steps, self.config.steps)
-        validation = self.validation.get("loss", math.nan)
         quiet = self.processes.rank > 0
-        with closing(
-            Report(self.folder, self.config.steps, self.position, validation, quiet=quiet)
-        ) as report:
+        with closing(Report(self.folder, self.config.steps, self.position, quiet=quiet)) as report:
             for stage, last in self._stages():
                 if self.position >= min(last, end):
                     continue
