@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Column, Table
 
 from spcnet.common.sources import joined, read_source
 from spcnet.common.tracks import Track
@@ -100,13 +100,17 @@ def inspect(config: TrainConfig, folder: Path) -> Statistics:
 
 
 def table(sources: Mapping[str, Statistics]) -> Table:
-    """The statistics for the terminal; of each quantity the quantiles of 5, 50 and 95 %."""
-    view = Table("source", box=None, caption="quantiles of 5, 50 and 95 %; motion in sides of the target")
+    """The statistics for the terminal, with the quantiles of 5, 50 and 95 % one below another."""
+    view = Table(
+        Column("source", overflow="fold"),
+        box=None,
+        caption="quantiles of 5, 50 and 95 %; motion in sides of the target",
+    )
     for title in ("tracks", "frames", "absent", "side, px", "w / h", "motion", "size"):
         view.add_column(title, justify="right")
     for name, row in sources.items():
         quantiles = [
-            " ".join(f"{values[i]:{form}}" for i in (0, 2, 4)) if values else "-"
+            "\n".join(f"{values[i]:{form}}" for i in (0, 2, 4)) if values else "-"
             for values, form in zip(row["quantiles"].values(), QUANTITIES.values(), strict=True)
         ]
         view.add_row(name, f"{row['tracks']:,}", f"{row['frames']:,}", f"{row['absent']:.1%}", *quantiles)

@@ -6,38 +6,30 @@ import pytest
 
 from spcnet.__main__ import main
 from spcnet.runtime import model
-from spcnet.training.config import TrainConfig, put
+from spcnet.training.config import Stage, TrainConfig, put
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PUBLISHED = CONFIGS / "c32-125.toml"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_a_shipped_config_is_read_and_ends_as_it_is_tracked(path):
+def test_a_shipped_config_is_read_and_is_that_of_its_model(path):
     config = TrainConfig.from_toml(path)
-    last = config.optim.stages[-1].tracker(config.tracker)
-    assert (last.grid, last.channels, last.stride) == (
-        config.tracker.grid,
-        config.tracker.channels,
-        config.tracker.stride,
-    )
     assert TrainConfig.from_dict(config.to_dict()) == config
+    if path.stem in model.zoo():
+        assert model.load(model.find(path.stem))[0].config == config.tracker
 
 
-@pytest.mark.parametrize("name", ["base", "lite", "nano", "c32-125"])
-def test_the_shipped_models_track_as_their_configs_say(name):
-    config = TrainConfig.from_toml(CONFIGS / f"{name}.toml")
-    assert model.load(model.find(name))[0].config == config.tracker
-
-
-def test_training_takes_hann_windows_whatever_is_tracked_with():
-    config = TrainConfig.from_toml(CONFIGS / "base.toml")
-    assert (config.tracker.search_window, config.tracker.learn_window) == (0.5, 1.5)
-    for stage in config.optim.stages:
-        assert (stage.tracker(config.tracker).search_window, stage.tracker(config.tracker).learn_window) == (
-            1,
-            1,
-        )
+def test_a_stage_trains_with_its_own_sizes_and_always_with_hann_windows():
+    tracker = TrainConfig.from_toml(CONFIGS / "base.toml").tracker
+    assert (tracker.search_window, tracker.learn_window) == (0.5, 1.5)
+    for stage, sizes in (
+        (Stage(3, 64, 1), (64, 1, 1, tracker.scale_step)),
+        (Stage(5, scale_step=1.05), (tracker.patch_size, tracker.scales, tracker.scales, 1.05)),
+    ):
+        found = stage.tracker(tracker)
+        assert (found.patch_size, found.scales, found.learn_scales, found.scale_step) == sizes
+        assert (found.search_window, found.learn_window) == (1, 1)
 
 
 @pytest.mark.parametrize(("channels", "size"), [(64, 125), (4, 125), (32, 169), (32, 33)])
@@ -59,26 +51,52 @@ def test_a_field_that_is_not_there_is_refused(name):
         put(TrainConfig.tables(PUBLISHED), name, 1)
 
 
-def test_the_last_stage_must_have_the_size_that_is_tracked():
-    with pytest.raises(
-        ValueError, match=r"have the patch sizes \[64, 125, 33\]; the last must be .*, 125: leave it out"
-    ):
-        TrainConfig.from_toml(PUBLISHED, [("optim.stages.2.patch_size", 33)])
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ("tracker.channels=many", "channels"),
         ("tracker.stride=2", "give a multiple of stride, 2"),
-        ("optim.stages=fast", "optim.stages is 'fast'; it must be a list"),
-        ("optim.stages=[{steps='many'}]", "optim.stages.0.steps is 'many'; it must be of type int"),
-        ("optim.batch=true", "optim.batch is True; it must be of type int"),
+        ("optim.lr=-1", "optim.lr is -1"),
+        ("optim.lr=1e-9", "give 0 < lr_final <= lr"),
         ("optim.lr=" + "9" * 400, "optim.lr is 9999"),
-        ("data.flip=inf", "data.flip is inf"),
+        ("optim.rate=1", "there is no parameter optim.rate"),
+        ("optim.optimizer=adam", "optim.optimizer is 'adam'; give one of adamw, sgd"),
+        ("optim.schedule=step", "optim.schedule is 'step'; give one of cosine, exponential"),
+        ("optim.batch=0", "optim.batch is 0; give 1 or more"),
+        ("optim.batch=true", "optim.batch is True; it must be of type int"),
+        ("optim.ema=1.0", "optim.ema is 1.0"),
+        ("optim.stages=7", "optim.stages is 7; it must be a list"),
+        ("optim.stages=[]", "the last must be the tracker's"),
+        ("optim.stages.2.patch_size=33", "have the patch sizes [64, 125, 33]; the last must be"),
+        ('optim.stages=[{"steps": 1}, 7]', "optim.stages.1 is 7; it must be a table"),
+        ('optim.stages=[{"patch_size": 125}]', "optim.stages.0.steps is missing"),
+        ('optim.stages=[{"steps": "many"}]', "optim.stages.0.steps is 'many'; it must be of type int"),
+        ("data.flip=Infinity", "data.flip is inf"),
+        ("data.sources=[]", "data.sources is empty"),
+        ("data.sources=3", "data.sources is 3; it must be a list"),
+        ('data.sources=["x"]', "data.sources.0 is 'x'; it must be a table"),
+        ('data.sources=[{"format": "otb"}]', "data.sources.0.path is missing"),
+        ('data.sources=[{"format": 3, "path": "x"}]', "data.sources.0.format is 3"),
+        ('data.sources=[{"format": "otb", "path": "x", "weight": 0}]', "the weight of x is 0"),
+        ('data.sources=[{"format": "otb", "path": "x", "kind": 1}]', "unknown key data.sources.0.kind"),
     ],
 )
 def test_a_change_on_the_command_line_that_cannot_be_is_refused(change, reason, tmp_path, capsys):
     assert main(["train", str(PUBLISHED), "-o", str(tmp_path / "run"), "--set", change]) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]", r"unknown table \[model\]"),
+        ("[data]\ntrack = 3", "unknown key data.track"),
+        ("[data]", "data.sources is missing"),
+        ("[optim", "not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_refused(text, message, tmp_path):
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_toml(tmp_path / "bad.toml")

@@ -7,7 +7,6 @@ import sys
 import time
 
 import pytest
-import synthetic
 import tolerances
 import torch
 
@@ -15,25 +14,6 @@ from spcnet.training import checkpoint
 from spcnet.training.config import TrainConfig
 from spcnet.training.train import Trainer
 
-# SGD, since AdamW would not notice gradients that were added up but not averaged.
-CONFIG = """
-[data]
-sources = [{{format = "got10k", path = "{tracks}"}}]
-validation = ["two"]
-[optim]
-stages = [{{ patch_size = 17, steps = {first}, scales = 1 }}, {{ patch_size = 25, steps = {second} }}]
-batch = 4
-optimizer = "sgd"
-lr = 1e-3
-warmup = 2
-ema = 0.9
-workers = {workers}
-validate_every = {every}
-validation_pairs = 5
-[tracker]
-patch_size = 25
-channels = 4
-"""
 # What happens to which process at which step of which start; else nothing. Then spcnet train as it is.
 MISHAPS = """
 import os, signal, sys
@@ -56,31 +36,22 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As in the other processes: the number of threads decides how sums are rounded."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def write_config(video, tmp_path_factory):
+def configure(write_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    tracks = synthetic.write_tracks(folder / "tracks", ("one", "two"), *video)
+    # SGD, since AdamW would not notice gradients that were added up but not averaged.
+    options = {"optimizer": "sgd", "lr": 1e-3, "ema": 0.9, "validation_pairs": 5}
 
-    def write(name, **values):
-        path = folder / name
-        path.write_text(CONFIG.format(tracks=tracks, **values))
-        return path
+    def write(name, first, second, **optim):
+        stages = ({"patch_size": 17, "steps": first, "scales": 1}, {"steps": second})
+        return write_config(folder / name, stages, **options, **optim)
 
     return write
 
 
 @pytest.fixture(scope="module")
-def short(write_config):
-    return write_config("short.toml", first=5, second=6, workers=0, every=3)
+def short(configure):
+    return configure("short.toml", 5, 6, validate_every=3)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +103,8 @@ def test_killed_and_stopped_processes_are_started_again(short, two_processes, tm
 
 
 @pytest.fixture(scope="module")
-def long(write_config):
-    return write_config("long.toml", first=40, second=110, workers=1, every=10)
+def long(configure):
+    return configure("long.toml", 40, 110, workers=1, validate_every=10)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +138,7 @@ def test_a_run_that_was_ended_goes_on_as_if_nothing_had_been(rng, long, undistur
         assert process.returncode == 1
         assert message.endswith(
             f"stopped at step {resumed.position} of 150, which is saved in {resumed.path}; "
-            f"go on with spcnet train {long} --set data.flip=0.5 --out {tmp_path} --resume\n"
+            f"go on with {' '.join(command)} --resume\n"
         )
     tensors, _ = checkpoint.load(resumed.run())
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in undisturbed.items())

@@ -4,13 +4,12 @@ import json
 import cv2
 import numpy as np
 import pytest
-import synthetic
 
 from spcnet.__main__ import main
 from spcnet.common.sources import Source
 from spcnet.common.tracks import Track
 from spcnet.runtime import TrackerConfig
-from spcnet.training import inspection, sheet
+from spcnet.training import sheet
 from spcnet.training.config import DataConfig
 from spcnet.training.inspection import measure, summarize, table
 from spcnet.training.pairs import Pairs
@@ -29,7 +28,7 @@ def test_quantities_are_those_of_neighbours_with_boxes():
     np.testing.assert_allclose(found["aspect"], [0.25, 0.25, 0.25, 0.25, 1])
     np.testing.assert_allclose(found["motion"], [0.25, 0], atol=1e-12)
     np.testing.assert_allclose(found["scale"], [1, 1.1])
-    row = summarize([track_of(boxes), track_of([[0, 0, 30, 30]])], found)
+    row = summarize([track_of(boxes), track_of([[0, 0, 30, 30]])])
     assert (row["tracks"], row["stills"], row["frames"], row["empty"]) == (2, 1, 7, 0)
     assert row["absent"] == pytest.approx(2 / 7) and row["quantiles"]["side"][2] == 20
 
@@ -41,7 +40,7 @@ def test_shards_tell_no_motion():
 
 def test_tracks_without_a_target_have_no_quantiles():
     gone = track_of([[np.nan] * 4] * 3)
-    row = summarize([gone], measure([gone]))
+    row = summarize([gone])
     assert row["absent"] == 1 and row["empty"] == 1 and set(row["quantiles"].values()) == {None}
     assert table({"otb:gone": row}).row_count == 1
 
@@ -66,53 +65,24 @@ def test_the_box_on_the_sheet_frames_the_target(tmp_path, flip):
                 assert abs(box.min() - square.min()) <= 3 and abs(box.max() - square.max()) <= 3
 
 
-def test_histograms_show_every_source():
-    values = {
-        "a": measure([track_of([[0, 0, 10, 10], [1, 0, 10, 10]])]),
-        "b": measure([track_of([[0, 0, 9, 9]])]),
-    }
-    one, two = (sheet.histograms(v, inspection.QUANTITIES) for v in ({"a": values["a"]}, values))
-    assert two.shape[0] > one.shape[0] and two.shape[1] == one.shape[1]
-    for colour in ((31, 119, 180), (255, 127, 14)):  # one for each source
-        assert (two == colour).all(2).any()
-
-
-TOML = """
-[data]
-sources = [{{ format = "got10k", path = "{folder}" }}]
-[tracker]
-patch_size = 32
-channels = 4
-[optim]
-stages = [{{ patch_size = 32, steps = 1 }}]
-"""
-
-
-def test_the_command_prints_draws_and_does_not_train(tmp_path, video, capsys):
-    boxes = video[1]
-    folder = synthetic.write_tracks(tmp_path / "data", ("cat",), *video)
-    (tmp_path / "c.toml").write_text(TOML.format(folder=folder))
-    command = ["train", str(tmp_path / "c.toml"), "--inspect", "-o", str(tmp_path / "run")]
+def test_the_command_prints_draws_and_does_not_train(write_config, tmp_path, video, capsys):
+    path = write_config(tmp_path / "c.toml", size=32)
+    command = ["train", str(path), "--inspect", "-o", str(tmp_path / "run")]
     assert main(command) == 0
-    assert "got10k:data" in capsys.readouterr().out
-    written = sorted(path.name for path in (tmp_path / "run" / "data").iterdir())
-    assert written == ["data.json", "histograms.png", "pairs.png"]
+    assert "got10k:tracks" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["data"]
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "run" / "data" / "data.json").read_text())
     assert printed["pairs_per_second"] > 0
-    row = printed["sources"]["got10k:data"]
-    assert row["frames"] == 20 and row["quantiles"]["side"][2] == pytest.approx(
-        float(np.median(np.sqrt(boxes[:, 2] * boxes[:, 3]))), rel=1e-3
-    )
-    for name in ("pairs.png", "histograms.png"):
-        assert cv2.imread(str(tmp_path / "run" / "data" / name)) is not None
-    assert main([*command, "--data", "cat"]) == 2
-    assert "'cat' is not FORMAT:PATH" in capsys.readouterr().err
-
-
-def test_options_that_do_nothing_are_refused(tmp_path, capsys):
-    for options in (["--json"], ["--inspect", "--resume"]):
-        assert main(["train", str(tmp_path / "c.toml"), *options]) == 2
-        assert "does nothing" in capsys.readouterr().err
+    (row,) = printed["sources"].values()
+    sides = np.sqrt(video[1][:, 2] * video[1][:, 3])
+    assert row["frames"] == 20 * row["tracks"]
+    assert row["quantiles"]["side"][2] == pytest.approx(float(np.median(sides)), rel=1e-3)
+    assert cv2.imread(str(tmp_path / "run" / "data" / "pairs.png")).shape == (8 * 150, 5 * 294, 3)
+    for arguments, message in (
+        ([*command, "--data", "cat"], "'cat' is not FORMAT:PATH"),
+        (["train", str(path), "--json"], "--json does nothing here; it goes with --inspect"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err

@@ -22,12 +22,11 @@ def published(channels):
 SMALL = TrackerConfig(patch_size=9, channels=3, output_sigma_factor=0.3, regularization=0.1)
 
 
-def pair_of(config, rng, pairs=2):
-    n = config.patch_size
-    shape = (pairs, config.scales, config.channels, n, n)
-    x, z = (torch.from_numpy(rng.normal(size=shape)) for _ in range(2))
-    shift = torch.from_numpy(rng.normal(size=(pairs, 3)))
-    return x, z, shift
+def layer_and_pair(config, rng):
+    """The filter in float64, features of two pairs and their shifts."""
+    shape = (2, config.scales, config.channels, config.patch_size, config.patch_size)
+    x, z, shift = (torch.from_numpy(rng.normal(size=size)) for size in (shape, shape, (2, 3)))
+    return JointFilter(config, torch.float64), x, z, shift
 
 
 @pytest.mark.parametrize("channels", [4, 8, 33])
@@ -54,7 +53,6 @@ def test_the_gradient_of_the_normalisation():
 
 def test_the_published_network_has_ten_thousand_parameters():
     assert sum(p.numel() for p in published(32).parameters()) == 10_144
-    assert published(32)(torch.zeros(1, 3, 125, 125)).shape == (1, 32, 125, 125)
 
 
 @pytest.mark.parametrize("n", [32, 33, 125])
@@ -77,8 +75,7 @@ def test_the_layer_is_the_filter_of_the_runtime(rng, n, learn_scales):
 
 
 def test_finite_differences_through_the_whole_layer(rng):
-    layer = JointFilter(SMALL, torch.float64)
-    x, z, shift = pair_of(SMALL, rng)
+    layer, x, z, shift = layer_and_pair(SMALL, rng)
 
     def loss(x, z):
         num, den = layer.learn(layer.transform(x, learn=True))
@@ -93,12 +90,8 @@ def test_the_gradients_of_eq_23_and_24(rng):
     the conjugate spectra are, up to the 1/N^2 of Parseval and the mean over pairs,
     dL/dz_ls* = e_s w_l (23) and dL/dx_ls'* = sum_s (e_s* z_ls y_s' - 2 Re(e_s* g_s) x_ls') / A (24).
     """
-    layer = JointFilter(SMALL, torch.float64)
-    x, z, shift = pair_of(SMALL, rng)
-    xf, zf = (
-        layer.transform(x, learn=False).requires_grad_(),
-        layer.transform(z, learn=False).requires_grad_(),
-    )
+    layer, x, z, shift = layer_and_pair(SMALL, rng)
+    xf, zf = (layer.transform(features, learn=False).requires_grad_() for features in (x, z))
     yf = layer.moved_label(shift)
     num, den = layer.learn(xf)
     gf = layer.respond(num, den, zf)
@@ -120,9 +113,7 @@ def test_the_gradients_of_eq_23_and_24(rng):
 
 @pytest.mark.parametrize("n", [32, 33])
 def test_the_loss_is_the_sum_of_squares_in_space(rng, n):
-    config = dataclasses.replace(SMALL, patch_size=n)
-    layer = JointFilter(config, torch.float64)
-    x, z, shift = pair_of(config, rng)
+    layer, x, z, shift = layer_and_pair(dataclasses.replace(SMALL, patch_size=n), rng)
     gf = layer.respond(*layer.learn(layer.transform(x, learn=True)), layer.transform(z, learn=False))
     yf = layer.moved_label(shift)
     error = layer.inverse(gf) - layer.inverse(yf)
@@ -152,23 +143,6 @@ def test_learning_and_searching_the_same_patch_gives_back_the_label(rng):
     torch.testing.assert_close(layer.inverse(gf)[0, 0], expected, rtol=0, atol=tolerances.LABEL)
 
 
-def test_a_step_lowers_the_loss_and_touches_both_layers():
-    torch.manual_seed(0)
-    net = SPCNet(TrackerConfig(patch_size=32, channels=8))
-    template = 60 * torch.randn(4, 3, 3, 32, 32)
-    search, shift = template + 10 * torch.randn_like(template), torch.zeros(4, 3)
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
-    losses = []
-    for _ in range(20):
-        loss, _ = net(template, search, shift)
-        optimizer.zero_grad()
-        loss.backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.9 * losses[0]
-
-
 LAYERS = [
     {"channels": 4, "stride": 2},
     {"channels": 6, "stride": 2, "kernel": 5},
@@ -191,20 +165,19 @@ def test_a_network_of_other_layers(rng, size):
     pyramids = torch.from_numpy(rng.normal(size=(2, 1, 3, 3, size, size)).astype(np.float32))
     loss, _ = net(pyramids[0], pyramids[1], torch.zeros(1, 3))
     loss.backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    assert all(0 < p.grad.abs().sum() < math.inf for p in net.parameters())
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"layers": [{"channels": 8}]}, "gives 8 channels at stride 1, the tracker's are 3 at stride 4"),
-        (
-            {"layers": [{"channels": 3, "kernel": 2}]},
-            "network.layers cannot be read .kernel of a convolution is 2; give an odd number",
-        ),
-        ({"layers": [{"width": 3}]}, "network.layers cannot be read"),
-        ({"layers": LAYERS, "depth": 3}, r"unknown key 'depth' in \[network\]"),
-        ({"normalization": False}, "network.layers cannot be read"),
+        ({"layers": [{"channels": 3, "kernel": 2}]}, "kernel of a convolution is 2; give an odd number"),
+        ({"layers": [{"width": 3}]}, "unknown key network.layers.0.width"),
+        ({"layers": [3]}, "network.layers.0 is 3; it must be a table"),
+        ({"layers": []}, "network.layers is empty"),
+        ({"layers": LAYERS, "depth": 3}, "unknown key network.depth"),
+        ({"normalization": False}, "network.layers is missing"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(values, message):

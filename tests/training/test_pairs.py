@@ -28,11 +28,14 @@ def config_of(folder, **values):
     return DataConfig((Source("got10k", str(folder)),), **values)
 
 
-def test_a_sample_depends_on_seed_and_index_alone(tracks):
-    train, _ = load_tracks(config_of(tracks))
+@pytest.fixture(scope="module")
+def track(tracks):
+    return load_tracks(config_of(tracks))[0][0]
+
+
+def test_a_sample_depends_on_seed_and_index_alone(track):
     data = DataConfig(SOURCES, flip=0.5, grey=0.5, blur=0.5)
-    once, again = (Pairs(train, data, CONFIG, 5, 12) for _ in range(2))
-    other = Pairs(train, data, CONFIG, 6, 12)
+    once, again, other = (Pairs([track], data, CONFIG, seed, 12) for seed in (5, 5, 6))
     expected = [once[i] for i in range(12)]
     for loaded, sample in zip(DataLoader(again, None, num_workers=2), expected, strict=True):
         for found, wanted in zip(loaded, sample, strict=True):
@@ -71,8 +74,7 @@ def test_the_shift_says_where_the_target_is(tmp_path, flip):
             assert (search[s] + mean).sum() / areas[s] == pytest.approx(growth**2, rel=0.03)
 
 
-def test_absent_targets_are_never_drawn(tracks):
-    (track,), _ = load_tracks(config_of(tracks))
+def test_absent_targets_are_never_drawn(track):
     boxes = track.boxes.copy()
     boxes[3:] = np.nan
     pairs = Pairs([dataclasses.replace(track, boxes=boxes)], PLAIN, CONFIG, 0, 1)
@@ -80,8 +82,7 @@ def test_absent_targets_are_never_drawn(tracks):
     assert {f for _ in range(50) for f in pairs._two_frames(pairs.videos[0], rng)} == {0, 1, 2}
 
 
-def test_the_gap_and_the_shift_are_bounded(tracks):
-    (track,), _ = load_tracks(config_of(tracks))
+def test_the_gap_and_the_shift_are_bounded(track):
     pairs = Pairs([track], dataclasses.replace(PLAIN, max_gap=2), CONFIG, 0, 1)
     rng = np.random.default_rng(0)
     drawn = [pairs._two_frames(track, rng) for _ in range(200)]
@@ -92,20 +93,19 @@ def test_the_gap_and_the_shift_are_bounded(tracks):
     assert np.abs(shifts[:, 1:]).max() > 0.3 * side
 
 
-def test_weights_choose_tracks_by_prefix(tracks):
-    (track,), _ = load_tracks(config_of(tracks))
-    other = dataclasses.replace(track, name="rare_one")
-    pairs = Pairs([track, other], dataclasses.replace(PLAIN, weights={"rare_": 0.25}), CONFIG, 0, 1)
-    np.testing.assert_allclose(pairs.cumulative, [0.8, 1.0])
-    often = dataclasses.replace(other, weight=8.0)
-    pairs = Pairs([track, often], dataclasses.replace(PLAIN, weights={"rare_": 0.25}), CONFIG, 0, 1)
-    np.testing.assert_allclose(pairs.cumulative, [1 / 3, 1.0])
+def test_weights_choose_tracks_by_prefix(track):
+    rare = dataclasses.replace(track, name="rare_one")
+    often = dataclasses.replace(rare, weight=8.0)
+    data = dataclasses.replace(PLAIN, weights={"rare_": 0.25})
+    for other, share in ((rare, 0.8), (often, 1 / 3)):
+        np.testing.assert_allclose(Pairs([track, other], data, CONFIG, 0, 1).cumulative, [share, 1])
     stills = [dataclasses.replace(t, frames=t.frames[:1], boxes=t.boxes[:1]) for t in (track, often)]
-    np.testing.assert_allclose(Pairs(stills, PLAIN, CONFIG, 0, 1).cumulative_stills, [1 / 9, 1.0])
+    pairs = Pairs(stills, PLAIN, CONFIG, 0, 1)
+    np.testing.assert_allclose(pairs.cumulative_stills, [1 / 9, 1])
+    assert pairs[0].search.shape == (3, 3, 64, 64) and torch.isfinite(pairs[0].search).all()
 
 
-def test_no_patch_reaches_farther_nor_samples_finer_than_said(tracks):
-    (track,), _ = load_tracks(config_of(tracks))
+def test_no_patch_reaches_farther_nor_samples_finer_than_said(track):
     config = dataclasses.replace(CONFIG, scale_step=1.1)
     pairs = Pairs([track], PLAIN, config, 0, 1)
     rng = np.random.default_rng(0)
@@ -121,23 +121,12 @@ def test_no_patch_reaches_farther_nor_samples_finer_than_said(tracks):
     assert 0.98 * density(PLAIN, config) < max(steps) <= density(PLAIN, config)
 
 
-def test_frames_that_reach_too_little_are_refused(tracks):
-    (track,), _ = load_tracks(config_of(tracks))
-    with pytest.raises(ValueError, match=r"the frames of moving reach 4\.20 sides .* need 4\.\d\d; prepare"):
-        Pairs([dataclasses.replace(track, context=4.2)], PLAIN, CONFIG, 0, 1)
-
-
-def test_one_still_makes_a_pair(tracks):
-    (track,), _ = load_tracks(config_of(tracks))
-    still = dataclasses.replace(track, frames=track.frames[:1], boxes=track.boxes[:1])
-    sample = Pairs([still], PLAIN, CONFIG, 0, 1)[0]
-    assert sample.search.shape == (3, 3, 64, 64) and torch.isfinite(sample.search).all()
-
-
-def test_held_out_tracks_and_bad_names(tracks):
+def test_held_out_tracks_and_what_cannot_be_drawn_from(tracks, track):
     train, held_out = load_tracks(config_of(tracks, validation=("moving",)))
     assert not train and [track.name for track in held_out] == ["moving"]
     with pytest.raises(ValueError, match="validation track 'moved' is not in"):
         load_tracks(config_of(tracks, validation=("moved",)))
     with pytest.raises(ValueError, match="nothing to train on"):
         Pairs([], PLAIN, CONFIG, 0, 1)
+    with pytest.raises(ValueError, match=r"the frames of moving reach 4\.20 sides .* need 4\.\d\d; prepare"):
+        Pairs([dataclasses.replace(track, context=4.2)], PLAIN, CONFIG, 0, 1)

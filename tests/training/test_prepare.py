@@ -3,6 +3,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,20 +25,9 @@ from spcnet.training.prepare import cut, prepare
 
 ONE_RIGHT = np.array([1.0, 0, 0, 0])
 
-TOML = """
-[data]
-sources = [{{ format = "got10k", path = "{folder}" }}]
-[tracker]
-patch_size = 64
-channels = 4
-[optim]
-stages = [{{ patch_size = 64, steps = 1, scale_step = 1.05 }}]
-workers = 0
-"""
-
 
 @pytest.fixture(scope="module")
-def toml(tmp_path_factory):
+def toml(write_config, tmp_path_factory):
     """A config whose data are six tracks of large and small targets; one is absent for a while."""
     folder = tmp_path_factory.mktemp("data")
     for index, side in enumerate([(20, 30), (60, 44), (90, 40), (30, 30), (70, 80), (25, 60)]):
@@ -47,15 +37,24 @@ def toml(tmp_path_factory):
         # Smooth enough that samples at points and means over areas agree: what is compared is the place.
         frames = [cv2.GaussianBlur(frame, None, 0.06 * sum(side)) for frame in frames]
         synthetic.write_tracks(folder / "tracks", (f"t{index}",), frames, boxes)
-    path = folder / "config.toml"
-    path.write_text(TOML.format(folder=folder / "tracks"))
-    return path
+    stages = ({"steps": 1, "scale_step": 1.05},)
+    return write_config(folder / "config.toml", stages, folder / "tracks", size=64)
 
 
-@pytest.fixture
-def config(toml, monkeypatch):
-    monkeypatch.setattr(preparing, "FRAMES_PER_SHARD", 9)  # three shards of two tracks
-    return TrainConfig.from_toml(toml)
+@pytest.fixture(scope="module")
+def config(toml):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparing, "FRAMES_PER_SHARD", 9)  # three shards of two tracks
+        yield TrainConfig.from_toml(toml)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """The folder of all shards."""
+    folder = tmp_path_factory.mktemp("whole")
+    made = prepare(config, folder)
+    assert (made.shards, made.tracks, made.frames) == (3, 6, 29)
+    return folder
 
 
 def contents(folder):
@@ -66,12 +65,10 @@ def from_shards(config, folder):
     return dataclasses.replace(config.data, sources=(Source("shards", str(folder)),))
 
 
-def test_pairs_of_shards_are_pairs_of_frames(config, tmp_path):
+def test_pairs_of_shards_are_pairs_of_frames(config, whole):
     """The same tracks, frames, displacements and patches; boxes a pixel of the shard off would be noticed."""
-    made = prepare(config, tmp_path / "shards")
-    assert (made.shards, made.tracks, made.frames) == (3, 6, 29)
     tracker = config.optim.stages[0].tracker(config.tracker)
-    tracks = [load_tracks(data)[0] for data in (config.data, from_shards(config, tmp_path / "shards"))]
+    tracks = [load_tracks(data)[0] for data in (config.data, from_shards(config, whole))]
     frames, shards = (Pairs(found, config.data, tracker, 3, 40, augment=False) for found in tracks)
     off = [dataclasses.replace(track, boxes=track.boxes + ONE_RIGHT) for track in tracks[1]]
     displaced = Pairs(off, config.data, tracker, 3, 40, augment=False)
@@ -120,45 +117,16 @@ def test_a_jpeg_that_is_small_already_is_kept_to_the_byte(tmp_path):
     np.testing.assert_array_equal(found, box)
 
 
-def test_the_defaults_are_those_of_the_documentation():
-    config = TrainConfig.from_dict(
-        {
-            "data": {"sources": [{"format": "got10k", "path": "x"}]},
-            "optim": {"stages": [{"patch_size": 128, "steps": 1, "scale_step": 1.06}]},
-            "tracker": {"patch_size": 128},
-        }
-    )
-    tracker = config.optim.stages[0].tracker(config.tracker)
+def test_what_is_kept_of_a_frame_is_as_the_docstring_derives():
+    config = TrainConfig.from_toml(Path(__file__).parents[2] / "configs" / "base.toml")
+    tracker = config.optim.stages[-1].tracker(config.tracker)
     assert preparing.MARGIN * preparing.reach(config.data, tracker) == pytest.approx(5.1, abs=0.05)
     assert preparing.density(config.data, tracker) == pytest.approx(49.5, abs=0.5)
 
 
-def test_a_preparation_that_stopped_goes_on(config, tmp_path, monkeypatch):
-    whole = tmp_path / "whole"
-    prepare(config, whole)
-    real, seen = preparing.cut, []
-
-    def stopping(track, index, **options):
-        seen.append(track.name)
-        if len(seen) == 14:  # in the second shard
-            raise KeyboardInterrupt
-        return real(track, index, **options)
-
-    monkeypatch.setattr(preparing, "cut", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(config, tmp_path / "parts")
-    assert sorted(contents(tmp_path / "parts")) == ["000000.npz", "000000.tar", "shards.json"]
-    monkeypatch.setattr(preparing, "cut", real)
-    told = []
-    prepare(config, tmp_path / "parts", progress=lambda *counts: told.append(counts))
-    assert told == [(10, 29), (19, 29), (29, 29)]  # the first shard was not made again
-    assert contents(tmp_path / "parts") == contents(whole)
-
-
-def test_processes_share_the_work(config, tmp_path):
-    prepare(config, tmp_path / "alone")
-    prepare(config, tmp_path / "both", jobs=2)
-    assert contents(tmp_path / "alone") == contents(tmp_path / "both")
+def test_processes_share_the_work(config, whole, tmp_path):
+    prepare(config, tmp_path, jobs=2)
+    assert contents(tmp_path) == contents(whole)
 
 
 KILLED = """
@@ -177,52 +145,48 @@ preparing.prepare(TrainConfig.from_toml(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def test_a_kill_leaves_whole_shards(config, toml, tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(toml), str(tmp_path / "parts")])
-    while not (tmp_path / "parts" / "000000.npz").exists():
+def test_a_killed_preparation_leaves_whole_shards_and_goes_on(config, toml, whole, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(toml), str(tmp_path)])
+    while not (tmp_path / "000000.npz").exists():
         assert process.poll() is None
         time.sleep(0.02)
     time.sleep(0.3)  # into the second shard
     process.kill()
     process.wait()
-    assert not shard_path(tmp_path / "parts", 1).exists()
+    assert not shard_path(tmp_path, 1).exists()
     with pytest.raises(FileNotFoundError, match=r"no finished shard 000001\.tar"):
-        load_tracks(from_shards(config, tmp_path / "parts"))
-    prepare(config, tmp_path / "parts")
-    prepare(config, tmp_path / "whole")
-    left = contents(
-        tmp_path / "parts"
-    )  # what the killed process was writing stays aside, under a name of its own
-    assert {k: v for k, v in left.items() if not k.startswith(".")} == contents(tmp_path / "whole")
+        load_tracks(from_shards(config, tmp_path))
+    told = []
+    prepare(config, tmp_path, progress=lambda *counts: told.append(counts))
+    assert told == [(10, 29), (19, 29), (29, 29)]  # the first shard was not made again
+    # What the killed process was writing stays aside, under a name of its own.
+    left = {name: data for name, data in contents(tmp_path).items() if not name.startswith(".")}
+    assert left == contents(whole)
 
 
-def test_a_full_disk_leaves_what_is_whole(config, tmp_path):
-    prepare(config, tmp_path / "whole")
-    sizes = [shard_path(tmp_path / "whole", n).stat().st_size for n in range(3)]
+def test_a_full_disk_leaves_what_is_whole(config, whole, tmp_path):
+    sizes = [shard_path(whole, n).stat().st_size for n in range(3)]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) - 1, hard))
     try:
-        with pytest.raises(
-            OSError, match=r"parts cannot be filled \(File too large.* finished shards are whole"
-        ):
-            prepare(config, tmp_path / "parts")
+        with pytest.raises(OSError, match=r"cannot be filled \(File too large.* finished shards are whole"):
+            prepare(config, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     too_large = f"{int(np.argmax(sizes)):06d}"
-    assert not {f"{too_large}.tar", f"{too_large}.npz"} & set(contents(tmp_path / "parts"))
-    assert not [name for name in contents(tmp_path / "parts") if name.startswith(".")]
-    prepare(config, tmp_path / "parts")
-    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert not {f"{too_large}.tar", f"{too_large}.npz"} & set(contents(tmp_path))
+    assert not [name for name in contents(tmp_path) if name.startswith(".")]
+    prepare(config, tmp_path)
+    assert contents(tmp_path) == contents(whole)
 
 
-def test_other_tracks_and_shards_of_shards_are_refused(config, tmp_path):
-    prepare(config, tmp_path / "shards")
-    before = contents(tmp_path / "shards")
+def test_other_tracks_and_shards_of_shards_are_refused(config, whole, tmp_path):
+    before = contents(whole)
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, max_shift=0.8))
     with pytest.raises(ValueError, match="holds shards of other tracks or of another config"):
-        prepare(other, tmp_path / "shards")
-    assert contents(tmp_path / "shards") == before
-    again = dataclasses.replace(config, data=from_shards(config, tmp_path / "shards"))
+        prepare(other, whole)
+    assert contents(whole) == before
+    again = dataclasses.replace(config, data=from_shards(config, whole))
     with pytest.raises(ValueError, match="the track t0 lies in shards already"):
         prepare(again, tmp_path / "again")
     assert not (tmp_path / "again").exists()

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,22 +16,6 @@ from spcnet.training.config import TrainConfig
 from spcnet.training.train import Trainer
 from spcnet.training.tune import Space, best, open_study, search, to_toml
 
-CONFIG = """
-[data]
-sources = [{{format = "got10k", path = "{tracks}"}}]
-validation = ["track1"]
-[optim]
-stages = [{{ patch_size = 17, steps = {steps} }}]
-batch = 2
-warmup = 0
-workers = 0
-validate_every = 2
-validation_pairs = 2
-[tracker]
-patch_size = 17
-channels = 4
-scale_sigma = inf
-"""
 SPACE = """
 config = "{config}"
 folder = "{folder}"
@@ -51,10 +36,11 @@ choices = [2, 4]
 
 
 @pytest.fixture
-def make_space(tracks, tmp_path):
+def make_space(write_config, tmp_path):
     def make(steps, trials):
-        config = tmp_path / "config.toml"
-        config.write_text(CONFIG.format(tracks=tracks, steps=steps))
+        options = {"batch": 2, "warmup": 0, "validate_every": 2, "validation_pairs": 2}
+        stages, tracker = ({"steps": steps},), {"scale_sigma": math.inf}
+        config = write_config(tmp_path / "config.toml", stages, size=17, tracker=tracker, **options)
         path = tmp_path / "space.toml"
         path.write_text(SPACE.format(config=config, folder=tmp_path / "study", trials=trials, steps=steps))
         return path
