@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spcnet.runtime.cli import Commands
 
@@ -103,7 +102,9 @@ def _kernels(options: argparse.Namespace) -> int:
 
 
 def _engines(options: argparse.Namespace) -> int:
+    from spcnet.export.engine import build_engine
     from spcnet.runtime import model
+    from spcnet.runtime.progress import bar
 
     if Path(options.model).is_dir():
         return _bundle(options)
@@ -111,17 +112,36 @@ def _engines(options: argparse.Namespace) -> int:
     targets = list(dict.fromkeys(options.target or [None]))
     if options.output and len(targets) > 1:
         raise ValueError(f"{len(targets)} targets give {len(targets)} engines; leave out --output")
-    return _print(
-        options,
-        [
-            _engine(
-                source,
-                options.output or Path(source.stem + (f".sm{t}" if t else "") + ".engine"),
-                _options(options, t),
+    engines, fields = [], ("flavour", "version", "gpu", "precision", "parity")
+    for target in targets:
+        path = options.output or Path(source.stem + (f".sm{target}" if target else "") + ".engine")
+        start = time.perf_counter()
+        with bar(1, path.name, transient=True) as report:
+            record, built = build_engine(
+                source, path, _options(options, target), lambda share: report(completed=share)
             )
-            for t in targets
-        ],
-    )
+        engines.append(
+            {
+                "path": str(path),
+                "built": built,
+                "seconds": round(time.perf_counter() - start, 2),
+                "bytes": path.stat().st_size,
+                "compute_capability": record.capabilities,
+                **{name: getattr(record, name) for name in fields},
+            }
+        )
+        compared = "not run: built ahead"
+        if record.parity is not None:
+            compared = f"relative error of its features {record.parity:.1e}"
+        if not options.json:
+            print(
+                f"{'wrote' if built else 'up to date:'} {path}, {path.stat().st_size} bytes: "
+                f"{record.flavour} {record.version}, {record.precision}, for compute capability "
+                f"{record.capabilities}{record.gpu and ', '}{record.gpu}; {compared}"
+            )
+    if options.json:
+        print(json.dumps(engines))
+    return 0
 
 
 def _options(options: argparse.Namespace, target: int | None) -> BuildOptions:
@@ -129,42 +149,6 @@ def _options(options: argparse.Namespace, target: int | None) -> BuildOptions:
 
     names = ("flavour", "max_targets", "workspace", "level", "hardware", "version_compatible", "dla")
     return BuildOptions(target=target, **{name: getattr(options, name) for name in names})
-
-
-def _engine(source: Path, path: Path, options: BuildOptions) -> dict[str, Any]:
-    from spcnet.export.engine import build_engine
-    from spcnet.runtime.progress import bar
-
-    start = time.perf_counter()
-    with bar(1, path.name, transient=True) as report:
-        record, built = build_engine(source, path, options, lambda share: report(completed=share))
-    return {
-        "path": str(path),
-        "built": built,
-        "seconds": round(time.perf_counter() - start, 2),
-        "bytes": path.stat().st_size,
-        "flavour": record.flavour,
-        "version": record.version,
-        "compute_capability": record.capabilities,
-        "gpu": record.gpu,
-        "precision": record.precision,
-        "parity": record.parity,
-    }
-
-
-def _print(options: argparse.Namespace, engines: list[dict[str, Any]]) -> int:
-    if options.json:
-        print(json.dumps(engines))
-        return 0
-    for engine in engines:
-        error = engine["parity"]
-        compared = "not run: built ahead" if error is None else f"relative error of its features {error:.1e}"
-        print(
-            f"{'wrote' if engine['built'] else 'up to date:'} {engine['path']}, {engine['bytes']} bytes: "
-            f"{engine['flavour']} {engine['version']}, {engine['precision']}, for compute capability "
-            f"{engine['compute_capability']}{engine['gpu'] and ', '}{engine['gpu']}; {compared}"
-        )
-    return 0
 
 
 def _bundle(options: argparse.Namespace) -> int:
@@ -181,5 +165,5 @@ def _bundle(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(said._asdict()))
     else:
-        print("\n".join(said.lines), file=sys.stdout)
+        print("\n".join(said.lines))
     return 0

@@ -10,10 +10,12 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from spcnet.export.bundle_readme import readme
 from spcnet.runtime import model
@@ -26,6 +28,8 @@ SUMS, ABOUT, KERNELS = "SHA256SUMS", "bundle.json", "kernels"
 ENGINE_TARGETS = (75, 80, 86, 89, 120)  # that TensorRT-RTX builds for ahead
 ARCHIVE = ".tar.gz"
 
+Written: TypeAlias = tuple[str, list[Path]]
+
 
 class Made(NamedTuple):
     """One step of making a bundle."""
@@ -35,12 +39,6 @@ class Made(NamedTuple):
     bytes: int
     seconds: float
     note: str  # how it was checked, or why it was left out
-
-
-class _Step(NamedTuple):
-    name: str
-    make: Callable[[Path], tuple[str, list[Path]]]  # write into the folder; returns the note and the files
-    lacking: str = ""  # why it is left out
 
 
 def make_bundle(
@@ -67,14 +65,18 @@ def make_bundle(
             f"no checkpoint {checkpoint}; give the checkpoint.safetensors of a training run"
         )
     name = checkpoint.stem if checkpoint.stem != "checkpoint" else checkpoint.absolute().parent.name
-    steps = _steps(name, checkpoint, calibrate, targets, dict(overrides or {}), scores or {})
-    made = []
+    if targets and not find_spec("tensorrt_rtx"):
+        raise RuntimeError(
+            "engines are built ahead by tensorrt_rtx, which is not installed; pip install tensorrt-rtx-cu13"
+        )
+    made: list[Made] = []
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         whole = Path(temporary) / folder.name
         whole.mkdir()
-        for step in steps:
-            made.append(_run(step, whole))
+        contents = _Contents(whole, name, checkpoint, calibrate, dict(overrides or {}), scores or {})
+        for title, make, lacking in contents.steps(ENGINE_TARGETS if targets is None else targets):
+            made.append(_run(title, make, lacking, whole))
             on_made(made[-1])
         files = sorted(file for step in made for file in step.files)
         write_text(whole / SUMS, "".join(f"{sha256(whole / file)}  {file}\n" for file in files))
@@ -86,111 +88,91 @@ def make_bundle(
             os.replace(folder, old)
         try:
             os.replace(whole, folder)
-        except OSError:
+        except BaseException:
             if old.exists():
                 os.replace(old, folder)
             raise
     return made
 
 
-def _run(step: _Step, folder: Path) -> Made:
-    if step.lacking:
-        return Made(step.name, (), 0, 0.0, f"left out: {step.lacking}")
+def _run(name: str, make: Callable[[], Written], lacking: str, folder: Path) -> Made:
+    if lacking:
+        return Made(name, (), 0, 0.0, f"left out: {lacking}")
     start = time.perf_counter()
-    note, paths = step.make(folder)
+    note, paths = make()
     seconds = time.perf_counter() - start
     files = tuple(path.relative_to(folder).as_posix() for path in paths)
-    return Made(step.name, files, sum(path.stat().st_size for path in paths), seconds, note)
+    return Made(name, files, sum(path.stat().st_size for path in paths), seconds, note)
 
 
-def _steps(
-    name: str,
-    checkpoint: Path,
-    calibrate: Path | None,
-    targets: Sequence[int] | None,
-    overrides: dict[str, Any],
-    scores: Mapping[str, Mapping[str, Any]],
-) -> list[_Step]:
-    def exported(precision: str) -> Callable[[Path], tuple[str, list[Path]]]:
-        def make(folder: Path) -> tuple[str, list[Path]]:
-            from spcnet.export.onnx import export_onnx
-            from spcnet.export.parity import check_parity
+@dataclass(frozen=True)
+class _Contents:
+    """What is written into the folder of a bundle; each method returns a note and the files."""
 
-            path = folder / model_name(name, precision)
-            tracks = calibrate if precision == "int8" else None
-            export_onnx(checkpoint, path, overrides, scores.get(path.stem, {}), precision, tracks)
-            parity = check_parity(checkpoint, path)
-            if not parity.passed:
-                raise RuntimeError(
-                    f"{path.name} is not equal to the checkpoint: its features are {parity.relative:.1e} "
-                    f"off, allowed is {parity.tolerance:.0e}; nothing is bundled"
-                )
-            return f"relative error {parity.relative:.1e}, allowed {parity.tolerance:.0e}", [path]
+    folder: Path
+    name: str
+    checkpoint: Path
+    calibrate: Path | None
+    overrides: dict[str, Any]
+    scores: Mapping[str, Mapping[str, Any]]
 
-        return make
+    def steps(self, targets: Sequence[int]) -> list[tuple[str, Callable[[], Written], str]]:
+        """The name of each step, what to call, and why it is left out, if it is."""
+        ready = bool(compiler.usable()) and any(compiler.tools("fatbinary"))
+        no_tracks = "" if self.calibrate else "give the tracks to calibrate it on: --calibrate"
+        no_compiler = "" if ready else "no compiler: pip install nvidia-cuda-nvrtc nvidia-cuda-nvcc"
+        no_rtx = "" if find_spec("tensorrt_rtx") else "tensorrt_rtx is not installed"
+        return [
+            ("ONNX FP32", partial(self.model, "fp32"), ""),
+            ("ONNX FP16", partial(self.model, "fp16"), ""),
+            ("ONNX INT8", partial(self.model, "int8"), no_tracks),
+            ("localize, learn", self.graphs, ""),
+            ("CUDA kernels", self.kernels, no_compiler),
+            *((f"engine sm_{target}", partial(self.engine, target), no_rtx) for target in targets),
+            ("texts", self.texts, ""),
+        ]
 
-    def graphs(folder: Path) -> tuple[str, list[Path]]:
+    def model(self, precision: str) -> Written:
+        from spcnet.export.parity import export_checked
+
+        path = self.folder / model_name(self.name, precision)
+        tracks = self.calibrate if precision == "int8" else None
+        scores = self.scores.get(path.stem, {})
+        _, parity = export_checked(self.checkpoint, path, self.overrides, scores, precision, tracks)
+        return str(parity), [path]
+
+    def graphs(self) -> Written:
         from spcnet.export.graphs import export_graphs
 
-        paths = export_graphs(folder / model_name(name, "fp32")).values()
+        paths = export_graphs(self.folder / model_name(self.name, "fp32")).values()
         return "the whole method, for any ONNX runtime", list(paths)
 
-    def kernels(folder: Path) -> tuple[str, list[Path]]:
-        path = folder / KERNELS / images.fatbin_name(compiler.source(compiler.KERNELS))
+    def kernels(self) -> Written:
+        path = self.folder / KERNELS / images.fatbin_name(compiler.source(compiler.KERNELS))
         built = images.build_fatbin(images.default_targets(), path)[1]
         return ", ".join(image.target for image in built), [path, sidecar(path)]
 
-    def engine(number: int) -> Callable[[Path], tuple[str, list[Path]]]:
-        def make(folder: Path) -> tuple[str, list[Path]]:
-            from spcnet.export.build_options import BuildOptions
-            from spcnet.export.engine import build_engine
+    def engine(self, target: int) -> Written:
+        from spcnet.export.build_options import BuildOptions
+        from spcnet.export.engine import build_engine
 
-            source = folder / model_name(name, "fp16")
-            path = folder / f"{source.stem}.sm{number}.engine"
-            record, _ = build_engine(source, path, BuildOptions("tensorrt_rtx", number))
-            note = f"{record.flavour} {record.version}, compute capability {record.capabilities}; not run"
-            return note, [path, sidecar(path)]
+        source = self.folder / model_name(self.name, "fp16")
+        path = self.folder / f"{source.stem}.sm{target}.engine"
+        record, _ = build_engine(source, path, BuildOptions("tensorrt_rtx", target))
+        note = f"{record.flavour} {record.version}, compute capability {record.capabilities}; not run"
+        return note, [path, sidecar(path)]
 
-        return make
-
-    def texts(folder: Path) -> tuple[str, list[Path]]:
-        found, _ = model.load(folder / model_name(name, "fp32"))
-        about = {"format": FORMAT, "name": name, "config": json.loads(found.config.to_json())}
+    def texts(self) -> Written:
+        found, _ = model.load(self.folder / model_name(self.name, "fp32"))
+        about = {"format": FORMAT, "name": self.name, "config": json.loads(found.config.to_json())}
         contents = {
             ABOUT: json.dumps(about, indent=2) + "\n",
             "LICENSE": _licence(),
-            "README.md": readme(name, found),
+            "README.md": readme(self.name, found),
         }
         for file, text in contents.items():
-            write_text(folder / file, text)
-        return "what it is, its licence, what to do on the device", [folder / file for file in contents]
-
-    ready = bool(compiler.usable()) and any(compiler.tools("fatbinary"))
-    rtx = find_spec("tensorrt_rtx") is not None
-    if targets and not rtx:
-        raise RuntimeError(
-            "engines are built ahead by tensorrt_rtx, which is not installed; pip install tensorrt-rtx-cu13"
-        )
-    return [
-        _Step("ONNX FP32", exported("fp32")),
-        _Step("ONNX FP16", exported("fp16")),
-        _Step(
-            "ONNX INT8",
-            exported("int8"),
-            "" if calibrate else "give the tracks to calibrate it on: --calibrate",
-        ),
-        _Step("localize, learn", graphs),
-        _Step(
-            "CUDA kernels",
-            kernels,
-            "" if ready else "no compiler: pip install nvidia-cuda-nvrtc nvidia-cuda-nvcc",
-        ),
-        *(
-            _Step(f"engine sm_{number}", engine(number), "" if rtx else "tensorrt_rtx is not installed")
-            for number in (ENGINE_TARGETS if targets is None else targets)
-        ),
-        _Step("texts", texts),
-    ]
+            write_text(self.folder / file, text)
+        return "what it is, its licence, what to do on the device", [self.folder / file for file in contents]
 
 
 def _licence() -> str:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spcnet.common import document
 from spcnet.common.document import Cell, figure, paragraph, section, table
-from spcnet.common.drawing import clean
+from spcnet.common.drawing import COLUMN, Axis, clean, log_ticks, picture, polyline, x_axis, y_axis
 from spcnet.common.machine import machine
-from spcnet.export.check import Check, Measure
-from spcnet.export.check_text import TRACKS, labels, track_rows, value_and_limit, verdict
-from spcnet.export.plots import ErrorDot, auc_plot, colour, errors_plot, overlaps_plot
+from spcnet.export.check import Check
+from spcnet.export.check_text import MEASURES, TRACKS, labels, measure_rows, track_rows, verdict
 from spcnet.runtime.files import write_text
+
+COLOURS = 6
 
 
 def write_page(path: Path, check: Check, command: str) -> None:
-    """Written aside and renamed; the folder is made."""
+    """Write the page; its folder is made."""
     write_text(path, page(check, command))
 
 
@@ -28,95 +32,77 @@ def page(check: Check, command: str) -> str:
         (name, one.about, one.precision, one.name)
         for name, one in zip(names, (check.reference, *(c.subject for c in check.comparisons)), strict=True)
     ]
-    versions = machine("torch", "onnx")
+    measures: list[tuple[str | Cell, ...]] = [
+        (*cells, Cell("passed") if good else Cell("failed", "bad")) for *cells, good in measure_rows(check)
+    ]
+    versions = [(key, str(value)) for key, value in machine("torch", "onnx").items()]
     body = [
-        f'<header><p class="verdict {passed}">{"Passed" if check.passed else "Failed"}</p>',
+        f'<header><p class="verdict {passed}">{passed.capitalize()}</p>',
         f"<h1>{clean(', '.join(names[1:]))} <small>against {clean(names[0])}</small></h1>",
         *(paragraph(f"{sentence}.") for sentence in verdict(check)),
         "</header>",
-        section("Layers and responses", _legend(names[1:], 1), _errors(check, names)),
-        section("Measures", _measures(check, names)),
+        section(
+            "Measures",
+            paragraph(
+                "The worst over all clips. Layers: root mean square of the error, as a share of the layer's. "
+                "Responses and score: largest error, as a share of the peak. A step is learnt in one frame "
+                "and found in the next."
+            ),
+            table("measures", MEASURES, measures, (2, 3)),
+        ),
         section(
             "Overlap with the reference",
             paragraph(
                 "Boxes of whole runs. Where a target was nearly lost, small differences grow: the lowest "
                 "overlap is shown, and does not count."
             ),
-            _legend(names[1:], 1),
-            _overlaps(check, names),
+            _overlaps(check, names[1:]),
             table("overlap with the reference", TRACKS, track_rows(check), (2, 3, 4, 5)),
         ),
-    ]
-    if check.auc:
-        values = {clip: [check.auc[clip], *(c.auc[clip] for c in check.comparisons)] for clip in check.auc}
-        body.append(section("AUC by sequence", _legend(names, 0), figure("", auc_plot(names, values))))
-    body += [
         section(
             "Subjects", table("subjects", ("subject", "what ran it", "precision", "given as"), subjects, ())
         ),
-        section("Machine", table("machine", ("", ""), [(k, str(v)) for k, v in versions.items()], ())),
+        section("Machine", table("machine", ("", ""), versions, ())),
         section("Command", f"<pre>{clean(command)}</pre>"),
     ]
     return document.document(f"spcnet check: {passed}", ["<main>", *body, "</main>"], _STYLE)
 
 
-def _measures(check: Check, names: Sequence[str]) -> str:
-    """Subjects by measures: the worst value over the clips, and what is allowed."""
-    most_first = sorted(check.comparisons, key=lambda comparison: -len(comparison.measures))
-    kinds = list(dict.fromkeys(kind for comparison in most_first for kind in comparison.measures))
-
-    def cell(measure: Measure | None) -> Cell:
-        if measure is None:
-            return Cell("–")
-        kind = "" if measure.passed else "bad"
-        return Cell("\n".join(value_and_limit(measure)), kind, f"worst on {measure.clip}")
-
-    rows: list[tuple[str | Cell, ...]] = [
-        (name, *(cell(comparison.measures.get(kind)) for kind in kinds))
-        for name, comparison in zip(names[1:], check.comparisons, strict=True)
-    ]
-    words = "The worst over all clips, and the limit. A step is learnt in one frame and found in the next."
-    return paragraph(words) + table("measures", ("subject", *kinds), rows)
-
-
-def _errors(check: Check, names: Sequence[str]) -> str:
-    """The measures that are errors: a measure with a lower limit is a likeness."""
-    groups = [
-        (
-            name,
-            [
-                ErrorDot(measure.name, measure.value, measure.limit, measure.passed)
-                for measure in comparison.measures.values()
-                if not measure.at_least and measure.name != "AUC"
-            ],
-        )
-        for name, comparison in zip(names[1:], check.comparisons, strict=True)
-    ]
-    return figure(
-        "Layers: root mean square of the error, as a share of the layer's. Responses and score: largest "
-        "error, as a share of the peak. The bar is the tolerance.",
-        errors_plot(groups),
-    )
-
-
 def _overlaps(check: Check, names: Sequence[str]) -> str:
+    """A legend, and a plot for each clip."""
+    keys = "".join(f'<li><i class="{colour(i)}"></i>{clean(name)}</li>' for i, name in enumerate(names))
     figures = []
-    for clip in check.comparisons[0].overlaps:
-        series = [(n, c.overlaps[clip]) for n, c in zip(names[1:], check.comparisons, strict=True)]
-        figures.append(figure(f"{clip}: IoU by frame", overlaps_plot(series)))
-    return f'<div class="grid">{"".join(figures)}</div>'
+    for index, clip in enumerate(check.comparisons[0].overlaps):
+        series = [(n, c.overlaps[clip]) for n, c in zip(names, check.comparisons, strict=True)]
+        figures.append(figure(f"{clip}: IoU by frame", overlaps_plot(f"clip{index}", series)))
+    return f'<ul class="legend">{keys}</ul><div class="grid">{"".join(figures)}</div>'
 
 
-def _legend(names: Sequence[str], first: int) -> str:
-    """names are those of the subjects from first on."""
-    keys = (f'<li><i class="{colour(i)}"></i>{clean(name)}</li>' for i, name in enumerate(names, first))
-    return f'<ul class="legend">{"".join(keys)}</ul>'
+def colour(index: int) -> str:
+    """The class of subject index."""
+    return f"s{index % COLOURS}"
+
+
+def overlaps_plot(key: str, series: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
+    """Plot IoU with the reference over a clip: label and values (frames,) of each subject, from frame 1."""
+    height, top, bottom, left = 170, 10, 146, 36
+    frames = max([1, *(len(values) for _, values in series)])
+    lowest = min([1.0, *(float(values.min()) for _, values in series if len(values))])
+    floor = max((f for f in (0.0, 0.5, 0.8, 0.9, 0.98) if f <= lowest), default=0.0)
+    x, y = Axis(0, frames, left, COLUMN - 8), Axis(floor, 1, bottom, top)
+    step = max(frames / 5, 1)
+    ticks = range(0, frames + 1, int(log_ticks(step, 10 * step)[0]))
+    parts = y_axis(y, [floor + (1 - floor) * fifth / 5 for fifth in range(6)], x.start, x.end)
+    parts += x_axis(x, ticks, top, bottom)
+    for index, (name, values) in enumerate(series):
+        parts.append(polyline(colour(index), [(x(i), y(v)) for i, v in enumerate(values.tolist(), 1)], name))
+    return picture(key, COLUMN, height, parts, "IoU with the reference by frame", "a line for each subject")
 
 
 _STYLE = """
-:root { --s0: light-dark(#5d6773, #9aa5b1); --s1: light-dark(#0b63ce, #6cb0ff);
-  --s2: light-dark(#b45309, #f5a742); --s3: light-dark(#0f766e, #4fd1c0); --s4: light-dark(#9333ea, #c99cff);
-  --s5: light-dark(#be185d, #ff8fc0); --s6: light-dark(#4d7c0f, #a3d65c); }
+:root { --s0: light-dark(#0b63ce, #6cb0ff); --s1: light-dark(#b45309, #f5a742);
+  --s2: light-dark(#0f766e, #4fd1c0); --s3: light-dark(#9333ea, #c99cff); --s4: light-dark(#be185d, #ff8fc0);
+  --s5: light-dark(#4d7c0f, #a3d65c); }
 .verdict { display: inline-block; margin: 0; padding: .1rem .8rem; border-radius: 1rem; font-weight: 700;
   color: var(--ground); background: var(--good); }
 .verdict.failed { background: var(--bad); }
@@ -124,10 +110,5 @@ _STYLE = """
   font-size: .9rem; overflow-wrap: anywhere; }
 .legend i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em;
   background: var(--c); }
-.legend i.s0 { background: none; border: 2px solid var(--c); }
-.limit { stroke: var(--ink); stroke-width: 2; }
-circle { fill: var(--c); }
-circle.s0 { fill: none; stroke: var(--c); stroke-width: 2; }
 polyline { fill: none; stroke: var(--c); stroke-width: 1.6; }
-path.bad { stroke: var(--bad); stroke-width: 2.5; }
-""" + "".join(f".s{i} {{ --c: var(--s{i}); }}\n" for i in range(7))
+""" + "".join(f".s{i} {{ --c: var(--s{i}); }}\n" for i in range(COLOURS))

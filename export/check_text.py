@@ -25,16 +25,11 @@ def labels(check: Check) -> list[str]:
     ]
 
 
-def number(error: float) -> str:
-    """An error of any size."""
-    return f"{error:.1e}" if error else "0"
-
-
 def value_and_limit(measure: Measure) -> tuple[str, str]:
     """As they are printed."""
     if measure.at_least:
         return f"{measure.value:.4f}", f"≥ {measure.limit:g}"
-    return number(measure.value), f"≤ {measure.limit:g}"
+    return f"{measure.value:.1e}" if measure.value else "0", f"≤ {measure.limit:g}"
 
 
 def measure_rows(check: Check) -> list[tuple[str, str, str, str, str, bool]]:

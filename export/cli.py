@@ -108,25 +108,15 @@ def _export(options: argparse.Namespace) -> int:
         return _bundle(options)
     if options.target:
         raise ValueError("--target is for the engines of a --bundle; an engine alone is made by spcnet build")
-    from spcnet.export.onnx import export_onnx
-    from spcnet.export.parity import check_parity
-    from spcnet.runtime.files import replacing
+    from spcnet.export.parity import export_checked
 
     scores = _scores(options.scores, options.out.stem) if options.scores else {}
-    with replacing(options.out) as aside:
-        model = export_onnx(
-            options.checkpoint, aside, dict(options.set), scores, options.precision, options.calibrate
-        )
-        parity = check_parity(options.checkpoint, aside)
-        found = (
-            f"on {parity.patches} patches of video: relative error {parity.relative:.1e} "
-            f"(allowed {parity.tolerance:.0e})"
-        )
-        if not parity.passed:
-            raise RuntimeError(f"NOT equal to the checkpoint {found}; {options.out} is not written")
+    model, parity = export_checked(
+        options.checkpoint, options.out, dict(options.set), scores, options.precision, options.calibrate
+    )
     print(
         f"{options.out}: {options.out.stat().st_size} bytes, SHA-256 {model.sha256[:16]}…\n"
-        f"equal to the checkpoint {found}"
+        f"equal to the checkpoint {parity}"
     )
     if options.graphs:
         from spcnet.export.graphs import export_graphs
@@ -141,13 +131,14 @@ def _bundle(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from spcnet.export.bundle import make_bundle
+    from spcnet.runtime.progress import bar
 
     scores = {}
     if options.scores:
         names = json.loads(options.scores.read_text()).get("trackers", {})
         scores = {name: _scores(options.scores, name) for name in names}
     table = Table("", "seconds", "bytes", "files", "", box=None)
-    with Console(stderr=True).status("bundle") as status:
+    with bar(description="bundle", transient=True) as report:
         made = make_bundle(
             options.checkpoint,
             options.bundle,
@@ -155,7 +146,7 @@ def _bundle(options: argparse.Namespace) -> int:
             targets=options.target,
             overrides=dict(options.set),
             scores=scores,
-            on_made=lambda step: status.update(f"bundle: {step.name} done"),
+            on_made=lambda step: report(f"bundle: {step.name}", 1),
         )
     for step in made:
         numbers = (

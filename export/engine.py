@@ -7,10 +7,11 @@ tensorrt_rtx also builds ahead, for GPUs that are not here. The precision is tha
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import logging
-import os
+import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from spcnet.runtime.cuda.available import Gpu, ask_driver, missing
 from spcnet.runtime.cuda.engine_log import create, error_log
 from spcnet.runtime.cuda.engine_record import EngineRecord
 from spcnet.runtime.cuda.images import sidecar
+from spcnet.runtime.files import replacing, write_bytes
 from spcnet.runtime.model import INPUT, Model
 
 OLDEST = (10, 1)  # the first whose contexts take their memory as the runtime gives it
@@ -53,22 +55,14 @@ def build_engine(
     record = planned(found, options, trt, gpu)
     if up_to_date(target, record):
         return EngineRecord.from_json(sidecar(target).read_text()), False
-    plan, strong = _build(found.path.read_bytes(), record, options, trt, gpu, on_progress)
+    attempt = functools.partial(_attempt, found.path.read_bytes(), record, options, trt, gpu, on_progress)
+    plan, strong = _build(attempt, record)
     record = dataclasses.replace(record, plan_sha256=hashlib.sha256(plan).hexdigest(), strongly_typed=strong)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.stem}.{os.getpid()}.tmp.engine")
-    try:
-        aside.write_bytes(plan)
-        sidecar(aside).write_text(record.to_json())
-        if gpu is not None and record.gpu:
-            record = dataclasses.replace(record, parity=_compare(aside, found))
-            sidecar(aside).write_text(record.to_json())
-        # Between the two, the pair does not fit, and is refused as such.
-        os.replace(aside, target)
-        os.replace(sidecar(aside), sidecar(target))
-    finally:
-        aside.unlink(missing_ok=True)
-        sidecar(aside).unlink(missing_ok=True)
+    if gpu is not None and record.gpu:
+        record = dataclasses.replace(record, parity=_compare(plan, record, target.name, found))
+    with replacing(sidecar(target)) as note:
+        note.write_text(record.to_json())
+        write_bytes(target, plan)  # until the record follows, the pair does not fit, and is refused as such
     on_progress(1.0)
     return record, True
 
@@ -84,33 +78,33 @@ def up_to_date(target: Path, record: EngineRecord) -> bool:
     return whole and there == dataclasses.replace(record, **outcome)
 
 
-def _compare(path: Path, found: Model) -> float | None:
-    """Relative error of an engine's features against ONNX Runtime's, on real patches; None without a GPU.
+def _compare(plan: bytes, record: EngineRecord, name: str, found: Model) -> float | None:
+    """Relative error of an engine's features against ONNX Runtime's, on real patches.
 
-    Raises RuntimeError when it is above the tolerance of the model's precision.
+    None where the engine cannot run. Raises RuntimeError above the tolerance of the model's precision.
     """
     if lacking := missing():
-        _log.warning("%s is not compared with ONNX Runtime: %s", path.name, lacking)
+        _log.warning("%s is not compared with ONNX Runtime: %s", name, lacking)
         return None
     from spcnet.export.parity import real_patches, relative_error
-    from spcnet.export.subjects import Opened, from_model, on_device
+    from spcnet.export.subjects import from_model, on_device
     from spcnet.export.tolerances import TOLERANCES
     from spcnet.runtime.cuda.engine import open_engine
     from spcnet.runtime.cuda.pycuda_device import PycudaDevice
 
-    def open_device() -> Opened:
-        device = PycudaDevice()
-        try:
-            with device.activate():
-                return device, *open_engine(path, device, allow_host_code=True)
-        except BaseException:
-            device.close()
-            raise
-
     reference = from_model(found.path, found.path.name)
-    engine = on_device(path.name, open_device, lambda: reference.precision)
     patches = real_patches(found.config)
-    error = relative_error(engine.layers(patches)["features"], reference.layers(patches)["features"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(plan)
+        sidecar(path).write_text(record.to_json())
+        engine = on_device(
+            name,
+            PycudaDevice,
+            lambda device: open_engine(path, device, allow_host_code=True),
+            lambda: reference.precision,
+        )
+        error = relative_error(engine.layers(patches)["features"], reference.layers(patches)["features"])
     allowed = TOLERANCES[reference.precision].layers
     if not error <= allowed:  # NaN fails
         raise RuntimeError(
@@ -153,23 +147,16 @@ def _gpu() -> Gpu | None:
     return driver.gpus[0] if driver and driver.gpus else None
 
 
-def _build(
-    onnx: bytes,
-    record: EngineRecord,
-    options: BuildOptions,
-    trt: Any,
-    gpu: Gpu | None,
-    on_progress: Callable[[float], None],
-) -> tuple[bytes, bool]:
-    """The plan, and whether it is strongly typed."""
-    plan, reason = _attempt(onnx, record, options, trt, gpu, on_progress, strong=True)
+def _build(attempt: Callable[[bool], tuple[bytes | None, str]], record: EngineRecord) -> tuple[bytes, bool]:
+    """The plan, and whether it is strongly typed. attempt takes whether it shall be."""
+    plan, reason = attempt(True)
     weak = record.flavour == "tensorrt" and _numbers(record.version) < WEAK_FALLBACK
     if plan is None and weak and record.precision != "fp32":
         _log.warning(
             "%s %s does not build the strongly typed network (%s); building it with the flag of %s instead",
             record.flavour, record.version, reason, record.precision,
         )  # fmt: skip
-        plan, reason = _attempt(onnx, record, options, trt, gpu, on_progress, strong=False)
+        plan, reason = attempt(False)
         if plan is not None:
             return plan, False
     if plan is None:
@@ -192,7 +179,6 @@ def _attempt(
     trt: Any,
     gpu: Gpu | None,
     on_progress: Callable[[float], None],
-    *,
     strong: bool,
 ) -> tuple[bytes | None, str]:
     """The plan, or None and why."""

@@ -1,12 +1,12 @@
 """The whole method as two portable ONNX graphs, for devices without our runtimes: localize and learn.
 
 localize: pyramids (T, S, 3, N, N), num (T, 2, C, R, K), den (T, R, K) to responses (T, S, P, P): eq. 18.
-learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq. 17; eq. 25 is a blend of the two.
+learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq. 17; eq. 25 blends the two.
 
-All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with constant
-matrices, window folded in, because the DFT operator is slow, inaccurate or missing nearly everywhere. They use
-MatMul, Split, Concat and arithmetic beside the backbone's operators. What remains for the host is the crop, the
-peak (spcnet.runtime.locate) and the blend.
+All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with
+constant matrices, window folded in, because the DFT operator is slow, inaccurate or missing nearly
+everywhere. They use MatMul, Split, Concat and arithmetic beside the backbone's operators. What remains for
+the host is the crop, the peak (spcnet.runtime.locate) and the blend.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from spcnet.export.clips import SCENES, demo_scenes, scene_patches
 from spcnet.export.subjects import from_checkpoint, from_model
 from spcnet.export.tolerances import TOLERANCES, looser
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.files import replacing
+from spcnet.runtime.model import Model
 
 
 class Parity(NamedTuple):
@@ -24,6 +27,12 @@ class Parity(NamedTuple):
     @property
     def passed(self) -> bool:
         return self.relative <= self.tolerance  # NaN fails
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.patches} patches of video: relative error {self.relative:.1e} "
+            f"(allowed {self.tolerance:.0e})"
+        )
 
 
 def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
@@ -58,3 +67,25 @@ def check_parity(checkpoint: Path, exported: Path) -> Parity:
     error = relative_error(other.layers(batch)["features"], reference.layers(batch)["features"])
     tolerance = TOLERANCES[looser(reference.precision, other.precision)].layers
     return Parity(error, len(batch), tolerance)
+
+
+def export_checked(
+    checkpoint: Path,
+    target: Path,
+    overrides: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    precision: str = "fp32",
+    calibrate: Path | None = None,
+) -> tuple[Model, Parity]:
+    """Export a checkpoint as export_onnx does, and compare the model with it before it takes its name.
+
+    Raises as export_onnx, and RuntimeError where the two differ.
+    """
+    from spcnet.export.onnx import export_onnx  # devices that compare engines have no torch
+
+    with replacing(target) as aside:
+        model = export_onnx(checkpoint, aside, overrides, scores, precision, calibrate)
+        parity = check_parity(checkpoint, aside)
+        if not parity.passed:
+            raise RuntimeError(f"NOT equal to the checkpoint {parity}; {target} is not written")
+    return model, parity

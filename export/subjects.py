@@ -34,7 +34,6 @@ from spcnet.runtime.graphs import GraphBackend, open_graphs
 from spcnet.runtime.model import INPUT, OUTPUT
 
 Real = NDArray[np.float32]
-Opened = tuple[Device, TrackerConfig, DeviceBackbone]
 
 
 @dataclass(frozen=True)
@@ -169,16 +168,12 @@ def on_gpu(given: str, gpu: int = 0) -> Subject:
         raise RuntimeError(f"{given} cannot run: {lacking}")
     from spcnet.runtime.cuda.pycuda_device import PycudaDevice
 
-    def open_device() -> Opened:
-        device = PycudaDevice(gpu)
-        try:
-            with device.activate():
-                return device, *open_backbone(path, device, backbone, gpu)
-        except BaseException:
-            device.close()
-            raise
-
-    return on_device(given, open_device, lambda: _device_precision(path, backbone))
+    return on_device(
+        given,
+        lambda: PycudaDevice(gpu),
+        lambda device: open_backbone(path, device, backbone, gpu),
+        lambda: _device_precision(path, backbone),
+    )
 
 
 def _device_precision(path: str, backbone: str) -> str:
@@ -190,15 +185,29 @@ def _device_precision(path: str, backbone: str) -> str:
     return looser(own, "fp16") if backbone == "kernels-fp16" else own
 
 
-def on_device(name: str, open_device: Callable[[], Opened], precision: Callable[[], str]) -> Subject:
-    """The CUDA pipeline on any device; open_device gives a new device with the network on it.
+def on_device(
+    name: str,
+    make_device: Callable[[], Device],
+    open_network: Callable[[Device], tuple[TrackerConfig, DeviceBackbone]],
+    precision: Callable[[], str],
+) -> Subject:
+    """The CUDA pipeline on any device, made anew for each use; open_network puts the network on it.
 
-    precision is asked when the network has been opened once, and so was checked.
+    precision is called after the network was opened once, and so was checked.
     """
 
+    def start() -> tuple[Device, TrackerConfig, DeviceBackbone]:
+        device = make_device()
+        try:
+            with device.activate():
+                return device, *open_network(device)
+        except BaseException:
+            device.close()
+            raise
+
     @contextlib.contextmanager
-    def opened() -> Iterator[Opened]:
-        device, config, backbone = open_device()
+    def opened() -> Iterator[tuple[Device, TrackerConfig, DeviceBackbone]]:
+        device, config, backbone = start()
         with contextlib.closing(device), device.activate(), contextlib.closing(backbone):
             yield device, config, backbone
 
@@ -215,7 +224,7 @@ def on_device(name: str, open_device: Callable[[], Opened], precision: Callable[
         config,
         layers,
         None,
-        lambda: CudaBackend(*open_device()),
+        lambda: CudaBackend(*start()),
     )
 
 

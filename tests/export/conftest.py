@@ -5,7 +5,9 @@ from emulator.host_device import HostDevice
 
 from spcnet.export import engine
 from spcnet.export.onnx import export_onnx
+from spcnet.export.subjects import on_device
 from spcnet.runtime.cuda.available import DriverInfo, Gpu
+from spcnet.runtime.cuda.open import open_backbone
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,21 @@ def half(models):
 @pytest.fixture
 def int8(models):
     return models / "int8.onnx"
+
+
+@pytest.fixture
+def emulated():
+    """A subject on the emulated device: our kernels with a model."""
+
+    def make(path, backbone="kernels", precision="fp32"):
+        return on_device(
+            f"emulated:{path.name}",
+            HostDevice,
+            lambda device: open_backbone(str(path), device, backbone),
+            lambda: precision,
+        )
+
+    return make
 
 
 @pytest.fixture

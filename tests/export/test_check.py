@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 import synthetic
-from emulator.host_device import HostDevice
 from onnx import numpy_helper
 
 from spcnet.__main__ import main
@@ -18,10 +17,9 @@ from spcnet.export.clips import Scene, annotated_clip, demo_clip, scene_patches
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import peak_error, real_patches, relative_error
-from spcnet.export.subjects import on_device, open_subject
+from spcnet.export.subjects import open_subject
 from spcnet.export.tolerances import TOLERANCES, looser
 from spcnet.runtime import Tracker, model, patches
-from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.geometry import State
 
 ERRORS = ("relu 1", "relu 2", "features", "responses", "step score", "AUC")
@@ -105,13 +103,8 @@ def test_torch_and_the_graphs_are_the_runtime(clips, tiny_checkpoint, tiny_model
     assert list(torch) == list(graphs)
 
 
-def test_the_pipeline_on_the_emulated_device_is_the_runtime(clips, tiny_model):
-    def open_device():
-        device = HostDevice()
-        return device, *open_backbone(str(tiny_model), device, "kernels")
-
-    emulated = on_device("emulated", open_device, lambda: "fp32")
-    (comparison,) = check(open_subject(str(tiny_model)), [emulated], clips[1:]).comparisons
+def test_the_pipeline_on_the_emulated_device_is_the_runtime(clips, tiny_model, emulated):
+    (comparison,) = check(open_subject(str(tiny_model)), [emulated(tiny_model)], clips[1:]).comparisons
     assert not failed(comparison), values(comparison)
     assert set(comparison.measures) == {"features", "step IoU", "step score", "AUC"}
     assert 0 < comparison.measures["features"].value < 1e-5

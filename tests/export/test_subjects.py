@@ -11,29 +11,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import real_patches
-from spcnet.export.subjects import device_features, from_model, on_device, open_subject
+from spcnet.export.subjects import device_features, from_model, open_subject
 from spcnet.runtime import model
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.dcf import frequencies, label_spectrum, scale_amplitudes
 from spcnet.runtime.geometry import State
 from spcnet.training import checkpoint
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """A machine where the emulated device passes for a GPU."""
-    stand_in = SimpleNamespace(PycudaDevice=lambda gpu: HostDevice())
-    monkeypatch.setitem(sys.modules, "spcnet.runtime.cuda.pycuda_device", stand_in)
-    monkeypatch.setattr(available, "missing", lambda gpu=0: "")
-
-
-def emulated(path, backbone="kernels", precision="fp32"):
-    def open_device():
-        device = HostDevice()
-        return device, *open_backbone(str(path), device, backbone)
-
-    return on_device(f"emulated:{path.name}", open_device, lambda: precision)
 
 
 def network(source, patches):
@@ -76,19 +60,17 @@ def relative(found, expected):
     ],
 )
 def test_every_subject_gives_the_layers_of_the_network(
-    kind, tolerance, tiny_checkpoint, tiny_model, half, int8
+    kind, tolerance, tiny_checkpoint, tiny_model, half, int8, emulated
 ):
-    kinds = {
-        "torch": lambda: open_subject(str(tiny_checkpoint)),
-        "onnx": lambda: open_subject(str(tiny_model)),
-        "graphs": lambda: open_subject(str(export_graphs(tiny_model)["localize"])),
-        "fp16": lambda: open_subject(str(half)),
-        "graphs-fp16": lambda: open_subject(str(export_graphs(half)["localize"])),
-        "int8": lambda: open_subject(str(int8)),
-        "emulated": lambda: emulated(tiny_model),
-        "emulated-fp16": lambda: emulated(tiny_model, "kernels-fp16", "fp16"),
-    }
-    subject = kinds[kind]()
+    files = {"torch": tiny_checkpoint, "onnx": tiny_model, "fp16": half, "int8": int8}
+    if kind in files:
+        subject = open_subject(str(files[kind]))
+    elif kind.startswith("graphs"):
+        graphs = export_graphs(half if kind.endswith("fp16") else tiny_model)
+        subject = open_subject(str(graphs["localize"]))
+    else:
+        options = ("kernels-fp16", "fp16") if kind.endswith("fp16") else ()
+        subject = emulated(tiny_model, *options)
     batch = real_patches(subject.config)
     found, expected = subject.layers(batch), network(tiny_checkpoint, batch)
     names = ["features"] if kind.startswith("emulated") else list(expected)
@@ -132,27 +114,22 @@ def test_the_graphs_track_as_the_runtime_does(tiny_checkpoint, tmp_path, video):
             assert one.psr == pytest.approx(expected.psr, rel=1e-3)
 
 
-def test_graphs_of_two_models_do_not_go_together(tiny_model, make_checkpoint, tmp_path):
+def test_graphs_that_do_not_go_together_or_were_altered_are_refused(tiny_model, make_checkpoint, tmp_path):
     graphs = export_graphs(tiny_model)
     second = export_onnx(make_checkpoint(), tmp_path / "tiny.onnx", {"interp_factor": 0.5}).path
-    export_graphs(second)
-    (tmp_path / "tiny.learn.onnx").write_bytes(graphs["learn"].read_bytes())
+    localize, learn = export_graphs(second).values()
+    learn.write_bytes(graphs["learn"].read_bytes())
     with pytest.raises(
         model.ModelError, match=r"tiny.localize.onnx was made from model .*, tiny.learn.onnx from"
     ):
-        open_subject(str(tmp_path / "tiny.localize.onnx"))
-    (tmp_path / "tiny.learn.onnx").unlink()
+        open_subject(str(localize))
+    learn.unlink()
     with pytest.raises(FileNotFoundError, match=r"tiny\.learn\.onnx"):
-        open_subject(str(tmp_path / "tiny.localize.onnx"))
-
-
-def test_an_altered_graph_is_refused(tiny_model, tmp_path):
-    for kind, path in export_graphs(tiny_model).items():
-        (tmp_path / f"tiny.{kind}.onnx").write_bytes(
-            path.read_bytes().replace(b"regularization", b"regularisation")
-        )
+        open_subject(str(localize))
+    for kind, path in (("learn", learn), ("localize", localize)):
+        path.write_bytes(graphs[kind].read_bytes().replace(b"regularization", b"regularisation"))
     with pytest.raises(model.ModelError, match="was altered after its export"):
-        open_subject(str(tmp_path / "tiny.localize.onnx"))
+        open_subject(str(localize))
 
 
 def test_patches_go_through_a_device_in_whole_pyramids(tiny_model):
@@ -174,17 +151,16 @@ def test_patches_go_through_a_device_in_whole_pyramids(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("given", "precision", "about"),
-    [
-        ("cuda:{tiny}", "fp32", "our kernels, FP32 on emulated device"),
-        ("cuda:{tiny}:kernels", "fp32", "our kernels, FP32 on emulated device"),
-        ("cuda:{tiny}:kernels-fp16", "fp16", "our kernels, FP16 on emulated device"),
-    ],
+    ("kernels", "precision"), [("", "FP32"), (":kernels", "FP32"), (":kernels-fp16", "FP16")]
 )
-def test_a_model_on_the_gpu(gpu, tiny_model, given, precision, about):
-    subject = open_subject(given.format(tiny=tiny_model))
-    assert (subject.precision, subject.about) == (precision, about)
-    assert subject.name.startswith("cuda:") and subject.config == open_subject(str(tiny_model)).config
+def test_a_model_on_the_gpu(monkeypatch, tiny_model, kernels, precision):
+    """On a machine where the emulated device passes for a GPU."""
+    stand_in = SimpleNamespace(PycudaDevice=lambda gpu: HostDevice())
+    monkeypatch.setitem(sys.modules, "spcnet.runtime.cuda.pycuda_device", stand_in)
+    monkeypatch.setattr(available, "missing", lambda gpu=0: "")
+    subject = open_subject(f"cuda:{tiny_model}{kernels}")
+    assert subject.precision == precision.lower()
+    assert subject.about == f"our kernels, {precision} on emulated device"
 
 
 def test_without_a_gpu_there_is_one_sentence(monkeypatch, tiny_model):
