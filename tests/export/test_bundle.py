@@ -73,16 +73,10 @@ def test_everything_is_in_it(made):
     assert all(step.files and step.seconds > 0 for step in steps)
     assert "Apache License" in (folder / "LICENSE").read_text()
     assert json.loads((folder / "bundle.json").read_text())["config"]["patch_size"] == 49
-    assert not list(folder.parent.glob("tiny.*"))
-    tracker = Tracker.load(folder / "tiny-int8.onnx", backend="cpu")
-    tracker.close()
-
-
-def test_sha256sum_reads_the_list(made):
-    done = subprocess.run(
-        ["sha256sum", "-c", "SHA256SUMS"], cwd=made[0], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stdout.count(": OK") == len(files(made[0])) - 1
+    assert os.listdir(folder.parent) == ["tiny"]
+    command = ["sha256sum", "-c", "SHA256SUMS"]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    assert done.stdout.count(": OK") == len(files(folder)) - 1
 
 
 def test_the_readme_says_what_the_graphs_take(made):
@@ -101,19 +95,15 @@ def test_the_readme_says_what_the_graphs_take(made):
 
 
 def test_an_archive_holds_the_same_and_is_the_same_each_time(checkpoint, tmp_path):
-    digests = set()
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        target = tmp_path / folder / "tiny.tar.gz"
+    targets = [tmp_path / folder / "tiny.tar.gz" for folder in ("a", "b")]
+    for target in targets:
         steps = make_bundle(checkpoint, target, targets=[])
-        with tarfile.open(target) as archive:
-            names = archive.getnames()
-        assert {"tiny/SHA256SUMS", "tiny/tiny.onnx"} <= set(names)
-        listed = {f"tiny/{file}" for step in steps for file in step.files}
-        assert set(names) == listed | {"tiny/SHA256SUMS"}
-        assert files(tmp_path / folder) == ["tiny.tar.gz"]
-        digests.add(hashlib.sha256(target.read_bytes()).hexdigest())
-    assert len(digests) == 1
+    with tarfile.open(target) as archive:
+        names = archive.getnames()
+    assert "tiny/tiny.onnx" in names
+    assert set(names) == {"tiny/SHA256SUMS", *(f"tiny/{file}" for step in steps for file in step.files)}
+    assert files(tmp_path) == ["a/tiny.tar.gz", "b/tiny.tar.gz"]
+    assert targets[0].read_bytes() == targets[1].read_bytes()
 
 
 def test_what_cannot_be_made_is_left_out_and_said(checkpoint, tmp_path, monkeypatch):
@@ -189,18 +179,15 @@ def test_a_wrong_description_is_refused(copy, text):
     digest = hashlib.sha256(text.encode()).hexdigest()
     lines = [f"{digest}  bundle.json" if line.endswith("bundle.json") else line for line in sums]
     (copy / "SHA256SUMS").write_text("\n".join(lines) + "\n")
-    with pytest.raises(
-        ValueError, match=r"bundle.json is not that of a bundle of spcnet-bundle-1; make it again"
-    ):
+    with pytest.raises(ValueError, match=r"bundle\.json is not that of a bundle of spcnet-bundle-1"):
         check_bundle(copy)
 
 
 def test_without_a_gpu_the_model_is_what_to_load(copy, cache, video, capsys):
     assert main(["build", str(copy), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["load"] == str(copy / "tiny.onnx") and "no engine is built: there is no" in " ".join(
-        said["lines"]
-    )
+    assert said["load"] == str(copy / "tiny.onnx")
+    assert any("no engine is built: there is no" in line for line in said["lines"])
     frames, boxes = video
     tracker = Tracker.load(said["load"], backend="cpu")
     tracker.init(frames[0], boxes[0])
@@ -227,27 +214,6 @@ def test_recorded_api_with_tensorrt_the_engine_is_built_once(copy, installed, em
     assert any(line.startswith("built ") and "tensorrt 10.3.0" in line for line in said.lines)
     assert any(line.startswith("up to date: ") for line in first_run(copy).lines)
     assert len(trt.builders) == 1 and check_bundle(copy) == "tiny"
-
-
-def test_the_command_line_refuses_what_does_not_fit(copy, checkpoint, tmp_path, capsys):
-    bundle = ["export", str(checkpoint), "--bundle", str(tmp_path / "mine")]
-    for arguments, message in (
-        ([*bundle, "--graphs"], "--bundle writes the graphs and all precisions; leave out"),
-        ([*bundle, "--precision", "int8"], "--bundle writes the graphs and all precisions; leave out"),
-        (
-            ["build", str(copy), "--target", "87"],
-            "is made ready where it is; leave out --output and --target",
-        ),
-        (["build", str(copy / "tiny.onnx"), "--kernels"], "give one of them"),
-        (["build"], "give one of them"),
-        (
-            ["build", str(copy / "tiny.onnx"), "--target", "75", "--target", "86", "-o", "x.engine"],
-            "leave out --output",
-        ),
-    ):
-        assert main(arguments) == 2
-        assert message in capsys.readouterr().err
-    assert not (tmp_path / "mine").exists()
 
 
 def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
