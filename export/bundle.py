@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +19,11 @@ from spcnet.export.bundle_readme import readme
 from spcnet.runtime import model
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.images import sidecar
-from spcnet.runtime.files import replacing, write_text
+from spcnet.runtime.files import write_text
 
 FORMAT = "spcnet-bundle-1"
 SUMS, ABOUT, KERNELS = "SHA256SUMS", "bundle.json", "kernels"
 ENGINE_TARGETS = (75, 80, 86, 89, 120)  # that TensorRT-RTX builds for ahead
-ARCHIVE = ".tar.gz"
 
 Written: TypeAlias = tuple[str, list[Path]]
 
@@ -51,14 +48,13 @@ def make_bundle(
     scores: Mapping[str, Mapping[str, Any]] | None = None,
     on_made: Callable[[Made], None] = lambda made: None,
 ) -> list[Made]:
-    """Everything of a checkpoint in a folder, or in an archive when target ends in .tar.gz.
+    """Everything of a checkpoint in a folder.
 
     INT8 needs calibrate, a folder of tracks. targets are those of the engines built ahead (default:
     ENGINE_TARGETS, where tensorrt_rtx is installed). scores: by the name of the model. An older bundle at
     target is replaced when the new one is whole. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
     """
-    folder = target.with_name(target.name.removesuffix(ARCHIVE)) if target.name.endswith(ARCHIVE) else target
-    if target.exists() and target == folder and not (target / ABOUT).is_file():
+    if target.exists() and not (target / ABOUT).is_file():
         raise ValueError(f"{target} is there and is no bundle; remove it, or give another name")
     if not checkpoint.is_file():
         raise FileNotFoundError(
@@ -70,9 +66,9 @@ def make_bundle(
             "engines are built ahead by tensorrt_rtx, which is not installed; pip install tensorrt-rtx-cu13"
         )
     made: list[Made] = []
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        whole = Path(temporary) / folder.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        whole = Path(temporary) / target.name
         whole.mkdir()
         contents = _Contents(whole, name, checkpoint, calibrate, dict(overrides or {}), scores or {})
         for title, make, lacking in contents.steps(ENGINE_TARGETS if targets is None else targets):
@@ -80,17 +76,14 @@ def make_bundle(
             on_made(made[-1])
         files = sorted(file for step in made for file in step.files)
         write_text(whole / SUMS, "".join(f"{sha256(whole / file)}  {file}\n" for file in files))
-        if target != folder:
-            _archive(whole, target, [*files, SUMS])
-            return made
         old = Path(temporary) / "old"
-        if folder.exists():
-            os.replace(folder, old)
+        if target.exists():
+            os.replace(target, old)
         try:
-            os.replace(whole, folder)
+            os.replace(whole, target)
         except BaseException:
             if old.exists():
-                os.replace(old, folder)
+                os.replace(old, target)
             raise
     return made
 
@@ -190,22 +183,3 @@ def model_name(name: str, precision: str) -> str:
 def sha256(path: Path) -> str:
     """Of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _archive(folder: Path, target: Path, files: Sequence[str]) -> None:
-    """The same files give the same archive."""
-
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.uid = entry.gid = entry.mtime = 0
-        entry.uname = entry.gname = ""
-        entry.mode = 0o755 if entry.isdir() else 0o644
-        return entry
-
-    with (
-        replacing(target) as aside,
-        aside.open("wb") as plainly,
-        gzip.GzipFile(filename="", fileobj=plainly, mode="wb", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for file in files:
-            archive.add(folder / file, f"{folder.name}/{file}", filter=plain)

@@ -20,7 +20,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     what.add_argument(
         "--bundle",
         type=Path,
-        metavar="DIR|FILE.tar.gz",
+        metavar="DIR",
         help="write everything for a device: models in all precisions, graphs, kernels, engines, checksums",
     )
     export.add_argument(

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -92,18 +91,6 @@ def test_the_readme_says_what_the_graphs_take(made):
                 if short
                 else any(f"`{value.name}` ({first}, {rest})" in text for first in ("T", "batch"))
             ), (name, value.name, rest)
-
-
-def test_an_archive_holds_the_same_and_is_the_same_each_time(checkpoint, tmp_path):
-    targets = [tmp_path / folder / "tiny.tar.gz" for folder in ("a", "b")]
-    for target in targets:
-        steps = make_bundle(checkpoint, target, targets=[])
-    with tarfile.open(target) as archive:
-        names = archive.getnames()
-    assert "tiny/tiny.onnx" in names
-    assert set(names) == {"tiny/SHA256SUMS", *(f"tiny/{file}" for step in steps for file in step.files)}
-    assert files(tmp_path) == ["a/tiny.tar.gz", "b/tiny.tar.gz"]
-    assert targets[0].read_bytes() == targets[1].read_bytes()
 
 
 def test_what_cannot_be_made_is_left_out_and_said(checkpoint, tmp_path, monkeypatch):
