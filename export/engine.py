@@ -19,6 +19,7 @@ from typing import Any
 
 from spcnet.export.build_options import FLAVOURS, BuildOptions, planned
 from spcnet.export.build_progress import interruptible
+from spcnet.export.timing_cache import timing_cache
 from spcnet.runtime import model
 from spcnet.runtime.cuda.available import Gpu, ask_driver, missing
 from spcnet.runtime.cuda.engine_log import create, error_log
@@ -54,7 +55,7 @@ def build_engine(
     record = planned(found, options, trt, gpu)
     if up_to_date(target, record):
         return EngineRecord.from_json(sidecar(target).read_text()), False
-    attempt = functools.partial(_attempt, found.path.read_bytes(), record, options, trt, on_progress)
+    attempt = functools.partial(_attempt, found.path.read_bytes(), record, options, trt, gpu, on_progress)
     plan, strong = _build(attempt, record)
     record = dataclasses.replace(record, plan_sha256=hashlib.sha256(plan).hexdigest(), strongly_typed=strong)
     if gpu is not None and record.gpu:
@@ -176,6 +177,7 @@ def _attempt(
     record: EngineRecord,
     options: BuildOptions,
     trt: Any,
+    gpu: Gpu | None,
     on_progress: Callable[[float], None],
     strong: bool,
 ) -> tuple[bytes | None, str]:
@@ -198,7 +200,7 @@ def _attempt(
     shapes = [(count, 3, n, n) for count in (few, few, record.max_patches)]
     profile.set_shape(INPUT, *shapes)
     config.add_optimization_profile(profile)
-    with interruptible(trt, config, on_progress):
+    with timing_cache(config, record, gpu), interruptible(trt, config, on_progress):
         plan = builder.build_serialized_network(network, config)
     reason = "; ".join(errors) or "it gives no reason"
     return (None if plan is None else bytes(plan)), reason

@@ -74,6 +74,8 @@ class Builder:
         if ("strong" if self.strong else "weak") in self.trt.fail:
             self.trt.say("ERROR", "no tactic")
             return None
+        if config.cache is not None:
+            config.cache.known += b"timed"
         numbers = [int(number) for number in self.trt.__version__.split(".") if number.isdigit()]
         version = bytes([*numbers, 0][:4])
         return b"ftrt" + bytes(20) + version + b"the rest"
@@ -100,12 +102,20 @@ class Profile:
         self.shapes[name] = (least, best, most)
 
 
+class Cache:
+    def __init__(self, known):
+        self.known = known
+
+    def serialize(self):
+        return self.known
+
+
 class Config:
     """Takes only what the documentation of the version names."""
 
     def __init__(self, trt):
         object.__setattr__(self, "trt", trt)
-        for name in ("builder_optimization_level", "progress_monitor", "profile"):
+        for name in ("builder_optimization_level", "progress_monitor", "cache", "profile"):
             object.__setattr__(self, name, None)
         object.__setattr__(self, "flags", {trt.BuilderFlag.TF32})
         object.__setattr__(self, "pools", {})
@@ -131,3 +141,16 @@ class Config:
 
     def add_optimization_profile(self, profile):
         object.__setattr__(self, "profile", profile)
+
+    def create_timing_cache(self, data):
+        return Cache(data)
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        assert ignore_mismatch is False
+        if cache.known and not cache.known.startswith(b"timed"):
+            return False
+        object.__setattr__(self, "cache", cache)
+        return True
+
+    def get_timing_cache(self):
+        return self.cache

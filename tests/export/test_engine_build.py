@@ -227,6 +227,28 @@ def test_recorded_api_the_weak_flag_is_the_fallback_of_early_versions(
         assert len(trt.builders) == 1 and not contents(path)
 
 
+def test_recorded_api_timings_are_kept_for_each_version_and_gpu(record, build, cache):
+    trt = record()
+    build("fp16")
+    (path,) = (cache / "timing").iterdir()
+    assert path.name.startswith("tensorrt-10-3-0-sm87-") and path.read_bytes() == b"timed"
+    build("fp32")
+    assert path.read_bytes() == b"timedtimed"
+    path.write_bytes(b"cut off")
+    build("int8")
+    assert path.read_bytes() == b"timed"
+    trt.__version__ = "10.4.0"
+    build("int8")
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_recorded_api_timings_that_cannot_be_kept_are_a_warning(record, build, cache, caplog):
+    record()
+    (cache / "timing").write_text("a file where the folder should be")
+    assert build()[1]
+    assert "the timings cannot be kept" in caplog.text
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_recorded_api_the_engine_is_compared_where_it_runs(
     record, build, models, path, monkeypatch, precision

@@ -29,6 +29,7 @@ OBJECTS = {  # what each source calls its TensorRT objects, and their class; "" 
         "config": "IBuilderConfig",
         "profile": "IOptimizationProfile",
     },
+    "spcnet.export.timing_cache": {"config": "IBuilderConfig", "cache": "ITimingCache"},
     "spcnet.export.build_progress": {"trt": "", "config": "IBuilderConfig"},
     "spcnet.runtime.cuda.engine": {
         "trt": "",
@@ -41,7 +42,7 @@ OBJECTS = {  # what each source calls its TensorRT objects, and their class; "" 
     },
     "spcnet.runtime.cuda.engine_log": {"trt": "", "severity": "ILogger.Severity"},
 }
-RESULTS = {"get_error": "ParserError"}
+RESULTS = {"get_timing_cache": "ITimingCache", "get_error": "ParserError"}
 COMPOSED = {  # and what of
     "BuilderFlag.FP16": "the precision, for weakly typed networks: none is built from WEAK_FALLBACK on",
     "BuilderFlag.INT8": "the same",
@@ -149,6 +150,7 @@ def test_the_doubles_have_no_name_that_tensorrt_lacks():
         (recorded_builder.Builder, "Builder"),
         (recorded_builder.Parser, "OnnxParser"),
         (recorded_builder.Profile, "IOptimizationProfile"),
+        (recorded_builder.Cache, "ITimingCache"),
         (recorded_builder.Config, "IBuilderConfig"),
     ):
         members = {member for member in vars(double) if not member.startswith("__")} - own
