@@ -100,7 +100,7 @@ def _run(name: str, make: Callable[[], Written], lacking: str, folder: Path) -> 
 
 @dataclass(frozen=True)
 class _Contents:
-    """What is written into the folder of a bundle; each method returns a note and the files."""
+    """The steps that write into the folder of a bundle; each method returns a note and the files."""
 
     folder: Path
     name: str

@@ -67,7 +67,7 @@ def test_weights_that_are_not_numbers_leave_the_old_model(tiny_checkpoint, tmp_p
             "patch_size belongs to the trained network",
         ),
         ("export {checkpoint} -o {new}.onnx --set scales=4", "must be odd"),
-        ("export {checkpoint} -o {new}.onnx --set colour=red", "unknown tracker config key 'colour'"),
+        ("export {checkpoint} -o {new}.onnx --set colour=red", "unknown key tracker.colour"),
         ("export {checkpoint} -o {new}.onnx --target 86", "--target is for the engines of a --bundle"),
         ("export {checkpoint} -o {new}.onnx --scores {scores}", "has no scores of new; it has mine"),
         ("export {checkpoint} --bundle {new} --graphs", "--bundle writes the graphs and all precisions"),
