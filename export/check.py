@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.common.clips import DEMO, Clip
 from spcnet.common.metrics import iou, score
-from spcnet.export.clips import DEMO, CheckClip, Scene, scene_patches
 from spcnet.export.parity import peak_error, relative_error
+from spcnet.export.scenes import Scene, scene_patches, scenes_of
 from spcnet.export.subjects import Subject
 from spcnet.export.tolerances import TOLERANCES, Tolerance, looser
 from spcnet.runtime import patches
@@ -86,7 +87,7 @@ class Check:
 def check(
     reference: Subject,
     others: Sequence[Subject],
-    clips: Sequence[CheckClip],
+    clips: Sequence[Clip],
     progress: Callable[[str], None] = lambda clip: None,
 ) -> Check:
     """Compare each of others with the reference; progress is told the clip of every frame that is done.
@@ -101,7 +102,7 @@ def check(
     with np.errstate(all="ignore"), ExitStack() as stack:  # a broken network is what this finds
         backends = [stack.enter_context(closing(subject.open())) for subject in (reference, *others)]
         for clip in clips:
-            scenes = clip.scenes()
+            scenes = scenes_of(clip)
             _compare_layers(result, clip, scenes)
             _compare_responses(result, clip, scenes)
             _compare_steps(result, clip, scenes, backends)
@@ -125,7 +126,7 @@ def _same_config(reference: Subject, other: Subject) -> None:
             )
 
 
-def _compare_layers(result: Check, clip: CheckClip, scenes: Sequence[Scene]) -> None:
+def _compare_layers(result: Check, clip: Clip, scenes: Sequence[Scene]) -> None:
     batch = scene_patches(scenes, result.reference.config)
     expected = result.reference.layers(batch)
     for comparison in result.comparisons:
@@ -136,7 +137,7 @@ def _compare_layers(result: Check, clip: CheckClip, scenes: Sequence[Scene]) -> 
                 comparison.note(name, error, comparison.tolerance.layers, clip.name)
 
 
-def _compare_responses(result: Check, clip: CheckClip, scenes: Sequence[Scene]) -> None:
+def _compare_responses(result: Check, clip: Clip, scenes: Sequence[Scene]) -> None:
     respond, config = result.reference.respond, result.reference.config
     if respond is None:
         return
@@ -150,9 +151,7 @@ def _compare_responses(result: Check, clip: CheckClip, scenes: Sequence[Scene]) 
                 comparison.note("responses", error, comparison.tolerance.responses, clip.name)
 
 
-def _compare_steps(
-    result: Check, clip: CheckClip, scenes: Sequence[Scene], backends: Sequence[Backend]
-) -> None:
+def _compare_steps(result: Check, clip: Clip, scenes: Sequence[Scene], backends: Sequence[Backend]) -> None:
     for frame, state, following in scenes:
         found = []
         for backend in backends:
@@ -168,7 +167,7 @@ def _compare_steps(
 
 
 def _compare_tracks(
-    result: Check, clip: CheckClip, backends: Sequence[Backend], progress: Callable[[str], None]
+    result: Check, clip: Clip, backends: Sequence[Backend], progress: Callable[[str], None]
 ) -> None:
     boxes = _track([Tracker(backend) for backend in backends], clip, progress)
     if clip.truth is not None:
@@ -177,12 +176,12 @@ def _compare_tracks(
         overlaps = comparison.overlaps[clip.name] = iou(found[1:], boxes[0, 1:])
         if clip.truth is not None:
             comparison.auc[clip.name] = score(found, clip.truth).auc
-        if clip.name == DEMO:
+        if clip is DEMO:
             mean = float(overlaps.mean())
-            comparison.note("demo IoU", mean, comparison.tolerance.demo_iou, DEMO, at_least=True)
+            comparison.note("demo IoU", mean, comparison.tolerance.demo_iou, DEMO.name, at_least=True)
 
 
-def _track(trackers: Sequence[Tracker], clip: CheckClip, progress: Callable[[str], None]) -> Floats:
+def _track(trackers: Sequence[Tracker], clip: Clip, progress: Callable[[str], None]) -> Floats:
     """The boxes (trackers, frames, 4) of a clip; NaN from where a tracker gives a box that is not finite."""
     boxes = np.full((len(trackers), clip.count, 4), np.nan)
     boxes[:, 0] = clip.box

@@ -164,22 +164,22 @@ def _bundle(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from spcnet.common.clips import DEMO, Clip
     from spcnet.common.suites import open_data
     from spcnet.export.check import check
     from spcnet.export.check_page import write_page
     from spcnet.export.check_text import record, tables, verdict
-    from spcnet.export.clips import annotated_clip, demo_clip
     from spcnet.export.subjects import open_subject
     from spcnet.runtime.progress import bar
 
     if options.sequence and not options.sequences:
         raise ValueError(f"--sequence {options.sequence[0]} is in no folder; give --sequences OTB too")
     words = ["spcnet", "check", options.reference, *options.others]
-    clips = [demo_clip()]
+    clips = [DEMO]
     if options.sequences:
         words += ["--sequences", str(options.sequences)]
         words += [word for name in options.sequence for word in ("--sequence", name)]
-        clips += map(annotated_clip, open_data(options.sequences, names=tuple(options.sequence)))
+        clips += map(Clip.of, open_data(options.sequences, names=tuple(options.sequence)))
     reference, *others = map(open_subject, (options.reference, *options.others))
     with bar(sum(clip.count for clip in clips), "layers") as progress:
         found = check(reference, others, clips, lambda clip: progress(clip, 1))

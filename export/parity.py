@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.export.clips import SCENES, demo_scenes, scene_patches
+from spcnet.export.scenes import SCENES, demo_scenes, scene_patches
 from spcnet.export.subjects import from_checkpoint, from_model
 from spcnet.export.tolerances import TOLERANCES, looser
 from spcnet.runtime.config import TrackerConfig

@@ -6,10 +6,15 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spcnet.benchmarks.options import DEFAULT, add_output, add_trackers
 from spcnet.runtime.cli import Commands
+
+if TYPE_CHECKING:
+    from spcnet.common.clips import Clip
 
 
 def add_speed(kinds: Commands[argparse.ArgumentParser]) -> None:
@@ -44,14 +49,13 @@ def add_speed(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _speed(options: argparse.Namespace) -> int:
-    from spcnet.benchmarks.latency.clip import find
     from spcnet.benchmarks.latency.speed import speed
     from spcnet.benchmarks.latency.tables import speed_markdown
     from spcnet.common import output
     from spcnet.runtime import progress
 
     trackers = options.tracker or list(DEFAULT)
-    clip = find(options.video, options.box, options.data, options.clip)
+    clip = _clip(options.video, options.box, options.data, options.clip)
     steps = len(trackers) + options.runs * len(options.threads) + len(options.targets)
     with progress.bar(steps) as done:
         record = speed(
@@ -69,6 +73,23 @@ def _speed(options: argparse.Namespace) -> int:
     output.write(options.out, "speed", record, markdown)
     print(json.dumps(record) if options.json else markdown)
     return 0
+
+
+def _clip(video: str | None, box: Sequence[float] | None, data: Path | None, sequence: str | None) -> Clip:
+    """The demo clip, a video with its box, or a sequence of a folder. Raises ValueError on half a choice."""
+    from spcnet.common.clips import DEMO, Clip
+    from spcnet.common.suites import open_data
+    from spcnet.runtime.geometry import Box
+
+    if (video is None) != (box is None):
+        raise ValueError("--video and --box go together: give both, or neither for the demo clip")
+    if (data is None) != (sequence is None):
+        raise ValueError("--data and --clip go together: give a folder and the name of a sequence in it")
+    if video is not None and data is not None:
+        raise ValueError("--video and --data are given; give one of them")
+    if data is not None and sequence is not None:
+        return Clip.of(open_data(data, names=(sequence,))[0])
+    return Clip(Path(video).name, video, Box(*box)) if video is not None and box is not None else DEMO
 
 
 def add_compare(kinds: Commands[argparse.ArgumentParser]) -> None:

@@ -18,11 +18,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spcnet.benchmarks.latency import calibration
-from spcnet.benchmarks.latency.clip import DEMO, digest
 from spcnet.benchmarks.latency.interleaved import FRAME, Open
 from spcnet.benchmarks.latency.stored import read
 from spcnet.benchmarks.latency.synthetic import synthetic
 from spcnet.benchmarks.trackers import Contender, open_tracker
+from spcnet.common.clips import DEMO, digest
 from spcnet.common.machine import machine
 from spcnet.common.metrics import Floats, iou
 from spcnet.runtime.files import write_text

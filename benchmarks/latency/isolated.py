@@ -13,12 +13,12 @@ import psutil
 from threadpoolctl import threadpool_limits
 
 from spcnet.benchmarks.latency import nvml, power
-from spcnet.benchmarks.latency.clip import Clip
 from spcnet.benchmarks.latency.conditions import ROOT
 from spcnet.benchmarks.latency.interleaved import Open
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.latency.sysfs import text
 from spcnet.benchmarks.trackers import Contender, open_tracker, split_label
+from spcnet.common.clips import Clip
 from spcnet.runtime.frame import Frame
 
 MB = 2**20

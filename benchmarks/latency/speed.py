@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from spcnet.benchmarks.latency import camera, conditions
 from spcnet.benchmarks.latency.calibration import WORKLOAD
-from spcnet.benchmarks.latency.clip import Clip, digest
 from spcnet.benchmarks.latency.interleaved import (
     FRAME,
     Interleaved,
@@ -27,6 +26,7 @@ from spcnet.benchmarks.latency.samples import jitter, summary
 from spcnet.benchmarks.latency.targets import many_targets
 from spcnet.benchmarks.latency.warnings import record_warnings
 from spcnet.benchmarks.trackers import open_tracker
+from spcnet.common.clips import Clip, digest
 from spcnet.common.machine import machine
 
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ def speed(
     progress: Callable[[str, int], None] = lambda what, done: None,
     open_: Open = open_tracker,
 ) -> dict[str, Any]:
-    """The record speed.json: see docs/notebook/latency.md. Each tracker's frames are spread over so many runs.
+    """The record speed.json: see docs/notebook/latency.md. A tracker's frames are spread over the runs.
 
     Every run, and every tracker measured in isolation, gets a fresh process; progress is told of each that
     ends. Raises what opening and tracking raise, RuntimeError when a process died.

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from spcnet.benchmarks.latency.clip import Clip
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.trackers import split_label
+from spcnet.common.clips import Clip
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.model import find
 from spcnet.runtime.tracker import MultiTracker

@@ -11,12 +11,13 @@ import synthetic
 from onnx import numpy_helper
 
 from spcnet.__main__ import main
+from spcnet.common.clips import DEMO, Clip
 from spcnet.common.suites import open_data
 from spcnet.export.check import Comparison, Measure, check
-from spcnet.export.clips import Scene, annotated_clip, demo_clip, scene_patches
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import peak_error, real_patches, relative_error
+from spcnet.export.scenes import Scene, scene_patches, scenes_of
 from spcnet.export.subjects import open_subject
 from spcnet.export.tolerances import TOLERANCES, looser
 from spcnet.runtime import Tracker, model, patches
@@ -40,7 +41,7 @@ def otb(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(otb):
-    return [demo_clip(), *map(annotated_clip, open_data(otb))]
+    return [DEMO, *map(Clip.of, open_data(otb))]
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_json_has_the_whole_outcome(otb, tiny_model, tiny_checkpoint, capsys):
     assert set(other["measures"]) == {*ERRORS, *LIKENESSES}
     assert all(m["passed"] and m["clip"] for m in other["measures"].values())
     assert other["measures"]["features"]["limit"] == TOLERANCES["fp32"].layers
-    assert set(other["clips"]) == {"demo clip", "Slow"} and other["clips"]["demo clip"]["auc"] is None
+    assert set(other["clips"]) == {"demo", "Slow"} and other["clips"]["demo"]["auc"] is None
     tracked = Tracker.load(tiny_model, backend="cpu")
     (slow,) = open_data(otb, names=("Slow",))
     assert other["clips"]["Slow"]["auc"] == pytest.approx(own_auc(tracked, slow), abs=0.02)
@@ -181,7 +182,7 @@ def test_json_has_the_whole_outcome(otb, tiny_model, tiny_checkpoint, capsys):
 def own_auc(tracker, sequence):
     """Mean over thresholds of the share of frames with more overlap, box by box."""
     shares = []
-    with annotated_clip(sequence).open() as video:
+    with Clip.of(sequence).open() as video:
         for index, (frame, truth) in enumerate(zip(video, sequence.boxes, strict=True)):
             if index == 0:
                 tracker.init(frame, truth)
@@ -270,12 +271,12 @@ def test_a_box_that_is_not_finite_ends_the_run(clips, tiny_model):
 def test_scenes_lie_on_the_target(clips, tiny_model):
     config = open_subject(str(tiny_model)).config
     demo, right, slow = clips
-    assert [len(clip.scenes()) for clip in clips] == [4, 4, 4]
-    np.testing.assert_array_equal(scene_patches(demo.scenes(), config), real_patches(config))
+    assert [len(scenes_of(clip)) for clip in clips] == [4, 4, 4]
+    np.testing.assert_array_equal(scene_patches(scenes_of(demo), config), real_patches(config))
     for clip in (right, slow):
         with clip.open() as video:
             frames = list(video)
-        for frame, state, following in clip.scenes():
+        for frame, state, following in scenes_of(clip):
             (place,) = [i for i, other in enumerate(frames) if np.array_equal(other, frame)]
             np.testing.assert_array_equal(following, frames[place + 1])
             np.testing.assert_allclose(state.to_box(), clip.truth[place])

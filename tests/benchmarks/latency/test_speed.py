@@ -11,10 +11,10 @@ import synthetic
 
 from spcnet.__main__ import main
 from spcnet.benchmarks.latency import speed
-from spcnet.benchmarks.latency.clip import Clip
 from spcnet.benchmarks.latency.interleaved import Schedule, interleave
 from spcnet.benchmarks.latency.isolated import bus, isolated, resident
 from spcnet.benchmarks.latency.targets import boxes, many_targets
+from spcnet.common.clips import Clip
 from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.geometry import Box
 
@@ -140,6 +140,13 @@ def test_refusals_of_the_command(tmp_path, capsys):
         (("--frames", "0"), "counted from 1"),
         (("--threads", "0"), "counted from 1"),
         (("--video", "v.mp4"), "--video and --box go together"),
+        (("--box", "1", "2", "3", "4"), "--video and --box go together"),
+        (("--data", "otb"), "--data and --clip go together"),
+        (("--clip", "Deer"), "--data and --clip go together"),
+        (
+            ("--video", "v", "--box", "1", "2", "3", "4", "--data", "otb", "--clip", "Deer"),
+            "give one of them",
+        ),
         (("--tracker", "nothing"), "no model named 'nothing'"),
     ):
         assert main(["bench", "speed", "-o", str(tmp_path), *arguments]) == 2
@@ -169,7 +176,7 @@ def test_memory_of_an_isolated_tracker(video, tmp_path, monkeypatch):
                 self.once = hold(32).close()
             return super().update(frame)
 
-    clip = Clip(str(tmp_path / "Made" / "img"), Box(*first[0]), "Made")
+    clip = Clip("Made", str(tmp_path / "Made" / "img"), Box(*first[0]))
     found = isolated("large", clip, 1, 4, lambda name, threads: Large())
     assert 60 < found["memory"]["rss_mb"] < 80
     assert found["memory"]["peak_mb"] > found["memory"]["rss_mb"] + 30
@@ -202,7 +209,7 @@ def test_many_targets_begin_with_the_one(video, tiny_model, tmp_path):
     assert found == boxes((10.0, 20.0, 30.0, 40.0), 5, 317, 241)
     frames, first = video
     synthetic.write_otb(tmp_path / "Made", frames[:7], first[:7])
-    clip = Clip(str(tmp_path / "Made" / "img"), Box(*first[0]), "Made")
+    clip = Clip("Made", str(tmp_path / "Made" / "img"), Box(*first[0]))
     two = many_targets([str(tiny_model), f"again={tiny_model}"], clip, 2, 1)
     assert set(two) == {"tiny", "again"} and two["tiny"]["frames"] == 3  # of six, three to warm up
     assert two["tiny"]["target_ms"] == pytest.approx(two["tiny"]["frame_ms"]["mean"] / 2)
