@@ -1,11 +1,12 @@
 """Results do not depend on how the work was spread, nor on what came in between."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
+import bad_trackers
+import psutil
 import pytest
 import synthetic
 
@@ -41,6 +42,12 @@ def boxes(folder):
     return {p.relative_to(folder): p.read_bytes() for p in found}
 
 
+def words_of(data, model):
+    """The command line of a run, but for its folder."""
+    words = ["bench", "accuracy", str(data), "--protocol", "sre"]
+    return [*words, "--tracker", str(model), "--tracker", "mosse"]
+
+
 def test_one_process_gives_all_there_is(alone):
     assert len(alone) == 2 * len(NAMES) * (1 + 12)
 
@@ -70,66 +77,25 @@ def test_what_was_interrupted_goes_on(data, alone, tiny_model, tmp_path):
 
 @pytest.mark.parametrize("how", (signal.SIGINT, signal.SIGKILL))
 def test_the_command_is_interrupted_and_leaves_no_process(data, alone, tiny_model, tmp_path, how):
-    code = "import sys; from spcnet.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    words = [
-        "bench",
-        "accuracy",
-        str(data),
-        "--tracker",
-        str(tiny_model),
-        "--tracker",
-        "mosse",
-        "--protocol",
-        "sre",
-    ]
-    command = [sys.executable, "-c", code, *words, "--jobs", "2", "-o", str(tmp_path)]
+    words = words_of(data, tiny_model)
+    command = [sys.executable, "-m", "spcnet", *words, "--jobs", "2", "-o", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not boxes(tmp_path):
             time.sleep(0.02)
-        workers = children(process.pid)
+        workers = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         process.send_signal(how)
         error = process.communicate()[1]
     assert process.returncode == (2 if how == signal.SIGINT else -9)
     assert "Traceback" not in error
-    assert workers and not any(map(alive, workers))
+    assert workers and all(map(bad_trackers.ended, workers))
     assert 0 < len(boxes(tmp_path)) < len(alone)
     assert main([*words, "-o", str(tmp_path)]) == 0
     assert boxes(tmp_path) == alone
     assert how == signal.SIGKILL or not list(tmp_path.rglob(".*"))  # a killed process cannot tidy up
 
 
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def alive(pid):
-    """Whether a process still runs after a while."""
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-            with open(f"/proc/{pid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return False
-        except (ProcessLookupError, FileNotFoundError):
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def test_shards_fill_one_folder_with_the_same(data, alone, tiny_model, tmp_path, capsys):
-    words = [
-        "bench",
-        "accuracy",
-        str(data),
-        "--tracker",
-        str(tiny_model),
-        "--tracker",
-        "mosse",
-        "-o",
-        str(tmp_path),
-    ]
-    words += ["--protocol", "sre"]
+    words = [*words_of(data, tiny_model), "-o", str(tmp_path)]
     counts = []
     for shard in ("3/3", "1/3"):
         assert main([*words, "--shard", shard]) == 0

@@ -1,4 +1,5 @@
 import time
+from contextlib import closing
 
 import bad_trackers
 import numpy as np
@@ -37,7 +38,7 @@ def finished(folder, name, video, count):
 
 def test_one_that_misbehaves_costs_only_that_tracker_and_sequence(data, tmp_path):
     """From frame 7 on, so that the short sequence is finished by all."""
-    bad = ["raise", *bad_trackers.ANSWERS, "exit", "segv"]
+    bad = ["raise", *bad_trackers.ANSWERS, "exit", "segv", "fork", "cut"]
     failed = track(data, tmp_path, "fine", *(f"{name}@7" for name in bad), "calm")
     assert failed["fine"] == failed["calm"] == {}
     for name in ("fine", "calm"):
@@ -47,19 +48,15 @@ def test_one_that_misbehaves_costs_only_that_tracker_and_sequence(data, tmp_path
         assert sorted(p.name for p in (tmp_path / name).glob("Long*")) == ["Long_error.txt"]
         assert failed[name]["Long"].startswith(f"{name} failed in frame 8 of Long: ")
         assert "\n" not in failed[name]["Long"] and len(failed[name]) == 1
-    assert failed["raise"]["Long"].endswith(": ArithmeticError: lost my mind")
-    assert failed["nan"]["Long"].endswith(
-        "it answered (1, 2, nan, 4), not four finite numbers x, y, w, h with a width and a height above 0"
-    )
-    assert failed["exit"]["Long"].endswith(": its process ended with exit status 3")
-    assert failed["segv"]["Long"].endswith(": its process died of SIGSEGV")
-
-
-def test_one_that_takes_the_connection_with_it(data, tmp_path):
-    failed = track(data, tmp_path, "fork@7", "cut@7", "fine")
-    assert failed["fine"] == {}
-    assert failed["fork"] == {"Long": "fork failed in frame 8 of Long: its process ended with exit status 4"}
-    assert failed["cut"] == {"Long": "cut failed in frame 8 of Long: its process cut the connection"}
+    for name, reason in (
+        ("raise", "ArithmeticError: lost my mind"),
+        ("nan", "it answered (1, 2, nan, 4), not four finite numbers x, y, w, h"),
+        ("exit", "its process ended with exit status 3"),
+        ("segv", "its process died of SIGSEGV"),
+        ("fork", "its process ended with exit status 4"),
+        ("cut", "its process cut the connection"),
+    ):
+        assert failed[name]["Long"].startswith(f"{name} failed in frame 8 of Long: {reason}")
 
 
 @pytest.mark.parametrize("way", ("hang", "block"))
@@ -97,19 +94,13 @@ def test_who_cannot_be_opened_is_refused_before_anything_runs(data, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_who_is_another_where_the_work_is_done_is_refused(data, tmp_path):
+def test_who_is_another_where_the_work_is_done_is_refused(data):
     """As where a machine of a cluster has another version of a model."""
-    worker = Worker(30.0)
-    try:
+    (video,) = open_data(data, names=("Short",))
+    with closing(Worker(30.0)) as worker:
         (entry,) = worker.describe(["fine"], OPEN)
-        (video,) = open_data(data, names=("Short",))
         outcome = worker.track(run.Job(video, "ope", (entry._replace(identity="2"),), OPEN))
-    finally:
-        worker.close()
-    assert outcome == {
-        "fine": "fine failed when it was opened for Short: fine is not what it was when the run began; "
-        "use one version everywhere"
-    }
+    assert outcome["fine"].startswith("fine failed when it was opened for Short: fine is not what it was")
 
 
 def test_failed_ones_are_tried_again(data, tmp_path):
@@ -121,19 +112,13 @@ def test_failed_ones_are_tried_again(data, tmp_path):
 
 
 def test_a_frame_that_cannot_be_read_costs_its_sequence(data, tmp_path):
-    synthetic.write_otb(tmp_path / "otb" / "Torn", *synthetic.moving_target(6, size=(60, 80), side=(9, 11)))
-    synthetic.write_otb(tmp_path / "otb" / "Whole", *synthetic.moving_target(6, size=(60, 80), side=(9, 11)))
+    for name in ("Torn", "Whole"):
+        synthetic.write_otb(tmp_path / "otb" / name, *synthetic.moving_target(6, size=(60, 80), side=(9, 11)))
     torn = tmp_path / "otb" / "Torn" / "img" / "0004.png"
     torn.write_bytes(torn.read_bytes()[:-200])
     failed = track(tmp_path / "otb", tmp_path, "fine", "calm")
-    assert (
-        failed["fine"]
-        == failed["calm"]
-        == {
-            "Torn": f"{torn} cannot be read as an image; its {torn.stat().st_size} bytes are damaged or cut "
-            "short: copy it again"
-        }
-    )
+    assert failed["fine"] == failed["calm"] and list(failed["fine"]) == ["Torn"]
+    assert failed["fine"]["Torn"].startswith(f"{torn} cannot be read as an image; its")
     assert finished(tmp_path, "fine", "Whole", 6)
 
 
@@ -142,18 +127,4 @@ def test_what_a_tracker_prints_and_starts_goes_nowhere(data, tmp_path, capfd, mo
     track(data, tmp_path, "print", "child@7")
     captured = capfd.readouterr()
     assert captured.out == "" and "a tracker's own words" in captured.err and "and more" in captured.err
-    pid = (tmp_path / "pid").read_text()
-    assert not alive(pid)
-
-
-def alive(pid):
-    """Whether a process runs; one that is dead but not yet collected does not."""
-    for _ in range(50):
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                if file.read().rpartition(")")[2].split()[0] == "Z":
-                    return False
-        except FileNotFoundError:
-            return False
-        time.sleep(0.1)
-    return True
+    assert bad_trackers.ended(int((tmp_path / "pid").read_text()))
