@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from spcnet.benchmarks.accuracy.cli import add_accuracy
-from spcnet.benchmarks.accuracy.score import add_score
+from spcnet.benchmarks.accuracy.cli import add_accuracy, add_score
 from spcnet.benchmarks.all import add_all
 from spcnet.benchmarks.confidence.cli import add_confidence
 from spcnet.benchmarks.latency.cli import add_compare, add_guard, add_speed

@@ -1,4 +1,4 @@
-"""The verb bench accuracy."""
+"""The verbs bench accuracy and bench score."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import functools
 import json
 import shlex
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from spcnet.benchmarks.options import DEFAULT, add_data, add_output, add_trackers
 from spcnet.runtime.cli import Commands
+
+if TYPE_CHECKING:
+    from spcnet.benchmarks.accuracy.record import Scored
 
 
 def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
@@ -56,6 +62,20 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     accuracy.set_defaults(run=_accuracy)
 
 
+def add_score(kinds: Commands[argparse.ArgumentParser]) -> None:
+    """bench score."""
+    score = kinds.add_parser("score", help="score result files of any tracker against the truth")
+    add_data(score)
+    score.add_argument(
+        "results", type=Path, help="folder with <tracker>/<sequence>.txt: x,y,w,h for every frame"
+    )
+    score.add_argument(
+        "--tracker", action="append", metavar="NAME", help="only this folder of results; repeat"
+    )
+    add_output(score)
+    score.set_defaults(run=_score)
+
+
 def _shard(text: str) -> tuple[int, int]:
     """I/N, as --shard has it."""
     number, _, count = text.partition("/")
@@ -67,7 +87,6 @@ def _shard(text: str) -> tuple[int, int]:
 def _accuracy(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.accuracy import record, run
     from spcnet.benchmarks.trackers import open_tracker
-    from spcnet.common import output
     from spcnet.common.machine import machine
     from spcnet.common.suites import open_data
     from spcnet.runtime import progress
@@ -106,16 +125,40 @@ def _accuracy(options: argparse.Namespace) -> int:
     if len(set(names)) < len(names):
         raise ValueError(f"two results have one name among {', '.join(names)}; give --results another NAME")
     scored = {protocol: record.score(files, videos, protocol) for protocol in protocols}
-    found = {
-        "machine": machine(),
-        "command": shlex.join(["spcnet", *sys.argv[1:]]),
-        "suite": options.suite,
-        "jobs": options.jobs,
-        **record.record(files, videos, scored),
-    }
+    more = {"machine": machine(), "suite": options.suite, "jobs": options.jobs}
+    _report(options, "accuracy", {**more, **record.record(files, videos, scored)}, scored)
+    return 1 if any(one.failed for one in scored.values()) else 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    """Score the files of others. Unlike bench accuracy it refuses files that do not fit."""
+    from spcnet.benchmarks.accuracy import record
+    from spcnet.common.suites import open_data
+
+    videos = open_data(options.data, options.suite, tuple(options.sequence), options.allow_missing)
+    folder = options.results
+    names = options.tracker or sorted(path.name for path in folder.glob("*") if any(path.glob("*.txt")))
+    if not names:
+        raise FileNotFoundError(f"no results in {folder}; expected <tracker>/<sequence>.txt")
+    files = [record.of_folder(name, folder / name, options.one_based) for name in names]
+    scored = record.score(files, videos)
+    for failed in scored.failed.values():
+        raise ValueError(next(iter(failed.values())))
+    found = {"ope": scored}
+    _report(options, "score", record.record(files, videos, found), found)
+    return 0
+
+
+def _report(
+    options: argparse.Namespace, name: str, found: dict[str, Any], scored: Mapping[str, Scored]
+) -> None:
+    """Write the record and its tables, and print one of them."""
+    from spcnet.benchmarks.accuracy import record
+    from spcnet.common import output
+
+    found = {"command": shlex.join(["spcnet", *sys.argv[1:]]), **found}
     markdown = record.markdown(found, scored)
-    output.write(options.out, "accuracy", found, markdown)
+    output.write(options.out, name, found, markdown)
     print(json.dumps(found) if options.json else markdown)
     for remark in found["remarks"]:
         print(remark, file=sys.stderr)
-    return 1 if any(one.failed for one in scored.values()) else 0

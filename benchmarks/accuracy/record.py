@@ -43,17 +43,26 @@ def of_run(entries: Sequence[Entry], folder: Path) -> list[ResultFiles]:
     return [ResultFiles(e.name, e.kind, e.identity, Path(folder), e.name, e.settings) for e in entries]
 
 
+def of_folder(name: str, folder: Path, one_based: bool = False) -> ResultFiles:
+    """Somebody's files. Raises FileNotFoundError when there are none."""
+    folder = Path(folder).resolve()
+    found = sorted(folder.glob("*.txt"))
+    if not found:
+        done = ", ".join(sorted({path.parent.name for path in folder.parent.glob("*/*.txt")}))
+        others = f"; {folder.parent} has results of {done}" if done else ""
+        raise FileNotFoundError(
+            f"no result in {folder}; expected <sequence>.txt with x,y,w,h for every frame{others}"
+        )
+    identity = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
+    return ResultFiles(name, "peer", identity, folder.parent, folder.name, ran=False, one_based=one_based)
+
+
 def of_others(named: str, videos: Sequence[Track], one_based: bool = False) -> ResultFiles:
     """Somebody's files, from NAME=FOLDER. Raises ValueError, FileNotFoundError when none can be scored."""
     name, sign, place = named.partition("=")
-    folder = Path(place).resolve()
     if not (name and sign and place):
         raise ValueError(f"--results {named!r} is not NAME=FOLDER, such as SiamFC=results/SiamFC")
-    found = sorted(folder.glob("*.txt"))
-    if not found:
-        raise FileNotFoundError(f"no result in {place}; expected <sequence>.txt with x,y,w,h for every frame")
-    identity = hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
-    files = ResultFiles(name, "peer", identity, folder.parent, folder.name, ran=False, one_based=one_based)
+    files = of_folder(name, Path(place), one_based)
     failed = score([files], videos).failed.get(name, {})
     if len(failed) == len(videos):
         raise ValueError(next(iter(failed.values())))
@@ -110,6 +119,7 @@ def record(
     for protocol, one in others.items():
         for name, own in tables.shared(one.scores).items():
             found[name][protocol] = tables.mean(own)._asdict()
+    best, below = tables.differences(alike) if compared else (None, {})
     made: dict[str, Any] = {
         "sequences": len(videos),
         "frames": sum(len(v.frames) for v in videos),
@@ -120,6 +130,8 @@ def record(
         "remarks": [
             remark for file in files if not file.ran for remark in _remarks(file, videos, scored[OPE])
         ],
+        "best": best,
+        "below_best": below,
         "trackers": found,
     }
     return dict(output.valid(made))

@@ -28,10 +28,8 @@ def read_result(folder: Path, tracker: str, video: Track, one_based: bool = Fals
     """
     path = _path(folder, tracker, video)
     if not path.is_file():
-        done = sorted({p.parent.name for p in Path(folder).glob("*/*.txt")})
-        others = f"; {folder} has results of {', '.join(done)}" if done and tracker not in done else ""
         raise FileNotFoundError(
-            f"no result {path}; run the tracker on {video.name} with `spcnet bench accuracy` first{others}"
+            f"no result {path}; run the tracker on {video.name} with `spcnet bench accuracy` first"
         )
     boxes = read_boxes(path)
     if len(boxes) != len(video.frames):
@@ -100,12 +98,6 @@ def seconds(folder: Path, tracker: str, videos: Sequence[Track]) -> Floats:
             except ValueError as error:
                 raise ValueError(f"{path}: {error}; it needs the seconds of each frame, one a line") from None
     return np.array(times, np.float64)
-
-
-def median_ms(folder: Path, tracker: str, videos: Sequence[Track]) -> float:
-    """The median time of a frame over all videos, in ms; NaN without times. Raises as seconds does."""
-    times = seconds(folder, tracker, videos)
-    return 1e3 * float(np.median(times)) if len(times) else float("nan")
 
 
 def _path(folder: Path, tracker: str, video: Track, ending: str = ".txt") -> Path:

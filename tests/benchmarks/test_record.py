@@ -137,7 +137,7 @@ def test_the_command_writes_both_reports(data, others, tmp_path, capsys):
     ("extra", "message"),
     (
         (("--results", "theirs"), "--results 'theirs' is not NAME=FOLDER"),
-        (("--results", "theirs=nowhere"), "no result in nowhere; expected <sequence>.txt"),
+        (("--results", "theirs=nowhere"), "nowhere; expected <sequence>.txt"),
         (("--protocol", "vot"), "no protocol 'vot'; there are ope, tre, sre"),
         (("--jobs", "0"), "jobs is 0"),
         (("--suite", "otb2013"), "Basketball"),
