@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spcnet.benchmarks.latency import calibration
-from spcnet.benchmarks.latency.interleaved import FRAME, Open
+from spcnet.benchmarks.latency.interleaved import FRAME, Open, one_pass
 from spcnet.benchmarks.latency.stored import read
 from spcnet.benchmarks.latency.synthetic import synthetic
 from spcnet.benchmarks.trackers import Contender, open_tracker
@@ -52,48 +51,34 @@ def track(tracker: Contender, clips: Sequences, tries: int = 1) -> Found:
     """Boxes (frames, 4) of each sequence, and stage -> the least ratio to the kernel of so many tries."""
     cv2.setNumThreads(1)
     with threadpool_limits(1):
-        work = calibration.kernel()
-        return {name: _track(tracker, work, *clip, tries) for name, clip in clips.items()}
-
-
-def _track(
-    tracker: Contender, work: calibration.Workload, frames: Sequence[Frame], box: Sequence[float], tries: int
-) -> dict[str, Any]:
-    ratios: list[dict[str, float]] = []
-    boxes = []
-    for _ in range(tries):
-        boxes, spent, kernel = [tuple(box)], dict[str, float](), 0.0
-        tracker.init(frames[0], box)
-        for frame in frames[1:]:
-            start = time.perf_counter()
-            boxes.append(tuple(tracker.update(frame)))
-            times = {FRAME: time.perf_counter() - start, **tracker.stages}
-            spent = {name: spent.get(name, 0.0) + seconds for name, seconds in times.items()}
-            kernel += sum(work().values())
-        ratios.append({name: seconds / kernel for name, seconds in spent.items()})
-    least = {name: min(found[name] for found in ratios) for name in ratios[0]}
-    return {"sha256": digest(frames), "boxes": np.array(boxes), "stages": least}
+        work, found = calibration.kernel(), Found()
+        for name, (frames, box) in clips.items():
+            ratios = []
+            for _ in range(tries):
+                times, kernel, boxes = one_pass({"": tracker}, work, frames, box)
+                parts = dict.fromkeys(part for frame in times[""] for part in frame)
+                spent = sum(sum(frame.values()) for frame in kernel)
+                ratios.append({p: sum(t.get(p, 0.0) for t in times[""]) / spent for p in parts})
+            least = {part: min(ratio[part] for ratio in ratios) for part in ratios[0]}
+            found[name] = {"sha256": digest(frames), "boxes": np.array(boxes[""]), "stages": least}
+    return found
 
 
 def update(name: str, folder: Path, clips: Sequences, tries: int = TRIES, open_: Open = open_tracker) -> Path:
     """Store the baseline of a model as it is now; gives the file."""
     with closing(open_(name, 1)) as tracker:
-        sequences = {
-            sequence: {
-                "sha256": values["sha256"],
-                "stages": {stage: round(ratio, 5) for stage, ratio in values["stages"].items()},
-                "boxes": [",".join(f"{v:.3f}" for v in box) for box in values["boxes"]],
-            }
-            for sequence, values in track(tracker, clips, tries).items()
-        }
-        record = {
-            "format": FORMAT,
-            "model": tracker.name,
-            "sha256": tracker.identity,
-            "machine": machine(),
-            "kernel": calibration.WORKLOAD,
-            "sequences": sequences,
-        }
+        found = track(tracker, clips, tries)
+    for values in found.values():
+        values["stages"] = {stage: round(ratio, 5) for stage, ratio in values["stages"].items()}
+        values["boxes"] = [",".join(f"{v:.3f}" for v in box) for box in values["boxes"]]
+    record = {
+        "format": FORMAT,
+        "model": tracker.name,
+        "sha256": tracker.identity,
+        "machine": machine(),
+        "kernel": calibration.WORKLOAD,
+        "sequences": found,
+    }
     path = folder / f"{tracker.name}.json"
     write_text(path, json.dumps(record, indent=1) + "\n")
     return path

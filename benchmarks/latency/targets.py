@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
-import cv2
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from spcnet.benchmarks.latency.interleaved import FRAME, Schedule, interleave
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.trackers import split_label
 from spcnet.common.clips import Clip
+from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.model import find
 from spcnet.runtime.tracker import MultiTracker
 
-FRAMES, WARM = 20, 3  # measured, and to warm up
-SECONDS = 10.0  # at most, for a model and a number of targets, once 5 frames are measured
+SCHEDULE = Schedule(frames=20, window=3, windows=1)
+
+
+class Batch:
+    """A model with count targets in each frame, as one tracker."""
+
+    kind, identity, settings = "ours", "", ""
+
+    def __init__(self, name: str, threads: int, count: int) -> None:
+        label, model = split_label(name)
+        self.name, self._count = label or find(model).stem, count
+        self._tracker = MultiTracker.load(model, threads=threads)
+        self.close = self._tracker.close
+
+    def init(self, frame: Frame, box: Sequence[float]) -> None:
+        first, *others = boxes(box, self._count, frame.shape[1], frame.shape[0])
+        self._tracker.replace(frame, first)
+        for other in others:
+            self._tracker.add(frame, other)
+
+    def update(self, frame: Frame) -> Box:
+        return next(iter(self._tracker.update(frame).values())).box
+
+    @property
+    def stages(self) -> dict[str, float]:
+        return self._tracker.timings
 
 
 def many_targets(names: Sequence[str], clip: Clip, count: int, threads: int) -> dict[str, dict[str, Any]]:
     """name -> times of a frame with count targets, the models interleaved frame by frame."""
-    frames = clip.read(WARM + FRAMES + 1)
-    targets = boxes(clip.box, count, frames[0].shape[1], frames[0].shape[0])
-    cv2.setNumThreads(threads)
-    with threadpool_limits(threads), ExitStack() as stack:
-        trackers = {}
-        for name in names:
-            label, model = split_label(name)
-            tracker = MultiTracker.load(model, threads=threads)
-            stack.callback(tracker.close)
-            trackers[label or find(model).stem] = tracker
-            for box in targets:
-                tracker.add(frames[0], box)
-        seconds: dict[str, list[float]] = {name: [] for name in trackers}
-        begun = time.perf_counter()
-        for index, frame in enumerate(frames[1:]):
-            for name, tracker in trackers.items():
-                start = time.perf_counter()
-                tracker.update(frame)
-                if index >= WARM:
-                    seconds[name].append(time.perf_counter() - start)
-            if index >= WARM + 4 and time.perf_counter() - begun > SECONDS * len(trackers):
-                break
+    found = interleave(names, clip.read(), clip.box, threads, SCHEDULE, functools.partial(Batch, count=count))
+    frames = {name: summary([1e3 * t[FRAME] for t in times]) for name, times in found.times.items()}
     return {
-        name: {
-            "frame_ms": summary([1e3 * s for s in found]),
-            "target_ms": 1e3 * sum(found) / len(found) / count,
-            "frames": len(found),
-        }
-        for name, found in seconds.items()
+        name: {"frame_ms": ms, "target_ms": (ms["mean"] or 0.0) / count, "frames": SCHEDULE.frames}
+        for name, ms in frames.items()
     }
 
 

@@ -211,7 +211,7 @@ def test_many_targets_begin_with_the_one(video, tiny_model, tmp_path):
     synthetic.write_otb(tmp_path / "Made", frames[:7], first[:7])
     clip = Clip("Made", str(tmp_path / "Made" / "img"), Box(*first[0]))
     two = many_targets([str(tiny_model), f"again={tiny_model}"], clip, 2, 1)
-    assert set(two) == {"tiny", "again"} and two["tiny"]["frames"] == 3  # of six, three to warm up
+    assert set(two) == {"tiny", "again"} and two["tiny"]["frames"] == 20
     assert two["tiny"]["target_ms"] == pytest.approx(two["tiny"]["frame_ms"]["mean"] / 2)
 
 
