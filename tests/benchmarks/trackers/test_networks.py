@@ -1,77 +1,60 @@
 import numpy as np
-import onnx
+import onnx.parser
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from spcnet.benchmarks.trackers import open_tracker
 
-OPSET = 13
-
-
-def _save(path, nodes, inputs, outputs, weights):
-    values = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in side.items()]
-        for side in (inputs, outputs)
-    ]
-    stored = [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()]
-    graph = helper.make_graph(nodes, "g", *values, stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-    return path
-
-
-def _conv(source, weights, target, size, pads=(0, 0, 0, 0)):
-    return helper.make_node(
-        "Conv", [source, weights], [target], kernel_shape=[size] * 2, strides=[size] * 2, pads=pads
-    )
+# Networks with the inputs and outputs that OpenCV expects: patches of 127 and 255 px to 8 and 16 cells, ...
+GRAPHS = {
+    "backbone": """
+        g (float[1,3,h,w] input) => (float[1,4,m,n] output) <float[4,3,16,16] w>
+        { output = Conv<strides=[16,16], pads=[0,0,1,1]>(input, w) }""",
+    "head": """
+        g (float[1,4,8,8] input1, float[1,4,16,16] input2)
+        => (float[1,2,16,16] output1, float[1,4,16,16] output2) <float[2,4,1,1] score, float[4,4,1,1] sides>
+        {
+            mean = GlobalAveragePool(input1)
+            x = Add(input2, mean)
+            output1 = Conv(x, score)
+            b = Conv(x, sides)
+            output2 = Abs(b)
+        }""",
+    # ... and score, size and offset of the target.
+    "vit": """
+        g (float[1,3,128,128] template, float[1,3,256,256] search)
+        => (float[1,1,16,16] output1, float[1,2,16,16] output2, float[1,2,16,16] output3)
+        <float[4,3,16,16] t, float[4,3,16,16] s, float[1,4,1,1] w1, float[2,4,1,1] w2, float[2,4,1,1] w3>
+        {
+            a = Conv<strides=[16,16]>(template, t)
+            mean = GlobalAveragePool(a)
+            b = Conv<strides=[16,16]>(search, s)
+            c = Relu(b)
+            x = Add(c, mean)
+            y1 = Conv(x, w1)
+            y2 = Conv(x, w2)
+            y3 = Conv(x, w3)
+            output1 = Sigmoid(y1)
+            output2 = Sigmoid(y2)
+            output3 = Sigmoid(y3)
+        }""",
+}
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Random networks with the inputs and outputs that OpenCV expects: backbone, head and vit."""
+    """Networks of these graphs with random weights."""
     folder, rng = tmp_path_factory.mktemp("networks"), np.random.default_rng(0)
-
-    def weights(**shapes):
-        return {name: rng.normal(size=shape) * 0.1 for name, shape in shapes.items()}
-
-    backbone = _save(
-        folder / "backbone.onnx",  # patches of 127 and 255 px to 8 and 16 cells
-        [_conv("input", "w", "output", 16, (0, 0, 1, 1))],
-        {"input": [1, 3, "h", "w"]},
-        {"output": [1, 4, "m", "n"]},
-        weights(w=(4, 3, 16, 16)),
-    )
-    head = _save(
-        folder / "head.onnx",
-        [
-            helper.make_node("GlobalAveragePool", ["input1"], ["mean"]),
-            helper.make_node("Add", ["input2", "mean"], ["x"]),
-            _conv("x", "score", "output1", 1),
-            _conv("x", "sides", "b", 1),
-            helper.make_node("Abs", ["b"], ["output2"]),
-        ],
-        {"input1": [1, 4, 8, 8], "input2": [1, 4, 16, 16]},
-        {"output1": [1, 2, 16, 16], "output2": [1, 4, 16, 16]},
-        weights(score=(2, 4, 1, 1), sides=(4, 4, 1, 1)),
-    )
-    outputs = {"output1": 1, "output2": 2, "output3": 2}  # score, size, offset
-    vit = _save(
-        folder / "vit.onnx",
-        [
-            _conv("template", "t", "a", 16),
-            helper.make_node("GlobalAveragePool", ["a"], ["mean"]),
-            _conv("search", "s", "b", 16),
-            helper.make_node("Relu", ["b"], ["c"]),
-            helper.make_node("Add", ["c", "mean"], ["x"]),
-            *(_conv("x", f"w{name}", f"y{name}", 1) for name in outputs),
-            *(helper.make_node("Sigmoid", [f"y{name}"], [name]) for name in outputs),
-        ],
-        {"template": [1, 3, 128, 128], "search": [1, 3, 256, 256]},
-        {name: [1, channels, 16, 16] for name, channels in outputs.items()},
-        weights(t=(4, 3, 16, 16), s=(4, 3, 16, 16), **{f"w{n}": (c, 4, 1, 1) for n, c in outputs.items()}),
-    )
-    return {"backbone": backbone, "head": head, "vit": vit}
+    for name, graph in GRAPHS.items():
+        model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 13]>{graph}')
+        for info in model.graph.value_info:
+            shape = [d.dim_value for d in info.type.tensor_type.shape.dim]
+            weights = (rng.normal(size=shape) * 0.1).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(weights, info.name))
+        del model.graph.value_info[:]
+        onnx.checker.check_model(model)
+        onnx.save(model, folder / f"{name}.onnx")
+    return {name: folder / f"{name}.onnx" for name in GRAPHS}
 
 
 @pytest.mark.parametrize("name", ["nano:{backbone},{head}", "vit:{vit}"])

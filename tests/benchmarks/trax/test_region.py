@@ -51,6 +51,7 @@ def test_polygon_and_mask_follow_one_rule(rng):
 
 def test_what_vot_trax_writes_is_read(rng):
     assert region.parse(_written(Rectangle.create(1.25, -2.5, 30, 40))) == (1.25, -2.5, 30, 40)
+    assert region.parse("0") is None and region.parse("-3") is None  # special: no target
     corners = [(0.0, 0.5), (10.0, 0.0), (12.0, 9.0), (1.0, 8.0)]
     np.testing.assert_allclose(
         region.parse(_written(Polygon.create(corners))), region.of_polygon(np.array(corners)), atol=1e-4
@@ -62,34 +63,14 @@ def test_what_vot_trax_writes_is_read(rng):
         np.testing.assert_allclose(region.parse(text), region.of_mask(mask, (3, 4)))
 
 
-def test_special_regions_are_no_target():
-    assert region.parse("0") is None and region.parse("-3") is None
+NONSENSE = """
+here 1,2 1,2,3 1,2,3,4,5 1,2,3,nan inf,2,3,4 1,2,0,4 1,2,3,-4 1,1,2,2,3,3 1,1,2,2,nan,3
+mask: mask:1,2,3 mask:1,2,3,4,x mask:0,0,2,2,0,5 mask:0,0,2,2,0,-1 mask:0,0,2,2 mask:0,0,-2,2,4
+mask:0,0,999999,999999,0,4
+"""
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "here",
-        "1,2",
-        "1,2,3",
-        "1,2,3,4,5",
-        "1,2,3,nan",
-        "inf,2,3,4",
-        "1,2,0,4",
-        "1,2,3,-4",
-        "1,1,2,2,3,3",
-        "1,1,2,2,nan,3",
-        "mask:",
-        "mask:1,2,3",
-        "mask:1,2,3,4,x",
-        "mask:0,0,2,2,0,5",
-        "mask:0,0,2,2,0,-1",
-        "mask:0,0,2,2",
-        "mask:0,0,-2,2,4",
-        "mask:0,0,999999,999999,0,4",
-    ],
-)
+@pytest.mark.parametrize("text", ("", *NONSENSE.split()))
 def test_nonsense_is_refused(text):
     with pytest.raises(ValueError, match=r"region|rectangle|polygon|mask"):
         region.parse(text)

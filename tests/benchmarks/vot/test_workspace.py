@@ -2,9 +2,7 @@ import configparser
 import json
 import shlex
 import sys
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import synthetic
@@ -45,7 +43,6 @@ def test_the_toolkits_files(data, tiny_model, tmp_path):
         tracker = _trackers(made)[name]
         assert (tracker["label"], tracker["protocol"]) == (name, "trax")
         assert shlex.split(tracker["command"]) == [*python, model, "--threads", "2"]
-    assert not (tmp_path / "ws.part").exists()
 
 
 def test_the_sequences_are_described_and_linked(data, tmp_path):
@@ -121,21 +118,27 @@ def test_a_data_set_of_vot_is_used_where_it_is(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_what_is_refused_leaves_nothing(data, tmp_path):
-    def refused(kind, message, source=data, folder="ws", trackers=("base",)):
-        with pytest.raises(kind, match=message):
-            workspace.make(source, tmp_path / folder, trackers, BOTH)
-        assert not list(tmp_path.glob("ws*"))
-
-    refused(FileNotFoundError, "no model named 'nosuch'", trackers=["nosuch"])
-    refused(FileNotFoundError, "kcf", trackers=["kcf"])
-    refused(ValueError, "two trackers have the name base", trackers=["base", "base"])
-    refused(ValueError, "is not ASCII", folder="ws\u00e9")
-    refused(FileNotFoundError, "there is no folder", source=tmp_path / "none")
-    broken = tmp_path / "broken" / "A"
-    synthetic.write_otb(broken, [np.zeros((9, 9, 3), np.uint8)], np.array([[1.0, 1, 3, 3]]))
-    (broken / "img" / "0001.png").write_bytes(b"no image")
-    refused(ValueError, r"0001\.png cannot be read as an image", source=broken.parent)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    (
+        ({"trackers": ["nosuch"]}, "no model named 'nosuch'"),
+        ({"trackers": ["kcf"]}, "kcf"),
+        ({"trackers": ["base", "base"]}, "two trackers have the name base"),
+        ({"folder": "ws\u00e9"}, "is not ASCII"),
+        ({"data": "none"}, "there is no folder"),
+        ({"data": "broken"}, r"0001\.png cannot be read as an image"),
+    ),
+)
+def test_what_is_refused_leaves_nothing(data, tmp_path, change, message):
+    synthetic.write_otb(
+        tmp_path / "broken" / "A", [np.zeros((9, 9, 3), np.uint8)], np.array([[1.0, 1, 3, 3]])
+    )
+    (tmp_path / "broken" / "A" / "img" / "0001.png").write_bytes(b"no image")
+    given = {"data": data, "folder": "ws", "trackers": ["base"], "stack": BOTH, **change}
+    given |= {name: tmp_path / given[name] for name in ("data", "folder")}
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        workspace.make(**given)
+    assert not list(tmp_path.glob("ws*"))
 
 
 def test_other_trax_trackers_and_their_per_cent_signs(data, tmp_path):
@@ -156,12 +159,8 @@ def test_the_command_prints_what_is_next(data, tmp_path, capsys):
 
 
 def test_jpegs_of_any_spelling_are_linked_as_the_toolkit_wants(tmp_path):
-    folder = tmp_path / "otb" / "A"
-    (folder / "img").mkdir(parents=True)
-    for name in ("1.JPEG", "2.JPEG"):
-        content = cv2.imencode(".jpg", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
-        (folder / "img" / name).write_bytes(content)
-    (folder / "groundtruth_rect.txt").write_text("1,1,9,9\n1,1,9,9\n")
-    made = workspace.make(folder.parent, tmp_path / "ws", ["base"], BOTH)
-    found = sorted(Path(made.folder / "sequences" / "A" / "color").iterdir())
+    frames, boxes = synthetic.moving_target(2)
+    synthetic.write_otb(tmp_path / "otb" / "A", frames, boxes, form="{}.JPEG")
+    made = workspace.make(tmp_path / "otb", tmp_path / "ws", ["base"], BOTH)
+    found = sorted((made.folder / "sequences" / "A" / "color").iterdir())
     assert [path.name for path in found] == ["00000001.jpg", "00000002.jpg"]
