@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -14,19 +15,10 @@ def dropped(seconds: Sequence[float], rate: float) -> float:
     """
     if not rate > 0:
         raise ValueError(f"the camera's rate is {rate} frames a second; give one above 0")
-    free, waits, taken, arrived, lost = 0.0, False, 0, 0, 0
-    while taken < len(seconds):
-        now = arrived / rate
-        arrived += 1
-        if waits and free <= now:  # it was taken as soon as the tracker was free
-            free, waits, taken = free + seconds[taken], False, taken + 1
-            if taken == len(seconds):
-                arrived -= 1  # this frame came after the last time
-                break
-        if free <= now:
-            free, taken = now + seconds[taken], taken + 1
-        elif waits:
-            lost += 1
-        else:
-            waits = True
-    return lost / arrived if arrived else 0.0
+    frame, lost, free = 0, 0, 0.0  # the next frame, and when the tracker is free for it
+    for spent in seconds:
+        start = max(frame / rate, free)
+        following = max(frame + 1, math.ceil(start * rate))  # those before it came while frame waited
+        lost += following - frame - 1
+        frame, free = following, start + spent
+    return lost / frame if frame else 0.0

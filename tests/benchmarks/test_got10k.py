@@ -1,7 +1,6 @@
 """Our scores and our tracker against the GOT-10k toolkit (PyPI got10k), an implementation by others."""
 
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -19,7 +18,7 @@ from spcnet.benchmarks import got10k
 from spcnet.benchmarks.accuracy import results
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common import metrics
-from spcnet.common.boxfile import ONE_BASED, write_lines
+from spcnet.common.boxfile import write_lines
 from spcnet.common.suites import open_data
 from spcnet.common.tracks import Track
 
@@ -80,15 +79,9 @@ def otb(tmp_path_factory):
         (folder / name).mkdir(parents=True)
     for seed, name in enumerate(("Crowds", "Deer")):
         frames, truth = synthetic.moving_target(15 + 2 * seed, seed=seed, velocity=(1.3, 2.1))
-        write_jpegs(folder / name / "img", frames, "{:04d}.jpg")
-        write_lines(folder / name / "groundtruth_rect.txt", truth.round() + ONE_BASED, ".0f")
+        (folder / name).rmdir()
+        synthetic.write_otb(folder / name, frames, truth.round(), form="{:04d}.jpg")
     return folder
-
-
-def write_jpegs(folder, frames, form):
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, frame in enumerate(frames, 1):
-        cv2.imwrite(str(folder / form.format(index)), frame)
 
 
 def track(tracker, video):
@@ -120,21 +113,15 @@ def test_the_toolkits_otb_experiment_runs_and_scores_our_tracker(otb, tiny_model
     assert json.loads((tmp_path / "reports/OTBtb50/tiny/performance.json").read_text())["tiny"] == report
 
 
-def test_a_1_based_run_that_is_not_said_to_be_one_is_noticed(otb, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    experiment = ExperimentOTB(str(otb), "tb50")
-    experiment.run(got10k.Got10kTracker(str(tiny_model)))  # reads the boxes of OTB as 0-based
-    with pytest.raises(ValueError, match="it counts from 1"):
-        results.score_folder(tmp_path / "results" / "OTBtb50", "tiny", open_data(otb, "otb2015", ("Deer",)))
-
-
 def test_the_toolkits_own_experiment_runs_our_tracker_0_based(tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "GOT-10k_Val_000001"
     frames, truth = synthetic.moving_target(13, seed=3)
-    write_jpegs(tmp_path / "GOT-10k" / "val" / name, frames, "{:08d}.jpg")
-    write_lines(tmp_path / "GOT-10k" / "val" / name / "groundtruth.txt", truth, ".4f")
-    (tmp_path / "GOT-10k" / "val" / "list.txt").write_text(name)
+    home = tmp_path / "GOT-10k" / "val"
+    write_lines(home / name / "groundtruth.txt", truth, ".4f")
+    (home / "list.txt").write_text(name)
+    for index, frame in enumerate(frames, 1):
+        cv2.imwrite(str(home / name / f"{index:08d}.jpg"), frame)
     ExperimentGOT10k(str(tmp_path / "GOT-10k"), subset="val").run(got10k.Got10kTracker(str(tiny_model)))
     found = tmp_path / "results" / "GOT-10k" / "tiny" / name
     assert [path.name for path in found.glob(f"{name}_0*.txt")] == [f"{name}_001.txt"]  # deterministic: once
@@ -147,12 +134,11 @@ def test_the_toolkits_own_experiment_runs_our_tracker_0_based(tiny_model, tmp_pa
 
 def test_the_command_prints_both_and_fails_where_they_differ(otb, tmp_path, capsys, monkeypatch):
     videos = open_data(otb, "otb2015", allow_missing=True)
-    for video in videos:
-        write_lines(tmp_path / "mine" / f"{video.name}.txt", video.boxes, ".3f")
     data = tmp_path / "data"
     data.mkdir()
     for video in videos:
-        os.symlink(otb / video.name, data / video.name)
+        write_lines(tmp_path / "mine" / f"{video.name}.txt", video.boxes, ".3f")
+        (data / video.name).symlink_to(otb / video.name)
     assert got10k.main([str(data), str(tmp_path), "--tracker", "mine"]) == 0
     printed = capsys.readouterr().out
     assert f"| mine, spcnet | {20 / 21:.9f} | 1.000000000 | 1.000000000 |" in printed
