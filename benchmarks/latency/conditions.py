@@ -39,7 +39,7 @@ def conditions(root: Path = ROOT) -> dict[str, Any]:
 
 
 def cpu(root: Path = ROOT) -> dict[str, Any]:
-    """The processor: governors, MHz, turbo, SMT, NUMA nodes, quota (in CPUs), throttling so far."""
+    """The processor: governors, MHz, and how often heat or power, and its quota, have stopped it so far."""
     governors = {g for c in _cpus(root) if (g := text(c / "cpufreq/scaling_governor"))}
     found = [
         number(c / f"thermal_throttle/{kind}_throttle_count")
@@ -47,14 +47,9 @@ def cpu(root: Path = ROOT) -> dict[str, Any]:
         for kind in ("core", "package")
     ]
     counts = [v for v in found if v is not None]
-    smt = number(root / CPU / "smt/active")
     return {
         "governors": sorted(governors) or None,
         "mhz": cpu_mhz() or None,
-        "turbo": turbo(root),
-        "smt": None if smt is None else bool(smt),
-        "numa_nodes": len(list((root / "sys/devices/system/node").glob("node[0-9]*"))) or None,
-        "quota": quota(root),
         "throttled": sum(counts) if counts else None,
         "quota_throttled": quota_throttled(root),
     }
@@ -63,25 +58,6 @@ def cpu(root: Path = ROOT) -> dict[str, Any]:
 def cpu_mhz() -> list[float]:
     """The clock of every CPU now, MHz; [] where it is not known."""
     return [frequency.current for frequency in _known(lambda: psutil.cpu_freq(percpu=True)) or ()]
-
-
-def turbo(root: Path = ROOT) -> bool | None:
-    """Whether clocks above the nominal one are allowed."""
-    off = number(root / CPU / "intel_pstate/no_turbo")
-    on = number(root / CPU / "cpufreq/boost")
-    return not off if off is not None else bool(on) if on is not None else None
-
-
-def quota(root: Path = ROOT) -> float | None:
-    """The number of CPUs that this process's control groups allow; None without a limit."""
-    limits = []
-    for group in _groups(root):
-        words = (text(group / "cpu.max") or "").split()  # version 2: quota and period, in microseconds
-        if len(words) != 2:
-            words = [text(group / f"cpu.cfs_{kind}_us") or "" for kind in ("quota", "period")]
-        if words[0].isdecimal() and words[1].isdecimal() and int(words[1]):
-            limits.append(int(words[0]) / int(words[1]))
-    return min(limits, default=None)
 
 
 def quota_throttled(root: Path = ROOT) -> float | None:

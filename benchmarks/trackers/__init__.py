@@ -77,8 +77,6 @@ def _open(name: str, threads: int, backend: str) -> Contender:
         from spcnet.benchmarks.trackers.trax import Trax
 
         return Trax(what, threads)
-    from spcnet.benchmarks.trackers import opencv
+    from spcnet.benchmarks.trackers.opencv import open_opencv
 
-    if kind == "nano":
-        return opencv.nano(what)
-    return opencv.vit(what) if kind == "vit" else opencv.classic(name)
+    return open_opencv(kind, what)

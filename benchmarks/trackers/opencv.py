@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ _CLASSES = {
     "medianflow": "TrackerMedianFlow",
     "nano": "TrackerNano",
     "vit": "TrackerVit",
+}
+_NETWORKS = {  # parameter -> file
+    "nano": {"backbone": "BACKBONE.onnx", "neckhead": "HEAD.onnx"},
+    "vit": {"net": "MODEL.onnx"},
 }
 
 
@@ -61,58 +66,35 @@ class OpenCV:
         self._tracker = None
 
 
-def classic(name: str) -> OpenCV:
-    """kcf, csrt, mosse or medianflow. Raises RuntimeError where this OpenCV has it not."""
-    return OpenCV(name, "", _class(name).create)
+def open_opencv(name: str, files: str = "") -> OpenCV:
+    """One of the names above; nano with files "BACKBONE.onnx,HEAD.onnx", vit with "MODEL.onnx".
 
-
-def nano(files: str) -> OpenCV:
-    """NanoTrack: "BACKBONE.onnx,HEAD.onnx".
-
-    Raises FileNotFoundError, and ValueError on files that it cannot use.
+    Raises RuntimeError if this OpenCV build lacks it, FileNotFoundError, and ValueError on unusable files.
     """
-    paths = files.split(",")
-    if len(paths) != 2:
-        raise ValueError(f"nano:{files} names {len(paths)} file(s); give nano:BACKBONE.onnx,HEAD.onnx")
-    return _of_networks("nano", dict(zip(("backbone", "neckhead"), paths, strict=True)))
-
-
-def vit(file: str) -> OpenCV:
-    """VitTrack: "MODEL.onnx". Raises as nano."""
-    return _of_networks("vit", {"net": file})
-
-
-def _of_networks(name: str, files: dict[str, str]) -> OpenCV:
-    found = _class(name)
-    identity = ""
-    for path in files.values():
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{name}: there is no file {path}; give the ONNX files of this tracker")
-        identity += f" {hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
-    parameters = getattr(cv2, f"{_CLASSES[name]}_Params")()
-    for key, path in files.items():
-        setattr(parameters, key, path)
-
-    def make() -> Any:
-        return found.create(parameters)
-
-    try:
-        make()
-    except cv2.error as error:
-        names = ", ".join(files.values())
-        raise ValueError(
-            f"{name}: OpenCV cannot read {names} ({_reason(error)}); give its ONNX files"
-        ) from None
-    return OpenCV(name, identity, make)
-
-
-def _class(name: str) -> Any:
     home: Any = cv2.legacy if name in ("mosse", "medianflow") and hasattr(cv2, "legacy") else cv2
-    if not hasattr(home, _CLASSES[name]):
+    kind = getattr(home, _CLASSES[name], None)
+    if kind is None:
         raise RuntimeError(
             f"this OpenCV {cv2.__version__} has no {_CLASSES[name]}; install opencv-contrib-python-headless"
         )
-    return getattr(home, _CLASSES[name])
+    if name not in _NETWORKS:
+        return OpenCV(name, "", kind.create)
+    keys, paths = _NETWORKS[name], files.split(",")
+    if len(paths) != len(keys):
+        raise ValueError(f"{name}:{files} names {len(paths)} file(s); give {name}:{','.join(keys.values())}")
+    identity, parameters = "", getattr(cv2, f"{_CLASSES[name]}_Params")()
+    for key, path in zip(keys, paths, strict=True):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{name}: there is no file {path}; give the ONNX files of this tracker")
+        identity += f" {hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+        setattr(parameters, key, path)
+    try:
+        kind.create(parameters)
+    except cv2.error as error:
+        raise ValueError(
+            f"{name}: OpenCV cannot read {files} ({_reason(error)}); give its ONNX files"
+        ) from None
+    return OpenCV(name, identity, functools.partial(kind.create, parameters))
 
 
 def _reason(error: cv2.error) -> str:

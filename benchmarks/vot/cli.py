@@ -44,11 +44,10 @@ def add_vot(kinds: Commands[argparse.ArgumentParser]) -> None:
 def _vot(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.vot import run, workspace
 
-    trackers = options.tracker or ["base"]
     made = workspace.make(
         options.data,
         options.workspace,
-        trackers,
+        options.tracker or ["base"],
         options.stack,
         options.fps,
         options.threads,
@@ -61,12 +60,9 @@ def _vot(options: argparse.Namespace) -> int:
     }
     if options.executable:
         run.run(options.executable, made.folder, made.trackers)
-        figures = run.read(made.folder)
-        record["experiments"] = {
-            experiment: {tracker: found._asdict() for tracker, found in rows.items()}
-            for experiment, rows in figures.items()
-        }
-        text = f"{run.markdown(figures)}\nwrote {made.folder / 'reports' / run.NAME / 'report.html'}"
+        record["experiments"] = run.read(made.folder)
+        report = made.folder / "reports" / run.NAME / "report.html"
+        text = f"{run.markdown(record['experiments'])}\nwrote {report}"
     else:
         where = f"--workspace {shlex.quote(str(made.folder))} {' '.join(made.trackers)}"
         text = f"made {made.folder} with {len(made.sequences)} sequences; next\n" + "\n".join(

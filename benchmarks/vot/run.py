@@ -8,20 +8,21 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from spcnet.common.output import table
 
 NAME = "spcnet"  # of the analysis and the report in the workspace
 
 
-class Figures(NamedTuple):
-    """The toolkit's figures of a tracker in a supervised experiment; None where it has none."""
+Figures = dict[str, float | None]
+"""The toolkit's figures of a tracker in a supervised experiment; None where it has none.
 
-    eao: float | None  # expected average overlap; None too where no run is as long as its interval
-    accuracy: float | None  # mean overlap while tracking, weighted by the length of the sequences
-    failures: float | None  # of a sequence, weighted in the same way: what the toolkit calls robustness
-    robustness: float | None  # of its AR plot: exp(-sensitivity * failures / mean length)
+eao: expected average overlap; None too where no run is as long as its interval
+accuracy: mean overlap while tracking, weighted by the length of the sequences
+failures: of a sequence, weighted in the same way: what the toolkit calls robustness
+robustness: of its AR plot, exp(-sensitivity * failures / mean length)
+"""
 
 
 def run(vot: str, folder: Path, trackers: Sequence[str]) -> None:
@@ -64,13 +65,14 @@ def _figures(experiment: Mapping[str, Any], row: int) -> Figures:
     }
     (eao,) = found.get("EAOScore", (None,))
     accuracy, failures, point, _ = found.get("AverageAccuracyRobustness", (None, None, (None,), None))
-    return Figures(None if eao is None or math.isnan(eao) else eao, accuracy, failures, point[0])
+    eao = None if eao is None or math.isnan(eao) else eao
+    return {"eao": eao, "accuracy": accuracy, "failures": failures, "robustness": point[0]}
 
 
 def markdown(figures: Mapping[str, Mapping[str, Figures]]) -> str:
     """One line an experiment and tracker."""
     rows = [
-        (experiment, tracker, *("–" if value is None else f"{value:.3f}" for value in found))
+        (experiment, tracker, *("–" if value is None else f"{value:.3f}" for value in found.values()))
         for experiment, trackers in figures.items()
         for tracker, found in trackers.items()
     ]

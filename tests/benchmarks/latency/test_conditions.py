@@ -15,29 +15,23 @@ def cpus(count, **files):
 @pytest.fixture
 def orin(tmp_path):
     """A Jetson Orin Nano as L4T 36 shows it."""
-    write(
-        tmp_path,
-        cpus(6, scaling_governor="schedutil", scaling_min_freq=729600, scaling_max_freq=1510400),
-    )
-    gpu = "sys/class/devfreq/17000000.gpu"
-    write(
-        tmp_path,
-        {
-            "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
-            "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n# more",
-            "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n"
-            "< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
-            "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet",
-            f"{gpu}/cur_freq": 612000000,
-            f"{gpu}/min_freq": 306000000,
-            f"{gpu}/max_freq": 1020000000,
-            "sys/class/devfreq/15480000.nvdec/cur_freq": 1,
-            "sys/class/hwmon/hwmon1/name": "ina3221",
-            "sys/class/hwmon/hwmon1/in1_label": "VDD_IN",
-            "sys/class/hwmon/hwmon1/in1_input": 4984,
-            "sys/class/hwmon/hwmon1/curr1_input": 1000,
-        },
-    )
+    gpu, hwmon = "sys/class/devfreq/17000000.gpu", "sys/class/hwmon/hwmon1"
+    files = {
+        "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+        "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n# more",
+        "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
+        "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet",
+        f"{gpu}/cur_freq": 612000000,
+        f"{gpu}/min_freq": 306000000,
+        f"{gpu}/max_freq": 1020000000,
+        "sys/class/devfreq/15480000.nvdec/cur_freq": 1,
+        f"{hwmon}/name": "ina3221",
+        f"{hwmon}/in1_label": "VDD_IN",
+        f"{hwmon}/in1_input": 4984,
+        f"{hwmon}/curr1_input": 1000,
+    }
+    clocks = cpus(6, scaling_governor="schedutil", scaling_min_freq=729600, scaling_max_freq=1510400)
+    write(tmp_path, files | clocks)
     return tmp_path
 
 
@@ -65,75 +59,37 @@ def test_jetson_clocks_hold_all_limits_together(orin):
     assert conditions.jetson(orin)["power_mode"] == "0002"
 
 
-def test_a_desktop(tmp_path):
-    home = "sys/devices/system/cpu"
-    write(tmp_path, cpus(3, scaling_governor="performance"))
-    write(tmp_path, cpus(1, scaling_governor="powersave"))
-    write(
-        tmp_path,
-        {
-            f"{home}/intel_pstate/no_turbo": 0,
-            f"{home}/smt/active": 1,
-            f"{home}/cpu0/thermal_throttle/core_throttle_count": 3,
-            f"{home}/cpu1/thermal_throttle/core_throttle_count": 4,
-            f"{home}/cpu1/thermal_throttle/package_throttle_count": 5,
-            "sys/devices/system/node/node0/cpulist": "0-3",
-            "sys/devices/system/node/node1/cpulist": "4-7",
-        },
-    )
-    found = conditions.cpu(tmp_path)
-    assert found["governors"] == ["performance", "powersave"]
-    assert (found["turbo"], found["smt"], found["numa_nodes"], found["throttled"]) == (True, True, 2, 12)
-    write(tmp_path, {f"{home}/intel_pstate/no_turbo": 1})
-    assert conditions.turbo(tmp_path) is False
-    assert conditions.jetson(tmp_path) is None
-
-
-def test_turbo_of_other_drivers(tmp_path):
-    for text, expected in (("1", True), ("0", False)):
-        write(tmp_path, {"sys/devices/system/cpu/cpufreq/boost": text})
-        assert conditions.turbo(tmp_path) is expected
-
-
-def test_an_empty_container(tmp_path):
+def test_a_desktop_and_an_empty_container(tmp_path):
     found = conditions.conditions(tmp_path)
     assert not any(value for name, value in found.pop("cpu").items() if name != "mhz")
     assert {found[name] for name in ("board", "rails_w", "jetson")} == {None}
+    home = "sys/devices/system/cpu"
+    counts = (("cpu0", "core", 3), ("cpu1", "core", 4), ("cpu1", "package", 5))
+    write(tmp_path, cpus(3, scaling_governor="performance"))
+    write(tmp_path, cpus(1, scaling_governor="powersave"))
+    write(tmp_path, {f"{home}/{c}/thermal_throttle/{kind}_throttle_count": n for c, kind, n in counts})
+    found = conditions.cpu(tmp_path)
+    assert (found["governors"], found["throttled"]) == (["performance", "powersave"], 12)
 
 
 @pytest.mark.parametrize(
-    ("files", "expected", "throttled"),
+    ("groups", "stats", "throttled"),
     (
-        ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/b/cpu.max": "150000 100000"}, 1.5, None),
-        (
-            {
-                "proc/self/cgroup": "0::/a/b",
-                "sys/fs/cgroup/a/b/cpu.max": "max 100000",
-                "sys/fs/cgroup/a/cpu.max": "50000 100000",
-                "sys/fs/cgroup/a/cpu.stat": "usage_usec 1\nnr_throttled 7\nthrottled_usec 9",
-            },
-            0.5,
-            7,
-        ),
-        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "200000 100000"}, 2.0, None),  # in a container
-        ({"proc/self/cgroup": "0::/hosts/path", "sys/fs/cgroup/cpu.max": "300000 100000"}, 3.0, None),
-        (
-            {
-                "proc/self/cgroup": "4:memory:/x\n1:cpu,cpuacct:/x\n0::/",
-                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "250000",
-                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
-            },
-            2.5,
-            None,
-        ),
-        ({"proc/self/cgroup": "1:cpu:/", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"}, None, None),
+        ("0::/a/b", {"a/b": 2, "a": 7}, 9),
+        ("0::/", {".": 3}, 3),  # in a container
+        ("0::/hosts/path", {".": 4}, 4),
+        ("4:memory:/x\n1:cpu,cpuacct:/x\n0::/", {"cpu,cpuacct/x": 5, "memory/x": 9}, 5),
+        ("1:cpu:/", {"cpu": 6}, 6),
+        ("0::/a", {}, None),
     ),
 )
-def test_the_quota_of_control_groups(tmp_path, files, expected, throttled):
-    write(tmp_path, files)
-    assert conditions.quota(tmp_path) == expected
+def test_the_quota_of_control_groups(tmp_path, groups, stats, throttled):
+    write(tmp_path, {"proc/self/cgroup": groups})
+    for group, count in stats.items():
+        write(
+            tmp_path,
+            {f"sys/fs/cgroup/{group}/cpu.stat": f"usage_usec 1\nnr_throttled {count}\nthrottled_usec 9"},
+        )
     assert conditions.quota_throttled(tmp_path) == throttled
 
 

@@ -10,7 +10,7 @@ import pytest
 import synthetic
 
 from spcnet.__main__ import main
-from spcnet.benchmarks.latency import speed
+from spcnet.benchmarks.latency import calibration, speed
 from spcnet.benchmarks.latency.interleaved import Schedule, interleave
 from spcnet.benchmarks.latency.isolated import bus, isolated, resident
 from spcnet.benchmarks.latency.targets import boxes, many_targets
@@ -41,6 +41,14 @@ class Clockwork:
 
     def close(self):
         self.closed = True
+
+
+@pytest.fixture
+def clip(video, tmp_path):
+    """Nine frames of the made-up video in a folder."""
+    frames, boxes = video
+    synthetic.write_otb(tmp_path / "otb" / "Made", frames[:9], boxes[:9])
+    return Clip("Made", str(tmp_path / "otb" / "Made" / "img"), Box(*boxes[0]))
 
 
 FRAMES = [np.full((9, 11, 3), index, np.uint8) for index in range(6)]
@@ -92,9 +100,8 @@ def test_samples_of_runs_and_stages_that_come_and_go():
     assert found["fps"] == pytest.approx(3 / 0.066)
 
 
-def test_the_command_measures_in_fresh_processes(video, tiny_model, tmp_path, capsys):
-    frames, first = video
-    synthetic.write_otb(tmp_path / "otb" / "Made", frames[:9], first[:9])
+@pytest.mark.usefixtures("clip")
+def test_the_command_measures_in_fresh_processes(tiny_model, tmp_path, capsys):
     arguments = ["--data", str(tmp_path / "otb"), "--clip", "Made", "--frames", "30", "--runs", "2"]
     arguments += ["--targets", "3", "--rate", "25", "--tracker", f"mine={tiny_model}"]
     assert main(["bench", "speed", *arguments, "-o", str(tmp_path)]) == 0
@@ -135,29 +142,26 @@ def test_a_process_that_dies_is_named():
         speed.fresh(end_of_process, "mosse")
 
 
-def test_refusals_of_the_command(tmp_path, capsys):
-    for arguments, message in (
-        (("--frames", "0"), "counted from 1"),
-        (("--threads", "0"), "counted from 1"),
-        (("--video", "v.mp4"), "--video and --box go together"),
-        (("--box", "1", "2", "3", "4"), "--video and --box go together"),
-        (("--data", "otb"), "--data and --clip go together"),
-        (("--clip", "Deer"), "--data and --clip go together"),
-        (
-            ("--video", "v", "--box", "1", "2", "3", "4", "--data", "otb", "--clip", "Deer"),
-            "give one of them",
-        ),
-        (("--tracker", "nothing"), "no model named 'nothing'"),
-    ):
-        assert main(["bench", "speed", "-o", str(tmp_path), *arguments]) == 2
-        assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    (
+        ("--frames 0", "counted from 1"),
+        ("--threads 0", "counted from 1"),
+        ("--tracker nothing", "no model named 'nothing'"),
+        ("--video v.mp4", "--video and --box go together"),
+        ("--box 1 2 3 4", "--video and --box go together"),
+        ("--data otb", "--data and --clip go together"),
+        ("--clip Deer", "--data and --clip go together"),
+        ("--video v --box 1 2 3 4 --data otb --clip Deer", "give one of them"),
+    ),
+)
+def test_refusals_of_the_command(tmp_path, capsys, arguments, message):
+    assert main(["bench", "speed", "-o", str(tmp_path), *arguments.split()]) == 2
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_memory_of_an_isolated_tracker(video, tmp_path, monkeypatch):
+def test_memory_of_an_isolated_tracker(clip, monkeypatch):
     """A tracker that holds 64 MB, and 32 more in one update."""
-    frames, first = video
-    synthetic.write_otb(tmp_path / "Made", frames[:5], first[:5])
     monkeypatch.setattr("spcnet.benchmarks.latency.isolated.SECONDS", 0.05)
 
     def hold(megabytes):
@@ -176,7 +180,6 @@ def test_memory_of_an_isolated_tracker(video, tmp_path, monkeypatch):
                 self.once = hold(32).close()
             return super().update(frame)
 
-    clip = Clip("Made", str(tmp_path / "Made" / "img"), Box(*first[0]))
     found = isolated("large", clip, 1, 4, lambda name, threads: Large())
     assert 60 < found["memory"]["rss_mb"] < 80
     assert found["memory"]["peak_mb"] > found["memory"]["rss_mb"] + 30
@@ -202,14 +205,11 @@ def test_bytes_over_the_bus():
     assert bus("x=trax:python peer.py", {}, frame) is None
 
 
-def test_many_targets_begin_with_the_one(video, tiny_model, tmp_path):
+def test_many_targets_begin_with_the_one(clip, tiny_model):
     found = boxes((10.0, 20.0, 30.0, 40.0), 5, 317, 241)
     assert found[0] == Box(10, 20, 30, 40) and len(set(found)) == 5
     assert all(b.w == 30 and b.h == 40 and 0 <= b.x <= 287 and 0 <= b.y <= 201 for b in found)
     assert found == boxes((10.0, 20.0, 30.0, 40.0), 5, 317, 241)
-    frames, first = video
-    synthetic.write_otb(tmp_path / "Made", frames[:7], first[:7])
-    clip = Clip("Made", str(tmp_path / "Made" / "img"), Box(*first[0]))
     two = many_targets([str(tiny_model), f"again={tiny_model}"], clip, 2, 1)
     assert set(two) == {"tiny", "again"} and two["tiny"]["frames"] == 20
     assert two["tiny"]["target_ms"] == pytest.approx(two["tiny"]["frame_ms"]["mean"] / 2)
@@ -217,8 +217,6 @@ def test_many_targets_begin_with_the_one(video, tiny_model, tmp_path):
 
 def test_the_kernel_is_the_same_work_each_time(monkeypatch):
     """Its parts cannot be left out: their results are checked where they are made."""
-    from spcnet.benchmarks.latency import calibration
-
     made = {"products": [], "spectra": []}
     matmul, rfft2 = np.matmul, np.fft.rfft2
     monkeypatch.setattr(np, "matmul", lambda a, b, out: made["products"].append(matmul(a, b, out=out).copy()))
@@ -228,7 +226,3 @@ def test_the_kernel_is_the_same_work_each_time(monkeypatch):
     np.testing.assert_array_equal(*made["products"])
     np.testing.assert_array_equal(*made["spectra"])
     assert made["products"][0].shape == (384, 384) and made["spectra"][0].shape == (32, 32, 17)
-
-
-def test_the_clock_has_small_steps():
-    assert 0 < speed.clock_step() < 1e-3
