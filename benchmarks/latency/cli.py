@@ -135,7 +135,7 @@ def _compare(options: argparse.Namespace) -> int:
 def add_guard(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench guard."""
     guard = kinds.add_parser(
-        "guard", help="boxes and stage times beside a stored baseline: exit status 1 when a model breaks it"
+        "guard", help="file and boxes beside a stored baseline: exit status 1 when a model breaks it"
     )
     guard.add_argument("models", nargs="*", metavar="MODEL", help="zoo name or .onnx file (default: the zoo)")
     where = guard.add_mutually_exclusive_group()

@@ -16,7 +16,6 @@ from spcnet.benchmarks.latency.conditions import cpu_mhz
 from spcnet.benchmarks.latency.samples import settled
 from spcnet.benchmarks.trackers import Contender, open_tracker
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.geometry import Box
 
 Open = Callable[[str, int], Contender]
 Times = list[dict[str, float]]  # a frame each: part -> seconds
@@ -72,7 +71,7 @@ def interleave(
         mhz = []
         while (due := schedule.frames - len(calibrated)) > 0:
             gc.collect()  # so that no tracker collects the garbage of the measurement
-            latest, kernel, _ = one_pass(trackers, work, frames[: due + 1], box)
+            latest, kernel = _pass(trackers, work, frames[: due + 1], box)
             for name, found in latest.items():
                 times[name] += found
             calibrated += kernel
@@ -97,8 +96,7 @@ def _warm_up(
     done, before, moving = 0, dict[str, list[float]](), list(trackers)
     for _ in range(schedule.windows):
         latest = {
-            name: [t[FRAME] for t in found]
-            for name, found in one_pass(trackers, work, frames, box)[0].items()
+            name: [t[FRAME] for t in found] for name, found in _pass(trackers, work, frames, box)[0].items()
         }
         done += len(frames) - 1
         moving = [n for n in latest if n not in before or not settled(before[n], latest[n], schedule.share)]
@@ -108,20 +106,18 @@ def _warm_up(
     return done, moving
 
 
-def one_pass(
+def _pass(
     trackers: dict[str, Contender], work: calibration.Workload, frames: Sequence[Frame], box: Sequence[float]
-) -> tuple[dict[str, Times], Times, dict[str, list[Box]]]:
-    """One pass through the frames: the times of each tracker, of the calibration kernel, and the boxes."""
+) -> tuple[dict[str, Times], Times]:
+    """One pass through the frames: the times of each tracker, and of the calibration kernel."""
     times: dict[str, Times] = {name: [] for name in trackers}
-    boxes = {name: [Box(*box)] for name in trackers}
     calibrated = []
     for tracker in trackers.values():
         tracker.init(frames[0], box)
     for frame in frames[1:]:
         for name, tracker in trackers.items():
             start = time.perf_counter()
-            found = tracker.update(frame)
+            tracker.update(frame)
             times[name].append({FRAME: time.perf_counter() - start, **tracker.stages})
-            boxes[name].append(found)
         calibrated.append(work())
-    return times, calibrated, boxes
+    return times, calibrated
