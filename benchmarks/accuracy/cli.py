@@ -86,7 +86,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _accuracy(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.accuracy import record, run
-    from spcnet.benchmarks.trackers import open_tracker
+    from spcnet.benchmarks.trackers import open_tracker, refuse_twins
     from spcnet.common.machine import machine
     from spcnet.common.suites import open_data
     from spcnet.runtime import progress
@@ -121,9 +121,7 @@ def _accuracy(options: argparse.Namespace) -> int:
         )
         return 1 if lost else 0
     files = [*record.of_run(entries, options.out), *others]
-    names = [file.name for file in files]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two results have one name among {', '.join(names)}; give --results another NAME")
+    refuse_twins([file.name for file in files], [*trackers, *options.results])
     scored = {protocol: record.score(files, videos, protocol) for protocol in protocols}
     more = {"machine": machine(), "suite": options.suite, "jobs": options.jobs}
     _report(options, "accuracy", {**more, **record.record(files, videos, scored)}, scored)

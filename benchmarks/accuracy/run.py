@@ -15,7 +15,7 @@ from pathlib import Path
 from spcnet.benchmarks.accuracy.protocols import OPE, PROTOCOLS, home, starts
 from spcnet.benchmarks.accuracy.supervise import Worker, work
 from spcnet.benchmarks.accuracy.track import Entry, Job, Opener, Outcome
-from spcnet.benchmarks.trackers import open_tracker
+from spcnet.benchmarks.trackers import open_tracker, refuse_twins
 from spcnet.common.boxfile import write_lines
 from spcnet.common.tracks import Track
 from spcnet.runtime.files import write_text
@@ -55,11 +55,7 @@ def run(
     workers = [Worker(timeout) for _ in range(jobs)]
     try:
         entries = workers[0].describe(trackers, opener)
-        names = [entry.name for entry in entries]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"two trackers have one name among {', '.join(names)}; name one: LABEL={trackers[0]}"
-            )
+        refuse_twins([entry.name for entry in entries], trackers)
         stale = [written for entry in entries for written in _stale(folder, entry, shard is not None)]
         for path in stale:
             path.unlink()

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from spcnet.benchmarks.latency import calibration
 from spcnet.benchmarks.latency.conditions import cpu_mhz
 from spcnet.benchmarks.latency.samples import settled
-from spcnet.benchmarks.trackers import Contender, open_tracker
+from spcnet.benchmarks.trackers import Contender, open_tracker, refuse_twins
 from spcnet.runtime.frame import Frame
 
 Open = Callable[[str, int], Contender]
@@ -61,8 +61,7 @@ def interleave(
         for name in names:
             tracker = open_(name, threads)
             stack.callback(tracker.close)
-            if tracker.name in trackers:
-                raise ValueError(same_name(tracker.name, name))
+            refuse_twins([*trackers, tracker.name], names)
             trackers[tracker.name] = tracker
         work = calibration.kernel()
         warmup, moving = _warm_up(trackers, work, frames[: schedule.window + 1], box, schedule)
@@ -77,11 +76,6 @@ def interleave(
             calibrated += kernel
             mhz.append(max(cpu_mhz(), default=0.0))
         return Interleaved(times, calibrated, warmup, moving, [clock for clock in mhz if clock])
-
-
-def same_name(name: str, asked: str) -> str:
-    """The sentence that refuses a second tracker of one name."""
-    return f"two trackers have the same name, {name}; give one another, as LABEL={asked}"
 
 
 def _warm_up(

@@ -19,13 +19,12 @@ from spcnet.benchmarks.latency.interleaved import (
     Schedule,
     Times,
     interleave,
-    same_name,
 )
 from spcnet.benchmarks.latency.isolated import isolated
 from spcnet.benchmarks.latency.samples import jitter, summary
 from spcnet.benchmarks.latency.targets import many_targets
 from spcnet.benchmarks.latency.warnings import record_warnings
-from spcnet.benchmarks.trackers import open_tracker
+from spcnet.benchmarks.trackers import open_tracker, refuse_twins
 from spcnet.common.clips import Clip, digest
 from spcnet.common.machine import machine
 
@@ -56,8 +55,7 @@ def speed(
     for asked in trackers:
         found = fresh(isolated, asked, clip, threads[0], open_=open_)
         name = found.pop("name")
-        if name in singles:
-            raise ValueError(same_name(name, asked))
+        refuse_twins([*singles, name], trackers)
         singles[name] = found
         progress(asked, 1)
     before = conditions.conditions()

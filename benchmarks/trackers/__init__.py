@@ -62,6 +62,14 @@ def split_label(name: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", name)
 
 
+def refuse_twins(names: Sequence[str], asked: Sequence[str]) -> None:
+    """Raise ValueError where two trackers, which were asked for by these words, have one name."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            what = split_label(asked[index])[1]
+            raise ValueError(f"two trackers have the name {name}; give one another, as LABEL={what}")
+
+
 def is_peer(name: str) -> bool:
     """Whether a name without its label is another's tracker, not a model of ours."""
     return name in PEERS or name.startswith(("nano:", "vit:", "trax:"))

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spcnet.benchmarks.trackers import split_label
+from spcnet.benchmarks.trackers import refuse_twins, split_label
 from spcnet.benchmarks.vot.stacks import SUPERVISED, VOT2015, resolve
 from spcnet.common.suites import open_data
 from spcnet.common.tracks import Track, read_frame
@@ -103,8 +103,7 @@ def _commands(trackers: Sequence[str], threads: int) -> dict[str, str]:
             name = label or found.stem
             command = shlex.join([sys.executable, "-m", "spcnet", "trax", named, "--threads", str(threads)])
         name = re.sub(r"[^A-Za-z0-9_-]", "-", name)  # the toolkit takes no more
-        if name in commands:
-            raise ValueError(f"two trackers have the name {name}; give one as LABEL={what}")
+        refuse_twins([*commands, name], trackers)
         commands[name] = command
     return commands
 

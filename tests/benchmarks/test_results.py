@@ -120,25 +120,6 @@ def test_what_can_be_scored_but_is_odd_is_told(put, tmp_path):
     assert results.score_folder(tmp_path, "other", [VIDEO])["Ball"].op == 0.25
 
 
-def test_curves_are_means_over_sequences_with_known_answers(put, tmp_path):
-    put(lines(FOUND))
-    again = Track("Again", VIDEO.frames, np.nan_to_num(TRUTH, nan=7))
-    (tmp_path / "other" / "Again.txt").write_text(lines(again.boxes))
-    success, precision = results.curves(tmp_path, "other", [VIDEO, again])
-    # Of Ball four frames count: overlaps 1, 29/31, 1 and 12/52, centre errors 0, 1, 0 and 20.
-    thresholds = np.arange(21) / 20
-    expected = np.mean(
-        [(np.array([[1], [29 / 31], [1], [12 / 52]]) > thresholds).mean(0), thresholds < 1], axis=0
-    )
-    np.testing.assert_allclose(success, expected)
-    expected = np.ones(51)
-    expected[0], expected[1:20] = (0.5 + 1) / 2, (0.75 + 1) / 2
-    np.testing.assert_allclose(precision, expected)
-    scores = results.score_folder(tmp_path, "other", [VIDEO, again])
-    assert np.mean([s.auc for s in scores.values()]) == pytest.approx(success.mean())
-    assert np.mean([s.dp for s in scores.values()]) == pytest.approx(precision[20])
-
-
 def test_times_are_read_and_bad_ones_named(put, tmp_path):
     put(lines(FOUND))
     assert results.seconds(tmp_path, "other", [VIDEO]).shape == (0,)

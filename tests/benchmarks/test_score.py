@@ -5,7 +5,7 @@ import pytest
 from synthetic import write_image
 
 from spcnet.__main__ import main
-from spcnet.benchmarks.accuracy.tables import difference_markdown, differences
+from spcnet.benchmarks.accuracy.tables import accuracy_markdown, difference_markdown, differences
 from spcnet.common.metrics import Score
 
 
@@ -90,6 +90,9 @@ def test_the_table_says_whether_trackers_are_told_apart():
     }
     best, below = differences(scores)
     assert best == "a" and list(below) == ["c", "b"] and below["b"] == pytest.approx((0.1, 0.1, 0.1))
+    lines = accuracy_markdown(scores, {"a": 1.0, "b": float("nan"), "c": 2.0}).splitlines()
+    assert lines[2] == "| a | 0.600 | 0.000 | 0.000 | 1.00 |"  # the best stands first
+    assert lines[4] == "| b | 0.500 | 0.000 | 0.000 |  |"
     table = difference_markdown(scores).splitlines()
     assert table[2].startswith("| c | 0.033 | -0.300 to ") and table[2].endswith(" | no |")
     assert table[3] == "| b | 0.100 | 0.100 to 0.100 | yes |"

@@ -86,7 +86,7 @@ def test_a_warm_up_that_never_settles_says_so_and_ends():
 def test_two_trackers_of_one_name_are_refused_and_closed():
     made = [Clockwork("a"), Clockwork("a")]
     left = iter(made)
-    with pytest.raises(ValueError, match=r"two trackers have the same name, a; give one another, as LABEL=x"):
+    with pytest.raises(ValueError, match=r"two trackers have the name a; give one another, as LABEL=x"):
         interleave(["x", "x"], FRAMES, (1, 2, 3, 4), 1, Schedule(3), lambda n, _: next(left))
     assert made[0].closed and made[1].closed
 
