@@ -15,6 +15,7 @@ from spcnet.benchmarks.latency import calibration
 from spcnet.benchmarks.latency.conditions import cpu_mhz
 from spcnet.benchmarks.latency.samples import settled
 from spcnet.benchmarks.trackers import Contender, open_tracker, refuse_twins
+from spcnet.common.clips import Clip
 from spcnet.runtime.frame import Frame
 
 Open = Callable[[str, int], Contender]
@@ -43,18 +44,14 @@ class Interleaved(NamedTuple):
 
 
 def interleave(
-    names: Sequence[str],
-    frames: Sequence[Frame],
-    box: Sequence[float],
-    threads: int,
-    schedule: Schedule,
-    open_: Open = open_tracker,
+    names: Sequence[str], clip: Clip, threads: int, schedule: Schedule, open_: Open = open_tracker
 ) -> Interleaved:
-    """Track box through the frames with every tracker, again and again.
+    """Track the target of a clip with every tracker, again and again.
 
     threads limits backbones, BLAS and OpenCV. Raises ValueError when two trackers have the same name, and
     what opening and tracking raise.
     """
+    frames, box = clip.read(), clip.box
     cv2.setNumThreads(threads)
     with threadpool_limits(threads), ExitStack() as stack:
         trackers: dict[str, Contender] = {}

@@ -44,11 +44,7 @@ class Ratio(NamedTuple):
     weights: tuple[float, ...]  # of the kernel's parts
 
 
-class _Blocks(NamedTuple):
-    """Medians of blocks, log scale: (blocks,) and (blocks, parts)."""
-
-    times: Floats
-    calibration: Floats
+_Blocks = tuple[Floats, Floats]  # log medians of blocks: of times (blocks,), of the kernel (blocks, parts)
 
 
 def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
@@ -110,7 +106,7 @@ def _typical(series: Series, period: int) -> Floats:
 
 def _units(series: Series, level: Floats, centre: Floats) -> list[_Blocks]:
     """The runs, or parts of them, as blocks of deviations from what is typical."""
-    found = []
+    found: list[_Blocks] = []
     pieces = -(-UNITS // len(series.runs))
     ends = np.cumsum(series.runs)[:-1]
     for times, kernel in zip(np.split(series.times, ends), np.split(series.calibration, ends), strict=True):
@@ -118,24 +114,18 @@ def _units(series: Series, level: Floats, centre: Floats) -> list[_Blocks]:
         kept = np.isfinite(usual) & (times > 0)
         y, x = np.log(times[kept]) - usual[kept], np.log(kernel[kept]) - centre
         count = max(1, len(y) // BLOCK) if len(y) >= BLOCK // 2 else 0
-        for part in np.array_split(np.arange(count), pieces) if count else ():
-            if len(part):
-                blocks = [np.array_split(values, count) for values in (y, x)]
-                found.append(
-                    _Blocks(
-                        np.array([np.median(blocks[0][i]) for i in part]),
-                        np.array([np.median(blocks[1][i], axis=0) for i in part]),
-                    )
-                )
+        if not count:
+            continue
+        times_of = np.array([np.median(block) for block in np.array_split(y, count)])
+        kernel_of = np.array([np.median(block, axis=0) for block in np.array_split(x, count)])
+        parts = [part for part in np.array_split(np.arange(count), pieces) if len(part)]
+        found += [(times_of[part], kernel_of[part]) for part in parts]
     return found
 
 
 def _estimate(a: Sequence[_Blocks], b: Sequence[_Blocks]) -> tuple[float, Floats, float]:
     """log(B / A) without the drift, the weights, and the drift that was removed."""
-    (ya, xa), (yb, xb) = (
-        (np.concatenate([u.times for u in units]), np.concatenate([u.calibration for u in units]))
-        for units in (a, b)
-    )
+    (ya, xa), (yb, xb) = ([np.concatenate(part) for part in zip(*units, strict=True)] for units in (a, b))
     # Centred one by one: the difference between the files must not be explained away.
     weights = nonnegative(
         np.concatenate([xa - xa.mean(axis=0), xb - xb.mean(axis=0)]),

@@ -63,7 +63,7 @@ def speed(
     measured: dict[int, list[Interleaved]] = {count: [] for count in threads}
     for run in range(min(runs, frames)):
         for count in threads:
-            measured[count].append(fresh(interleave_clip, trackers, clip, count, schedule, open_))
+            measured[count].append(fresh(interleave, trackers, clip, count, schedule, open_))
             progress(f"run {run + 1}, {count} thread(s)", 1)
     after = conditions.conditions()
     ours = [n for n, found in zip(trackers, singles.values(), strict=True) if found["kind"] == "ours"]
@@ -142,13 +142,6 @@ def _series(runs: Sequence[Times]) -> dict[str, list[float]]:
     """part -> ms of every frame; 0 in a frame without that part."""
     names = dict.fromkeys(name for run in runs for times in run for name in times)
     return {n: [round(1e3 * times.get(n, 0.0), DIGITS) for run in runs for times in run] for n in names}
-
-
-def interleave_clip(
-    names: Sequence[str], clip: Clip, threads: int, schedule: Schedule, open_: Open
-) -> Interleaved:
-    """Interleave on a clip, which is read first."""
-    return interleave(names, clip.read(), clip.box, threads, schedule, open_)
 
 
 def fresh(function: Callable[..., Result], *arguments: Any, **more: Any) -> Result:

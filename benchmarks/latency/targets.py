@@ -47,7 +47,7 @@ class Batch:
 
 def many_targets(names: Sequence[str], clip: Clip, count: int, threads: int) -> dict[str, dict[str, Any]]:
     """name -> times of a frame with count targets, the models interleaved frame by frame."""
-    found = interleave(names, clip.read(), clip.box, threads, SCHEDULE, functools.partial(Batch, count=count))
+    found = interleave(names, clip, threads, SCHEDULE, functools.partial(Batch, count=count))
     frames = {name: summary([1e3 * t[FRAME] for t in times]) for name, times in found.times.items()}
     return {
         name: {"frame_ms": ms, "target_ms": (ms["mean"] or 0.0) / count, "frames": SCHEDULE.frames}

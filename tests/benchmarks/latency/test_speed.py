@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +53,7 @@ def clip(video, tmp_path):
 
 
 FRAMES = [np.full((9, 11, 3), index, np.uint8) for index in range(6)]
+CLIP = SimpleNamespace(read=lambda: FRAMES, box=(1, 2, 3, 4))
 
 
 def test_trackers_are_interleaved_on_the_clip_again_and_again():
@@ -59,9 +61,7 @@ def test_trackers_are_interleaved_on_the_clip_again_and_again():
     order = []
     for tracker in made.values():
         tracker.update = lambda frame, t=tracker, u=tracker.update: order.append(t.name) or u(frame)
-    found = interleave(
-        ["a", "b"], FRAMES, (1, 2, 3, 4), 1, Schedule(7, window=3, windows=4), lambda n, _: made[n]
-    )
+    found = interleave(["a", "b"], CLIP, 1, Schedule(7, window=3, windows=4), lambda n, _: made[n])
     assert order == ["a", "b"] * (len(order) // 2)
     assert found.warmup in (6, 9, 12)  # two windows of three frames, at least
     measured = made["b"].seen[-9:]
@@ -77,9 +77,7 @@ def test_trackers_are_interleaved_on_the_clip_again_and_again():
 def test_a_warm_up_that_never_settles_says_so_and_ends():
     restless = Clockwork("restless")
     restless.init = lambda frame, box: setattr(restless, "seconds", restless.seconds * 2 or 0.0005)
-    found = interleave(
-        ["restless"], FRAMES, (1, 2, 3, 4), 1, Schedule(1, window=3, windows=4), lambda n, _: restless
-    )
+    found = interleave(["restless"], CLIP, 1, Schedule(1, window=3, windows=4), lambda n, _: restless)
     assert found.warmup == 12 and found.unsettled == ["restless"]
 
 
@@ -87,7 +85,7 @@ def test_two_trackers_of_one_name_are_refused_and_closed():
     made = [Clockwork("a"), Clockwork("a")]
     left = iter(made)
     with pytest.raises(ValueError, match=r"two trackers have the name a; give one another, as LABEL=x"):
-        interleave(["x", "x"], FRAMES, (1, 2, 3, 4), 1, Schedule(3), lambda n, _: next(left))
+        interleave(["x", "x"], CLIP, 1, Schedule(3), lambda n, _: next(left))
     assert made[0].closed and made[1].closed
 
 
