@@ -1,4 +1,4 @@
-"""One tracker in a process of its own: time to load, first frame, memory, energy, bytes over the bus."""
+"""One tracker in a process of its own: time to load, first frame, memory, energy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spcnet.benchmarks.latency.conditions import ROOT
 from spcnet.benchmarks.latency.interleaved import Open
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.latency.sysfs import text
-from spcnet.benchmarks.trackers import Contender, open_tracker, split_label
+from spcnet.benchmarks.trackers import Contender, open_tracker
 from spcnet.common.clips import Clip
 from spcnet.runtime.frame import Frame
 
@@ -62,7 +62,6 @@ def isolated(
                     "peak_mb": (max(peak, _own_peak() if reset else 0) - held) / MB,
                     "device_mb": used[0] - device[0] if "upload" in stages and used and used[0] else None,
                 },
-                "bus_bytes": bus(name, stages, frames[0]),
                 "energy_mj": energy or None,
             }
         finally:
@@ -104,17 +103,6 @@ def _track(
         if old["energy_j"] is not None and new["energy_j"] is not None and "upload" in tracker.stages:
             energy[f"NVML {new['name']}"] = 1e3 * (new["energy_j"] - old["energy_j"]) / len(seconds)
     return seconds, peak, energy
-
-
-def bus(name: str, stages: dict[str, float], frame: Frame) -> dict[str, int] | None:
-    """Bytes to the device and back for a frame; 0 if the tracker runs on the processor, None if unknown."""
-    if split_label(name)[1].startswith("trax:"):
-        return None
-    if "upload" not in stages:
-        return {"up": 0, "down": 0}
-    from spcnet.runtime.cuda.layout import MEASUREMENT
-
-    return {"up": frame.nbytes, "down": MEASUREMENT.itemsize}
 
 
 def resident() -> int:

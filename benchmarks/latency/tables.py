@@ -67,7 +67,7 @@ def speed_markdown(record: Mapping[str, Any]) -> str:
 def _isolated(trackers: Mapping[str, Any]) -> str:
     rows = []
     for name, t in trackers.items():
-        memory, bus = t["memory"], t["bus_bytes"]
+        memory = t["memory"]
         energy = t["energy_mj"] or {}
         rows.append(
             (
@@ -77,11 +77,10 @@ def _isolated(trackers: Mapping[str, Any]) -> str:
                     "" if value is None else f"{value:.0f}"
                     for value in (memory["rss_mb"], memory["peak_mb"], memory["device_mb"])
                 ),
-                f"{bus['up']} / {bus['down']}" if bus else "",
                 ", ".join(f"{value:.1f} ({source})" for source, value in energy.items()),
             )
         )
-    header = ("load", "init", "first frame", "median", "MB", "peak MB", "device MB", "bytes up / down", "mJ")
+    header = ("load", "init", "first frame", "median", "MB", "peak MB", "device MB", "mJ")
     return table(("in a process of its own, ms", *header), rows)
 
 
