@@ -1,7 +1,8 @@
 """Let the application decide when to learn: python examples/choose_when_to_learn.py
 
 update() localizes the target and learns its new look. localize() and learn() are its two halves. Here the
-filter learns from every third frame, and only while the tracker is sure and the whole target is in the picture.
+filter learns from every third frame, and only while the tracker is sure and the whole target is in the
+picture.
 """
 
 from spcnet.runtime import Status, Tracker

@@ -1,8 +1,8 @@
 """Ask a detector when the target is lost: python examples/hand_over.py
 
 Frames 30 to 35 of the clip are covered, as by a hand before the camera, and the camera has turned when the
-picture is back. The tracker calls the target LOST and looks for it nearby; a detector looks at the whole frame.
-Here it is OpenCV's template matching; take your own.
+picture is back. The tracker calls the target LOST and looks for it nearby; a detector looks at the whole
+frame. Here it is OpenCV's template matching; take your own.
 """
 
 import cv2

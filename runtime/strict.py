@@ -1,4 +1,4 @@
-"""Plain values, as of JSON and TOML, to frozen dataclasses: unknown, missing and mistyped ones are refused."""
+"""Values of JSON and TOML to frozen dataclasses: unknown, missing and mistyped ones are refused."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ FILTER = 1e-5
 GRADIENT = 1e-6
 # The same, after a backbone that differs by 1e-6 of its largest feature, divided by small energies.
 RESPONSE = 1e-4
-# A training patch of a prepared frame, in grey levels, mean and largest mean of a patch: JPEG of quality 95 with
-# colour at half the resolution, and pixels averaged where the video itself is sampled at points. Boxes a pixel
-# off give 5.4.
+# A training patch of a prepared frame, in grey levels, mean and largest mean of a patch: JPEG of quality 95
+# with colour at half the resolution, and pixels averaged where the video itself is sampled at points. Boxes a
+# pixel off give 5.4.
 SHARD = (2.0, 3.0)
-# Two processes add up the gradients of half a batch each: other float32 roundings, over eleven steps. Relative to
-# the largest value of each tensor.
+# Two processes add up the gradients of half a batch each: other float32 roundings, over eleven steps.
+# Relative to the largest value of each tensor.
 PROCESSES = 3e-5

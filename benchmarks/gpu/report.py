@@ -104,8 +104,8 @@ SECTIONS: dict[
         (
             "## Launches, µs on the device\n\nEach launch of a frame that learns, timed by itself; then all "
             "of them as one graph (frame), the backbone's, and all but the backbone's (solve). The floor is "
-            "the larger of bytes over the copy bandwidth and operations over their rate; a share over 1 means "
-            "that the data stayed in a cache.\n"
+            "the larger of bytes over the copy bandwidth and operations over their rate; a share over 1 "
+            "means that the data stayed in a cache.\n"
         ),
         [(name, name) for name in ("backbone", "targets", "half", "kernel", "blocks")]
         + [(name, f"us:{name}") for name in ("median", "p10", "p90")]

@@ -39,8 +39,8 @@ class DeviceFrame(NamedTuple):
 def accept(frame: Any, pixel_format: str, stream: int) -> Picture | DeviceFrame:
     """A checked frame: a NumPy array, or device memory by __cuda_array_interface__ or DLPack.
 
-    stream is ours; a DLPack producer makes it wait for the frame, so DLPack is preferred where there are both.
-    Raises TypeError, ValueError.
+    stream is ours; a DLPack producer makes it wait for the frame, so DLPack is preferred where there are
+    both. Raises TypeError, ValueError.
     """
     if isinstance(frame, np.ndarray):
         return check_frame(frame, pixel_format)
