@@ -74,13 +74,16 @@ def _drawn(
     return parts
 
 
-def attributes(key: str, curves: Sequence[Curve], codes: Sequence[str]) -> str:
-    """AUC by attribute; x is the place of the attribute among the codes."""
-    x = Axis(-0.5, len(codes) - 0.5, LEFT, COLUMN - RIGHT)
+def categories(key: str, curves: Sequence[Curve], names: Sequence[str], across: str, title: str) -> str:
+    """AUC by category; x is the place of the category among the names."""
+    x = Axis(-0.5, len(names) - 0.5, LEFT, COLUMN - RIGHT)
     highest = math.ceil(5 * max(max(curve.y) for curve in curves)) / 5
     y = Axis(0, max(highest, 0.2), HEIGHT - BOTTOM, TOP)
-    ticks = [float(index) for index in range(len(codes))], linear_ticks(0, y.high, 0.2)
-    values = (", ".join(f"{code} {auc:.2f}" for code, auc in zip(codes, c.y, strict=True)) for c in curves)
-    said = "; ".join(f"{c.name}: {one}" for c, one in zip(curves, values, strict=True))
-    parts = _drawn(curves, x, y, ticks, "attribute", "AUC", every=1, label=lambda at: codes[int(at)])
-    return picture(key, COLUMN, HEIGHT, parts, "AUC by attribute", said)
+    ticks = [float(index) for index in range(len(names))], linear_ticks(0, y.high, 0.2)
+    parts = _drawn(curves, x, y, ticks, across, "AUC", every=1, label=lambda at: names[int(at)])
+    said = (
+        ", ".join(f"{names[int(at)]} {auc:.2f}" for at, auc in zip(curve.x, curve.y, strict=True))
+        for curve in curves
+    )
+    words = "; ".join(f"{curve.name}: {one}" for curve, one in zip(curves, said, strict=True))
+    return picture(key, COLUMN, HEIGHT, parts, title, words)

@@ -67,21 +67,6 @@ def differences(key: str, rows: Sequence[tuple[str, TrackerStyle, Interval]], be
     return picture(key, COLUMN, bottom + 42, parts, f"Difference of AUC to {best}", "; ".join(said))
 
 
-def scores(key: str, rows: Sequence[tuple[str, TrackerStyle, Mapping[str, float]]], title: str) -> str:
-    """AUC by the way of starting as spots, joined by a line; NaN where there is none."""
-    x = Axis(0, 1, LEFT, COLUMN - RIGHT)
-    bottom = TOP + ROW * len(rows)
-    parts, said = x_axis(x, linear_ticks(0, 1, 0.2), TOP, bottom, "AUC"), []
-    for index, (name, style, auc) in enumerate(rows):
-        y, kind = TOP + ROW * (index + 0.5), style.classes
-        known = {way: x(value) for way, value in auc.items() if not math.isnan(value)}
-        said.append(f"{name}: " + ", ".join(f"{way} {auc[way]:.3f}" for way in known))
-        spots = [element("circle", f"spot {w.lower()} {kind}", cx=cx, cy=y, r=4.5) for w, cx in known.items()]
-        span = _span(style, min(known.values()), max(known.values()), y)
-        parts.append(group(kind, [span, *spots, _name(name, y)], said[-1]))
-    return picture(key, COLUMN, bottom + 42, parts, title, "; ".join(said))
-
-
 def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
     """Above each histogram the tracker's median and 99th percentile; below, a bar from one to the other."""
     samples = [np.array(row.samples) for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from spcnet.benchmarks.accuracy.attributes import ATTRIBUTES
 from spcnet.benchmarks.report import line_charts, row_charts
 from spcnet.benchmarks.report.intervals import LEAST, intervals
@@ -18,9 +20,9 @@ from spcnet.benchmarks.report.records import (
     times,
 )
 from spcnet.benchmarks.report.scatter import scatter
-from spcnet.benchmarks.report.tracker_style import Styles, keys, legend, symbol
+from spcnet.benchmarks.report.tracker_style import Styles, legend
 from spcnet.common.document import details, figure, paragraph, section, table
-from spcnet.common.drawing import COLUMN, element, picture
+from spcnet.common.drawing import COLUMN, picture
 from spcnet.common.metrics import OVERLAPS, RESAMPLES
 
 BROAD = 960  # units of the front's plot where the page is wide
@@ -164,7 +166,9 @@ def attributes(records: Records, styles: Styles) -> str:
         parts.append(
             figure(
                 "AUC by attribute; the lines only join the marks of a tracker.",
-                line_charts.attributes("attributes-plot", curves, list(counts)),
+                line_charts.categories(
+                    "attributes-plot", curves, list(counts), "attribute", "AUC by attribute"
+                ),
             )
         )
     rows = [
@@ -187,28 +191,21 @@ def attributes(records: Records, styles: Styles) -> str:
 
 def other_starts(records: Records, styles: Styles) -> str:
     """Temporal and spatial robustness, where they were measured."""
-    kinds = {
-        "OPE": ("mean", "OPE, from the first frame"),
-        "TRE": ("tre", "TRE, from later frames"),
-        "SRE": ("sre", "SRE, from boxes that are shifted or scaled"),
-    }
-    found = {}
+    kinds = {"OPE": "mean", "TRE": "tre", "SRE": "sre"}
+    curves, cells = [], []
     for name in ranking(records.accuracy):
         own = records.accuracy["trackers"][name]
         if "tre" in own or "sre" in own:
-            found[name] = {kind: share(own.get(key, {}).get("auc")) for kind, (key, _) in kinds.items()}
-    if not found:
+            auc = [share(own.get(key, {}).get("auc")) for key in kinds.values()]
+            known = [index for index, value in enumerate(auc) if not math.isnan(value)]
+            curves.append(Curve(name, styles[name], known, [auc[index] for index in known]))
+            cells.append((name, *map(shown, auc)))
+    if not curves:
         return ""
     plotted = figure(
-        "AUC from other starts. A tracker whose three marks are close does not hang on its first box.",
-        keys(
-            (symbol(12, element("circle", f"spot {kind.lower()}", cx=6, cy=6, r=4.5)), words)
-            for kind, (_, words) in kinds.items()
-        ),
-        row_charts.scores(
-            "starts", [(n, styles[n], one) for n, one in found.items()], "AUC from other starts"
-        ),
+        "AUC from the first frame (OPE), from later frames (TRE), and from boxes that are shifted or scaled "
+        "(SRE). A tracker whose three marks are level does not hang on its first box.",
+        line_charts.categories("starts", curves, list(kinds), "start", "AUC from other starts"),
     )
-    cells = [(name, *map(shown, one.values())) for name, one in found.items()]
     numbers = table("AUC from other starts", ("tracker", *kinds), cells)
     return section("Other starts", f'<div class="pair">{plotted}{numbers}</div>', key="starts")

@@ -1,15 +1,15 @@
-"""The models of roofline.json: counted work and measured times beside the roof, by stage and by frame."""
+"""The models of roofline.json: counted work and measured times beside the roof, by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from spcnet.benchmarks.roofline.bounds import Floor, Roof, StageWork, floor
 from spcnet.benchmarks.roofline.frames import TOTAL, UpdateTimes
 
 Stages = Mapping[str, StageWork]
-Row = dict[str, Any]
 
 
 class ModelCost(NamedTuple):
@@ -21,55 +21,29 @@ class ModelCost(NamedTuple):
 
 
 def models(measured: Mapping[str, ModelCost], roof: Roof) -> dict[str, Any]:
-    """By model: the stages of the mean frame, their sum, and that of frames with and without learning."""
+    """By model: the stages of the mean frame and their sum, and the share of the frames learnt from."""
     return {name: _model(cost, roof) for name, cost in measured.items()}
 
 
 def _model(cost: ModelCost, roof: Roof) -> dict[str, Any]:
-    halves = [
-        {name: _row(stage, times[name], roof) for name, stage in stages.items()}
-        for stages, times in ((cost.localize, cost.times.localize), (cost.learn, cost.times.learn))
-    ]
-
-    def stages(share: float) -> dict[str, Row]:
-        """Of a frame that is learnt from in this share of the cases."""
-        weights = 1.0, share
-        return {
-            name: _sum(
-                (half[name], weight) for half, weight in zip(halves, weights, strict=True) if name in half
-            )
-            for name in dict.fromkeys((*halves[0], *halves[1]))
-        }
-
-    def frame(share: float) -> Row:
-        """All stages; ms is the time of the calls, stages_ms that of the stages."""
-        row = _sum((row, 1.0) for row in stages(share).values())
-        ms = 1e3 * (cost.times.localize[TOTAL] + share * cost.times.learn[TOTAL])
-        return _judged({**row, "stages_ms": row["ms"], "ms": ms})
-
-    learnt = cost.times.learnt
+    """ms of the sum is the time of the calls, stages_ms that of the stages."""
+    (localize, learn, learnt), total = cost.times, Counter[str]()
+    stages: dict[str, Counter[str]] = {}
+    for weight, works, times in ((1.0, cost.localize, localize), (learnt, cost.learn, learn)):
+        for name, stage in works.items():
+            least = {f"{kind}_ms": 1e3 * value for kind, value in floor(stage, roof)._asdict().items()}
+            row = {**stage.work._asdict(), "calls": stage.calls, "ms": 1e3 * times[name], **least}
+            for found in (stages.setdefault(name, Counter()), total):
+                found.update({key: weight * value for key, value in row.items()})
+    frame = {**total, "stages_ms": total["ms"], "ms": 1e3 * (localize[TOTAL] + learnt * learn[TOTAL])}
     return {
-        "stages": stages(learnt),
-        "total": frame(learnt),
+        "stages": {name: _judged(row) for name, row in stages.items()},
+        "total": _judged(frame),
         "learnt": learnt,
-        "frame_that_does_not_learn": frame(0.0),
-        "frame_that_learns": frame(1.0),
     }
 
 
-def _row(stage: StageWork, seconds: float, roof: Roof) -> Row:
-    least = {f"{name}_ms": 1e3 * value for name, value in floor(stage, roof)._asdict().items()}
-    return {**stage.work._asdict(), "calls": stage.calls, "ms": 1e3 * seconds, **least}
-
-
-def _sum(parts: Iterable[tuple[Row, float]]) -> Row:
-    """The weighted sum of some rows."""
-    given = list(parts)
-    keys = ("flops", "bytes", "calls", "ms", *(f"{name}_ms" for name in Floor._fields))
-    return _judged({key: sum(weight * row[key] for row, weight in given) for key in keys})
-
-
-def _judged(row: Row) -> Row:
+def _judged(row: Mapping[str, float]) -> dict[str, Any]:
     """The row with its floor, the share of it that is reached, and what bounds it."""
     least = {name: row[f"{name}_ms"] for name in Floor._fields}
     total = sum(least.values())

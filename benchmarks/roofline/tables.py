@@ -27,8 +27,8 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:
-    """The peaks, the stages of each model's mean frame, and its frames with and without learning."""
-    peaks, stages, frames = record["peaks"], [], []
+    """The peaks, and the stages of each model's mean frame."""
+    peaks, stages = record["peaks"], []
     spreads = peaks.get("spread", {})
     rows = [
         (
@@ -41,14 +41,11 @@ def tables(record: Mapping[str, Any]) -> list[Table]:
     ]
     for name, model in record["models"].items():
         stages += [(name, stage, *_cells(row)) for stage, row in model["stages"].items()]
-        stages.append((name, "all", *_cells(model["total"])))
-        kinds = (("does not learn", "frame_that_does_not_learn"), ("learns", "frame_that_learns"))
-        frames += [(name, words, "", *_cells(model[key])) for words, key in kinds]
-        frames.append((name, "mean", f"{100 * model['learnt']:.0f} %", *_cells(model["total"])))
+        words = f"all, {100 * model['learnt']:.0f} % learnt from"
+        stages.append((name, words, *_cells(model["total"])))
     return [
         (("peaks of this machine", "median", "p10 to p90"), rows),
         (("the mean frame", "stage", *COLUMNS), stages),
-        (("a frame that", "", "learnt", *COLUMNS), frames),
     ]
 
 

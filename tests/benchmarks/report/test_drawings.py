@@ -83,14 +83,6 @@ def test_differences_cross_the_line_where_they_hold_zero():
     drawn(row_charts.differences("k", [("few", ONE, Interval(0.0, math.nan, math.nan))], "best"))
 
 
-def test_other_starts_lie_on_one_axis():
-    row = ("a", ONE, {"OPE": 0.5, "TRE": math.nan, "SRE": 0.25})
-    found = drawn(row_charts.scores("k", [row], "t"))
-    ope, sre = sorted((e.get("class").split()[1], float(e.get("cx"))) for e in found["circle"])
-    axis = Axis(0, 1, row_charts.LEFT, COLUMN - row_charts.RIGHT)
-    assert (ope[1], sre[1]) == pytest.approx((axis(0.5), axis(0.25)), abs=0.06)
-
-
 def test_a_histogram_has_the_area_of_its_bins(rng):
     samples = rng.lognormal(1.5, 0.3, 500)
     rows = [HistogramRow("a", ONE, samples.tolist()), HistogramRow("b", TWO, [4.0])]
@@ -118,9 +110,9 @@ def test_a_bar_is_as_wide_as_its_share():
     assert "140 % · compute" in [e.text for e in found["text"]]  # said as it is, drawn as full
 
 
-def test_attributes_stand_side_by_side():
+def test_categories_stand_side_by_side():
     curves = [Curve("a", ONE, range(3), [0.8, 0.4, 0.0])]
-    found = drawn(line_charts.attributes("k", curves, ["IV", "SV", "OCC"]))
+    found = drawn(line_charts.categories("k", curves, ["IV", "SV", "OCC"], "x", "t"))
     points = np.array(corners(found["polyline"][0]))
     y0, y1 = line_charts.HEIGHT - line_charts.BOTTOM, line_charts.TOP
     np.testing.assert_allclose(points[:, 1], [y1, (y0 + y1) / 2, y0], atol=0.06)  # the highest tick is 0.8
