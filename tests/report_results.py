@@ -11,7 +11,7 @@ from spcnet.benchmarks.confidence.removal import GONE, Removal
 from spcnet.benchmarks.gpu.counts import Work
 from spcnet.benchmarks.latency.samples import summary
 from spcnet.benchmarks.roofline import record as costs
-from spcnet.benchmarks.roofline.bounds import Part, Roof, StageWork
+from spcnet.benchmarks.roofline.bounds import Roof, StageWork
 from spcnet.benchmarks.roofline.frames import UpdateTimes
 from spcnet.common.output import valid
 from spcnet.common.suites import open_data
@@ -87,7 +87,7 @@ def write(folder, trackers, sequences, seed=0, size=(240, 320)):
             for name, (kind, _, ms) in trackers.items()
         },
     }
-    stages = dict.fromkeys(STAGES, StageWork((Part(Work(int(1e6), int(2e6))),), calls=3))
+    stages = dict.fromkeys(STAGES, StageWork((Work(int(1e6), int(2e6)),), calls=3))
     half = dict.fromkeys([*STAGES, "total"], 5e-4)
     cost = costs.ModelCost(stages, stages, UpdateTimes(half, half, 0.5))
     roofline = {

@@ -22,15 +22,6 @@ from spcnet.runtime.geometry import State
 from spcnet.runtime.layers import Layer
 
 HEIGHT, WIDTH = 720, 1280  # of the frames
-STAGES = {  # the first word of a kernel's name -> stage
-    "crop": "crop",
-    "conv": "features",
-    "rows": "dft",
-    "respond": "respond",
-    "invert": "respond",
-    "peak": "locate",
-    "learn": "learn",
-}
 
 
 class Timed(NamedTuple):
@@ -41,10 +32,6 @@ class Timed(NamedTuple):
     work: Work
     blocks: int
     time: Spread
-
-    @property
-    def stage(self) -> str:
-        return STAGES[self.kernel.split("_")[0]]
 
 
 def random_states(config: TrackerConfig, count: int) -> list[State]:

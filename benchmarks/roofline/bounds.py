@@ -8,22 +8,15 @@ from spcnet.benchmarks.gpu import counts
 from spcnet.benchmarks.gpu.counts import Work
 
 
-class Part(NamedTuple):
-    """One step of a stage: it reads its inputs once and writes its outputs once."""
-
-    work: Work
-    blocks: int = 0  # of the kernel, on a GPU: fewer than its processors leave some of them idle
-
-
 class StageWork(NamedTuple):
     """The work of one stage of a frame, part after part."""
 
-    parts: tuple[Part, ...]
-    calls: int = 0  # of kernels on a GPU, of ONNX Runtime sessions on a CPU
+    parts: tuple[Work, ...]  # steps: each reads its inputs once and writes its outputs once
+    calls: int = 0  # of ONNX Runtime sessions
 
     @property
     def work(self) -> Work:
-        return counts.total(*(part.work for part in self.parts))
+        return counts.total(*self.parts)
 
 
 class Roof(NamedTuple):
@@ -31,8 +24,7 @@ class Roof(NamedTuple):
 
     flops: float  # operations a second, FP32
     bandwidths: tuple[tuple[float, float], ...]  # up to so many bytes moved: bytes a second, read and written
-    call: float = 0.0  # seconds of a call that does nothing
-    processors: int = 0  # of a GPU; 0: any number of blocks uses the whole machine
+    call: float = 0.0  # seconds of a session that does nothing
 
     def bandwidth(self, moved: float) -> float:
         """Bytes a second of a part that moves so many bytes. Larger sizes use the last entry."""
@@ -51,10 +43,9 @@ def floor(stage: StageWork, roof: Roof) -> Floor:
     """For each part the longer of operations and bytes, and the overhead of the calls."""
     compute = memory = 0.0
     for part in stage.parts:
-        busy = min(part.blocks / roof.processors, 1.0) if part.blocks and roof.processors else 1.0
-        bandwidth = roof.bandwidth(part.work.bytes)
-        seconds = counts.floor(part.work, bandwidth, roof.flops * busy)
-        if seconds * bandwidth > part.work.bytes:
+        bandwidth = roof.bandwidth(part.bytes)
+        seconds = counts.floor(part, bandwidth, roof.flops)
+        if seconds * bandwidth > part.bytes:
             compute += seconds
         else:
             memory += seconds

@@ -20,9 +20,6 @@ def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
         "--tracker", action="append", metavar="NAME", help="zoo name or .onnx file; repeat (default: the zoo)"
     )
     roofline.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
-    roofline.add_argument(
-        "--backend", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU where there is one"
-    )
     add_output(roofline)
     roofline.set_defaults(run=_roofline)
 
@@ -36,10 +33,10 @@ def _roofline(options: argparse.Namespace) -> int:
 
     names = list(dict.fromkeys(options.tracker or zoo()))
     words = [word for name in options.tracker or () for word in ("--tracker", Path(name).name)]
-    words += ["--threads", str(options.threads), "--backend", options.backend]
+    words += ["--threads", str(options.threads)]
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(video)
-    measured = run.measure(names, frames, DEMO_BOX, options.threads, options.backend)
+    measured = run.measure(names, frames, DEMO_BOX, options.threads)
     record = {"command": shlex.join(("spcnet", "bench", "roofline", *words)), **measured}
     markdown = tables.markdown(record)
     output.write(options.out, "roofline", record, markdown)

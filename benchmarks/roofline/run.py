@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spcnet.benchmarks.gpu.timing import QUICK, Effort, Opener, Timer
-from spcnet.benchmarks.roofline import frames, kernels, peaks, record, stages
-from spcnet.benchmarks.roofline.bounds import Roof
+from spcnet.benchmarks.gpu.timing import Effort
+from spcnet.benchmarks.roofline import frames, peaks, record, stages
 from spcnet.benchmarks.roofline.record import ModelCost
 from spcnet.common.machine import machine
 from spcnet.runtime import model
-from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.frame import Frame
 
 DRIFT = 0.1  # change of a peak during the measurement above which the machine was not steady
 
 
 def measure(
-    names: Sequence[str], clip: Sequence[Frame], box: Sequence[float], threads: int, backend: str
-) -> dict[str, Any]:
-    """The record of this machine. backend is "cpu", "cuda", or "auto": the GPU where there is one.
-
-    Raises RuntimeError where "cuda" cannot run, and what on_cpu and on_gpu raise.
-    """
-    from spcnet.runtime.cuda import available
-
-    lacking = available.missing() if backend != "cpu" else "the CPU is asked for"
-    if not lacking:
-        from spcnet.benchmarks.gpu import card
-        from spcnet.benchmarks.gpu.run import open_gpu
-
-        return on_gpu(names, open_gpu, card.peak_rates, card.gpu_facts())
-    if backend == "cuda":
-        raise RuntimeError(f"--backend cuda cannot run: {lacking}")
-    return on_cpu(names, clip, box, threads)
-
-
-def on_cpu(
     names: Sequence[str],
     clip: Sequence[Frame],
     box: Sequence[float],
@@ -46,7 +24,7 @@ def on_cpu(
     effort: Effort = peaks.EFFORT,
     seconds: float = 3.0,
 ) -> dict[str, Any]:
-    """The record of the CPU, after so many seconds for each model.
+    """The record of this machine's CPU, after so many seconds for each model.
 
     Raises ValueError, FileNotFoundError, ModelError.
     """
@@ -68,32 +46,11 @@ def on_cpu(
     after = peaks.machine_peaks(threads, effort)
     best = peaks.best(before, after)
     about = {**best.record(), "before": before.record(), "after": after.record()}
-    return _record(about, unsteady(about), models, best.roof())
-
-
-def on_gpu(
-    names: Sequence[str],
-    open_device: Opener,
-    rates: Callable[[Device, Timer], dict[str, Any]],
-    facts: Mapping[str, Any],
-    effort: Effort = QUICK,
-    copied: int = 1 << 28,
-) -> dict[str, Any]:
-    """The record of a GPU with our own FP32 kernels. Raises ModelError if they do not fit a model."""
-    sizes = facts["L2 cache, bytes"] // 2, 2 * copied
-    roof, about = kernels.device_roof(open_device, rates, effort, facts["SMs"], sizes)
-    models = {path.stem: kernels.cost(open_device, path, effort) for path in _find(names)}
-    return _record({**about, "gpu": dict(facts)}, [], models, roof)
-
-
-def _record(
-    about: Mapping[str, Any], warnings: Sequence[str], models: Mapping[str, ModelCost], roof: Roof
-) -> dict[str, Any]:
     return {
         "machine": machine(),
-        "peaks": dict(about),
-        "warnings": list(warnings),
-        "models": record.models(models, roof),
+        "peaks": about,
+        "warnings": unsteady(about),
+        "models": record.models(models, best.roof()),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from spcnet.benchmarks.gpu import counts
 from spcnet.benchmarks.gpu.counts import FLOAT, Work
-from spcnet.benchmarks.roofline.bounds import Part, StageWork
+from spcnet.benchmarks.roofline.bounds import StageWork
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.layers import Layer, LocalResponseNorm
@@ -58,4 +58,4 @@ def _spectra(config: TrackerConfig, network: Sequence[Layer], scales: int) -> di
 
 
 def _stage(*works: Work, calls: int = 0) -> StageWork:
-    return StageWork(tuple(Part(work) for work in works), calls)
+    return StageWork(works, calls)

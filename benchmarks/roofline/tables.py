@@ -9,13 +9,11 @@ from spcnet.common.output import Table, table
 
 COLUMNS = ("Mflop", "MB", "calls", "ms", "floor, ms", "achieved", "bound by")
 PEAKS = {
-    "device": "device",
     "threads": "threads",
     "gemm_gflops": "matrix product, GFLOPS",
     "conv_gflops": "convolution in ONNX Runtime, GFLOPS",
     "copy_gb_s": "copy, GB/s",
     "cache_gb_s": "copy in the cache, GB/s",
-    "launch_us": "empty launch, µs",
     "run_us": "empty run of ONNX Runtime, µs",
 }
 

@@ -8,26 +8,24 @@ from spcnet.__main__ import main
 from spcnet.benchmarks.gpu.counts import Work
 from spcnet.benchmarks.gpu.timing import Effort, Spread
 from spcnet.benchmarks.roofline import bounds, frames, peaks, record, run, tables
-from spcnet.benchmarks.roofline.bounds import Floor, Part, Roof, StageWork
+from spcnet.benchmarks.roofline.bounds import Floor, Roof, StageWork
 from spcnet.benchmarks.roofline.frames import UpdateTimes
 from spcnet.benchmarks.roofline.record import ModelCost
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import Tracker, TrackerConfig
 
 FAST = Effort(span=1e-5, warm=0.0, repeats=3)
-ROOF = Roof(100.0, ((10, 1000.0), (100, 10.0)), call=0.5, processors=8)
+ROOF = Roof(100.0, ((10, 1000.0), (100, 10.0)), call=0.5)
 
 
-def stage(*works, calls=0, blocks=0):
-    return StageWork(tuple(Part(Work(*work), blocks) for work in works), calls)
+def stage(*works, calls=0):
+    return StageWork(tuple(Work(*work) for work in works), calls)
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
         (stage((10, 500)), Floor(compute=5.0)),
-        (stage((0, 100), blocks=2), Floor(compute=4.0)),  # keep two of eight processors busy
-        (stage((0, 100), blocks=99), Floor(compute=1.0)),
         (stage((10, 0)), Floor(memory=0.01)),  # in the cache
         (stage((20, 0)), Floor(memory=2.0)),
         (stage((1000, 0)), Floor(memory=100.0)),  # beyond the largest size
@@ -153,7 +151,7 @@ def test_a_model_by_hand():
 def measured(models, video):
     """A short measurement of this machine."""
     clip, boxes = video
-    return run.on_cpu(models, clip, boxes[0], 1, FAST, seconds=0)
+    return run.measure(models, clip, boxes[0], 1, FAST, seconds=0)
 
 
 def test_the_record_and_its_tables(measured):
@@ -179,8 +177,8 @@ def test_the_verb(measured, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "measure", measure)
     words = ["bench", "roofline", "--tracker", "nano", "--tracker", "nano", "--threads", "2"]
     assert main([*words, "-o", str(tmp_path / "out"), "--json"]) == 0
-    names, clip, box, threads, backend = asked[0]
-    assert (names, len(clip), box, threads, backend) == (["nano"], 132, (322, 348, 88, 112), 2, "auto")
+    names, clip, box, threads = asked[0]
+    assert (names, len(clip), box, threads) == (["nano"], 132, (322, 348, 88, 112), 2)
     found = json.loads((tmp_path / "out" / "roofline.json").read_text())
     assert found == json.loads(capsys.readouterr().out)
     assert found["command"].startswith("spcnet bench roofline --tracker nano --tracker nano --threads 2")
@@ -195,20 +193,14 @@ def test_the_verb(measured, tmp_path, monkeypatch, capsys):
     ],
 )
 def test_bad_input_is_one_sentence(words, sentence, tmp_path, capsys):
-    assert main(["bench", "roofline", "--backend", "cpu", *words, "-o", str(tmp_path)]) != 0
+    assert main(["bench", "roofline", *words, "-o", str(tmp_path)]) != 0
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_models_that_cannot_be_counted_are_refused(models, tiny_checkpoint, tmp_path):
     with pytest.raises(ValueError, match="2 models are called small; give each once, or rename one"):
-        run.on_cpu([models[0], models[0]], [], (), 1, FAST)
+        run.measure([models[0], models[0]], [], (), 1, FAST)
     half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
     with pytest.raises(ValueError, match="computes in fp16, counted are models in fp32; give the FP32 model"):
-        run.on_cpu([half], [], (), 1, FAST)
-
-
-def test_a_gpu_that_is_not_there_is_one_sentence(monkeypatch):
-    monkeypatch.setattr("spcnet.runtime.cuda.available.missing", lambda: "there is no NVIDIA driver")
-    with pytest.raises(RuntimeError, match="--backend cuda cannot run: there is no NVIDIA driver"):
-        run.measure(["nano"], [], (), 1, "cuda")
+        run.measure([half], [], (), 1, FAST)
