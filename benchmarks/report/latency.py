@@ -64,7 +64,7 @@ def _stages(runs: Mapping[str, Json]) -> str:
     return figure(
         "Where the time goes: mean share of each stage, from left to right as in the list. "
         "Peers do not tell their stages.",
-        row_charts.stages("stages", rows, tints),
+        row_charts.stages("stages", rows, tints, "Share of each stage in a frame"),
         keys((f'<i class="p{tint}"></i>', stage) for stage, tint in tints.items()),
         details(table("mean ms per stage", ("mean ms", *tints, "frame"), cells)),
     )

@@ -41,7 +41,7 @@ class HistogramRow(NamedTuple):
 
 
 class StageRow(NamedTuple):
-    """The parts of a frame in ms, in the order in which they happen; total may be more than their sum."""
+    """The parts of a time in ms, from left to right, and their sum."""
 
     name: str
     parts: Mapping[str, float]
@@ -72,9 +72,9 @@ def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
     samples = [np.array(row.samples) for row in rows]
     low, high = min(float(s.min()) for s in samples) / 1.15, max(float(s.max()) for s in samples) * 1.15
     x = Axis(low, high, SIDE, COLUMN - SIDE, log=True)
-    edges = np.geomspace(low, high, BINS + 1)
     bottom = HEAD + 46 * len(rows)
     parts, said = x_axis(x, log_ticks(low, high), HEAD, bottom, "ms per frame"), []
+    edges = np.geomspace(low, high, BINS + 1)
     cameras = [(x(1e3 / rate), rate) for rate in RATES if low < 1e3 / rate < high]
     for place, rate in cameras:  # the last one's name ends at the edge
         near = place > COLUMN - 26
@@ -101,7 +101,7 @@ def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
     return picture(key, COLUMN, bottom + 40, parts, "Histograms of the time of a frame", "; ".join(said))
 
 
-def stages(key: str, rows: Sequence[StageRow], tints: Mapping[str, int]) -> str:
+def stages(key: str, rows: Sequence[StageRow], tints: Mapping[str, int], title: str) -> str:
     """Every bar is as wide as the plot: shares are compared, the total is written. tints: part -> class."""
     parts, said, wide = [], [], COLUMN - SIDE
     for index, row in enumerate(rows):
@@ -117,24 +117,7 @@ def stages(key: str, rows: Sequence[StageRow], tints: Mapping[str, int]) -> str:
             left += wide * share
         shares = (f"{name} {100 * ms / row.total:.0f} %" for name, ms in row.parts.items())
         said.append(f"{row.name}: {', '.join(shares)}")
-    return picture(key, COLUMN, 8 + 44 * len(rows), parts, "Share of each stage in a frame", "; ".join(said))
-
-
-def achieved(key: str, rows: Sequence[tuple[str, float, str]], title: str) -> str:
-    """Rows of a name, a share of what was measured as possible, and what bounds it."""
-    parts, said, start, end = [], [], 118, COLUMN - 112
-    for index, (name, share, bound) in enumerate(rows):
-        top = 6 + 24 * index
-        said.append(f"{name}: {100 * share:.0f} %, bound by {bound}")
-        parts += [
-            text(start - 8, top + 13, cut(name, 16), "end"),
-            rect("trough", start, top + 2, end - start, 14),
-            rect("filled", start, top + 2, (end - start) * min(max(share, 0), 1), 14, said[-1]),
-            text(end + 8, top + 13, f"{100 * share:.0f} % · {cut(bound, 10)}"),
-        ]
-    bottom = 6 + 24 * len(rows)
-    parts.append(line("zero", end, 4, end, bottom))
-    return picture(key, COLUMN, bottom + 4, parts, title, "; ".join(said))
+    return picture(key, COLUMN, 8 + 44 * len(rows), parts, title, "; ".join(said))
 
 
 def _span(style: TrackerStyle, x0: float, x1: float, y: float) -> str:
