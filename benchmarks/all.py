@@ -12,7 +12,7 @@ from spcnet.runtime.cli import Commands
 
 
 def add_all(kinds: Commands[argparse.ArgumentParser]) -> None:
-    """bench all."""
+    """Declare bench all."""
     every = kinds.add_parser(
         "all", help="accuracy, speed, roofline, and one page of it: all that is needed to choose"
     )
@@ -46,7 +46,7 @@ def steps(options: argparse.Namespace) -> list[list[str]]:
 
 
 def _all(options: argparse.Namespace) -> int:
-    """1 where a step said so (a tracker failed on a sequence); a step that was refused ends it."""
+    """Run the steps; a refused one ends it. The status is the highest (1: a tracker failed on a sequence)."""
     worst = 0
     for words in steps(options):
         status = subprocess.run([sys.executable, "-m", "spcnet", "bench", *words], check=False).returncode

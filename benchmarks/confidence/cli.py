@@ -12,7 +12,7 @@ from spcnet.runtime.cli import Commands
 
 
 def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
-    """bench confidence."""
+    """Declare bench confidence."""
     confidence = kinds.add_parser(
         "confidence",
         help="how well score and status tell that the target is lost, and whether it is found again",

@@ -56,7 +56,7 @@ def roc_area(values: Floats, good: Flags, bad: Flags) -> float | None:
 
 
 def call(called: Flags, bad: Flags) -> dict[str, float | None]:
-    """How right it is to call some frames bad: the share of the called that are, and of the bad that are called.
+    """How right it is to call some frames bad: the share of these that are, and of the bad that are called.
 
     None where there is nothing to divide by.
     """

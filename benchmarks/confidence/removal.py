@@ -41,7 +41,7 @@ def starts(video: Track) -> list[int]:
 
 
 def outcome(overlap: Floats, status: NDArray[np.str_]) -> Removal:
-    """Of one segment; both (END - 1,), without the first frame."""
+    """The outcome of one segment from its overlaps and statuses, both (END - 1,): without the first frame."""
     gone, back = slice(OUT - 1, BACK - 1), slice(BACK - 1, END - 1)
     held = (status[back] == Status.TRACKING.value) & (overlap[back] > ON)
     return Removal(

@@ -27,7 +27,7 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Outcome(NamedTuple):
-    """Of one way to track."""
+    """What one way to track made of all videos."""
 
     traces: dict[str, Trace]  # by sequence
     removals: list[Removal]

@@ -11,7 +11,7 @@ from spcnet.runtime.cli import Commands
 
 
 def add_report(kinds: Commands[argparse.ArgumentParser]) -> None:
-    """bench report."""
+    """Declare bench report."""
     report = kinds.add_parser("report", help="one HTML page of a folder of results; needs no network")
     report.add_argument(
         "results", type=Path, help="folder with accuracy.json, speed.json, ... and the result files"

@@ -11,7 +11,7 @@ from spcnet.benchmarks.report.intervals import LEAST, Interval
 class Headline(NamedTuple):
     """The sentence at the head of the page, and what it is based on."""
 
-    near: list[str]  # not told from the best by their AUC, the best first
+    near: list[str]  # whose AUC is within noise of the best, the best first
     fastest: str  # of these and the best; empty where no time is known
     sentence: str
 
@@ -22,7 +22,10 @@ def headline(
     mean_ms: Mapping[str, float],
     sequences: int,
 ) -> Headline:
-    """auc: tracker -> mean AUC, the best first; differences: to the first; mean_ms: where it is known."""
+    """Which tracker is the best, and how sure that is.
+
+    auc: tracker -> mean AUC, the best first; differences: to the first; mean_ms: where it is known.
+    """
     best, *others = auc
     near = [name for name in others if sequences >= LEAST and not differences[name].told]
     timed = [name for name in (best, *near) if name in mean_ms]
@@ -43,5 +46,5 @@ def headline(
 
 
 def listed(names: Sequence[str]) -> str:
-    """a, b and c."""
+    """The names as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

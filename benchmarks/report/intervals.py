@@ -1,4 +1,4 @@
-"""Whether one tracker is better than another on these sequences, or the sequences happened to suit it."""
+"""Whether a difference between trackers is larger than what the choice of sequences makes of it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Interval(NamedTuple):
 
     @property
     def told(self) -> bool:
-        """True where the interval has no zero in it."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 def intervals(auc: Mapping[str, Mapping[str, float]], against: str = "") -> dict[str, Interval]:
-    """Of the mean over sequences of each tracker's AUC, or of its difference to that of the tracker against.
+    """Each tracker's mean AUC over sequences, or its difference to that of the tracker against, by bootstrap.
 
-    auc: tracker -> sequence -> AUC, the same sequences for all. All are drawn alike, by paired_bootstrap.
+    auc: tracker -> sequence -> AUC, the same sequences for all. All trackers share the draws.
     """
     values = {name: np.array(list(one.values())) for name, one in auc.items()}
     return {

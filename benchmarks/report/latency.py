@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from spcnet.benchmarks.report import line_charts, row_charts
 from spcnet.benchmarks.report.line_charts import Curve
 from spcnet.benchmarks.report.records import Json, first_threads, flat, percent, shown
-from spcnet.benchmarks.report.row_charts import HistogramRow, StageRow
+from spcnet.benchmarks.report.row_charts import StageRow
 from spcnet.benchmarks.report.tracker_style import Styles, keys, legend
 from spcnet.common.document import details, figure, note, paragraph, section, table
 
@@ -15,7 +15,7 @@ REST = "other"  # the time of a frame outside all stages
 
 
 def latency(speed: Json, styles: Styles) -> str:
-    """Nothing without speed.json."""
+    """The whole section; empty without speed.json."""
     if not speed:
         return ""
     trackers = {name: speed["trackers"][name] for name in styles if name in speed["trackers"]}
@@ -37,7 +37,7 @@ def latency(speed: Json, styles: Styles) -> str:
 
 
 def _histograms(runs: Mapping[str, Json], styles: Styles) -> str:
-    rows = [HistogramRow(name, styles[name], run["samples_ms"]) for name, run in runs.items()]
+    rows = [(name, styles[name], run["samples_ms"]) for name, run in runs.items()]
     return figure(
         "Every measured frame; the axis is logarithmic. Each histogram has its own height. The bar below "
         "it goes from the median to the 99th percentile. Dashed: the time between two frames of a camera.",
@@ -71,7 +71,7 @@ def _stages(runs: Mapping[str, Json]) -> str:
 
 
 def _targets(trackers: Mapping[str, Json], styles: Styles) -> str:
-    """ms of a frame by the number of targets that are tracked at once."""
+    """The time of a frame by the number of targets tracked at once."""
     found = []
     for name, one in trackers.items():
         times = sorted((int(n), run["frame_ms"]["mean"]) for n, run in one.get("targets", {}).items())

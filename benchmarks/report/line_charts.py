@@ -24,7 +24,7 @@ HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 46, 12, 26, 40
 
 
 class Curve(NamedTuple):
-    """Of one tracker; x rises."""
+    """The values of one tracker; x rises."""
 
     name: str
     style: TrackerStyle

@@ -27,7 +27,7 @@ def levels(overlap: Floats) -> list[int]:
 
 
 def strip(overlap: Floats, title: str) -> str:
-    """The strip of one tracker as an svg that is as wide as it is given room."""
+    """The strip of one tracker as an svg that fills the width it is given."""
     paths: dict[int, list[str]] = {}
     at, total = 0, 0
     for level, run in groupby(levels(overlap)):

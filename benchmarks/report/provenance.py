@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 
 from spcnet.benchmarks.report.records import Records, flat, words
 from spcnet.common.document import note, paragraph, section, table
@@ -10,7 +10,7 @@ from spcnet.common.drawing import clean
 
 
 def failed(records: Records) -> str:
-    """Runs that did not end well; nothing where all did."""
+    """The runs that failed, and remarks on result files; empty where there are none."""
     rows = [
         (tracker, sequence, sentence)
         for tracker, by_sequence in records.accuracy["failed"].items()
@@ -26,26 +26,23 @@ def failed(records: Records) -> str:
 
 
 def provenance(records: Records, command: str) -> str:
-    """The section that lets somebody measure the same again."""
+    """What somebody needs to measure the same again."""
     parts = []
-    machines: dict[str, Mapping[str, object]] = {}
+    machines: dict[str, list[str]] = {}  # as JSON -> the records of it
     for name, record in records._asdict().items():
-        if found := record.get("machine"):
-            same = next((kind for kind, other in machines.items() if other == found), None)
-            if same:
-                machines[f"{same}, {name}"] = machines.pop(same)
-            else:
-                machines[name] = found
-    for names, machine in machines.items():
-        parts.append(f"<h3>Machine and versions <small>{clean(names)}</small></h3>")
-        parts.append(table("machine and versions", ("", ""), [(k, words(v)) for k, v in machine.items()], ()))
+        if "machine" in record:
+            machines.setdefault(json.dumps(record["machine"]), []).append(name)
+    for machine, names in machines.items():
+        rows = [(key, words(value)) for key, value in json.loads(machine).items()]
+        parts.append(f"<h3>Machine and versions <small>{', '.join(names)}</small></h3>")
+        parts.append(table("machine and versions", ("", ""), rows, ()))
     if records.speed:
         during = dict(records.speed["conditions"])
         before, after = flat(during.pop("before")), flat(during.pop("after"))
-        rows = [(key, before.get(key, "–"), after.get(key, "–")) for key in {**before, **after}]
-        rows += [(key, value, "") for key, value in flat(during).items()]
+        states = [(key, before.get(key, "–"), after.get(key, "–")) for key in {**before, **after}]
+        states += [(key, value, "") for key, value in flat(during).items()]
         parts.append("<h3>State of the machine while times were taken</h3>")
-        parts.append(table("state of the machine", ("", "before, or during", "after"), rows, ()))
+        parts.append(table("state of the machine", ("", "before, or during", "after"), states, ()))
     identities = {name: one["identity"] for name, one in records.accuracy["trackers"].items()}
     parts.append(
         "<h3>Trackers</h3>" + paragraph("Models by their SHA-256, peers by what they say of their version.")

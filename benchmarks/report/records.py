@@ -30,7 +30,7 @@ class Times(NamedTuple):
 
 
 def read(folder: Path) -> Records:
-    """Raises FileNotFoundError without accuracy.json, ValueError where a file is no record."""
+    """Read all records. Raises FileNotFoundError without accuracy.json, ValueError on a file that is no record."""
     found = Records(*(_read(folder / f"{name}.json") for name in Records._fields))
     if not found.accuracy:
         raise FileNotFoundError(
@@ -62,7 +62,7 @@ def _refuse(constant: str) -> None:
 
 @contextmanager
 def understood(what: str) -> Iterator[None]:
-    """Say in one sentence that a record cannot be understood, whatever is wrong with it."""
+    """Turn whatever a malformed record raises inside into one ValueError, a sentence."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -73,7 +73,7 @@ def understood(what: str) -> Iterator[None]:
 
 
 def share(value: float | None) -> float:
-    """A number from 0 to 1; NaN for None. Raises ValueError on another."""
+    """A number from 0 to 1, NaN for None. Raises ValueError on any other number."""
     if value is not None and not 0 <= value <= 1:
         raise ValueError(f"{value} is not from 0 to 1")
     return math.nan if value is None else value
@@ -142,7 +142,7 @@ def first_threads(speed: Json) -> str:
 
 
 def times(records: Records) -> Times:
-    """From speed.json where it has a ranked tracker, else from the evaluation itself: never of both."""
+    """Mean times from speed.json if it has a ranked tracker, else from the evaluation; never from both."""
     names, speed = ranking(records.accuracy), records.speed
     if speed and not speed["trackers"].keys().isdisjoint(names):
         threads, (width, height) = first_threads(speed), speed["size"]

@@ -1,4 +1,4 @@
-"""Charts of rows: intervals, scores from other starts, histograms, stages of a frame, roofline shares."""
+"""Charts of rows: differences with their intervals, histograms, and times by their parts."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ RATES = (30, 60, 120)  # of cameras, Hz
 HEAD, BAR, BINS = 26, 22, 118  # of histograms: units above all, units of the highest bin, bins
 
 
-class HistogramRow(NamedTuple):
-    """All measured frames of one tracker, in ms."""
-
-    name: str
-    style: TrackerStyle
-    samples: Sequence[float]
-
-
 class StageRow(NamedTuple):
     """The parts of a time in ms, from left to right, and their sum."""
 
@@ -67,9 +59,12 @@ def differences(key: str, rows: Sequence[tuple[str, TrackerStyle, Interval]], be
     return picture(key, COLUMN, bottom + 42, parts, f"Difference of AUC to {best}", "; ".join(said))
 
 
-def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
-    """Above each histogram the tracker's median and 99th percentile; below, a bar from one to the other."""
-    samples = [np.array(row.samples) for row in rows]
+def histograms(key: str, rows: Sequence[tuple[str, TrackerStyle, Sequence[float]]]) -> str:
+    """The measured frames of each tracker, in ms.
+
+    Above each histogram stand the median and the 99th percentile; below it a bar goes from one to the other.
+    """
+    samples = [np.array(ms) for _, _, ms in rows]
     low, high = min(float(s.min()) for s in samples) / 1.15, max(float(s.max()) for s in samples) * 1.15
     x = Axis(low, high, SIDE, COLUMN - SIDE, log=True)
     bottom = HEAD + 46 * len(rows)
@@ -79,8 +74,8 @@ def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
     for place, rate in cameras:  # the last one's name ends at the edge
         near = place > COLUMN - 26
         parts.append(text(COLUMN if near else place, HEAD - 12, f"{rate} Hz", "end" if near else "middle"))
-    for index, (row, values) in enumerate(zip(rows, samples, strict=True)):
-        base, kind = HEAD + 46 * (index + 1) - 6, row.style.classes
+    for index, ((name, style, _), values) in enumerate(zip(rows, samples, strict=True)):
+        base, kind = HEAD + 46 * (index + 1) - 6, style.classes
         median, late = np.percentile(values, (50, 99)).tolist()
         counts = np.histogram(values, edges)[0]
         heights = (BAR * counts / counts.max()).tolist()
@@ -89,12 +84,12 @@ def histograms(key: str, rows: Sequence[HistogramRow]) -> str:
             for height, edge in zip(heights, edges[1:].tolist(), strict=True)
         )
         words = f"median {median:.3g}, p99 {late:.3g} ms"
-        said.append(f"{row.name}: {words}")
+        said.append(f"{name}: {words}")
         parts += [line("period", place, base - BAR, place, base) for place, _ in cameras]
         drawn = [
             element("path", f"bars {kind}", d=f"M{x.start:.1f} {base:.1f}{corners}V{base:.1f}z"),
-            _span(row.style, x(median), x(late), base + 2.5),
-            text(SIDE, base - BAR - 5, cut(row.name, 24), "name"),
+            _span(style, x(median), x(late), base + 2.5),
+            text(SIDE, base - BAR - 5, cut(name, 24), "name"),
             text(COLUMN - SIDE, base - BAR - 5, words, "end"),
         ]
         parts.append(group(kind, drawn, f"{said[-1]}, {len(values)} frames"))

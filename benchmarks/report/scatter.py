@@ -44,7 +44,7 @@ class Rect(NamedTuple):
 
 
 def scatter(points: Sequence[Point], styles: Styles, sequences: int, width: float) -> tuple[list[str], int]:
-    """The parts of the plot of at least one point, and its height. Raises ValueError as pareto does."""
+    """The parts of the plot of at least one point, and its height."""
     height = 420 + 14 * max(len(points) - 16, 0)  # room for the labels of many
     area = Rect(LEFT, TOP, width - RIGHT, height - BOTTOM)
     low_ms, high_ms = min(p.mean_ms for p in points) / 1.6, max(p.mean_ms for p in points) * 1.6
@@ -119,5 +119,5 @@ def _around(x: float, y: float, width: float) -> Iterator[Rect]:
 
 
 def _width(text: str) -> float:
-    """At most what a text takes in the fonts of the style."""
+    """An upper limit of the width of a text in the fonts of the style."""
     return sum(4.5 if c in "fijlrt.,:;-|'()[] " else 10 if c.isupper() or c in "mw@%" else 7.3 for c in text)

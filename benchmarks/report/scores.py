@@ -1,4 +1,4 @@
-"""The sections on accuracy: front, standing, curves, attributes, other starts."""
+"""The sections on accuracy: against time, all trackers, curves, attributes, other starts."""
 
 from __future__ import annotations
 

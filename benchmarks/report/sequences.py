@@ -18,7 +18,7 @@ EACH, ALL = 3, 48  # pictures of a sequence, and of the page
 
 
 def sequences(accuracy: Json, styles: Styles, by_sequence: Sequence[SequenceResults], frames: bool) -> str:
-    """Without by_sequence, that is without the data, only the table."""
+    """A card for each sequence; without by_sequence (without the data) only the table of scores."""
     names = ranking(accuracy)
     trackers = [accuracy["trackers"][name]["by_sequence"] for name in names]
     rows = [
@@ -101,8 +101,5 @@ def _row(name: str, style: TrackerStyle, rest: str) -> str:
 def _caption(number: int, frame: int, result: SequenceResults) -> str:
     overlap = {name: run.overlap[frame] for name, run in result.runs.items()}
     lost = [name for name, value in overlap.items() if value < BELOW]
-    held = [name for name in overlap if name not in lost]
-    who = ", ".join(lost)
-    if len(overlap) > 2 > len(held):
-        who = f"all but {held[0]}" if held else "all"
+    who = "all" if len(lost) == len(overlap) > 2 else ", ".join(lost)
     return f"<b>{number}</b> frame {frame + 1}, lost: {clean(who)}"

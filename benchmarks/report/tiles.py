@@ -57,7 +57,7 @@ def tile(
 
 
 def _box(box: Floats, corner: Floats, scale: float, kind: str, title: str) -> str:
-    """An outline, twice so that it is seen on every ground; outside of the tile an arrow to where it is."""
+    """The outline of a box, doubled to be visible on any ground, or an arrow to a box outside of the tile."""
     if not np.isfinite(box).all():
         return ""
     low, high = (box[:2] - corner) * scale, (box[:2] + box[2:] - corner) * scale

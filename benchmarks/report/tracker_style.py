@@ -32,7 +32,7 @@ COLOURS = (  # light, dark: at least 3 : 1 on a card, and apart for those who ar
 
 
 class TrackerStyle(NamedTuple):
-    """Of one tracker."""
+    """The look of one tracker."""
 
     place: int  # in the order of the page; after nine the colours and marks come again
     peer: bool  # dashed and hollow
@@ -66,7 +66,7 @@ def mark(style: TrackerStyle, x: float, y: float, title: str = "") -> str:
 
 
 def symbol(width: int, inside: str) -> str:
-    """A small picture for a legend; said by the words that follow it."""
+    """A small picture for a legend, hidden from screen readers: words follow it."""
     return f'<svg class="swatch" viewBox="0 0 {width} 12" aria-hidden="true">{inside}</svg>'
 
 

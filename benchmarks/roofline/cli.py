@@ -12,7 +12,7 @@ from spcnet.runtime.cli import Commands
 
 
 def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
-    """bench roofline."""
+    """Declare bench roofline."""
     roofline = kinds.add_parser(
         "roofline", help="what a frame costs, and what share of this machine's peaks each stage reaches"
     )

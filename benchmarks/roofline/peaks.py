@@ -67,7 +67,7 @@ def _rates(seconds: dict[int, Spread]) -> dict[int, float]:
 
 
 def machine_peaks(threads: int, effort: Effort = EFFORT, footprints: Sequence[int] = FOOTPRINTS) -> Peaks:
-    """Measure with so many threads."""
+    """Measure all peaks on this number of threads."""
     timer = WallTimer()
 
     def spans(work: Callable[[], object], pieces: int = 1) -> Spread:

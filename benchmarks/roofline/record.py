@@ -26,7 +26,7 @@ def models(measured: Mapping[str, ModelCost], roof: Roof) -> dict[str, Any]:
 
 
 def _model(cost: ModelCost, roof: Roof) -> dict[str, Any]:
-    """ms of the sum is the time of the calls, stages_ms that of the stages."""
+    """In the total, ms is the time of the calls and stages_ms that of the stages."""
     (localize, learn, learnt), total = cost.times, Counter[str]()
     stages: dict[str, Counter[str]] = {}
     for weight, works, times in ((1.0, cost.localize, localize), (learnt, cost.learn, learn)):

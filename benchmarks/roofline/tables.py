@@ -19,7 +19,7 @@ PEAKS = {
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The tables, and the warnings below the peaks."""
+    """The tables as Markdown, with the warnings below the peaks."""
     peaks, *others = (table(header, rows) for header, rows in tables(record))
     return "\n".join([peaks, *(f"**{sentence}**\n" for sentence in record["warnings"]), *others])
 

@@ -15,8 +15,8 @@ ARGUMENTS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 PLOTS = ("front", "trackers", "curves", "attributes", "starts", "time", "roofline", "sequences")  # sections
-# Contrast by WCAG 2 of an element's colour against what it stands on: the first ground that is not transparent,
-# or the bar of a plot that is drawn before it.
+# Contrast by WCAG 2 of an element's colour against what it stands on: the first ground that is not
+# transparent, or the bar of a plot that is drawn before it.
 CONTRAST = """element => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const light = colour => {

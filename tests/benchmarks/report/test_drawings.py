@@ -13,7 +13,7 @@ from spcnet.benchmarks.report import line_charts, overlap_strips, row_charts, tr
 from spcnet.benchmarks.report.intervals import Interval
 from spcnet.benchmarks.report.line_charts import Curve
 from spcnet.benchmarks.report.losses import Loss
-from spcnet.benchmarks.report.row_charts import HistogramRow, StageRow
+from spcnet.benchmarks.report.row_charts import StageRow
 from spcnet.benchmarks.report.tracker_style import COLOURS, TrackerStyle
 from spcnet.common.drawing import COLUMN, Axis, log_ticks
 
@@ -85,7 +85,7 @@ def test_differences_cross_the_line_where_they_hold_zero():
 
 def test_a_histogram_has_the_area_of_its_bins(rng):
     samples = rng.lognormal(1.5, 0.3, 500)
-    rows = [HistogramRow("a", ONE, samples.tolist()), HistogramRow("b", TWO, [4.0])]
+    rows = [("a", ONE, samples.tolist()), ("b", TWO, [4.0])]
     found = drawn(row_charts.histograms("k", rows))
     first, second = (e.get("d") for e in found["path"])
     base = float(re.match(r"M[\d.]+ ([\d.]+)", first)[1])
