@@ -30,7 +30,7 @@ class Times(NamedTuple):
 
 
 def read(folder: Path) -> Records:
-    """Read all records. Raises FileNotFoundError without accuracy.json, ValueError on a file that is no record."""
+    """Read them. Raises FileNotFoundError without accuracy.json, ValueError on a file that is no record."""
     found = Records(*(_read(folder / f"{name}.json") for name in Records._fields))
     if not found.accuracy:
         raise FileNotFoundError(

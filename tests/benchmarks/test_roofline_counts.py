@@ -1,4 +1,4 @@
-"""The counts of the roofline: against torch's counter, NumPy's products, the kernels' counts, and the paper."""
+"""The counts of the roofline: against torch's counter, NumPy's products, the kernels, and the paper."""
 
 import math
 
