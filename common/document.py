@@ -51,11 +51,10 @@ def details(*parts: str, summary: str = "Numbers") -> str:
 
 
 class Cell(NamedTuple):
-    """A cell of a table that is marked, or says more when pointed at."""
+    """A cell of a table with a class of the style sheet."""
 
     words: str
     kind: str = ""
-    title: str = ""
 
 
 def table(
@@ -76,9 +75,7 @@ def table(
         for index, given in enumerate(cells):
             cell = given if isinstance(given, Cell) else Cell(given)
             kind = " ".join(filter(None, ("number" if index in right else "", cell.kind)))
-            attributes = (f' class="{kind}"' if kind else "") + (
-                f' title="{clean(cell.title)}"' if cell.title else ""
-            )
+            attributes = f' class="{kind}"' if kind else ""
             name = first if index == 0 else tag
             value, _, more = cell.words.partition("\n")
             small = f"<small>{clean(more)}</small>" if more else ""

@@ -28,13 +28,9 @@ from spcnet.common.drawing import clean
 _HERE = Path(__file__).parent
 
 
+@understood("the page")
 def page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool, command: str) -> str:
     """The whole page. All text from outside is escaped."""
-    with understood("the page"):
-        return _page(records, by_sequence, frames, command)
-
-
-def _page(records: Records, by_sequence: Sequence[SequenceResults], frames: bool, command: str) -> str:
     styles = tracker_styles(records)
     sections = (  # key, name in the navigation, text
         ("front", "Front", scores.front(records, styles)),

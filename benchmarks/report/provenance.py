@@ -26,7 +26,7 @@ def failed(records: Records) -> str:
 
 
 def provenance(records: Records, command: str) -> str:
-    """What somebody needs to measure the same again."""
+    """The machine, the versions and the commands, to measure the same again."""
     parts = []
     machines: dict[str, list[str]] = {}  # as JSON -> the records of it
     for name, record in records._asdict().items():

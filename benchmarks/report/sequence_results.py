@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spcnet.benchmarks.accuracy.results import read_result
 from spcnet.benchmarks.report.losses import Loss, losses, overlaps
-from spcnet.benchmarks.report.records import Json
+from spcnet.benchmarks.report.records import Json, understood
 from spcnet.common.metrics import Floats, score
 from spcnet.common.suites import open_data
 from spcnet.common.tracks import Track
@@ -39,15 +39,17 @@ def read(accuracy: Json, folder: Path, data: Path, trackers: Sequence[str]) -> l
 
     A tracker without a good result file is in failed. Raises as open_data does if data lacks a sequence.
     """
-    of = accuracy["trackers"]
-    names = dict.fromkeys(sequence for name in trackers for sequence in of[name]["by_sequence"])
-    names |= dict.fromkeys(sequence for one in accuracy["failed"].values() for sequence in one)
+    with understood("the list of sequences"):
+        of, suite = accuracy["trackers"], accuracy["suite"]
+        names = dict.fromkeys(sequence for name in trackers for sequence in of[name]["by_sequence"])
+        names |= dict.fromkeys(sequence for one in accuracy["failed"].values() for sequence in one)
+        reasons = {name: dict(accuracy["failed"].get(name, {})) for name in trackers}
     by_sequence = []
-    for video in open_data(data, accuracy["suite"], tuple(names)):
+    for video in open_data(data, suite, tuple(names)):
         runs, failed = {}, {}
         for name in trackers:
             try:
-                if why := accuracy["failed"].get(name, {}).get(video.name):
+                if why := reasons[name].get(video.name):
                     raise ValueError(why)
                 boxes = read_result(folder, name, video)
                 overlap = overlaps(boxes, video.boxes)
