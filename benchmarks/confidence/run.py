@@ -27,7 +27,7 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Outcome(NamedTuple):
-    """What one way to track made of all videos."""
+    """The runs of one way to track."""
 
     traces: dict[str, Trace]  # by sequence
     removals: list[Removal]
