@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from pathlib import Path
+import sys
 
 from spcnet.benchmarks.options import add_output
 from spcnet.runtime.cli import Commands
@@ -32,12 +32,10 @@ def _roofline(options: argparse.Namespace) -> int:
     from spcnet.runtime.video import open_video
 
     names = list(dict.fromkeys(options.tracker or zoo()))
-    words = [word for name in options.tracker or () for word in ("--tracker", Path(name).name)]
-    words += ["--threads", str(options.threads)]
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(video)
     measured = run.measure(names, frames, DEMO_BOX, options.threads)
-    record = {"command": shlex.join(("spcnet", "bench", "roofline", *words)), **measured}
+    record = {"command": shlex.join(["spcnet", *sys.argv[1:]]), **measured}
     markdown = tables.markdown(record)
     output.write(options.out, "roofline", record, markdown)
     print(json.dumps(record) if options.json else markdown)

@@ -24,8 +24,8 @@ def localize(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, Stage
     """Finding one target in a frame."""
     return {
         **_spectra(config, network, config.scales),
-        "respond": _stage(counts.multiply(config, 1), counts.inverse(config, config.scales)),
-        "locate": _stage(locate(config)),
+        "respond": StageWork((counts.multiply(config, 1), counts.inverse(config, config.scales))),
+        "locate": StageWork((locate(config),)),
     }
 
 
@@ -33,7 +33,7 @@ def learn(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWor
     """Learning one target from a frame."""
     return {
         **_spectra(config, network, config.learn_scales),
-        "learn": _stage(counts.accumulate(config, 1)),
+        "learn": StageWork((counts.accumulate(config, 1),)),
     }
 
 
@@ -51,11 +51,7 @@ def _spectra(config: TrackerConfig, network: Sequence[Layer], scales: int) -> di
         if isinstance(layer, LocalResponseNorm):
             features.append(Work(0, scales * counts.LRN * channels * cells**2))
     return {
-        "crop": _stage(counts.crop(config, scales)),
-        "features": _stage(*features, calls=1),
-        "dft": _stage(counts.rows(config, images, DFT), counts.columns(config, images, DFT)),
+        "crop": StageWork((counts.crop(config, scales),)),
+        "features": StageWork(tuple(features), calls=1),
+        "dft": StageWork((counts.rows(config, images, DFT), counts.columns(config, images, DFT))),
     }
-
-
-def _stage(*works: Work, calls: int = 0) -> StageWork:
-    return StageWork(works, calls)
