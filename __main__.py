@@ -22,7 +22,6 @@ VERBS = (  # modules with a function add_commands(commands)
 )
 EXTRAS = {  # package -> the extra that brings it
     "PIL": "train",
-    "matplotlib": "train",
     "onnx": "export",
     "onnxscript": "export",
     "optuna": "tune",
