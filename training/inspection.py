@@ -9,22 +9,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from spcnet.common.sources import joined, read_source
 from spcnet.common.tracks import Track
+from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.files import write_bytes, write_text
-from spcnet.training import sheet
 from spcnet.training.config import TrainConfig
-from spcnet.training.pairs import Pairs
+from spcnet.training.pairs import Pairs, Sample
 
 Values: TypeAlias = NDArray[np.float64]
 Statistics: TypeAlias = dict[str, Any]
+Picture: TypeAlias = NDArray[np.uint8]  # (H, W, 3) RGB
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 PAIRS = 40  # on the sheet of pairs
+SIDE, GAP = 144, 3  # px of a patch on the sheet, and of white around a pair
+BOX = (40, 220, 90)
 QUANTITIES = {  # of measure(), each with the form in which people read it
     "side": ".0f",  # px: geometric mean of width and height
     "aspect": ".2f",  # width / height
@@ -94,7 +98,7 @@ def inspect(config: TrainConfig, folder: Path) -> Statistics:
         "sources": {name: summarize(tracks) for name, tracks in sources.items()},
         "pairs_per_second": speed,
     }
-    write_bytes(folder / "pairs.png", sheet.png([sheet.draw_pair(sample, tracker) for sample in samples]))
+    write_bytes(folder / "pairs.png", png([draw_pair(sample, tracker) for sample in samples]))
     write_text(folder / "data.json", json.dumps(statistics, indent=1))
     return statistics
 
@@ -115,3 +119,30 @@ def table(sources: Mapping[str, Statistics]) -> Table:
         ]
         view.add_row(name, f"{row['tracks']:,}", f"{row['frames']:,}", f"{row['absent']:.1%}", *quantiles)
     return view
+
+
+def draw_pair(sample: Sample, config: TrackerConfig) -> Picture:
+    """Template and search patch of the middle scale side by side, each with the true box."""
+    side = config.patch_size / (1 + config.padding)
+    scale, row, column = sample.shift.tolist()
+    cell = config.patch_size / config.grid  # px
+    # In a patch the target is square, whatever its shape: the patch has the target's.
+    boxes = [(0.0, 0.0, side), (column * cell, row * cell, side * config.scale_step**scale)]
+    halves = []
+    for pyramid, (x, y, size) in zip((sample.template, sample.search), boxes, strict=True):
+        patch = pyramid[len(pyramid) // 2].numpy() + np.array(config.pixel_mean, np.float32)[:, None, None]
+        rgb = np.ascontiguousarray(np.clip(patch, 0, 255).astype(np.uint8).transpose(1, 2, 0)[:, :, ::-1])
+        rgb = np.asarray(cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8)
+        zoom, centre = SIDE / config.patch_size, SIDE / 2
+        low = [round(centre + zoom * (at - size / 2)) for at in (x, y)]
+        high = [round(centre + zoom * (at + size / 2)) for at in (x, y)]
+        halves.append(np.asarray(cv2.rectangle(rgb, low, high, BOX, 1, cv2.LINE_AA), np.uint8))
+    return np.hstack(halves)
+
+
+def png(pictures: Sequence[Picture], columns: int = 5) -> bytes:
+    """Pictures of one size in full rows, as a PNG file."""
+    margins = ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0))
+    padded = np.pad(np.stack(pictures), margins, constant_values=255)
+    rows = [np.hstack(list(padded[first : first + columns])) for first in range(0, len(padded), columns)]
+    return bytes(cv2.imencode(".png", np.vstack(rows)[:, :, ::-1])[1])

@@ -9,11 +9,11 @@ import torch
 from emulator.recorded_tensorrt import CONFIG
 from onnx import numpy_helper
 
-from spcnet.export.calibration import activation_limits, calibration_patches
+from spcnet.export.calibration import activation_limits
 from spcnet.export.onnx import export_onnx, load_backbone, to_onnx
 from spcnet.export.parity import real_patches, relative_error
 from spcnet.export.precision import to_fp16, to_int8
-from spcnet.runtime import Tracker, model
+from spcnet.runtime import model
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.layers import published
 from spcnet.training.network import Backbone, NetworkConfig, local_response_norm
@@ -24,38 +24,20 @@ KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}
 def test_the_convolutions_are_fp16_and_nothing_else(half):
     graph = onnx.shape_inference.infer_shapes(onnx.load(half), strict_mode=True, data_prop=True).graph
     kinds = {v.name: KINDS[v.type.tensor_type.elem_type] for v in (*graph.value_info, *graph.output)}
-    found = {node.name or node.output[0]: kinds[node.output[0]] for node in graph.node}
     operators = [(node.op_type, kinds[node.output[0]]) for node in graph.node]
-    assert operators[:6] == [
-        ("Cast", "fp16"),
-        *[("Conv", "fp16"), ("Relu", "fp16")] * 2,
-        ("Cast", "fp32"),
-    ]
-    assert all(kind == "fp32" for _, kind in operators[6:]) and found
+    chain = [("Cast", "fp16"), *[("Conv", "fp16"), ("Relu", "fp16")] * 2, ("Cast", "fp32")]
+    assert operators[:6] == chain and all(kind == "fp32" for _, kind in operators[6:])
     assert {KINDS[v.type.tensor_type.elem_type] for v in (*graph.input, *graph.output)} == {"fp32"}
-
-
-def test_it_tracks(half, tiny_model, video):
-    frames, boxes = video
-    trackers = [Tracker.load(path, backend="cpu") for path in (half, tiny_model)]
-    for tracker in trackers:
-        tracker.init(frames[0], boxes[0])
-    for frame in frames[1:10]:
-        first, second = (tracker.update(frame) for tracker in trackers)
-        assert np.abs(np.subtract(first.box, second.box)).max() < 1
     assert model.load(half)[0].provenance["precision"] == "fp16"
 
 
-def test_what_cannot_be_fp16_is_refused(tiny_checkpoint, tmp_path):
+def test_what_cannot_be_fp16_is_refused(tiny_checkpoint):
     backbone, config, _ = load_backbone(tiny_checkpoint)
     graph = to_onnx(backbone, config)
     huge = next(t for t in graph.graph.initializer if t.name == "conv2.weight")
     huge.CopyFrom(numpy_helper.from_array(1e6 * numpy_helper.to_array(huge), huge.name))
     with pytest.raises(ValueError, match=r"conv2.weight reaches .*, FP16 holds 65504; keep FP32"):
         to_fp16(graph, published(CONFIG.channels))
-    with pytest.raises(ValueError, match="precision is 'int4'; give one of fp32, fp16, int8"):
-        export_onnx(tiny_checkpoint, tmp_path / "x.onnx", precision="int4")
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_the_convolutions_read_is_int8(int8):
@@ -104,23 +86,23 @@ def test_int8_computes_what_the_formula_says(int8, tiny_checkpoint):
     assert np.abs(features - backbone(torch.from_numpy(real_patches(config)[:2])).numpy()).max() > 1e-3
 
 
-def test_int8_needs_real_patches(tiny_checkpoint, tracks, tmp_path):
-    for options in ({"precision": "int8"}, {"precision": "fp16", "calibrate": tracks}):
-        with pytest.raises(ValueError, match="int8, and only int8, is calibrated on a folder of tracks"):
-            export_onnx(tiny_checkpoint, tmp_path / "x.onnx", **options)
-    with pytest.raises(FileNotFoundError, match="no track in"):
-        export_onnx(tiny_checkpoint, tmp_path / "x.onnx", precision="int8", calibrate=tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_too_few_frames_and_a_broken_one(tracks, tmp_path):
-    few = tmp_path / "few"
-    shutil.copytree(tracks / "track0", few / "track0")
-    with pytest.raises(ValueError, match=r"few has \d+ frames with a box; give tracks with at least 512"):
-        calibration_patches(few, CONFIG)
-    (few / "track0" / "00000000.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"00000000.jpg cannot be read as an image"):
-        calibration_patches(few, CONFIG, 2)
+@pytest.mark.parametrize(
+    ("precision", "calibrate", "message"),
+    [
+        ("int4", None, "precision is 'int4'; give one of fp32, fp16, int8"),
+        ("int8", None, "int8, and only int8, is calibrated on a folder of tracks"),
+        ("fp16", "few", "int8, and only int8, is calibrated on a folder of tracks"),
+        ("int8", "none", "no track in"),
+        ("int8", "few", r"few has \d+ frames with a box; give tracks with at least 512"),
+    ],
+)
+def test_int8_and_only_int8_needs_tracks(tiny_checkpoint, tracks, tmp_path, precision, calibrate, message):
+    shutil.copytree(tracks / "track0", tmp_path / "few" / "track0")
+    (tmp_path / "none").mkdir()
+    folder = calibrate and tmp_path / calibrate
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        export_onnx(tiny_checkpoint, tmp_path / "x.onnx", precision=precision, calibrate=folder)
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_limits_have_the_least_error(rng):

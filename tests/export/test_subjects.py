@@ -11,12 +11,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import real_patches
-from spcnet.export.subjects import device_features, from_model, open_subject
+from spcnet.export.subjects import device_features, open_subject
 from spcnet.runtime import model
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.dcf import frequencies, label_spectrum, scale_amplitudes
-from spcnet.runtime.geometry import State
 from spcnet.training import checkpoint
 
 
@@ -87,31 +86,6 @@ def test_every_subject_gives_the_layers_of_the_network(
         features = expected["features"]
         exact = respond(subject.config, features[:scales], features[-scales:])
         assert relative(responses, exact) <= 10 * tolerance
-
-
-def test_the_graphs_track_as_the_runtime_does(tiny_checkpoint, tmp_path, video):
-    """Several targets, in slots that are used again, and learning on every second frame."""
-    path = export_onnx(tiny_checkpoint, tmp_path / "second.onnx", {"update_interval": 2}).path
-    frames, boxes = video
-    graphs = open_subject(str(export_graphs(path)["localize"])).open()
-    runtime = from_model(path, "runtime").open()
-    first, other = State.from_box(boxes[0]), State.from_box((150, 100, 40, 40))
-    for backend in (graphs, runtime):
-        accepted = [backend.accept(frame)[0] for frame in frames[:8]]
-        assert [backend.add(accepted[0], state) for state in (other, first, other)] == [0, 1, 2]
-        backend.remove(0)
-        assert backend.add(accepted[0], first) == 0
-        backend.measured = [backend.update(frame, [0, 1, 2]) for frame in accepted[1:]]
-        backend.submit(accepted[0], [1])
-        backend.measured.append(backend.collect())
-        backend.learn(accepted[1], [2])
-        backend.measured.append(backend.localize(accepted[1], [2]))
-        backend.close()
-    for ours, theirs in zip(graphs.measured, runtime.measured, strict=True):
-        for one, expected in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(one.state, expected.state, atol=1e-2)
-            assert one.score == pytest.approx(expected.score, abs=1e-4)
-            assert one.psr == pytest.approx(expected.psr, rel=1e-3)
 
 
 def test_graphs_that_do_not_go_together_or_were_altered_are_refused(tiny_model, make_checkpoint, tmp_path):

@@ -9,7 +9,7 @@ from spcnet.__main__ import main
 from spcnet.common.sources import Source
 from spcnet.common.tracks import Track
 from spcnet.runtime import TrackerConfig
-from spcnet.training import sheet
+from spcnet.training import inspection
 from spcnet.training.config import DataConfig
 from spcnet.training.inspection import measure, summarize, table
 from spcnet.training.pairs import Pairs
@@ -56,10 +56,10 @@ def test_the_box_on_the_sheet_frames_the_target(tmp_path, flip):
     config = TrackerConfig(patch_size=64)
     pairs = Pairs([track], data, config, 0, 10)
     for index in range(10):
-        picture = sheet.draw_pair(pairs[index], config).astype(int)
-        assert picture.shape == (sheet.SIDE, 2 * sheet.SIDE, 3)
-        for half in (picture[:, : sheet.SIDE], picture[:, sheet.SIDE :]):
-            drawn = (np.abs(half - sheet.BOX).sum(2) < 60).nonzero()
+        picture = inspection.draw_pair(pairs[index], config).astype(int)
+        assert picture.shape == (inspection.SIDE, 2 * inspection.SIDE, 3)
+        for half in (picture[:, : inspection.SIDE], picture[:, inspection.SIDE :]):
+            drawn = (np.abs(half - inspection.BOX).sum(2) < 60).nonzero()
             light = (half.min(2) > 200).nonzero()
             for box, square in zip(drawn, light, strict=True):
                 assert abs(box.min() - square.min()) <= 3 and abs(box.max() - square.max()) <= 3
