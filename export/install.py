@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from spcnet.export.bundle import ABOUT, FORMAT, KERNELS, SUMS, model_name, sha25
 from spcnet.export.engine import build_engine, package_missing
 from spcnet.runtime.cuda.available import missing
 from spcnet.runtime.cuda.images import cache_folder
-from spcnet.runtime.files import replacing
+from spcnet.runtime.files import write_bytes
 
 
 class Installed(NamedTuple):
@@ -38,7 +37,7 @@ def install(
     lines = ["all files are whole"]
     if kernels := sorted((folder / KERNELS).glob("*")):
         for path in sorted(kernels, key=lambda path: path.suffix == ".json"):  # the record comes last
-            _place(path, cache_folder() / path.name)
+            write_bytes(cache_folder() / path.name, path.read_bytes())
         lines.append(f"kernels placed in {cache_folder()}")
     if lacking := missing():
         lines.append(f"no engine is built: {lacking}")
@@ -83,10 +82,3 @@ def check_bundle(folder: Path) -> str:
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{folder / ABOUT} is not that of a bundle of {FORMAT}; make it again") from None
     return name
-
-
-def _place(path: Path, target: Path) -> None:
-    if target.is_file() and sha256(target) == sha256(path):
-        return
-    with replacing(target) as aside:
-        shutil.copyfile(path, aside)

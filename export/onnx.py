@@ -144,20 +144,11 @@ def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
     graph.ir_version = IR_VERSION
     graph.producer_name, graph.producer_version = "spcnet", ""
     del graph.metadata_props[:]
-    for part in (
-        graph.graph,
-        *graph.graph.node,
-        *graph.graph.input,
-        *graph.graph.output,
-        *graph.graph.value_info,
-    ):
-        part.doc_string = ""
-        if hasattr(part, "metadata_props"):
-            del part.metadata_props[:]
-    for initializer in graph.graph.initializer:
-        del initializer.metadata_props[:]
-        initializer.doc_string = ""
     del graph.graph.value_info[:]
+    inside = graph.graph
+    for part in (inside, *inside.node, *inside.input, *inside.output, *inside.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
     return graph
 
 

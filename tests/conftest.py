@@ -8,7 +8,6 @@ import json
 import sys
 from importlib.machinery import PathFinder
 
-import cv2
 import numpy as np
 import pytest
 import synthetic
@@ -180,13 +179,6 @@ def installed(site, monkeypatch):
 @pytest.fixture(scope="session")
 def tracks(video, tmp_path_factory):
     """The synthetic video as a folder of tracks, with enough frames to calibrate on."""
-    folder = tmp_path_factory.mktemp("tracks")
-    frames, boxes = video
-    count = -(-PATCHES // len(frames))
-    for index in range(count):
-        track = folder / f"track{index}"
-        track.mkdir()
-        for number, frame in enumerate(frames):
-            cv2.imwrite(str(track / f"{number:08}.jpg"), frame)
-        np.savetxt(track / "groundtruth.txt", boxes, fmt="%.2f", delimiter=",")
-    return folder
+    count = -(-PATCHES // len(video[0]))
+    names = [f"track{index}" for index in range(count)]
+    return synthetic.write_tracks(tmp_path_factory.mktemp("tracks"), names, *video, ".jpg")

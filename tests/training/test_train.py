@@ -198,30 +198,26 @@ def test_a_run_is_resumed_as_it_was_begun(config):
         config.resumed_as(other)
 
 
-def test_a_checkpoint_of_another_network_is_refused(trainer, tmp_path):
-    trainer.save()
-    tensors, meta = checkpoint.load(trainer.path)
-    tensors["backbone.conv1.weight"] = torch.zeros(5, 3, 3, 3)
-    checkpoint.save(trainer.path, tensors, meta)
-    for read in (Trainer.resume, lambda folder: load_backbone(folder / "checkpoint.safetensors")):
-        with pytest.raises(ValueError, match=r"does not fit the network of its config .*; train it again"):
-            read(tmp_path / "run")
-
-
 def test_a_batch_that_cannot_be_shared_is_refused(config, tmp_path):
     with pytest.raises(ValueError, match=r"optim.batch is 4 for 3 processes; give a multiple"):
         Trainer(config, tmp_path, Processes(count=3))
 
 
-def test_what_is_no_whole_checkpoint_is_refused(trainer, tmp_path):
+def test_what_is_no_checkpoint_of_the_run_is_refused(trainer):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
-        Trainer.resume(tmp_path)
+        Trainer.resume(trainer.folder)
     trainer.save()
     data = trainer.path.read_bytes()
     for share in (0.0, 0.5, 0.98):
         trainer.path.write_bytes(data[: int(share * len(data))])
         with pytest.raises(ValueError, match="not a whole safetensors file"):
             checkpoint.load(trainer.path)
+    trainer.path.write_bytes(data)
+    tensors, meta = checkpoint.load(trainer.path)
+    checkpoint.save(trainer.path, tensors | {"backbone.conv1.weight": torch.zeros(5, 3, 3, 3)}, meta)
+    for read in (lambda path: Trainer.resume(path.parent), load_backbone):
+        with pytest.raises(ValueError, match=r"does not fit the network of its config .*; train it again"):
+            read(trainer.path)
     save_file({"a": torch.zeros(1)}, trainer.path)
     with pytest.raises(ValueError, match="it is no spcnet checkpoint"):
         checkpoint.load(trainer.path)

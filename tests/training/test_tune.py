@@ -1,11 +1,11 @@
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
+import tomli_w
 from optuna.trial import TrialState
 
 from spcnet.__main__ import main
@@ -16,24 +16,6 @@ from spcnet.training.config import TrainConfig
 from spcnet.training.train import Trainer
 from spcnet.training.tune import Space, best, open_study, search, to_toml
 
-SPACE = """
-config = "{config}"
-folder = "{folder}"
-trials = {trials}
-[[parameter]]
-name = "optim.lr"
-low = 1e-4
-high = 1e-2
-log = true
-[[parameter]]
-name = "optim.stages.0.steps"
-low = {steps}
-high = {steps}
-[[parameter]]
-name = "tracker.channels"
-choices = [2, 4]
-"""
-
 
 @pytest.fixture
 def make_space(write_config, tmp_path):
@@ -41,11 +23,21 @@ def make_space(write_config, tmp_path):
         options = {"batch": 2, "warmup": 0, "validate_every": 2, "validation_pairs": 2}
         stages, tracker = ({"steps": steps},), {"scale_sigma": math.inf}
         config = write_config(tmp_path / "config.toml", stages, size=17, tracker=tracker, **options)
-        path = tmp_path / "space.toml"
-        path.write_text(SPACE.format(config=config, folder=tmp_path / "study", trials=trials, steps=steps))
-        return path
+        parameters = (
+            {"name": "optim.lr", "low": 1e-4, "high": 1e-2, "log": True},
+            {"name": "optim.stages.0.steps", "low": steps, "high": steps},
+            {"name": "tracker.channels", "choices": [2, 4]},
+        )
+        return space_of(tmp_path, parameters, config=str(config), trials=trials)
 
     return make
+
+
+def space_of(folder, parameters, **values):
+    path = folder / "space.toml"
+    values = {"folder": str(folder / "study"), **values, "parameter": parameters}
+    path.write_text(tomli_w.dumps(values))
+    return path
 
 
 @pytest.mark.filterwarnings("ignore:Fixed parameter")
@@ -114,14 +106,10 @@ def test_a_search_of_the_tracker_scores_it(video, tiny_model, tiny_checkpoint, t
     for name, truth in (("a", boxes), ("b", absent)):
         synthetic.write_tracks(tmp_path / "videos", (name,), frames, truth)
     truth = np.round(boxes, 4)  # as it is written
-    path = tmp_path / "space.toml"
-    path.write_text(
-        f'model = "{tiny_model}"\nsequences = "got10k:{tmp_path / "videos"}"\n'
-        f'folder = "{tmp_path / "study"}"\ntrials = 2\npruner = "none"\n'
-        f'storage = "sqlite:///{tmp_path}/study.db"\n'
-        '[[parameter]]\nname = "tracker.interp_factor"\nchoices = [0.0, 0.3]\n'
-    )
-    space = Space.from_toml(path)
+    objective = {"model": str(tiny_model), "sequences": f"got10k:{tmp_path / 'videos'}"}
+    options = {"storage": f"sqlite:///{tmp_path}/study.db", "trials": 2, "pruner": "none"}
+    parameter = {"name": "tracker.interp_factor", "choices": [0.0, 0.3]}
+    space = Space.from_toml(space_of(tmp_path, [parameter], **objective, **options))
     study = open_study(space)
     for value in (0.0, 0.3):
         study.enqueue_trial({"tracker.interp_factor": value})
@@ -157,15 +145,14 @@ def test_bad_spaces_are_refused(tmp_path, text, message):
         Space.from_toml(path)
 
 
-def test_parameters_that_do_not_exist_are_refused(make_space, tiny_model, tracks):
-    path = make_space(2, 1)
-    path.write_text(path.read_text().replace("optim.lr", "optim.rate"))
-    with pytest.raises(ValueError, match=r"there is no parameter optim.rate; give table.field"):
-        search(Space.from_toml(path))
-    path.write_text(
-        f'model = "{tiny_model}"\nsequences = "got10k:{tracks}"\n'
-        '[[parameter]]\nname = "tracker.channels"\nchoices = [4]\n'
-    )
-    with pytest.raises(ValueError, match=r"tracker.channels belongs to the trained network"):
-        search(Space.from_toml(path))
-    assert not Path("runs").exists()
+def test_parameters_that_do_not_exist_are_refused(write_config, tiny_model, tracks, tmp_path):
+    config = str(write_config(tmp_path / "config.toml"))
+    model = {"model": str(tiny_model), "sequences": f"got10k:{tracks}"}
+    for name, objective, message in (
+        ("optim.rate", {"config": config}, r"there is no parameter optim.rate; give table.field"),
+        ("tracker.channels", model, r"tracker.channels belongs to the trained network"),
+    ):
+        path = space_of(tmp_path, [{"name": name, "choices": [4]}], **objective)
+        with pytest.raises(ValueError, match=message):
+            search(Space.from_toml(path))
+    assert not (tmp_path / "study").exists()
