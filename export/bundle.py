@@ -77,9 +77,9 @@ def make_bundle(
         files = sorted(file for step in made for file in step.files)
         write_text(whole / SUMS, "".join(f"{sha256(whole / file)}  {file}\n" for file in files))
         old = Path(temporary) / "old"
-        if target.exists():
-            os.replace(target, old)
         try:
+            if target.exists():
+                os.replace(target, old)
             os.replace(whole, target)
         except BaseException:
             if old.exists():

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spcnet.common.machine import machine
-from spcnet.export.check import Check, Measure
+from spcnet.export.check import Check
 from spcnet.export.subjects import Subject
 
 
@@ -25,20 +25,16 @@ def labels(check: Check) -> list[str]:
     ]
 
 
-def value_and_limit(measure: Measure) -> tuple[str, str]:
-    """As they are printed."""
-    if measure.at_least:
-        return f"{measure.value:.4f}", f"≥ {measure.limit:g}"
-    return f"{measure.value:.1e}" if measure.value else "0", f"≤ {measure.limit:g}"
-
-
 def measure_rows(check: Check) -> list[tuple[str, str, str, str, str, bool]]:
     """Subject, measure, value, allowed, where it was found, and whether it passed."""
-    return [
-        (name, measure.name, *value_and_limit(measure), measure.clip, measure.passed)
-        for name, comparison in zip(labels(check)[1:], check.comparisons, strict=True)
-        for measure in comparison.measures.values()
-    ]
+    rows = []
+    for name, comparison in zip(labels(check)[1:], check.comparisons, strict=True):
+        for measure in comparison.measures.values():
+            value, limit = f"{measure.value:.1e}" if measure.value else "0", f"≤ {measure.limit:g}"
+            if measure.at_least:
+                value, limit = f"{measure.value:.4f}", f"≥ {measure.limit:g}"
+            rows.append((name, measure.name, value, limit, measure.clip, measure.passed))
+    return rows
 
 
 def track_rows(check: Check) -> list[tuple[str, str, str, str, str, str]]:
