@@ -14,7 +14,7 @@ def say(text):
 
 
 def pixels(image):
-    """What every honest form of the image holds, in BGR."""
+    """The pixels of any form of an image, in BGR."""
     scheme, _, rest = image.partition(":")
     if scheme == "file":
         return cv2.imread(rest[2:])

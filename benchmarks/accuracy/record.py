@@ -101,7 +101,7 @@ def record(
     """
     scores, failed = scored[OPE]
     alike = tables.shared(scores)
-    compared = [video for video in videos if alike and all(video.name in own for own in alike.values())]
+    compared = [video for video in videos if any(video.name in own for own in alike.values())]
     found: dict[str, Any] = {}
     for file in files:
         own = alike.get(file.name, {})

@@ -33,6 +33,7 @@ class OpenCV:
 
     kind = "peer"
     settings = ""
+    stages: dict[str, float] = {}  # noqa: RUF012  # OpenCV tells none
 
     def __init__(self, name: str, identity: str, make: Callable[[], Any]) -> None:
         self.name = f"opencv-{name}"
@@ -57,10 +58,6 @@ class OpenCV:
         if found and np.isfinite(box).all():
             self._box = Box(*(float(v) for v in box))
         return self._box
-
-    @property
-    def stages(self) -> dict[str, float]:
-        return {}
 
     def close(self) -> None:
         self._tracker = None

@@ -54,7 +54,7 @@ class Trax:
         self._environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "TRAX": "1"}
         self._environment.pop("TRAX_SOCKET", None)  # answers come by standard output
         self._timeout = timeout
-        self._stages: dict[str, float] = {}
+        self.stages: dict[str, float] = {}
         self._box = Box(0, 0, 0, 0)
         self._frames = 0
         self._process: Process | None = None
@@ -89,12 +89,8 @@ class Trax:
         self._send("frame", self._image(frame))
         sent = time.perf_counter()
         self._box = self._receive() or self._box
-        self._stages = {"send": sent - start, "answer": time.perf_counter() - sent}
+        self.stages = {"send": sent - start, "answer": time.perf_counter() - sent}
         return self._box
-
-    @property
-    def stages(self) -> dict[str, float]:
-        return self._stages
 
     def close(self) -> None:
         if self._process is not None:
