@@ -29,13 +29,15 @@ def _trackers(made):
     return {name: dict(registry[name]) for name in registry.sections()}
 
 
-def _files(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+@pytest.fixture(scope="module")
+def made(data, tiny_model, tmp_path_factory):
+    """A workspace of two models in our stack."""
+    folder = tmp_path_factory.mktemp("vot") / "ws"
+    return workspace.make(data, folder, ["nano", f"my.own={tiny_model}"], BOTH, fps=25, threads=2)
 
 
-def test_the_toolkits_files(data, tiny_model, tmp_path):
-    made = workspace.make(data, tmp_path / "ws", ["nano", f"my.own={tiny_model}"], BOTH, fps=25, threads=2)
-    assert made == (tmp_path / "ws", ("nano", "my-own"), ("Left", "Right-1"))
+def test_the_toolkits_files(made, tiny_model):
+    assert made[1:] == (("nano", "my-own"), ("Left", "Right-1"))
     config = yaml.safe_load((made.folder / "config.yaml").read_text())
     assert config == {"registry": ["./trackers.ini"], "stack": "stack.yaml", "sequences": "sequences"}
     python = [sys.executable, "-m", "spcnet", "trax"]
@@ -45,17 +47,14 @@ def test_the_toolkits_files(data, tiny_model, tmp_path):
         assert shlex.split(tracker["command"]) == [*python, model, "--threads", "2"]
 
 
-def test_the_sequences_are_described_and_linked(data, tmp_path):
-    home = workspace.make(data, tmp_path / "ws", ["base"], BOTH, fps=25).folder / "sequences"
+def test_the_sequences_are_described_and_linked(made, data):
+    home = made.folder / "sequences"
     assert (home / "list.txt").read_text().split() == ["Left", "Right-1"]
-    lines = (home / "Left" / "sequence").read_text().splitlines()
-    about = dict(line.split("=") for line in lines)
+    about = dict(line.split("=") for line in (home / "Left" / "sequence").read_text().splitlines())
     assert about["channels.color"] == "color/%08d.png"
     assert (about["fps"], about["width"], about["height"], about["length"]) == ("25", "163", "121", "5")
-    links = sorted((home / "Left" / "color").iterdir())
-    assert [link.name for link in links] == [f"{n:08d}.png" for n in range(1, 6)]
-    for number, link in enumerate(links, 1):
-        assert link.is_symlink() and link.resolve() == data / "Left" / "img" / f"{number:04d}.png"
+    links = {link.name: link.readlink() for link in (home / "Left" / "color").iterdir()}
+    assert links == {f"{n:08d}.png": data / "Left" / "img" / f"{n:04d}.png" for n in range(1, 6)}
     _, boxes = synthetic.moving_target(5, size=(121, 163), side=(20, 31))
     found = np.loadtxt(home / "Left" / "groundtruth.txt", delimiter=",")
     np.testing.assert_allclose(found, boxes, atol=1e-4)  # 0-based
@@ -73,8 +72,7 @@ def test_absent_targets_are_for_unsupervised_stacks(tmp_path):
     assert lines[2] == "nan,nan,nan,nan" and len(lines) == 5
 
 
-def test_our_stack_is_vot2015_and_the_same_in_real_time(data, tmp_path):
-    made = workspace.make(data, tmp_path / "ws", ["base"], BOTH)
+def test_our_stack_is_vot2015_and_the_same_in_real_time(made, data, tmp_path):
     baseline, realtime = yaml.safe_load((made.folder / "stack.yaml").read_text())["experiments"].values()
     assert baseline["repetitions"] == 15 and baseline["skip_initialize"] == 5
     kinds = [analysis["type"] for analysis in baseline["analyses"]]
@@ -91,13 +89,12 @@ def test_the_same_workspace_goes_on_and_another_is_refused(data, tmp_path):
     made = workspace.make(data, tmp_path / "ws", ["base"], BOTH)
     (made.folder / "results").mkdir()
     (made.folder / "results" / "kept").write_text("")
-    before = _files(made.folder)
+    before = {p: p.read_bytes() for p in made.folder.rglob("*") if p.is_file()}
     assert workspace.make(data, tmp_path / "ws", ["base"], BOTH) == made
-    with pytest.raises(FileExistsError, match=r"not with this trackers.ini; give a new folder"):
-        workspace.make(data, tmp_path / "ws", ["nano"], BOTH)
-    with pytest.raises(FileExistsError, match="not with this sequences/Left/sequence"):
-        workspace.make(data, tmp_path / "ws", ["base"], BOTH, fps=10)
-    assert _files(made.folder) == before
+    for tracker, fps, other in (("nano", 30, "trackers.ini"), ("base", 10, "sequences/Left/sequence")):
+        with pytest.raises(FileExistsError, match=f"not with this {other}; give a new folder"):
+            workspace.make(data, tmp_path / "ws", [tracker], BOTH, fps=fps)
+    assert {p: p.read_bytes() for p in made.folder.rglob("*") if p.is_file()} == before
 
 
 def test_a_data_set_of_vot_is_used_where_it_is(tmp_path):
