@@ -24,11 +24,12 @@ from got10k.trackers import Tracker
 from PIL import Image
 
 from spcnet.benchmarks.accuracy.results import read_result
+from spcnet.benchmarks.options import DATA, add_suite
 from spcnet.benchmarks.trackers import open_tracker
 from spcnet.common.boxfile import ONE_BASED
 from spcnet.common.metrics import Floats, measure, precision_curve, success_curve
 from spcnet.common.output import table
-from spcnet.common.suites import SUITES, open_data
+from spcnet.common.suites import open_data
 from spcnet.common.tracks import Track
 
 TOLERANCE = 1e-6
@@ -88,11 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="score result files with the GOT-10k toolkit and with spcnet"
     )
-    parser.add_argument("data", type=Path, help="folder of the annotated sequences")
+    parser.add_argument("data", type=Path, help=DATA)
     parser.add_argument("results", type=Path, help="folder that bench accuracy wrote its results to")
     parser.add_argument("--tracker", action="append", required=True, help="a folder of results; repeat")
-    parser.add_argument("--suite", choices=SUITES, help="the published benchmark that data holds")
-    parser.add_argument("--allow-missing", action="store_true", help="take what is there of the suite")
+    add_suite(parser)
     options = parser.parse_args(arguments)
     videos = open_data(options.data, options.suite, allow_missing=options.allow_missing)
     rows, differences = [], []

@@ -58,19 +58,15 @@ def test_planted_boxes_break_it(home, tiny_model, clips):
     """A tracker whose box is a tenth of its width off from frame 30 on."""
 
     def drifting(name, threads):
-        tracker, frames = open_tracker(name, threads), iter(range(1, 1000))
+        tracker, boxes = open_tracker(name, threads), []
         init, update = tracker.init, tracker.update
 
-        def begin(frame, box):
-            nonlocal frames
-            frames = iter(range(1, 1000))
-            init(frame, box)
-
         def drift(frame):
-            found = update(frame)
-            return Box(found.x + 0.1 * found.w, *found[1:]) if next(frames) >= 30 else found
+            boxes.append(update(frame))
+            x, y, w, h = boxes[-1]
+            return Box(x + 0.1 * w * (len(boxes) >= 30), y, w, h)
 
-        tracker.init, tracker.update = begin, drift
+        tracker.init, tracker.update = lambda *given: boxes.clear() or init(*given), drift
         return tracker
 
     broken = guard.guard(str(tiny_model), home, clips, drifting)["broken"]
