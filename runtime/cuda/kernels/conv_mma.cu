@@ -54,7 +54,8 @@ __device__ inline void mma(float (&d)[4], const unsigned* a, const unsigned* b) 
 
 // The same for numbers in parts, high ones first: a [part][4], b [part][2]. FP32 is added to d outside of the tensor
 // cores, which cut bits off.
-template <int PARTS> __device__ inline void product(float (&d)[4], const unsigned (&a)[4 * PARTS], const unsigned (&b)[2 * PARTS]) {
+template <int PARTS>
+__device__ inline void product(float (&d)[4], const unsigned (&a)[4 * PARTS], const unsigned (&b)[2 * PARTS]) {
 #ifdef CUDA_CPU_SHIM
     cpu_mma<PARTS>(d, a, b);
 #else
@@ -99,7 +100,7 @@ __device__ inline void multiply(
                 inputs + m * below + (g + i % 2 * 8) * next + i / 4 * part + i % 4 / 2 * 8 + t * 2);
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
-        unsigned b[2 * PARTS];
+        alignas(16) unsigned b[2 * PARTS];
         if (PARTS == 2)
             *(uint4*)b = ((const uint4*)weight)[n * 32 + lane];
         else
@@ -201,7 +202,8 @@ __device__ inline void first(
     const int INPUTS = 32, NEXT = PARTS * INPUTS + 8; // NEXT: keeps the banks apart
     __shared__ __align__(16) half_bits inputs[PIXELS * NEXT]; // [pixel][part][input]
     int pixel = threadIdx.x % PIXELS, warp = threadIdx.x / 32;
-    int row = (blockIdx.y * WARPS * ROWS + pixel / ACROSS) * STRIDE, column = (blockIdx.x * ACROSS + pixel % ACROSS) * STRIDE;
+    int row = (blockIdx.y * WARPS * ROWS + pixel / ACROSS) * STRIDE;
+    int column = (blockIdx.x * ACROSS + pixel % ACROSS) * STRIDE;
     const float* image = x + (size_t)blockIdx.z * 3 * size * size;
     if (STRIDE == 1)
         gather<PARTS, 0, INPUTS>(image, size, row, column, inputs + pixel * NEXT);
@@ -264,8 +266,8 @@ __device__ inline void next(
 // bounds: with 64 channels, a limit keeps the compiler from spilling for the sake of occupancy.
 #define KERNEL(NAME, INPUT, STRIDE, TILES, CALL, ...) \
     extern "C" __global__ void __launch_bounds__(__VA_ARGS__) NAME##_##STRIDE##_##TILES( \
-        const INPUT* x, const unsigned* weight, const float* bias, void* y, int size, int packed, int chunks, int cout, \
-        float factor, float alpha) { \
+        const INPUT* x, const unsigned* weight, const float* bias, void* y, int size, int packed, int chunks, \
+        int cout, float factor, float alpha) { \
         CALL; \
     }
 #define FIRST(PARTS, STRIDE, TILES) \

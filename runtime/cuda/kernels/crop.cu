@@ -47,8 +47,9 @@ extern "C" __global__ void crop(
     float y = (float)__dadd_rn(first[1], __dmul_rn(row, step[1]));
     float left = floorf(x), top = floorf(y);
     // What is in memory holds all pixels that a patch reaches, so its border is the frame's where it is reached.
-    int x0 = min(max((int)left, frame.left), frame.right - 1), x1 = min(max((int)left + 1, frame.left), frame.right - 1);
-    int y0 = min(max((int)top, frame.top), frame.bottom - 1), y1 = min(max((int)top + 1, frame.top), frame.bottom - 1);
+    int last_x = frame.right - 1, last_y = frame.bottom - 1;
+    int x0 = min(max((int)left, frame.left), last_x), x1 = min(max((int)left + 1, frame.left), last_x);
+    int y0 = min(max((int)top, frame.top), last_y), y1 = min(max((int)top + 1, frame.top), last_y);
     float corner[4][3];
     fetch(frame, x0, y0, corner[0]);
     fetch(frame, x1, y0, corner[1]);
