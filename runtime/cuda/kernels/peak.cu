@@ -58,9 +58,10 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     int chosen = 0;
     for (int s = 1; s < scales; s++)
         if (penalised[s] > penalised[chosen]) chosen = s;
+    if (best[chosen].index == size * size) chosen = middle; // all NaN
     const Tile top = best[chosen];
     response += (size_t)chosen * size * size;
-    // Without a maximum (all NaN), the first point: no shift. The score is then -infinity.
+    // Without a maximum the first point of the middle scale: no motion. The score is then -infinity.
     int index = top.index % (size * size), row = index / size, column = index % size, side = 2 * search.reach + 1;
     float up = response[(row + size - 1) % size * size + column], down = response[(row + 1) % size * size + column];
     float left = response[row * size + (column + size - 1) % size], right = response[row * size + (column + 1) % size];

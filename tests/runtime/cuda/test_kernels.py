@@ -8,7 +8,7 @@ import pytest
 from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import Status, TrackerConfig, locate
-from spcnet.runtime.cuda.launch import Launcher
+from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import TargetState, may_learn
@@ -114,6 +114,25 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
     assert {row["status"] for row in expected} == {0.0, 1.0, 2.0}
 
 
+@pytest.mark.parametrize("radius", [0.0, 0.7])
+def test_responses_of_nan_leave_the_target_where_it_was(device, radius):
+    config = TrackerConfig(patch_size=33, channels=1, recovery_radius=radius)
+    launcher, state = Launcher(device, config), State(60.0, 50.0, 20.0, 10.0)
+    with Memory(device) as memory:
+        spectra = memory.put(np.full((3, launcher.band, launcher.rows), np.nan, np.complex64))
+        responses, tiles = memory.space(3 * 33 * 33 * 4), memory.space(3 * launcher.tiles * TILE.itemsize)
+        launcher.invert(spectra, responses, tiles, 3)
+        frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, 120, 100, *[0] * 6, 3, 2, 0, 0), np.uint8))
+        slots, targets = memory.put(np.zeros(1, np.int32)), memory.put(first_state(state))
+        results = memory.put(np.zeros(1, MEASUREMENT))
+        for misses in (1, 2):
+            launcher.peak(responses, tiles, frame, slots, targets, results, 1, update=True)
+            [found] = memory.get(results, (1,), MEASUREMENT)
+            assert tuple(found)[7:11] == tuple(state)
+            assert found["status"] == (1.0 if radius and misses == 1 else 2.0)
+    launcher.close()
+
+
 def test_a_size_without_kernels_is_refused(device):
     with pytest.raises(ValueError, match="features have 257 x 257 cells; the CUDA kernels take at most 256"):
         Launcher(device, TrackerConfig(patch_size=257))
@@ -125,7 +144,6 @@ def test_a_size_without_kernels_is_refused(device):
 def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     from spcnet.runtime import patches
     from spcnet.runtime.cuda import frames
-    from spcnet.runtime.cuda.launch import first_state
     from spcnet.runtime.cuda.region import Place, Reach
     from spcnet.runtime.frame import FORMATS, as_bgr
 
