@@ -50,11 +50,6 @@ def random_weights(rng: np.random.Generator, layers: tuple[Layer, ...]) -> Weigh
     return Weights(layers, weights, [rng.normal(size=after).astype(np.float32) for after in channels[1:]])
 
 
-def published_weights(channels: int) -> Weights:
-    """The published backbone with random weights; its speed does not depend on them."""
-    return random_weights(np.random.default_rng(channels), published(channels))
-
-
 def _run(
     device: Device, own: ConvBackbone, x: NDArray[np.float32], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:

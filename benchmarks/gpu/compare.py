@@ -1,30 +1,24 @@
-"""The same maths in other libraries, interleaved with ours: the filter by full FFTs, localize in torch."""
+"""The filter by the full FFTs of another library, interleaved with ours."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.gpu.backbone import published_weights
 from spcnet.benchmarks.gpu.kernels import distance
-from spcnet.benchmarks.gpu.launches import HEIGHT, WIDTH, random_frames, random_states
+from spcnet.benchmarks.gpu.launches import HEIGHT, WIDTH, random_states
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.benchmarks.gpu.timing import Action, Effort, Opener, spread
-from spcnet.benchmarks.gpu.watched import opened
+from spcnet.benchmarks.gpu.timing import Action, Effort, spread
 from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, Weights
-from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import PACK_FRAME
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
-from spcnet.runtime.geometry import State
 
 
 class Library(NamedTuple):
@@ -36,7 +30,6 @@ class Library(NamedTuple):
     get: Callable[[Any], NDArray[Any]]
     wait: Action
     capture: Callable[[Action], Action] | None = None  # some work to its replay as a CUDA graph
-    torch: Any = None  # the module, where it is torch
 
 
 def torch_library(place: str) -> Library:
@@ -67,7 +60,6 @@ def torch_library(place: str) -> Library:
         lambda array: np.asarray(array.cpu().numpy()),
         torch.cuda.synchronize if cuda else lambda: None,
         capture if cuda else None,
-        torch,
     )
 
 
@@ -234,79 +226,3 @@ def compare_solve(
             if graph is not None:
                 graph.close()
             ours.close()
-
-
-class TorchLocalize:
-    """Upload, crop, backbone, filter and the highest response in torch, as one would write it there."""
-
-    def __init__(
-        self, library: Library, config: TrackerConfig, weights: Weights, states: Sequence[State], frame: Any
-    ) -> None:
-        self._library, self._torch, self._weights = library, library.torch, weights
-        n, middle = config.patch_size, config.scales // 2
-        factors = (1 + config.padding) * config.scale_step ** (np.arange(config.scales) - middle)
-        offsets = (np.arange(n) - (n - 1) / 2) / n  # in patches
-        boxes = np.array(states)  # cx, cy, w, h
-        self._config, self._count = config, len(states)
-        axes = []
-        for center, side, size in ((0, 2, WIDTH), (1, 3, HEIGHT)):
-            pixels = boxes[:, center, None, None] + boxes[:, side, None, None] * factors[:, None] * offsets
-            axes.append(2 * pixels.reshape(-1, n) / (size - 1) - 1)  # (T S, N), as grid_sample has it
-        grid = np.stack(np.broadcast_arrays(axes[0][:, None, :], axes[1][:, :, None]), -1)
-        self._grid = library.put(grid.astype(np.float32))
-        self._mean = library.put(np.array(config.pixel_mean, np.float32)[:, None, None])
-        arrays = zip(weights.weights, weights.biases, strict=True)
-        self._layers = [(library.put(weight), library.put(bias)) for weight, bias in arrays]
-        self._filter = FullFilter(library, config, self.features(frame))
-        self.scores: NDArray[Any] = np.empty(0)
-
-    def features(self, frame: Any) -> Any:
-        """A host frame (H, W, 3) to (T, S, C, N, N)."""
-        functional, images = self._torch.nn.functional, len(self._grid)
-        picture = self._torch.from_numpy(frame).to(self._grid.device)
-        planes = picture.permute(2, 0, 1)[None].float().expand(images, -1, -1, -1)
-        x = functional.grid_sample(planes, self._grid, "bilinear", "border", align_corners=True) - self._mean
-        for weight, bias in self._layers:
-            x = functional.relu(functional.conv2d(x, weight, bias, padding=1))
-        x = functional.local_response_norm(x, 5, 5 * self._weights.alpha, 0.75, 1.0)
-        return x.reshape(self._count, -1, *x.shape[1:])
-
-    def __call__(self, frame: Any) -> None:
-        response = self._filter.respond(self.features(frame))
-        highest, place = response.reshape(self._count, -1).max(1)
-        self.scores = self._library.get(highest)
-        place.cpu()
-
-
-def compare_localize(
-    open_device: Opener, library: Library, config: TrackerConfig, targets: Sequence[int], effort: Effort
-) -> Iterator[dict[str, Any]]:
-    """From a host frame to the targets' places: the backend's localize, and torch in eager mode, in FP32.
-
-    Ours also refines the peak, computes PSR and moves the states. The scores on a frame that has moved since
-    learning must agree; the times are interleaved.
-    """
-    weights, frame = published_weights(config.channels), random_frames(1)[0]
-    moved = np.roll(frame, (2, 3), (0, 1))
-
-    def own(device: Device) -> tuple[TrackerConfig, DeviceBackbone]:
-        return config, ConvBackbone(device, weights)
-
-    for count in targets:
-        with opened(open_device, own, graphs=True) as (backend, _, _, _):
-            states = random_states(config, count)
-            slots = [backend.add(backend.accept(frame)[0], state) for state in states]
-            theirs = TorchLocalize(library, config, weights, states, frame)
-            theirs(moved)
-            ours = [m.score for m in backend.localize(backend.accept(moved)[0], slots)]
-            error = distance(theirs.scores, np.array(ours))
-
-            def localize(backend: CudaBackend = backend, slots: Sequence[int] = tuple(slots)) -> None:
-                backend.localize(backend.accept(moved)[0], slots)
-
-            contenders: dict[str, Waited] = {
-                "localize": (localize, lambda: None),  # has waited
-                f"{library.name}, eager": (partial(theirs, moved), library.wait),
-            }
-            times = alternate(contenders, effort)
-            yield {"targets": count, "library": library.name, "error": error, "times": times}

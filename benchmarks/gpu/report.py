@@ -26,14 +26,12 @@ def failures(record: Mapping[str, Any]) -> list[str]:
         for row in record.get("checks", [])
         if not row["passed"]
     ]
-    for kind in ("solve", "localize"):
-        for row in record.get("compare", {}).get(kind, []):
-            if not row["error"] <= AGREEMENT:
-                found.append(
-                    f"{kind} of {row['targets']} targets differs from {row['library']} by "
-                    f"{row['error']:.1e} of the "
-                    f"largest response; at most {AGREEMENT} is allowed"
-                )
+    found += [
+        f"the solve of {row['targets']} targets differs from {row['library']} by {row['error']:.1e} of the "
+        f"largest response; at most {AGREEMENT} is allowed"
+        for row in record.get("compare", {}).get("solve", [])
+        if not row["error"] <= AGREEMENT
+    ]
     for tool, verdict in record.get("sanitizer", {}).items():
         if verdict["passed"] is False:
             found.append(f"compute-sanitizer's {tool} says: {verdict['said']}")
@@ -62,16 +60,15 @@ def markdown(record: Mapping[str, Any]) -> str:
             parts += [table([name for name, _ in columns], cells)] if cells else []
             parts += [f"{row['backbone']}: {row['absent']}\n" for row in group if "absent" in row]
     compared = record.get("compare", {})
-    for kind in ("solve", "localize"):
-        if rows := compared.get(kind, []):
-            parts.append(f"## {kind} beside other libraries, µs of wall time, interleaved\n")
-            names = list(dict.fromkeys(name for row in rows for name in row["times"]))
-            cells = [
-                [r["model"], str(r["targets"]), f"{r['error']:.1e}"]
-                + [_us(r["times"].get(name, {}).get("median")) for name in names]
-                for r in rows
-            ]
-            parts.append(table(("", "targets", "largest difference", *names), cells))
+    if rows := compared.get("solve", []):
+        parts.append("## The solve beside other libraries, µs of wall time, interleaved\n")
+        names = list(dict.fromkeys(name for row in rows for name in row["times"]))
+        cells = [
+            [r["model"], str(r["targets"]), f"{r['error']:.1e}"]
+            + [_us(r["times"].get(name, {}).get("median")) for name in names]
+            for r in rows
+        ]
+        parts.append(table(("", "targets", "largest difference", *names), cells))
     parts += [f"{name}: {why}\n" for name, why in compared.get("absent", {}).items()]
     return "\n".join(parts)
 

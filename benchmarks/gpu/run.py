@@ -118,7 +118,7 @@ def run(
                 except (ImportError, RuntimeError, ValueError) as error:  # not all backbones are installed
                     record[part].append({**about, "absent": _one_line(error)})
         if "compare" in parts:
-            record["compare"] = {"absent": dict(plan.absent), "solve": [], "localize": []}
+            record["compare"] = {"absent": dict(plan.absent), "solve": []}
             for library in plan.libraries:
                 try:
                     _compare(plan, device, library, record["compare"], say)
@@ -174,17 +174,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def _compare(plan: Plan, device: Device, library: Library, found: dict[str, Any], say: Say) -> None:
-    few = [count for count in plan.targets if count <= 64]
     for config in plan.configs:
         about = {"model": counts.label(config)}
         say(f"solve beside {library.name}, {about['model']}")
         with device.activate():
             for row in compare.compare_solve(device, library, config, plan.batches, plan.effort):
                 found["solve"].append({**about, **row})
-        if library.torch:
-            say(f"localize beside {library.name}, {about['model']}")
-            for row in compare.compare_localize(plan.open, library, config, few, plan.effort):
-                found["localize"].append({**about, **row})
 
 
 def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Deviation]:

@@ -154,10 +154,9 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
         assert host["wall"]["median"] <= host["wall"]["max"] and host["wall"]["frames"] == 2
     assert frames["onnxruntime", False, "host", 1]["launches"] == 8
 
-    for kind in ("solve", "localize"):
-        for row in record["compare"][kind]:
-            assert row["error"] < report.AGREEMENT
-            assert len(row["times"]) == (3 if kind == "solve" else 2)
+    for row in record["compare"]["solve"]:
+        assert row["error"] < report.AGREEMENT
+        assert len(row["times"]) == 3
 
     text = (tmp_path / "gpu-emulated-device-x1.md").read_text()
     assert capsys.readouterr().out.strip() == text.strip()
@@ -169,7 +168,7 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
             "## Whole frames",
             "## Boxes of the demo clip",
         ),
-        *("## solve beside", "## localize beside", "## Largest errors", "JAX: not installed"),
+        *("## The solve beside", "## Largest errors", "JAX: not installed"),
         *("engine: no CUDA provider", "| power | absent |", "| kernels | 2 | learn | learn_dft |"),
     ):
         assert expected in text
@@ -197,7 +196,7 @@ def test_a_nan_fails_and_is_null_in_the_record():
     [
         (
             {"compare": {"solve": [{"targets": 2, "library": "torch", "error": math.nan, "times": {}}]}},
-            "solve of 2 targets differs from torch by nan",
+            "the solve of 2 targets differs from torch by nan",
         ),
         (
             {"sanitizer": {"memcheck": {"passed": False, "said": "3 errors"}, "racecheck": {"passed": None}}},
