@@ -54,6 +54,10 @@ def make_bundle(
     ENGINE_TARGETS, where tensorrt_rtx is installed). scores: by the name of the model. An older bundle at
     target is replaced when the new one is whole. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
     """
+    if target.suffix in (".gz", ".tgz", ".tar"):
+        raise ValueError(
+            f"a bundle is a folder, and {target} is an archive; give a folder, and pack it by tar"
+        )
     if target.exists() and not (target / ABOUT).is_file():
         raise ValueError(f"{target} is there and is no bundle; remove it, or give another name")
     if not checkpoint.is_file():

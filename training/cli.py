@@ -61,7 +61,8 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=assignment,
         metavar="TABLE.KEY=VALUE",
-        help="change a field of the config, such as tracker.channels=64; repeat for several",
+        help="change a field of the config, such as tracker.channels=64 (the value is JSON, or else text); "
+        "repeat for several",
     )
 
 

@@ -66,9 +66,10 @@ def understood(what: str) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else repr(error)
         raise ValueError(
-            f"{what} cannot be made of the records, which are not as this version writes them ({error!r}); "
-            "measure again"
+            f"{what} cannot be made of the records, which are not as this version writes them ({reason}); "
+            "measure again, or remove those of another version"
         ) from error
 
 

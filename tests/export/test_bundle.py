@@ -126,6 +126,8 @@ def test_a_folder_of_something_else_is_not_replaced(checkpoint, tmp_path):
     (tmp_path / "precious").write_text("mine")
     with pytest.raises(ValueError, match="is there and is no bundle; remove it"):
         make_bundle(checkpoint, tmp_path, targets=[])
+    with pytest.raises(ValueError, match=r"a bundle is a folder, and .*x.tar.gz is an archive"):
+        make_bundle(checkpoint, tmp_path / "x.tar.gz")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         make_bundle(tmp_path / "none.safetensors", tmp_path / "x")
     assert files(tmp_path) == ["precious"]

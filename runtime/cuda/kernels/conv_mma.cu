@@ -279,9 +279,11 @@ __device__ inline void next(
     KERNEL(conv_next, half_bits, STRIDE, TILES, (NEXT(2, STRIDE, TILES)), __VA_ARGS__) \
     KERNEL(conv_half_first, float, STRIDE, TILES, (FIRST(1, STRIDE, TILES)), __VA_ARGS__) \
     KERNEL(conv_half_next, half_bits, STRIDE, TILES, (NEXT(1, STRIDE, TILES)), __VA_ARGS__)
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 750
 KERNELS(1, 2, 128)
 KERNELS(1, 4, 128)
 KERNELS(1, 8, 128, 2)
 KERNELS(2, 2, 128)
 KERNELS(2, 4, 128)
 KERNELS(2, 8, 128, 2)
+#endif
