@@ -26,7 +26,7 @@ from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
-from spcnet.runtime.cuda.region import Place, Reach
+from spcnet.runtime.cuda.region import Place, Reach, Region
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
@@ -198,8 +198,11 @@ class CudaBackend:
                 self._device.synchronize()
                 self._forget_graphs()  # they contain the old addresses
                 self._upload.reserve(frame, place)
-            size, moves = (frame.height, frame.width), len(self._pending) + (work == UPDATE)
-            region = self._reach.of((self._targets[slot].place for slot in slots), moves, size)
+            region = Region(0, 0, frame.width, frame.height)
+            if isinstance(frame, Picture):
+                places = (self._targets[slot].place for slot in slots)
+                moves = len(self._pending) + (work == UPDATE)
+                region = self._reach.of(places, moves, (frame.height, frame.width))
             self._upload.put(frame, place, place * self._slots.capacity, region)
         uploaded = time.perf_counter()
         if tuple(slots) != self._listed and slots:

@@ -121,7 +121,8 @@ class Upload:
     def put(self, frame: Picture | DeviceFrame, place: int, result: int, region: Region) -> None:
         """Enqueue the upload of a region of a frame into an unused place; result is that of its record.
 
-        Raises ValueError for a frame in the memory of another GPU.
+        A frame in device memory is not copied; its region is all of it. Raises ValueError for a frame in the
+        memory of another GPU.
         """
         staging, end = self._staging[place].array, ALIGNMENT
         pixel, pitch, rows = frame.layout.pixel, 0, []
@@ -134,7 +135,7 @@ class Upload:
             if frame.stream is not None:
                 self._device.follow(frame.stream)
             self._owners[place] = frame.owner
-            region, pitch = Region(0, 0, frame.width, frame.height), frame.pitch
+            pitch = frame.pitch
             planes = [frame.address, frame.address + frame.height * pitch]
         else:
             left, top, right, bottom = region

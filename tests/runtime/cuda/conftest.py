@@ -1,4 +1,4 @@
-"""Engines of no use with their records, and packages that look installed."""
+"""Trackers on emulated devices; engines of no use with their records, and packages that look installed."""
 
 import hashlib
 
@@ -6,9 +6,53 @@ import pytest
 from emulator.host_device import HostDevice
 from emulator.recorded_tensorrt import CONFIG, HEADER, VERSION
 
+from spcnet.runtime import Tracker, model
 from spcnet.runtime.cuda import engine
+from spcnet.runtime.cuda.backbone import OrtBackbone
+from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.engine_record import PLATFORM, EngineRecord
+from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.model import ModelError
+
+
+class Opened:
+    """Trackers on emulated devices that must end without a leak."""
+
+    def __init__(self):
+        self.trackers = []
+
+    def __call__(self, path, kind=Tracker, backbone="kernels", device=None, **options):
+        device = device or HostDevice()
+        if backbone == "onnxruntime":  # its CPU provider: here the device's memory is the host's
+            found, session = model.load(model.find(path))
+            config, network = found.config, OrtBackbone(session, "cpu")
+        else:
+            config, network = open_backbone(str(path), device, backbone)
+        tracker = kind(CudaBackend(device, config, network, **options))
+        self.trackers.append((tracker, device))
+        return tracker, device
+
+
+@pytest.fixture
+def on_device():
+    opened = Opened()
+    yield opened
+    for tracker, device in opened.trackers:
+        tracker.close()
+        assert device.live == 0
+
+
+@pytest.fixture
+def started(on_device, tiny_model, video):
+    """Trackers on emulated devices that have begun with the video's target: one for each set of options."""
+
+    def start(*options, path=tiny_model):
+        opened = [on_device(path, **each) for each in options]
+        for tracker, _ in opened:
+            tracker.init(video[0][0], video[1][0])
+        return opened
+
+    return start
 
 
 @pytest.fixture

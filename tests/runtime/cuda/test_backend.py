@@ -12,53 +12,13 @@ from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import open as cuda_open
-from spcnet.runtime.cuda.backbone import ConvBackbone, OrtBackbone, Weights
+from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
-from spcnet.runtime.cuda.layout import FRAME, MEASUREMENT
+from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
-
-
-class Opened:
-    """Trackers on emulated devices that must end without a leak."""
-
-    def __init__(self):
-        self.trackers = []
-
-    def __call__(self, path, kind=Tracker, backbone="kernels", device=None, **options):
-        device = device or HostDevice()
-        if backbone == "onnxruntime":  # its CPU provider: here the device's memory is the host's
-            found, session = model.load(model.find(path))
-            config, network = found.config, OrtBackbone(session, "cpu")
-        else:
-            config, network = open_backbone(str(path), device, backbone)
-        tracker = kind(CudaBackend(device, config, network, **options))
-        self.trackers.append((tracker, device))
-        return tracker, device
-
-
-@pytest.fixture
-def on_device():
-    opened = Opened()
-    yield opened
-    for tracker, device in opened.trackers:
-        tracker.close()
-        assert device.live == 0
-
-
-@pytest.fixture
-def started(on_device, tiny_model, video):
-    """Trackers on emulated devices that have begun with the video's target: one for each set of options."""
-
-    def start(*options, path=tiny_model):
-        opened = [on_device(path, **each) for each in options]
-        for tracker, _ in opened:
-            tracker.init(video[0][0], video[1][0])
-        return opened
-
-    return start
 
 
 @pytest.fixture
@@ -209,113 +169,6 @@ def test_submitted_frames_give_the_results_of_update(started, video):
     assert found == [other.update(frame) for frame in frames[1:]]
 
 
-class OnDevice:
-    """A frame in device memory, here that of the host, with padded rows."""
-
-    def __init__(self, frame, padding=7):
-        height, width = frame.shape[:2]
-        self.memory = np.full((height, width * 3 + padding), 99, np.uint8)
-        self.memory[:, : width * 3] = frame.reshape(height, -1)
-        self.view = np.lib.stride_tricks.as_strided(
-            self.memory, frame.shape, (width * 3 + padding, 3, 1), writeable=False
-        )
-
-
-class Interface(OnDevice):
-    @property
-    def __cuda_array_interface__(self):
-        return {
-            "shape": self.view.shape,
-            "strides": self.view.strides,
-            "typestr": "|u1",
-            "data": (self.memory.ctypes.data, True),
-            "version": 3,
-            "stream": None,
-        }
-
-
-class Older(Interface):
-    """A producer of before version 3, which names no stream."""
-
-    @property
-    def __cuda_array_interface__(self):
-        return {key: value for key, value in super().__cuda_array_interface__.items() if key != "stream"}
-
-
-class DLPack(OnDevice):
-    def __dlpack_device__(self):
-        return 2, 0
-
-    def __dlpack__(self, stream=None):
-        writeable = np.lib.stride_tricks.as_strided(self.memory, self.view.shape, self.view.strides)
-        return writeable.__dlpack__()
-
-
-class Both(DLPack, Older):
-    """As torch's tensors are."""
-
-
-@pytest.mark.parametrize("kind", [Interface, Older, DLPack, Both])
-def test_frames_in_device_memory_are_used_without_a_copy(started, video, kind):
-    frames, boxes = video
-    (tracker, device), (other, _) = started({}, {})
-    tracker.init(kind(frames[0]), boxes[0])
-    for frame in frames[1:6]:
-        before = device.bytes_up
-        assert tracker.update(kind(frame)) == other.update(frame)
-        assert device.bytes_up - before <= FRAME.itemsize  # where the frame lies
-    assert set(device.followed) == ({1} if kind is Older else set())  # the default stream
-
-
-def test_foreign_frames_are_refused(started, reference, video):
-    frames, _ = video
-    [(tracker, device)] = started({})
-
-    class Wrong(Interface):
-        change = ()
-
-        @property
-        def __cuda_array_interface__(self):
-            return {**super().__cuda_array_interface__, **dict(self.change)}
-
-    for change, error, text in (
-        ({"typestr": "<f4"}, TypeError, "frame has type <f4 on the device; give uint8"),
-        ({"strides": (960, 6, 2)}, ValueError, "frame has strides"),
-        ({"shape": (240, 320)}, ValueError, "not grey"),
-        ({"shape": (240, 320, 2)}, ValueError, "frame has shape"),
-        ({"shape": (120, 320, 3)}, ValueError, "the first one was 320 x 240"),
-    ):
-        wrong = Wrong(frames[1])
-        wrong.change = change
-        with pytest.raises(error, match=text):
-            tracker.update(wrong)
-    away = Interface(frames[1])
-    device.foreign.add(away.memory.ctypes.data)
-    with pytest.raises(
-        ValueError, match="is not in the memory of the tracker's GPU, emulated device; copy it"
-    ):
-        tracker.update(away)
-    with pytest.raises(TypeError, match="frame is a str; give a NumPy array"):
-        tracker.update("frame.jpg")
-    with pytest.raises(TypeError, match="frame has dtype float32"):
-        tracker.update(frames[1].astype(np.float32))
-    assert overlap(tracker.update(frames[1]).box, reference.update(frames[1]).box) > 0.99
-
-
-def test_only_the_region_of_the_target_is_uploaded(started, video):
-    frames, (box, *_) = video
-    wide = [np.pad(frame, ((300, 300), (400, 400), (0, 0))) for frame in frames]
-    place = np.add(box, (400, 300, 0, 0))
-    (small, device), (tracker, _) = started({}, {})
-    small.init(wide[0], place)
-    tracker.init(Interface(wide[0]), place)
-    before, taken = device.bytes_up, 0
-    for frame in wide[1:]:
-        assert small.update(frame) == tracker.update(Interface(frame))  # which are used where they are
-        taken += frame.nbytes
-    assert device.bytes_up - before < 0.5 * taken
-
-
 def test_without_graphs_it_says_so_and_launches_plainly(started, video, caplog):
     (tracker, _), (other, _) = started({"device": HostDevice(graphs=False)}, {})
     with caplog.at_level(logging.WARNING, "spcnet"):
@@ -324,22 +177,6 @@ def test_without_graphs_it_says_so_and_launches_plainly(started, video, caplog):
     assert [r.message for r in caplog.records] == [
         "CUDA graphs cannot be recorded here: plain launches from now on"
     ]
-
-
-def test_a_larger_frame_is_given_room_once(on_device, tiny_model, video, caplog):
-    frames, boxes = video
-    tracker, device = on_device(tiny_model)
-    small = np.ascontiguousarray(frames[0][:200, :280])
-    tracker.init(small, boxes[0])
-    with caplog.at_level(logging.INFO, "spcnet"):
-        tracker.init(frames[0], boxes[0])
-        tracker.update(frames[1])
-        tracker.update(frames[2])
-        allocations = device.allocations
-        tracker.update(frames[3])
-    said = [r.message for r in caplog.records]
-    assert said == ["a frame of 230656 bytes is larger than the 168256 reserved: reserved anew"]
-    assert device.allocations == allocations
 
 
 def test_out_of_memory_is_said_and_leaves_the_targets(on_device, tiny_model, video):
