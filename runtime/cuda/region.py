@@ -53,9 +53,8 @@ class Reach:
         height, width = size
         half, region = self._half[moves], Region(width, height, 0, 0)
         for seen_x, seen_y, w, h, search_x, search_y, status in places:
-            ring = (
-                self._radius if moves and status != Status.TRACKING else 0.0
-            )  # a lost target is sought there
+            # A target that is missed once more is sought on a ring around where it was seen.
+            ring = self._radius if moves and status != Status.TRACKING else 0.0
             x, y, around = half * w, half * h, ring + half
             left, right = _span(
                 min(search_x - x, seen_x - around * w), max(search_x + x, seen_x + around * w), width
