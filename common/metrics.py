@@ -6,6 +6,7 @@ absent) do not count; a result that is NaN counts as no overlap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,11 +79,10 @@ def score(results: Floats, truth: Floats) -> Score:
 
 
 def paired_bootstrap(a: Floats, b: Floats, seed: int = 0) -> tuple[float, float, float]:
-    """The mean of a - b and its 95% interval (low, high), of one value per sequence and tracker: (n,), (n,).
+    """The mean of a - b and its 95% interval (low, high), of one value per sequence: (n,), (n,).
 
-    The interval is that of the percentiles over RESAMPLES draws of n sequences (Efron, Tibshirani, "An
-    Introduction to the Bootstrap", 1993): where it holds 0, the sequences do not tell the trackers apart. NaN
-    for a single sequence. Raises ValueError when the numbers differ, are none, or are not finite.
+    Where it holds 0, the sequences do not tell the trackers apart. NaN for a single sequence. Raises
+    ValueError when the numbers differ, are none, or are not finite.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64) if len(a) == len(b) else np.empty(0)
     if not len(difference) or not np.isfinite(difference).all():
@@ -90,8 +90,19 @@ def paired_bootstrap(a: Floats, b: Floats, seed: int = 0) -> tuple[float, float,
             f"{len(a)} and {len(b)} values cannot be compared in pairs; give a finite value of both for each "
             "sequence"
         )
-    low = high = float("nan")
-    if len(difference) > 1:
-        drawn = np.random.default_rng(seed).integers(len(difference), size=(RESAMPLES, len(difference)))
-        low, high = np.quantile(difference[drawn].mean(1), (0.025, 0.975)).tolist()
-    return float(difference.mean()), low, high
+    return grouped_bootstrap([difference], seed)
+
+
+def grouped_bootstrap(groups: Sequence[Floats], seed: int = 0) -> tuple[float, float, float]:
+    """The mean over groups of the means of their values (n,), and its 95% interval (low, high).
+
+    The interval is that of the percentiles over RESAMPLES draws of n values within each group (Efron,
+    Tibshirani, "An Introduction to the Bootstrap", 1993). NaN where no group has two values.
+    """
+    mean = float(np.mean([group.mean() for group in groups]))
+    if all(len(group) < 2 for group in groups):
+        return mean, float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = [group[rng.integers(len(group), size=(RESAMPLES, len(group)))].mean(1) for group in groups]
+    low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975)).tolist()
+    return mean, low, high

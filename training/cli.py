@@ -1,4 +1,4 @@
-"""The verbs train, prepare and tune."""
+"""The verbs train, prepare, validate and tune."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """train, prepare, tune."""
+    """train, prepare, validate, tune."""
     train = commands.add_parser("train", help="learn a backbone from annotated video")
     _add_data_options(train)
     train.add_argument(
@@ -38,6 +38,20 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     prepare.add_argument("-o", "--out", type=Path, required=True, help="folder of the shards")
     prepare.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     prepare.set_defaults(run=_prepare)
+
+    validate = commands.add_parser(
+        "validate", help="choose models and settings by tracking the tracks that a training holds out"
+    )
+    _add_data_options(validate)
+    validate.add_argument(
+        "candidate",
+        nargs="+",
+        help="MODEL or MODEL,KEY=VALUE,...: a name of the zoo or an .onnx file, and changed settings of its "
+        "tracker; the first is what the others are compared with",
+    )
+    validate.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    validate.add_argument("--json", action="store_true", help="print JSON")
+    validate.set_defaults(run=_validate)
 
     tune = commands.add_parser("tune", help="search for hyper-parameters of the training or of the tracker")
     tune.add_argument("space", type=Path, help="TOML file: what is searched, and where the study is kept")
@@ -161,6 +175,24 @@ def _prepare(options: argparse.Namespace) -> int:
         f"{made.context:.1f} sides around targets of {made.side} px\n"
         f'train on them with --data "shards:{options.out}"'
     )
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    import json
+
+    from spcnet.common.output import valid
+    from spcnet.runtime import progress
+    from spcnet.training import validate
+    from spcnet.training.pairs import load_tracks
+
+    candidates = [validate.Candidate.parse(text) for text in options.candidate]
+    groups = load_tracks(_config(options).data)[1]
+    total = sum(len(validate.usable(tracks)) for tracks in groups.values())
+    with progress.bar(total, "validate", transient=True) as done:
+        results = validate.validate(candidates, groups, options.jobs, lambda: done(advance=1))
+    records = validate.record(candidates, results)
+    print(json.dumps(valid(records)) if options.json else validate.markdown(records))
     return 0
 
 

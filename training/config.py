@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -114,7 +114,8 @@ class DataConfig:
 
     sources: tuple[Source, ...]
     stills_share: float = 0.25  # share of the pairs made from one still image
-    validation: tuple[str, ...] = ()  # tracks held out, by name
+    # Tracks held out, in groups (group -> shell patterns of names), to choose models and settings by.
+    validation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     weights: Mapping[str, float] | None = None  # name prefix -> how often its tracks are drawn (else 1)
     max_gap: int = 10  # frames between template and search
     max_shift: float = 0.6  # displacement of the search target, in target sides
@@ -162,7 +163,7 @@ class TrainConfig:
         wanted = dataclasses.replace(self, optim=dataclasses.replace(self.optim, **free))
         for table in ("network", "tracker", "optim"):
             begun, now = getattr(wanted, table), getattr(given, table)
-            for name in (field.name for field in dataclasses.fields(begun)):
+            for name in (each.name for each in dataclasses.fields(begun)):
                 if getattr(begun, name) != getattr(now, name):
                     raise ValueError(
                         f"the run was begun with {table}.{name} = {getattr(begun, name)}, the config now "
@@ -185,9 +186,13 @@ class TrainConfig:
     def tables(cls, path: Path) -> dict[str, Any]:
         """The tables of a file with every default filled in, for put().
 
+        include = "FILE" takes the tables of another file beside it, field by field where this one has none.
         [network] only where the file has it: otherwise the network follows tracker.channels.
         """
         values = read_toml(path, "training config")
+        if include := values.pop("include", None):
+            shared = read_toml(Path(path).parent / str(include), "included config")
+            values = shared | {name: {**shared.get(name, {}), **own} for name, own in values.items()}
         tables: dict[str, Any] = json.loads(json.dumps(cls.from_dict(values).to_dict()))
         if "network" not in values:
             del tables["network"]
@@ -198,8 +203,11 @@ class TrainConfig:
         if unknown := set(values) - {"data", "optim", "tracker", "network"}:
             raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker, network")
         tracker = TrackerConfig.from_dict(values.get("tracker", {}))
+        data = values.get("data", {})
+        if isinstance(data, Mapping) and isinstance(data.get("validation"), list | tuple):
+            data = {**data, "validation": {"held out": data["validation"]}}  # a list is one group
         return cls(
-            data=build(DataConfig, values.get("data", {}), "data"),
+            data=build(DataConfig, data, "data"),
             optim=build(OptimConfig, values.get("optim", {}), "optim"),
             tracker=tracker,
             network=NetworkConfig.of(values.get("network"), tracker),

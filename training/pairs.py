@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import cv2
@@ -27,18 +28,26 @@ Image = NDArray[np.uint8]
 Pyramid = NDArray[np.float32]  # (S, N, N, 3) grey levels
 
 
-def load_tracks(data: DataConfig) -> tuple[list[Track], list[Track]]:
-    """The tracks to train on, stills too, and those held out.
+def load_tracks(data: DataConfig) -> tuple[list[Track], dict[str, list[Track]]]:
+    """The tracks to train on, stills too, and those held out, by group.
 
-    Raises ValueError on unknown names, and as spcnet.common.sources.read_source.
+    A track is held out by the first group that has a pattern of its name. Raises ValueError on a pattern
+    without a track, and as spcnet.common.sources.read_source.
     """
-    tracks = read_all(data.sources)
-    held_out = [dataclasses.replace(track, weight=1.0) for track in tracks if track.name in data.validation]
-    unknown = set(data.validation) - {track.name for track in held_out}
-    if unknown:
-        paths = ", ".join(source.path for source in data.sources)
-        raise ValueError(f"validation track {min(unknown)!r} is not in {paths}; mend the name")
-    return [track for track in tracks if track.name not in data.validation], held_out
+    training = read_all(data.sources)
+    held_out: dict[str, list[Track]] = {}
+    for group, patterns in data.validation.items():
+        for pattern in patterns:
+            found = [track for track in training if fnmatchcase(track.name, pattern)]
+            if not found:
+                paths = ", ".join(source.path for source in data.sources)
+                raise ValueError(
+                    f"validation track {pattern!r} is not in {paths}, or an earlier pattern has it; "
+                    "mend the name"
+                )
+            held_out.setdefault(group, []).extend(dataclasses.replace(track, weight=1.0) for track in found)
+            training = [track for track in training if not fnmatchcase(track.name, pattern)]
+    return training, held_out
 
 
 class Sample(NamedTuple):

@@ -49,7 +49,8 @@ class Trainer:
             )
         self.config = config
         self.folder = Path(folder)
-        self.tracks, self.held_out = load_tracks(config.data)
+        self.tracks, held_out = load_tracks(config.data)
+        self.held_out = [track for group in held_out.values() for track in group]
         self.backbone = Backbone(config.network).to(self.processes.device)
         # What is validated and exported: the moving average of the weights, or the weights themselves.
         self.averaged = copy.deepcopy(self.backbone) if config.optim.ema else self.backbone

@@ -23,9 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import MaxTrialsCallback
 from optuna.trial import Trial, TrialState
 
-from spcnet.common.metrics import score
 from spcnet.common.sources import Source, read_source
-from spcnet.common.tracks import read_frame
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
@@ -33,8 +31,8 @@ from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.strict import build
 from spcnet.runtime.tracker import Tracker
 from spcnet.training.config import TrainConfig, put, read_toml
-from spcnet.training.network import FIXED_BY_TRAINING
 from spcnet.training.train import Trainer
+from spcnet.training.validate import follow, refuse_trained, usable
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -186,24 +184,15 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
     """Mean AUC over the sequences, told sequence by sequence."""
     found, session = model.load(model.find(space.model))
     backbone = OnnxBackbone(session)
-    videos = read_source(Source.parse(space.sequences))
+    videos = usable(read_source(Source.parse(space.sequences)))
     for parameter in space.parameter:
-        if parameter.name.removeprefix("tracker.") in FIXED_BY_TRAINING:
-            raise ValueError(f"{parameter.name} belongs to the trained network; search it in training")
+        refuse_trained(parameter.name.removeprefix("tracker."))
 
     def objective(trial: Trial, values: dict[str, Any]) -> float:
         tracker = Tracker(CpuBackend(TrackerConfig.from_dict(values["tracker"]), backbone))
         aucs: list[float] = []
         for index, video in enumerate(videos):
-            start = int(np.argmax(np.isfinite(video.boxes).all(1)))  # GOT-10k's tracks may begin without it
-            boxes = video.boxes[start:].copy()
-            for row, path in enumerate(video.frames[start:]):
-                frame = read_frame(path)
-                if row == 0:
-                    tracker.init(frame, boxes[0])
-                else:
-                    boxes[row] = tracker.update(frame).box
-            aucs.append(score(boxes, video.boxes[start:]).auc)
+            aucs.append(follow(tracker, video).auc)
             trial.report(float(np.mean(aucs)), index)
             if trial.should_prune():
                 raise optuna.TrialPruned

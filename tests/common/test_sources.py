@@ -35,12 +35,15 @@ def test_clashing_names_alone_are_prefixed(tmp_path):
 
 def test_weights_go_with_the_source_but_not_into_validation(tmp_path):
     first, second = write(tmp_path / "a", "cat", "dog"), write(tmp_path / "b", "cow", "hen")
-    data = DataConfig((first, dataclasses.replace(second, weight=3.0)), validation=("dog", "hen"))
+    data = DataConfig(
+        (first, dataclasses.replace(second, weight=3.0)), validation={"a": ("dog",), "b": ("h*",)}
+    )
     train, held_out = load_tracks(data)
     assert [(track.name, track.weight) for track in train] == [("cat", 1.0), ("cow", 3.0)]
-    assert [(track.name, track.weight) for track in held_out] == [("dog", 1.0), ("hen", 1.0)]
-    with pytest.raises(ValueError, match=r"validation track 'pig' is not in .*a, .*b; mend the name"):
-        load_tracks(dataclasses.replace(data, validation=("pig",)))
+    found = {group: [(track.name, track.weight) for track in tracks] for group, tracks in held_out.items()}
+    assert found == {"a": [("dog", 1.0)], "b": [("hen", 1.0)]}
+    with pytest.raises(ValueError, match=r"validation track 'pig' is not in .*a, .*b, or an earlier"):
+        load_tracks(dataclasses.replace(data, validation={"a": ("pig",)}))
 
 
 def test_a_scan_is_kept_until_something_changes(tmp_path, cache, monkeypatch):

@@ -122,10 +122,13 @@ def test_no_patch_reaches_farther_nor_samples_finer_than_said(track):
 
 
 def test_held_out_tracks_and_what_cannot_be_drawn_from(tracks, track):
-    train, held_out = load_tracks(config_of(tracks, validation=("moving",)))
-    assert not train and [track.name for track in held_out] == ["moving"]
-    with pytest.raises(ValueError, match="validation track 'moved' is not in"):
-        load_tracks(config_of(tracks, validation=("moved",)))
+    train, held_out = load_tracks(config_of(tracks, validation={"all": ("mov*",)}))
+    assert not train and [track.name for track in held_out["all"]] == ["moving"]
+    for patterns in (("moved",), ("moving", "mov*")):
+        with pytest.raises(
+            ValueError, match=r"validation track '.*' is not in .*, or an earlier pattern has it"
+        ):
+            load_tracks(config_of(tracks, validation={"all": patterns}))
     with pytest.raises(ValueError, match="nothing to train on"):
         Pairs([], PLAIN, CONFIG, 0, 1)
     with pytest.raises(ValueError, match=r"the frames of moving reach 4\.20 sides .* need 4\.\d\d; prepare"):
