@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spcnet.common import scan
-from spcnet.common.readers import Watch, masks, stills, text, xml
+from spcnet.common.readers import cutouts, masks, stills, text, xml
 from spcnet.common.shards import read_shards
 from spcnet.common.tracks import Track
 from spcnet.runtime.cuda.images import cache_folder
@@ -30,24 +30,38 @@ class Source:
     format: str  # one of FORMATS in this module
     path: str  # its folder
     weight: float = 1.0  # how often each of its tracks is drawn, relative to those of other sources
+    backgrounds: str = ""  # a second folder, which the format cutouts needs
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < math.inf:
             raise ValueError(f"the weight of {self.path} is {self.weight}; it must be a positive number")
+        if (self.format == "cutouts") != bool(self.backgrounds):
+            raise ValueError(
+                f"the backgrounds of {self.path} are {self.backgrounds!r}; the format cutouts needs a folder "
+                "of them (cutouts:OBJECTS,BACKGROUNDS), and no other format has one"
+            )
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where its files are."""
+        return [Path(folder) for folder in (self.path, self.backgrounds) if folder]
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """FORMAT:PATH, as the command line has it."""
+        """FORMAT:PATH, as the command line has it; cutouts:PATH,BACKGROUNDS."""
         kind, _, path = text.partition(":")
         if not kind or not path:
             raise ValueError(f"the data set {text!r} is not FORMAT:PATH, such as got10k:data/train")
+        if kind == "cutouts":
+            path, _, backgrounds = path.partition(",")
+            return cls(kind, path, backgrounds=backgrounds)
         return cls(kind, path)
 
 
 class Format(NamedTuple):
-    """How a data set is read: read(folder, watch) gives its tracks, none where the layout is another."""
+    """How a data set is read: read(*folders, watch) gives its tracks, none where the layout is another."""
 
-    read: Callable[[Path, Watch], list[Track]]
+    read: Callable[..., list[Track]]
     layout: str
     watched: tuple[str, ...] = ()  # patterns whose changes end a kept scan; none: nothing is kept
 
@@ -90,6 +104,7 @@ FORMATS = {
         ("JPEGImages", "Annotations", "Annotations/*"),
     ),
     "stills": Format(stills.read_stills, "images/* with boxes.csv (file,x,y,w,h)", ("boxes.csv", "images")),
+    "cutouts": Format(cutouts.read_cutouts, "*.png or *.webp with alpha, and a folder of backgrounds"),
     "shards": Format(read_shards, "shards.json and *.tar, as spcnet prepare writes them"),
 }
 
@@ -104,9 +119,10 @@ def read_source(source: Source) -> list[Track]:
     if source.format not in FORMATS:
         raise ValueError(f"the format of {source.path} is {source.format!r}; {known}")
     form, folder = FORMATS[source.format], Path(source.path)
-    if not folder.is_dir():
+    missing = next((folder for folder in source.folders if not folder.is_dir()), None)
+    if missing:
         raise FileNotFoundError(
-            f"no folder {folder}; the format {source.format} needs one with {form.layout}: set the path of "
+            f"no folder {missing}; the format {source.format} needs one with {form.layout}: set the path of "
             "the source"
         )
     mark = scan.fingerprint(folder, form.watched) if form.watched else ""
@@ -114,7 +130,7 @@ def read_source(source: Source) -> list[Track]:
     tracks = scan.load(kept, mark) if kept else None
     if tracks is None:
         start = time.perf_counter()
-        tracks = _scan(source, form, folder)
+        tracks = _scan(source, form)
         if not tracks:
             raise FileNotFoundError(
                 f"no track in {folder}; the format {source.format} needs {form.layout}: mend the path, or "
@@ -157,9 +173,9 @@ def read_all(sources: Sequence[Source]) -> list[Track]:
     return joined([(source, read_source(source)) for source in sources])
 
 
-def _scan(source: Source, form: Format, folder: Path) -> list[Track]:
-    with bar(description=f"scan {source.format} {folder}", transient=True) as progress:
-        return form.read(folder, progress.track)
+def _scan(source: Source, form: Format) -> list[Track]:
+    with bar(description=f"scan {source.format} {source.path}", transient=True) as progress:
+        return form.read(*source.folders, progress.track)
 
 
 def _kept(source: Source) -> Path | None:

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, overload
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.common import compose
+from spcnet.common.compose import ComposedFrame
+from spcnet.common.scenes import FRAMES, Scene
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.imagefile import image_size, read_image
 
@@ -33,7 +37,7 @@ class ShardImage(NamedTuple):
         return f"{self.path}, the image at {self.offset},"
 
 
-FrameSource: TypeAlias = Path | ShardImage
+FrameSource: TypeAlias = Path | ShardImage | ComposedFrame
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Track:
 
     @property
     def paths(self) -> list[Path]:
-        """The frames of a track outside of shards, as files."""
-        return [Path(frame) for frame in self.frames if not isinstance(frame, ShardImage)]
+        """The frames of the track that are files of their own."""
+        return [frame for frame in self.frames if isinstance(frame, Path)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +107,27 @@ class ShardImages(Sequence[ShardImage]):
         return ShardImage(self.path, int(offset), int(size))
 
 
+@dataclass(frozen=True)
+class ComposedFrames(Sequence[ComposedFrame]):
+    """The frames of a scene that lie in a range."""
+
+    scene: Scene
+    indices: range = range(FRAMES)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> ComposedFrame: ...
+    @overload
+    def __getitem__(self, index: slice) -> ComposedFrames: ...
+    def __getitem__(self, index: int | slice) -> ComposedFrame | ComposedFrames:
+        found = self.indices[index]
+        if isinstance(found, range):
+            return ComposedFrames(self.scene, found)
+        return ComposedFrame(self.scene, found)
+
+
 def has_area(boxes: Boxes) -> NDArray[np.bool_]:
     """(n,): which boxes (n, 4) are finite and have a positive size."""
     return np.asarray(np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1))
@@ -141,13 +166,20 @@ def _in_picture(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
 def read_frame(frame: FrameSource) -> Frame:
     """The image of a frame, as spcnet.runtime.imagefile.read_image gives it.
 
-    Raises as read_image and read_bytes.
+    Raises as read_image, read_bytes and compose.render.
     """
+    if isinstance(frame, ComposedFrame):
+        return compose.render(frame)
     return read_image(read_bytes(frame), str(frame))
 
 
 def read_bytes(frame: FrameSource) -> bytes:
-    """The image file of a frame. Raises OSError if it is missing, ValueError if a shard is cut short."""
+    """The image file of a frame; of a composed one, a PNG file.
+
+    Raises OSError if it is missing, ValueError if a shard is cut short, and as compose.render.
+    """
+    if isinstance(frame, ComposedFrame):
+        return bytes(cv2.imencode(".png", compose.render(frame))[1])
     if isinstance(frame, Path):
         try:
             return frame.read_bytes()

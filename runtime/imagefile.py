@@ -56,8 +56,8 @@ def read_image(source: Path | bytes, name: str = "") -> Frame:
     else:
         data = source
     # From memory: of a JPEG file that ends too early, imread gives what it has and paints the rest grey.
-    image = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    found = image if image is not None else _decode(data, cv2.IMREAD_UNCHANGED)
+    image = decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    found = image if image is not None else decode(data, cv2.IMREAD_UNCHANGED)
     if found is not None and found.dtype != np.uint8:
         raise ValueError(
             f"{name} has dtype {found.dtype}; give uint8: convert all images of the video with one fixed "
@@ -97,7 +97,8 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _decode(data: bytes, flags: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+def decode(data: bytes, flags: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+    """The image in the bytes of a file, with flags of cv2.imdecode; None where they are damaged."""
     if not data:
         return None
     try:
