@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.common import compose
-from spcnet.common.compose import ComposedFrame
-from spcnet.common.scenes import FRAMES, Scene
+from spcnet.common import rendering
+from spcnet.common.composition import FRAMES, Composition
+from spcnet.common.rendering import ComposedFrame
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.imagefile import image_size, read_image
 
@@ -109,9 +109,9 @@ class ShardImages(Sequence[ShardImage]):
 
 @dataclass(frozen=True)
 class ComposedFrames(Sequence[ComposedFrame]):
-    """The frames of a scene that lie in a range."""
+    """The frames of a composition that lie in a range."""
 
-    scene: Scene
+    composition: Composition
     indices: range = range(FRAMES)
 
     def __len__(self) -> int:
@@ -124,8 +124,8 @@ class ComposedFrames(Sequence[ComposedFrame]):
     def __getitem__(self, index: int | slice) -> ComposedFrame | ComposedFrames:
         found = self.indices[index]
         if isinstance(found, range):
-            return ComposedFrames(self.scene, found)
-        return ComposedFrame(self.scene, found)
+            return ComposedFrames(self.composition, found)
+        return ComposedFrame(self.composition, found)
 
 
 def has_area(boxes: Boxes) -> NDArray[np.bool_]:
@@ -166,20 +166,20 @@ def _in_picture(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
 def read_frame(frame: FrameSource) -> Frame:
     """The image of a frame, as spcnet.runtime.imagefile.read_image gives it.
 
-    Raises as read_image, read_bytes and compose.render.
+    Raises as read_image, read_bytes and rendering.render.
     """
     if isinstance(frame, ComposedFrame):
-        return compose.render(frame)
+        return rendering.render(frame)
     return read_image(read_bytes(frame), str(frame))
 
 
 def read_bytes(frame: FrameSource) -> bytes:
     """The image file of a frame; of a composed one, a PNG file.
 
-    Raises OSError if it is missing, ValueError if a shard is cut short, and as compose.render.
+    Raises OSError if it is missing, ValueError if a shard is cut short, and as rendering.render.
     """
     if isinstance(frame, ComposedFrame):
-        return bytes(cv2.imencode(".png", compose.render(frame))[1])
+        return bytes(cv2.imencode(".png", rendering.render(frame))[1])
     if isinstance(frame, Path):
         try:
             return frame.read_bytes()

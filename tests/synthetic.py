@@ -57,3 +57,14 @@ def write_image(path: Path, width=64, height=48, value=90):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((height, width, 3), value, np.uint8))
     return path
+
+
+def write_cutout(path: Path, colour=(40, 90, 200), shape=(40, 31)) -> Path:
+    """A cut-out of one colour with soft edges: a disc with an arm, which has no axis of symmetry."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = shape
+    alpha = np.zeros(shape, np.uint8)
+    cv2.ellipse(alpha, (width // 2, height // 2), (width // 3, height // 3), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    cv2.rectangle(alpha, (width // 2, height // 2), (width - 4, height // 2 + 7), 255, -1)
+    cv2.imwrite(str(path), np.dstack([np.full((*shape, 3), colour, np.uint8), alpha]))
+    return path

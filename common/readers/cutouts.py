@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from spcnet.common import compose
+from spcnet.common import rendering
+from spcnet.common.composition import Composition
 from spcnet.common.readers import Watch
-from spcnet.common.scenes import Scene
 from spcnet.common.tracks import ComposedFrames, Track
 from spcnet.runtime.imagefile import image_names
 
+Key = TypeVar("Key")
 SUFFIXES = (".png", ".webp")  # files that may have alpha
 
 
@@ -23,31 +25,31 @@ def read_cutouts(objects: Path, backgrounds: Path, watch: Watch = iter) -> list[
     """
     files = [objects / name for name in image_names(objects, SUFFIXES)]
     pictures = [backgrounds / name for name in image_names(backgrounds)]
-    both = {ends: (_those(files, ends), _those(pictures, ends)) for ends in (False, True)}
-    kinds: dict[tuple[bool, str], list[Path]] = {}
-    for file in files:
-        kinds.setdefault((_ends_in_0(file), _kind(file)), []).append(file)
+    others, grounds = _grouped(files, _held_out), _grouped(pictures, _held_out)
+    alike = _grouped(files, _kind)
     tracks = []
     for file in watch(files):
-        ends = _ends_in_0(file)
-        others, grounds = both[ends]
-        if not grounds:
+        held_out = _held_out(file)
+        if held_out not in grounds:
             raise FileNotFoundError(
-                f"{backgrounds} has no picture whose name {'ends' if ends else 'does not end'} in 0, which "
-                f"{file.name} needs; add one, or take the object away"
+                f"{backgrounds} has no picture whose name {'ends' if held_out else 'does not end'} in 0; "
+                f"{file.name} needs one: add it, or take the object away"
             )
-        scene = Scene.of(file, kinds[ends, _kind(file)], others, grounds)
-        tracks.append(Track(file.stem, ComposedFrames(scene), compose.boxes(scene)))
+        composition = Composition.of(file, alike[_kind(file)], others[held_out], grounds[held_out])
+        tracks.append(Track(file.stem, ComposedFrames(composition), rendering.boxes(composition)))
     return tracks
 
 
-def _ends_in_0(file: Path) -> bool:
+def _held_out(file: Path) -> bool:
     return file.stem.endswith("0")
 
 
-def _those(files: Sequence[Path], ends: bool) -> list[Path]:
-    return [file for file in files if _ends_in_0(file) == ends]
+def _kind(file: Path) -> tuple[bool, str]:
+    return _held_out(file), file.stem.partition("_")[0]
 
 
-def _kind(file: Path) -> str:
-    return file.stem.partition("_")[0]
+def _grouped(files: Iterable[Path], key: Callable[[Path], Key]) -> dict[Key, list[Path]]:
+    groups: dict[Key, list[Path]] = {}
+    for file in files:
+        groups.setdefault(key(file), []).append(file)
+    return groups

@@ -73,13 +73,28 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_missing_folder_and_another_layout_are_refused(tmp_path, name):
+    second = str(tmp_path) if name == "cutouts" else ""
     with pytest.raises(FileNotFoundError, match=rf"no folder .*nowhere; the format {name} needs one with"):
-        read_source(Source(name, str(tmp_path / "nowhere")))
+        read_source(Source(name, str(tmp_path / "nowhere"), backgrounds=second))
     write_image(tmp_path / "a" / "b" / "c.jpg")
     with pytest.raises(
         FileNotFoundError, match=rf"no track in .*; the format {name} needs .*the formats are got10k, otb"
     ):
-        read_source(Source(name, str(tmp_path)))
+        read_source(Source(name, str(tmp_path), backgrounds=second))
+
+
+def test_only_cutouts_have_backgrounds_and_they_must(tmp_path):
+    assert Source.parse("cutouts:a,b") == Source("cutouts", "a", backgrounds="b")
+    assert Source.parse("got10k:a,b") == Source("got10k", "a,b")
+    for source in ("cutouts:a", "cutouts:a,"):
+        with pytest.raises(
+            ValueError, match=r"the backgrounds of a are ''; the format cutouts needs a folder"
+        ):
+            Source.parse(source)
+    with pytest.raises(ValueError, match=r"the backgrounds of a are 'b'; .*and no other format has one"):
+        Source("got10k", "a", backgrounds="b")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere;"):
+        read_source(Source("cutouts", str(tmp_path), backgrounds=str(tmp_path / "nowhere")))
 
 
 def test_an_unknown_format_is_refused(tmp_path):

@@ -1,7 +1,7 @@
-"""Scenes of composed video: cut-out objects, and how they, the camera and the light move.
+"""Compositions: cut-out objects over a picture, and how they, the camera and the light move.
 
-Everything is drawn from the files and the seed of a scene alone, with a generator of its own for each object:
-any process draws the same, and only as much of it as it needs. How hard a scene is, is drawn as well.
+A composition is drawn from its files and its seed alone, with a random generator for each object: any process
+draws the same, and only as much of it as it needs. How hard it is to track is drawn, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -33,7 +33,7 @@ Image: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Composition:
     """The files and the seed of a composed track."""
 
     background: Path
@@ -46,8 +46,8 @@ class Scene:
     @classmethod
     def of(
         cls, target: Path, alike: Sequence[Path], others: Sequence[Path], backgrounds: Sequence[Path]
-    ) -> Scene:
-        """The scene of a target: alike are objects of its kind, itself too, others any."""
+    ) -> Composition:
+        """The composition of a target: alike are objects of its kind, itself too, others any."""
         seed = zlib.crc32(os.fsencode(target.stem))
         rng = np.random.default_rng(seed)
 
@@ -65,7 +65,7 @@ class Scene:
         )
 
     def rng(self, *what: int) -> np.random.Generator:
-        """The generator of one part of the scene."""
+        """The generator of one part of the composition."""
         return np.random.default_rng((self.seed, *what))
 
     @property
@@ -74,14 +74,14 @@ class Scene:
         return float(self.rng(0).uniform(0, 0.9))
 
 
-class Layer(NamedTuple):
+class Sprite(NamedTuple):
     """An object through the frames. A point of it is x, y in pixels of the texture, from its centre.
 
     It is bent, x += a sin(k y) and then y += b sin(k x), and mapped by a matrix. All of that is continuous,
     so it takes the outline of the object to the outline of what is seen, and it has an inverse.
     """
 
-    texture: Texture  # (h, w, 4) BGRA in 0 ... 1, the colours multiplied by alpha
+    texture: Texture  # (h, w, 4) BGRA in 0 ... 1, the colours multiplied by alpha; 0 along its edges
     matrix: Floats  # (F, 2, 3) from the bent object to the canvas
     bend: Floats  # (F, 2): a and b in pixels of the texture
     frequency: float  # k, in radians per pixel of the texture
@@ -111,7 +111,7 @@ class Layer(NamedTuple):
 
 
 class View(NamedTuple):
-    """The camera and the light of a scene."""
+    """The camera and the light of a composition."""
 
     background: Frame
     matrix: Floats  # (F, 2, 3) from the background to the canvas
@@ -128,7 +128,7 @@ class View(NamedTuple):
 
 @functools.lru_cache(256)
 def read_cutout(path: Path) -> Image:
-    """(h, w, 4) BGRA: an object, two transparent pixels around it, without the specks of its mask.
+    """(h, w, 4) BGRA: an object without the specks of its mask.
 
     Raises FileNotFoundError, ValueError where it is damaged, has no alpha or is transparent throughout.
     """
@@ -149,7 +149,7 @@ def read_cutout(path: Path) -> Image:
     if not len(sizes):
         raise ValueError(f"{path} has no pixel of more than half alpha; cut the object out, or take it away")
     cutout[np.isin(labels, 1 + np.flatnonzero(sizes < SPECK * sizes.sum())), 3] = 0
-    return np.pad(cutout, ((2, 2), (2, 2), (0, 0)))
+    return cutout
 
 
 @functools.lru_cache(64)
@@ -158,31 +158,35 @@ def _read_background(path: Path) -> Frame:
 
 
 def _reduced(image: Image) -> Image:
-    factor = min(1.0, LARGEST / max(image.shape[:2]))
-    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(_resized(image, min(1.0, LARGEST / max(image.shape[:2]))), np.uint8)
+
+
+def _resized(image: NDArray[Any], factor: float) -> NDArray[Any]:
+    height, width = (max(round(factor * side), 1) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 
 @functools.lru_cache(16)
-def front_layers(scene: Scene) -> list[Layer]:
+def front_sprites(composition: Composition) -> list[Sprite]:
     """The target, then the objects in front of it."""
-    side, place, _ = _target_path(scene)
-    target = _layer(scene.rng(2), scene.target, side, place, scene.shutter)
-    return [target, *_others(scene, front=True)]
+    side, place, _ = _target_path(composition)
+    target = _sprite(composition.rng(2), composition.target, side, place, composition.shutter)
+    return [target, *_others(composition, front=True)]
 
 
 @functools.lru_cache(16)
-def all_layers(scene: Scene) -> list[Layer]:
-    """The objects of a scene, from behind to the front."""
-    return [*_others(scene, front=False), *front_layers(scene)]
+def all_sprites(composition: Composition) -> list[Sprite]:
+    """The objects of a composition, from behind to the front."""
+    return [*_others(composition, front=False), *front_sprites(composition)]
 
 
 @functools.lru_cache(16)
-def view(scene: Scene) -> View:
+def view(composition: Composition) -> View:
     """The camera and the light. Raises as spcnet.runtime.imagefile.read_image."""
-    rng = scene.rng(3)
-    background = _read_background(scene.background)
+    rng = composition.rng(3)
+    background = _read_background(composition.background)
     height, width = background.shape[:2]
-    pan = _path(rng, 30, 60) + _target_path(scene)[2]
+    pan = _path(rng, 30, 60) + _target_path(composition)[2]
     cover = max(1.2, 1.1 * CANVAS / math.sqrt(height * width))  # fully enlarged it is blurred, else mirrored
     zoom = cover ** rng.uniform(0.5, 1) * np.exp(0.15 * rng.random() * _wave(rng, 1, 1.5)[:, 0])
     roll = 0.1 * rng.random() ** 2 * _wave(rng, 1, 1.5)[:, 0]
@@ -192,7 +196,7 @@ def view(scene: Scene) -> View:
     return View(
         background=background,
         matrix=np.concatenate([linear, offset[:, :, None]], 2),
-        step=scene.shutter * np.gradient(pan, axis=0),
+        step=composition.shutter * np.gradient(pan, axis=0),
         gain=np.exp(exposure),
         gamma=np.exp(0.2 * rng.random() * _wave(rng, 1, 2)[:, 0]),
         shadow=rng.uniform(0, 0.6) * (rng.random() < 0.4),
@@ -205,9 +209,9 @@ def view(scene: Scene) -> View:
 
 
 @functools.lru_cache(16)
-def _target_path(scene: Scene) -> tuple[float, Floats, Floats]:
+def _target_path(composition: Composition) -> tuple[float, Floats, Floats]:
     """The target's side (geometric mean, px), its path (F, 2), and how the camera shakes (F, 2)."""
-    rng = scene.rng(1)
+    rng = composition.rng(1)
     side = rng.uniform(30, 60)
     path = _path(rng, side, 65 if rng.random() < 0.9 else 115)  # the latter leaves the frame
     middle = CANVAS / 2 + rng.uniform(-1, 1, 2) * np.maximum(70 - np.abs(path).max(0), 0)
@@ -215,12 +219,12 @@ def _target_path(scene: Scene) -> tuple[float, Floats, Floats]:
     return side, path + middle + shake, shake
 
 
-def _others(scene: Scene, front: bool) -> Iterator[Layer]:
+def _others(composition: Composition, front: bool) -> Iterator[Sprite]:
     """The objects behind the target, or those in front of it."""
-    side, place, shake = _target_path(scene)
-    for number, file in enumerate((*scene.alike, *scene.others)):
-        rng = scene.rng(4, number)
-        alike = number < len(scene.alike)
+    side, place, shake = _target_path(composition)
+    for number, file in enumerate((*composition.alike, *composition.others)):
+        rng = composition.rng(4, number)
+        alike = number < len(composition.alike)
         size = side * rng.uniform(0.8, 1.25) if alike else rng.uniform(20, 70)
         path = _path(rng, size, 90) + shake
         if alike:  # at some time it crosses the target, or is close to it
@@ -230,28 +234,25 @@ def _others(scene: Scene, front: bool) -> Iterator[Layer]:
             path += rng.uniform(0, CANVAS, 2)
         apart = np.hypot(*(path[0] - place[0])) > 0.8 * (size + side)  # the first frame shows the target
         if front == (apart and rng.random() < 0.4):
-            layer = _layer(rng, file, size, path, scene.shutter)
-            yield _varied(rng, layer) if alike else layer
-    if scene.occluder and front:
-        rng = scene.rng(5)
-        size = side * rng.uniform(0.6, 1.3)
+            sprite = _sprite(rng, file, size, path, composition.shutter)
+            yield _varied(rng, sprite) if alike else sprite
+    if composition.occluder and front:
+        rng = composition.rng(5)
+        size = side * rng.uniform(0.6, 1.5)
         when, along = rng.integers(15, FRAMES - 5), _direction(rng)
         away = (np.arange(FRAMES) - when) * (size + side) / rng.uniform(5, 14)  # frames that it takes
         beside = rng.uniform(-0.7, 0.7) * side * along[::-1] * (-1, 1)
         path = place[when] + away[:, None] * along + beside + shake
-        yield _layer(rng, scene.occluder, size, path, scene.shutter)
+        yield _sprite(rng, composition.occluder, size, path, composition.shutter)
 
 
-def _layer(rng: np.random.Generator, file: Path, side: float, path: Floats, shutter: float) -> Layer:
+def _sprite(rng: np.random.Generator, file: Path, side: float, path: Floats, shutter: float) -> Sprite:
     """An object of about side px (geometric mean) on a path, which turns and changes as it likes."""
-    image = read_cutout(file).astype(np.float32) / 255
+    image = read_cutout(file).astype(np.float32) / np.float32(255)
     image[..., :3] *= image[..., 3:]
-    height, width = image.shape[0] - 4, image.shape[1] - 4
-    enlarge = side / math.sqrt(height * width)
+    enlarge = side / math.sqrt(image.shape[0] * image.shape[1])
     reduce = min(1.0, 1.25 * enlarge)  # at once, by areas: sampling a frame cannot reduce much
-    texture = np.asarray(
-        cv2.resize(image, None, fx=reduce, fy=reduce, interpolation=cv2.INTER_AREA), np.float32
-    )
+    texture = np.pad(_resized(image, reduce), ((1, 1), (1, 1), (0, 0)))
 
     wave = _wave(rng, 9, rng.choice((1.0, 2.0, 5.0), p=(0.6, 0.3, 0.1)))
     scale = enlarge / reduce * np.exp(0.53 * rng.random() * wave[:, 0])
@@ -264,7 +265,7 @@ def _layer(rng: np.random.Generator, file: Path, side: float, path: Floats, shut
     turn = np.cos(np.pi * rng.random() ** 2 * wave[:, 2])  # about its upright axis; < 0: seen from behind
     squeeze = np.where(turn < 0, -1, 1) * (0.5 + 0.5 * np.abs(turn))
     bend = rng.uniform(0, 0.12) * (rng.random() < 0.5) * math.sqrt(texture[..., 0].size)
-    return Layer(
+    return Sprite(
         texture=texture,
         matrix=np.concatenate([_linear(scale, angle, squeeze), path[:, :, None]], 2),
         bend=bend * wave[:, 3:5],
@@ -274,11 +275,11 @@ def _layer(rng: np.random.Generator, file: Path, side: float, path: Floats, shut
     )
 
 
-def _varied(rng: np.random.Generator, layer: Layer) -> Layer:
+def _varied(rng: np.random.Generator, sprite: Sprite) -> Sprite:
     """The same object mirrored, or in other colours, or both."""
-    texture = layer.texture[:, ::-1] if rng.random() < 0.5 else layer.texture
+    texture = sprite.texture[:, ::-1] if rng.random() < 0.5 else sprite.texture
     tint = np.exp(rng.normal(0, 0.25, 3) * (rng.random() < 0.5))
-    return layer._replace(texture=np.ascontiguousarray(texture), gain=layer.gain * tint)
+    return sprite._replace(texture=np.ascontiguousarray(texture), gain=sprite.gain * tint)
 
 
 def _linear(scale: Floats, angle: Floats, squeeze: Floats) -> Floats:
