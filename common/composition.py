@@ -24,7 +24,7 @@ from spcnet.runtime.imagefile import decode, read_image
 
 FRAMES = 60
 CANVAS = 240  # px: both sides of a frame
-LARGEST = 400  # px: longer side of a picture or object in memory
+LONGEST_OBJECT, LONGEST_PICTURE = 160, 400  # px: their longer sides in memory, at most
 SPECK = 0.05  # of the object's pixels: smaller parts of a mask are taken for faults of it
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -143,7 +143,7 @@ def read_cutout(path: Path) -> Image:
             f"{path} has the shape {image.shape} and dtype {image.dtype}; an object needs four channels of 8 "
             "bits, the last of them alpha: cut it out, or take it away"
         )
-    cutout = _reduced(np.asarray(image, np.uint8))
+    cutout = _reduced(np.asarray(image, np.uint8), LONGEST_OBJECT)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(np.asarray(cutout[..., 3] > 127, np.uint8))
     sizes = stats[1:, cv2.CC_STAT_AREA]
     if not len(sizes):
@@ -154,11 +154,11 @@ def read_cutout(path: Path) -> Image:
 
 @functools.lru_cache(64)
 def _read_background(path: Path) -> Frame:
-    return _reduced(read_image(path))
+    return _reduced(read_image(path), LONGEST_PICTURE)
 
 
-def _reduced(image: Image) -> Image:
-    return np.asarray(_resized(image, min(1.0, LARGEST / max(image.shape[:2]))), np.uint8)
+def _reduced(image: Image, longest: int) -> Image:
+    return np.asarray(_resized(image, min(1.0, longest / max(image.shape[:2]))), np.uint8)
 
 
 def _resized(image: NDArray[Any], factor: float) -> NDArray[Any]:

@@ -65,6 +65,20 @@ def from_shards(config, folder):
     return dataclasses.replace(config.data, sources=(Source("shards", str(folder)),))
 
 
+def test_composed_tracks_are_packed_as_any_others(config, tmp_path):
+    for number in (1, 2):
+        synthetic.write_cutout(tmp_path / "objects" / f"a_{number}.png")
+        synthetic.write_image(tmp_path / "backgrounds" / f"{number}.jpg")
+    source = Source("cutouts", str(tmp_path / "objects"), backgrounds=str(tmp_path / "backgrounds"))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=(source,)))
+    made = prepare(config, tmp_path / "shards", jobs=2)
+    packed, _ = load_tracks(from_shards(config, tmp_path / "shards"))
+    tracks, _ = load_tracks(config.data)
+    assert made.tracks == 2 and [track.name for track in packed] == ["a_1", "a_2"]
+    for track, other in zip(packed, tracks, strict=True):
+        np.testing.assert_array_equal(track.present, other.present)
+
+
 def test_pairs_of_shards_are_pairs_of_frames(config, whole):
     """The same tracks, frames, displacements and patches; boxes a pixel of the shard off would be noticed."""
     tracker = config.optim.stages[0].tracker(config.tracker)
