@@ -85,7 +85,8 @@ def export_onnx(
     weights = {name: tensor.numpy() for name, tensor in backbone.state_dict().items()}
     training = json.loads(json.dumps(meta["config"]))
     for entry in training.get("data", {}).get("sources", ()):
-        entry["path"] = Path(entry["path"]).name  # where it lay on that machine is nobody's business
+        for key in {"path", "backgrounds"} & entry.keys():  # where they lay is nobody's business
+            entry[key] = Path(entry[key]).name
     provenance = {
         "checkpoint": {key: meta[key] for key in ("step", "seconds", "validation", "torch")},
         "training": training,

@@ -92,10 +92,14 @@ def test_a_graph_that_does_not_compute_the_list_of_layers_is_refused(tiny_model,
 def test_the_provenance_says_how_it_was_made_and_tells_no_folders(tiny_checkpoint, tmp_path):
     tensors, meta = checkpoint.load(tiny_checkpoint)
     source = {"format": "got10k", "path": "/somebody/secret/train", "weight": 1.0}
-    meta["config"]["data"] = {"sources": [source], "max_gap": 10}
+    cutouts = {"format": "cutouts", "path": "/secret/objects", "backgrounds": "/secret/more/pictures"}
+    meta["config"]["data"] = {"sources": [source, cutouts], "max_gap": 10}
     checkpoint.save(tmp_path / "c.safetensors", tensors, meta)
     found = export_onnx(tmp_path / "c.safetensors", tmp_path / "m.onnx", scores={"auc": 0.5})
-    assert found.provenance["training"]["data"]["sources"] == [source | {"path": "train"}]
+    assert found.provenance["training"]["data"]["sources"] == [
+        source | {"path": "train"},
+        cutouts | {"path": "objects", "backgrounds": "pictures"},
+    ]
     assert b"secret" not in found.path.read_bytes()
     assert found.provenance["scores"] == {"auc": 0.5}
     assert found.provenance["checkpoint"]["torch"] == torch.__version__

@@ -238,9 +238,8 @@ def test_the_commands_prepare_and_train(toml, tmp_path, capsys):
     assert f'--data "{data}"' in capsys.readouterr().out
     assert main(["train", str(toml), "-o", str(tmp_path / "run"), "--data", data]) == 0
     meta = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]
-    assert meta["config"]["data"]["sources"] == [
-        {"format": "shards", "path": str(tmp_path / "shards"), "weight": 1.0}
-    ]
+    source = Source("shards", str(tmp_path / "shards"))
+    assert meta["config"]["data"]["sources"] == [dataclasses.asdict(source)]
     missing = ["prepare", str(toml), "-o", str(tmp_path / "x"), "--data", f"otb:{tmp_path / 'nowhere'}"]
     assert main(missing) == 2 and not (tmp_path / "x").exists()
     assert "no folder" in capsys.readouterr().err
