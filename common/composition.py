@@ -254,8 +254,10 @@ def _sprite(rng: np.random.Generator, file: Path, side: float, path: Floats, shu
     reduce = min(1.0, 1.25 * enlarge)  # at once, by areas: sampling a frame cannot reduce much
     texture = np.pad(_resized(image, reduce), ((1, 1), (1, 1), (0, 0)))
 
-    wave = _wave(rng, 9, rng.choice((1.0, 2.0, 5.0), p=(0.6, 0.3, 0.1)))
-    scale = enlarge / reduce * np.exp(0.53 * rng.random() * wave[:, 0])
+    rate = rng.choice((1.0, 2.0, 4.0), p=(0.6, 0.3, 0.1))
+    wave = _wave(rng, 9, rate)
+    zoom = 0.53 * rng.random() * min(1, 2 / rate)  # 1.7 times, and at most 7 % a frame
+    scale = enlarge / reduce * np.exp(zoom * wave[:, 0])
     angle = np.radians(35) * rng.random() * wave[:, 1]
     kind = rng.random()
     if kind < 0.2:
@@ -276,7 +278,7 @@ def _sprite(rng: np.random.Generator, file: Path, side: float, path: Floats, shu
 
 
 def _varied(rng: np.random.Generator, sprite: Sprite) -> Sprite:
-    """The same object mirrored, or in other colours, or both."""
+    """An object mirrored, or in other colours, or both."""
     texture = sprite.texture[:, ::-1] if rng.random() < 0.5 else sprite.texture
     tint = np.exp(rng.normal(0, 0.25, 3) * (rng.random() < 0.5))
     return sprite._replace(texture=np.ascontiguousarray(texture), gain=sprite.gain * tint)
