@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench accuracy."""
     accuracy = kinds.add_parser(
-        "accuracy", help="success and precision on annotated sequences: OPE, and with --protocol TRE and SRE"
+        "accuracy",
+        help="success and precision on annotated sequences: OPE, and with --protocol TRE, SRE, SEG",
     )
     add_data(accuracy)
     accuracy.add_argument(
@@ -29,7 +30,8 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="beside ope: tre (20 starts in time), sre (12 starts beside the target); repeat",
+        help="beside ope: tre (20 starts in time), sre (12 starts beside the target), seg (begun anew every "
+        "100 frames); repeat",
     )
     accuracy.add_argument("--jobs", type=int, default=1, help="processes (default: 1, for undisturbed times)")
     accuracy.add_argument(

@@ -1,7 +1,8 @@
-"""Where a tracker is started: once, at many frames (TRE), on many boxes (SRE); and the scores of such starts.
+"""Where a tracker is started: once, at many frames (TRE), on many boxes (SRE), anew every so often (SEG).
 
 Wu, Lim, Yang, "Object Tracking Benchmark", TPAMI 2015. Starts, rounding and scoring are those of the
-benchmark's own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust).
+benchmark's own toolkit (splitSeqTRE, shiftInitBB, calcSeqErrRobust). SEG is ours: a tracker is begun anew
+every LENGTH frames, so one loss does not decide a sequence, and differences need fewer sequences to be seen.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from spcnet.common.boxfile import read_boxes
 from spcnet.common.metrics import Floats, Score, score
 from spcnet.common.tracks import Track
 
-OPE, TRE, SRE = "ope", "tre", "sre"
-PROTOCOLS = (OPE, TRE, SRE)
+OPE, TRE, SRE, SEG = "ope", "tre", "sre", "seg"
+PROTOCOLS = (OPE, TRE, SRE, SEG)
+LENGTH = 100  # frames of a segment of SEG
 SEGMENTS = 20  # starts of TRE
 SHORTEST = 20  # frames that the last of them has
 AMOUNT = 0.1  # of the target's size
@@ -24,21 +26,25 @@ SCALES = (0.8, 0.9, 1.1, 1.2)
 
 
 class Start(NamedTuple):
-    """One start: the tracker is given box (x, y, w, h) in frame, counted from 0, and runs to the end."""
+    """One start: the tracker is given box (x, y, w, h) in frame, counted from 0, and runs up to end."""
 
     name: str  # "" of the only one, else "01", "02", ...
     frame: int
+    end: int  # the frame after the last
     box: Floats
 
 
 def starts(video: Track, protocol: str) -> list[Start]:
     """The starts of a sequence. Boxes of SRE may reach out of the picture: see inside."""
+    end = len(video.frames)
     if protocol == OPE:
-        return [Start("", 0, video.boxes[0])]
+        return [Start("", 0, end, video.boxes[0])]
     if protocol == TRE:
-        found = [(frame, video.boxes[frame]) for frame in segments(video)]
+        found = [(frame, end, video.boxes[frame]) for frame in segments(video)]
+    elif protocol == SEG:
+        found = [(frame, stop, video.boxes[frame]) for frame, stop in pieces(video)]
     else:
-        found = [(0, box) for box in shifted(video.boxes[0])]
+        found = [(0, end, box) for box in shifted(video.boxes[0])]
     return [Start(f"{number:02}", *start) for number, start in enumerate(found, 1)]
 
 
@@ -52,6 +58,23 @@ def segments(video: Track) -> list[int]:
     even = [step * allowed // (SEGMENTS - 1) for step in range(SEGMENTS - 1)] + [allowed - 1]
     moved = np.searchsorted(there, even)
     return sorted({int(there[index]) for index in moved if index < len(there)})
+
+
+def pieces(video: Track) -> list[tuple[int, int]]:
+    """First frame of each segment of SEG, and the frame after its last.
+
+    A segment begins where the target is there, or at the next frame where it is; one that has fewer than
+    SHORTEST frames left is part of the one before.
+    """
+    there, count = np.flatnonzero(video.present), len(video.frames)
+    even = [first for first in range(0, count, LENGTH) if first == 0 or count - first >= SHORTEST]
+    ends = [*even[1:], count]
+    found = []
+    for first, end in zip(even, ends, strict=True):
+        begin = there[there >= first][:1]
+        if len(begin) and begin[0] < end:
+            found.append((int(begin[0]), end))
+    return found
 
 
 def shifted(box: Floats) -> list[Floats]:
@@ -87,7 +110,7 @@ def _round(value: float) -> float:
 
 
 def home(folder: Path, tracker: str, protocol: str) -> Path:
-    """The folder of a tracker's results of a protocol; TRE and SRE have a folder for each start in it."""
+    """The folder of a tracker's results of a protocol; the others have a folder for each start in it."""
     return Path(folder) / tracker / ("" if protocol == OPE else protocol)
 
 
@@ -96,7 +119,7 @@ def score_starts(folder: Path, tracker: str, video: Track, protocol: str) -> Sco
     scores = []
     for start in starts(video, protocol):
         path = home(folder, tracker, protocol) / start.name / f"{video.name}.txt"
-        found, truth = read_boxes(path), video.boxes[start.frame :]
+        found, truth = read_boxes(path), video.boxes[start.frame : start.end]
         found[:1] = truth[:1]  # the given box does not count against a tracker
         try:
             scores.append(score(found, truth))

@@ -1,9 +1,9 @@
 """Run trackers over sequences; results are text files, which anybody's scoring can read.
 
 A result is <folder>/<tracker>/<sequence>.txt, one 0-based "x,y,w,h" line per frame, and <sequence>_time.txt,
-the seconds of each frame (0 for the first); those of TRE and SRE are in tre/01/, tre/02/, ... and sre/01/,
-... of the tracker's folder. Where a tracker failed, <sequence>_error.txt says in a sentence why. The file
-identity says whose results they are.
+the seconds of each frame (0 for the first); those of TRE, SRE and SEG are in tre/01/, tre/02/, ..., sre/01/,
+... and seg/01/, ... of the tracker's folder. Where a tracker failed, <sequence>_error.txt says in a sentence
+why. The file identity says whose results they are.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def share(
 
 def frames(video: Track, protocol: str) -> int:
     """How many frames a protocol takes."""
-    return sum(len(video.frames) - start.frame for start in starts(video, protocol))
+    return sum(start.end - start.frame for start in starts(video, protocol))
 
 
 def done(folder: Path, tracker: str, video: Track, protocol: str = OPE) -> bool:

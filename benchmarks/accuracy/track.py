@@ -48,7 +48,7 @@ class Job(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """From one start to the end of the sequence."""
+    """From one start to its end."""
 
     boxes: Floats  # (n, 4) x, y, w, h; the first is the given one
     seconds: Floats  # (n,), 0 for the first
@@ -95,7 +95,7 @@ def track(job: Job, place: Place) -> Outcome:
 
 def _race(job: Job, start: Start, racers: list[_Racer], place: Place) -> None:
     """One start: a further track for all who get to its end."""
-    frames = job.video.frames[start.frame :] if racers else ()
+    frames = job.video.frames[start.frame : start.end] if racers else ()
     tracks = {racer.index: Trajectory(np.empty((len(frames), 4)), np.zeros(len(frames))) for racer in racers}
     given = start.box
     _note(place, NOBODY, start.frame)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spcnet.benchmarks.accuracy import protocols, results, run
-from spcnet.benchmarks.accuracy.protocols import SRE, TRE, inside, segments, shifted, starts
+from spcnet.benchmarks.accuracy.protocols import SEG, SRE, TRE, inside, pieces, segments, shifted, starts
 from spcnet.common.boxfile import read_boxes
 from spcnet.common.metrics import Score, score
 from spcnet.common.suites import open_data
@@ -127,6 +127,38 @@ def test_each_shifted_start_is_given_its_box(data, tmp_path):
         scores.append(score(found, video.boxes))
     expected = np.mean(scores, axis=0)
     assert protocols.score_starts(tmp_path, "fine", video, SRE) == pytest.approx(Score(*expected))
+
+
+@pytest.mark.parametrize(
+    ("count", "absent", "expected"),
+    [
+        (100, (), [(0, 100)]),
+        (119, (), [(0, 119)]),  # 19 frames are too few
+        (120, (), [(0, 100), (100, 120)]),
+        (250, range(95, 103), [(0, 100), (103, 200), (200, 250)]),
+        (300, range(100, 200), [(0, 100), (200, 300)]),
+    ],
+)
+def test_segments_of_a_length(count, absent, expected):
+    assert pieces(sequence(count, absent)) == expected
+
+
+def test_a_segment_ends_where_the_next_begins(tiny_model, tmp_path):
+    """The oracle: each segment as a sequence of its own."""
+    frames, truth = synthetic.moving_target(130, (120, 200), (24, 30), growth=1.0, velocity=(0.2, 0.6))
+    synthetic.write_otb(tmp_path / "otb" / "Whole", frames, truth)
+    (whole,) = open_data(tmp_path / "otb")
+    for name, part in (("01", slice(100)), ("02", slice(100, 130))):
+        synthetic.write_otb(tmp_path / "parts" / name, frames[part], truth[part])
+    parts = open_data(tmp_path / "parts")
+    run.run([str(tiny_model)], [whole], tmp_path / "seg", protocols=(SEG,))
+    run.run([str(tiny_model)], parts, tmp_path / "alone")
+    for part in parts:
+        found = read_boxes(tmp_path / "seg" / "tiny" / "seg" / part.name / "Whole.txt")
+        np.testing.assert_array_equal(found, read_boxes(tmp_path / "alone" / "tiny" / f"{part.name}.txt"))
+    alone = results.score_folder(tmp_path / "alone", "tiny", parts).values()
+    expected = Score(*np.mean(list(alone), axis=0))
+    assert protocols.score_starts(tmp_path / "seg", "tiny", whole, SEG) == pytest.approx(expected)
 
 
 def test_bad_files_of_starts_are_named(data, tmp_path):

@@ -125,7 +125,7 @@ def test_a_label_tells_two_apart(data, tiny_model, tmp_path):
         ({"jobs": 0}, "jobs is 0 and the timeout 60 s; give 1 job or more"),
         ({"timeout": 0.0}, "the timeout 0 s"),
         ({"timeout": float("nan")}, "the timeout nan s"),
-        ({"protocols": ("ope", "tree")}, "no protocol 'tree'; there are ope, tre, sre"),
+        ({"protocols": ("ope", "tree")}, "no protocol 'tree'; there are ope, tre, sre, seg"),
     ),
 )
 def test_bad_arguments_are_refused(data, tmp_path, change, message):
