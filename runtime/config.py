@@ -42,6 +42,8 @@ class TrackerConfig:
     # a row the target is LOST and is searched this many target sides around where it was last seen, until a
     # peak reaches uncertain_score.
     recovery_radius: float = 0.0
+    colour_weight: float = 0.0  # share of the colour model in the joint response; 0: none, as published
+    colour_rate: float = 0.04  # learning rate of the colour histograms
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -142,4 +144,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "uncertain_score": (0.0, 10.0),
     "lost_score": (0.0, 10.0),
     "recovery_radius": (0.0, 10.0),
+    "colour_weight": (0.0, 1.0),
+    "colour_rate": (0.0, 1.0),
 }

@@ -40,12 +40,7 @@ class CpuBackend(HostBackend):
 
 
 class FilterAppearance:
-    """The correlation filter of one target; see Appearance for the calls.
-
-    Another term of the response, such as a colour model, stands beside the filter here: begun in __init__,
-    mixed with the filter's response in respond, learnt in learn. Score, PSR and status stay those of the
-    filter.
-    """
+    """The correlation filter of one target; see Appearance for the calls."""
 
     def __init__(self, shared: CorrelationFilter, timings: dict[str, float], features: Real) -> None:
         self._shared, self._timings = shared, timings

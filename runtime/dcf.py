@@ -119,19 +119,19 @@ class CorrelationFilter:
         """
         rows, columns = self._matrices[learn]
         half = self.space("half", (*features.shape[:-1], columns.shape[1]), np.float32)
-        _product(features, columns, half)
+        product(features, columns, half)
         if out is None:
             out = np.empty((*features.shape[:-2], *self.shape), np.complex64)
-        return _product(rows, half.view(np.complex64), out)  # (R, M) @ (..., N, K)
+        return product(rows, half.view(np.complex64), out)  # (R, M) @ (..., N, K)
 
     def inverse(self, spectrum: Complex, out: Real | None = None) -> Real:
         """The real signal of a spectrum: (..., R, K) complex64 to (..., P, P) float32 (out, when given)."""
         p = self.config.points
         half = self.space("rows", (*spectrum.shape[:-2], p, self.shape[1]), np.complex64)
-        _product(self._inverse_rows, spectrum, half)
+        product(self._inverse_rows, spectrum, half)
         if out is None:
             out = np.empty((*spectrum.shape[:-2], p, p), np.float32)
-        return _product(half.view(np.float32), self._inverse_columns, out)
+        return product(half.view(np.float32), self._inverse_columns, out)
 
     def learn(self, xf: Complex, out: tuple[Complex, Real] | None = None) -> tuple[Complex, Real]:
         """Eq. 17: spectra (S, C, R, K) of the training patches to num (C, R, K) and den (R, K)."""
@@ -183,7 +183,7 @@ def _real_columns(rows: NDArray[np.complex128], columns: NDArray[np.complex128])
 _ONE_THREAD = {np.dtype(np.float32): 262144, np.dtype(np.complex64): 65536}
 
 
-def _product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+def product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
     """left (..., M, N) @ right (..., N, P) into out, in blocks of rows small enough for one thread."""
     rows, inner, columns = *left.shape[-2:], right.shape[-1]
     step = max(_ONE_THREAD[out.dtype] // (inner * columns), 1)

@@ -1,4 +1,4 @@
-"""The bookkeeping that the CPU backends share: slots, crops, recovery, and the targets due to learn."""
+"""The common part of the CPU backends: slots, crops, colour, recovery, and the targets due to learn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spcnet.runtime import locate, patches
 from spcnet.runtime.backend import Measurement
+from spcnet.runtime.colour import ColourModel, TargetColours
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
@@ -24,13 +25,13 @@ Real = NDArray[np.float32]
 
 
 class Appearance(Protocol):
-    """The appearance model of one target, from patches (S, 3, N, N) and their features (S, C, M, M)."""
+    """The filter of one target, from patches (S, 3, N, N) and their features (S, C, M, M)."""
 
     def respond(self, patches: Real, features: Real) -> Real:
         """The responses (S, P, P) to the searched patches, valid until the next call."""
 
     def learn(self, patches: Real, features: Real) -> None:
-        """Update the model from patches at the new state (eq. 25)."""
+        """Update the filter from patches at the new state (eq. 25)."""
 
 
 @dataclass
@@ -38,6 +39,7 @@ class _Target:
     first: State
     state: TargetState
     appearance: Appearance
+    colours: TargetColours | None
     age: int = 0  # frames since it was added
 
 
@@ -53,6 +55,7 @@ class HostBackend(ABC):
         self._targets: dict[int, _Target] = {}  # by slot
         self._finished: deque[list[Measurement]] = deque()  # updates to collect
         self._patches = np.empty((0, 3, config.patch_size, config.patch_size), np.float32)
+        self._colour_model = ColourModel(config) if config.colour_weight > 0 else None
 
     @abstractmethod
     def _features(self, patches: Real) -> Real:
@@ -70,7 +73,11 @@ class HostBackend(ABC):
         self.timings.clear()
         [seen] = self._observe(frame, [state], self.config.learn_scales)
         slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
-        self._targets[slot] = _Target(state, TargetState(state), self._appearance(*seen))
+        appearance, colours = self._appearance(*seen), None
+        if self._colour_model is not None:
+            with stage(self.timings, "colour"):
+                colours = TargetColours(self._colour_model, middle(seen[0]))
+        self._targets[slot] = _Target(state, TargetState(state), appearance, colours)
         return slot
 
     def remove(self, slot: int) -> None:
@@ -114,9 +121,12 @@ class HostBackend(ABC):
         for target, place, seen in zip(
             targets, places, self._observe(frame, places, self.config.scales), strict=True
         ):
-            responses = target.appearance.respond(*seen)
+            responses, colour = target.appearance.respond(*seen), None
+            if target.colours is not None:
+                with stage(self.timings, "colour"):
+                    colour = target.colours.respond(middle(seen[0]))
             with stage(self.timings, "locate"):
-                peak = locate.find_peak(responses, self.config)
+                peak = locate.find_peak(responses, self.config, colour)
                 state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
                 known, state, status = target.state.after(state, peak.score, self.config)
             states.append(known)
@@ -131,6 +141,9 @@ class HostBackend(ABC):
         observed = self._observe(frame, [target.state.seen for target in targets], self.config.learn_scales)
         for target, seen in zip(targets, observed, strict=True):
             target.appearance.learn(*seen)
+            if target.colours is not None:
+                with stage(self.timings, "colour"):
+                    target.colours.learn(middle(seen[0]))
 
     def _observe(self, frame: Frame, states: Sequence[State], scales: int) -> list[tuple[Real, Real]]:
         """Pyramid (scales, 3, N, N) and features (scales, C, M, M) at each state, all in one batch."""
@@ -150,6 +163,11 @@ class HostBackend(ABC):
         if slot not in self._targets:
             raise KeyError(f"slot {slot} holds no target")
         return self._targets[slot]
+
+
+def middle(pyramid: Real) -> Real:
+    """The patch (3, N, N) of the current size, of a pyramid (S, 3, N, N)."""
+    return pyramid[len(pyramid) // 2]
 
 
 @contextmanager

@@ -20,12 +20,17 @@ class Peak(NamedTuple):
     scale: float  # exponent: the target is alpha**scale times its former size
     row: float  # displacement in points of the response at the nearest searched scale, signed
     column: float
-    score: float  # the response there, before the scale penalty; about 1 on the learnt patch
-    psr: float  # peak-to-sidelobe ratio at that scale
+    score: float  # the filter's response there, before the scale penalty; about 1 on the learnt patch
+    psr: float  # peak-to-sidelobe ratio of the filter's response at that scale
 
 
-def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
-    """The peak of responses (S, P, P) float32, jointly over scale and position.
+def find_peak(
+    responses: NDArray[np.float32], config: TrackerConfig, colour: NDArray[np.float32] | None = None
+) -> Peak:
+    """The peak of the filter's responses (S, P, P) float32, jointly over scale and position.
+
+    With colour (P, P), the colour model's response, it is the peak of the weighted sum of the two at each
+    scale; score and PSR are the filter's, there.
 
     Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around. The
     first and the last scale use the parabola of the scale next to them and stay between the two, so that the
@@ -33,9 +38,10 @@ def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
     """
     scales, n = responses.shape[0], responses.shape[-1]
     exponents = np.asarray(scale_exponents(scales))
-    maxima = responses.reshape(scales, -1).max(1) * config.scale_penalty ** np.abs(exponents)
+    joint = responses if colour is None else mix(responses, colour, config)
+    maxima = joint.reshape(scales, -1).max(1) * config.scale_penalty ** np.abs(exponents)
     s = int(maxima.argmax())
-    response = responses[s]
+    response = joint[s]
     row, column = divmod(int(response.argmax()), n)
     top = float(response[row, column])
     d_row = _parabola(float(response[row - 1, column]), top, float(response[(row + 1) % n, column]))
@@ -45,9 +51,17 @@ def find_peak(responses: NDArray[np.float32], config: TrackerConfig) -> Peak:
         scale=float(exponents[s]) + d_scale,
         row=_signed(row, n) + d_row,
         column=_signed(column, n) + d_column,
-        score=top,
-        psr=_peak_to_sidelobe(response, row, column, config.sigma * config.response_upsampling),
+        score=float(responses[s, row, column]),
+        psr=_peak_to_sidelobe(responses[s], row, column, config.sigma * config.response_upsampling),
     )
+
+
+def mix(
+    responses: NDArray[np.float32], colour: NDArray[np.float32], config: TrackerConfig
+) -> NDArray[np.float32]:
+    """The joint response (S, P, P): the filter's, and colour_weight of the colour model's (P, P)."""
+    weight = np.float32(config.colour_weight)
+    return (1 - weight) * responses + weight * colour
 
 
 def _scale_offset(maxima: NDArray[np.float64], s: int) -> float:

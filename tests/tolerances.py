@@ -16,6 +16,8 @@ FILTER = 1e-5
 GRADIENT = 1e-6
 # The same, after a backbone that differs by 1e-6 of its largest feature, divided by small energies.
 RESPONSE = 1e-4
+# A mean likelihood: two float32 products of up to 125 terms each, of values up to 1.
+COLOUR = 2e-6
 # A training patch of a prepared frame, in grey levels, mean and largest mean of a patch: JPEG of quality 95
 # with colour at half the resolution, and pixels averaged where the video itself is sampled at points. Boxes a
 # pixel off give 5.4.

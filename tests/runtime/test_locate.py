@@ -20,6 +20,17 @@ def bumps(config, scale, row, column, height=0.8):
     return (height * amplitude[:, None, None] * spatial).astype(np.float32)
 
 
+def psr_at(response, place, config):
+    """(peak - mean) / std of what is outside the square of 3 sigma around place, in float64."""
+    reach, (row, column), n = round(3 * config.sigma), place, len(response)
+    outside = np.ones((n, n), bool)
+    for r in range(row - reach, row + reach + 1):
+        for c in range(column - reach, column + reach + 1):
+            outside[r % n, c % n] = False
+    side = response[outside].astype(np.float64)
+    return (response[row, column] - side.mean()) / side.std()
+
+
 @settings(deadline=None)
 @given(
     st.sampled_from([32, 63, 64, 125]),
@@ -68,14 +79,8 @@ def test_psr_is_the_peak_over_the_sidelobes(rng):
     config = TrackerConfig(patch_size=64, scales=1)
     response = (bumps(config, 0, 30, -20)[0] + 0.02 * rng.normal(size=(64, 64))).astype(np.float32)
     peak = find_peak(response[None], config)
-    row, column = np.unravel_index(response.argmax(), response.shape)
-    reach = round(3 * config.sigma)
-    outside = np.ones((64, 64), bool)
-    for r in range(row - reach, row + reach + 1):
-        for c in range(column - reach, column + reach + 1):
-            outside[r % 64, c % 64] = False
-    side = response[outside].astype(np.float64)
-    assert peak.psr == pytest.approx((response.max() - side.mean()) / side.std(), rel=1e-4)
+    place = np.unravel_index(response.argmax(), response.shape)
+    assert peak.psr == pytest.approx(psr_at(response, place, config), rel=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, -1.0])
@@ -83,3 +88,19 @@ def test_a_flat_response_has_no_psr_and_no_shift(value):
     config = TrackerConfig(patch_size=32)
     peak = find_peak(np.full((3, 32, 32), value, np.float32), config)
     assert peak.psr == 0.0 and (peak.row, peak.column) == (0, 0) and peak.score == np.float32(value)
+
+
+def test_colour_moves_the_peak_and_the_filter_keeps_the_score(rng):
+    """The joint response decides where and between the samples; score and PSR are the filter's, there."""
+    config = TrackerConfig(patch_size=33, colour_weight=0.25)
+    responses = bumps(config, 0, 4, -6) + 0.98 * bumps(config, 0, -9, 8)
+    colour = (0.4 + 0.2 * bumps(config, 0, -9.5, 8)[1] - 0.2 * bumps(config, 0, 4, -6)[1]).astype(np.float32)
+    joint = 0.75 * responses.astype(np.float64) + 0.25 * colour
+    assert np.unravel_index(responses[1].argmax(), (33, 33)) == (4, 33 - 6)
+    peak, expected = find_peak(responses, config, colour), find_peak(joint.astype(np.float32), config)
+    assert (peak.row, peak.column) == pytest.approx((expected.row, expected.column), abs=1e-3)
+    assert peak.row == pytest.approx(-9.1, abs=0.1) and peak.column == pytest.approx(8, abs=0.05)
+    row, column = divmod(int(joint[1].argmax()), 33)
+    assert peak.score == responses[1, row, column] != expected.score
+    assert peak.psr == pytest.approx(psr_at(responses[1], (row, column), config), rel=1e-4)
+    assert peak.scale == pytest.approx(expected.scale, abs=1e-4)
