@@ -33,7 +33,7 @@ def zones(config: TrackerConfig) -> NDArray[np.int64]:
     distance, side = np.abs(np.arange(n) - (n - 1) / 2), n / (1 + config.padding)
     inner = max(INNER * side / 2, 0.5)
     outer = max(min(OUTER * side / 2, n / 2 - 0.75), inner)
-    return (distance > inner).astype(np.int64) + (distance > outer)
+    return np.asarray((distance > inner).astype(np.int64) + (distance > outer), np.int64)
 
 
 def box_means(config: TrackerConfig) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def box_means(config: TrackerConfig) -> NDArray[np.float64]:
     low, high = (np.clip(center + end, 0, n)[:, None] for end in (-half, half))
     edges = np.arange(n + 1)
     covered = np.clip(high, edges[:-1], edges[1:]) - np.clip(low, edges[:-1], edges[1:])
-    return covered / (high - low)
+    return np.asarray(covered / (high - low), np.float64)
 
 
 class ColourModel:

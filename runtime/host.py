@@ -167,7 +167,8 @@ class HostBackend(ABC):
 
 def middle(pyramid: Real) -> Real:
     """The patch (3, N, N) of the current size, of a pyramid (S, 3, N, N)."""
-    return pyramid[len(pyramid) // 2]
+    patch: Real = pyramid[len(pyramid) // 2]
+    return patch
 
 
 @contextmanager
