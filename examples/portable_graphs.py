@@ -22,6 +22,7 @@ pyramids = np.stack([patch] * config["scales"])[
 num, den = learn.run(["num", "den"], {"pyramids": pyramids})
 
 moved = np.roll(pyramids, (5, -3), (-2, -1))  # the next frame: 5 rows down, 3 columns left
+# A model with a colour_weight above 0 also mixes the responses with those of runtime/colour.py.
 (responses,) = localize.run(["responses"], {"pyramids": moved, "num": num, "den": den})  # (T, S, P, P)
 scale, *place = np.unravel_index(responses[0].argmax(), responses[0].shape)
 p = responses.shape[-1]  # points of the response, n / p pixels apart; displacements wrap around

@@ -1,7 +1,7 @@
 """The backend on the portable graphs that spcnet export --graphs writes.
 
-The graphs hold the backbone and the filter; crop, peak and the blend of eq. 25 are the host's. So this is
-also the example of how to track on a device that has an ONNX runtime but not spcnet.
+The graphs hold the backbone and the filter; the crop, the peak, the blend of eq. 25 and the colour model are
+the host's. So this is also the example of how to track on a device that has an ONNX runtime but not spcnet.
 """
 
 from __future__ import annotations

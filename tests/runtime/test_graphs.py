@@ -9,9 +9,10 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker
 
 
-@pytest.fixture(scope="module")
-def graphs(tiny_checkpoint, tmp_path_factory):
-    model = export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("graphs") / "tiny.onnx").path
+@pytest.fixture(scope="module", params=[0.0, 0.4], ids=["no colour", "colour"])
+def graphs(request, tiny_checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("graphs") / "tiny.onnx"
+    model = export_onnx(tiny_checkpoint, path, {"colour_weight": request.param}).path
     return model, export_graphs(model)["localize"]
 
 
