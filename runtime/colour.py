@@ -51,6 +51,12 @@ def box_means(config: TrackerConfig) -> NDArray[np.float64]:
     return np.asarray(covered / (high - low), np.float64)
 
 
+def pixels(config: TrackerConfig) -> tuple[int, int]:
+    """The number of a patch's pixels in the target and in its surroundings."""
+    counts = np.bincount(zones(config), minlength=3)
+    return int(counts[0] ** 2), int(config.patch_size**2 - (counts[0] + counts[1]) ** 2)
+
+
 class ColourModel:
     """The model's arithmetic for one configuration; it holds constants and work space, no target.
 
@@ -63,7 +69,7 @@ class ColourModel:
         self._mean = np.asarray(config.pixel_mean, np.float32)[:, None, None]
         zone = np.maximum.outer(zones(config), zones(config))
         self._first_cells = zone * COLOURS  # (N, N): of the zone's histogram
-        self._counts = np.bincount(zone.ravel(), minlength=3)[[0, 2], None].astype(np.float32)
+        self._pixels = np.array(pixels(config), np.float32)[:, None]
         self._means = box_means(config).astype(np.float32)
         self._levels, self._bins = np.empty((3, n, n), np.float32), np.empty((3, n, n), np.uint16)
         self._half = np.empty((config.points, n), np.float32)
@@ -72,7 +78,7 @@ class ColourModel:
         """Histograms (2, COLOURS) of the target and of its surroundings; patch is (3, N, N) float32."""
         cells = (self._colours(patch) + self._first_cells).ravel()
         counts = np.bincount(cells, minlength=3 * COLOURS).reshape(3, COLOURS)
-        return counts[[0, 2]].astype(np.float32) / self._counts
+        return counts[[0, 2]].astype(np.float32) / self._pixels
 
     def respond(self, histograms: Real, patch: Real) -> Real:
         """The mean likelihood (P, P) in a box at each displacement: 0 ... 1, and 0.5 says nothing."""

@@ -64,5 +64,8 @@ class TargetState(NamedTuple):
 
 
 def may_learn(status: Status, config: TrackerConfig) -> bool:
-    """True if an update may learn from a frame of this status; without recovery always, as published."""
-    return config.recovery_radius == 0 or status == Status.TRACKING
+    """True if an update may learn from a frame of this status; without recovery always, as published.
+
+    With an interp_factor of 0 never: what stands beside the filter is learnt when the filter is.
+    """
+    return config.interp_factor > 0 and (config.recovery_radius == 0 or status == Status.TRACKING)

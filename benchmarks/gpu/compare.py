@@ -170,10 +170,11 @@ class OwnFilter:
         count, images = self._count, self._count * config.scales
         launcher.transform(work.features, work.half, images * config.channels, learn=False)
         launcher.respond(work.half, slots.num, slots.den, slots.list, work.spectra, count)
-        launcher.invert(work.spectra, work.responses, work.tiles, images)
+        launcher.invert(work.spectra, 0, work.responses, work.tiles, images)  # the filter alone
         results = slots.results.address
         launcher.peak(
-            *(work.responses, work.tiles, self._frame, slots.list, slots.targets, results, count), update=True
+            *(work.responses, 0, work.tiles, self._frame, slots.list, slots.targets, results, count),
+            update=True,
         )
         self._learn(config.interp_factor)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.runtime import dcf, locate
+from spcnet.runtime import colour, dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import FFT_SIZES, Launcher
@@ -34,6 +34,8 @@ TOLERANCES = {  # kernel -> largest error, with the reason
     "invert": 2e-6,  # float32 sums of 47 + 24 terms
     "peak": 1e-6,  # float64 from the same float32 responses; PSR from float32 sums of tiles
     "learn": 2e-6,  # as respond
+    "colour_respond": 2e-6,  # float32 sums of two times up to 52 terms
+    "colour_learn": 1e-6,  # exact counts, and a few float32 operations
     "conv": 2e-6,  # float32 sums of up to 9 x 33 terms
     "conv_by_2": 4e-6,  # the same in four layers, each of which rounds
     "conv_mma": 2e-6,  # numbers of 22 bits, sums in float32
@@ -97,6 +99,9 @@ def config_of(case: Case) -> TrackerConfig:
         lost_score=LOST,
         uncertain_score=UNCERTAIN,
         recovery_radius=0.7,
+        colour_weight=0.3,
+        colour_rate=0.2,
+        pixel_mean=(100.2, 117.0, 120.7),
     )
 
 
@@ -123,6 +128,20 @@ class _Input:
         n, vertical = self.config.grid, dcf.frequencies(self.config)[0]
         windowed = half.astype(np.complex128) * np.hanning(n) ** window
         return np.asarray(np.fft.fft(windowed, axis=-1)[..., vertical % n])
+
+    def patches(self) -> NDArray[np.float32]:
+        """Patches (T, S, 3, N, N) of few colours, with both ends of the grey levels."""
+        shape = (self.case.targets, self.case.scales, 3, self.case.size, self.case.size)
+        levels = self.rng.choice([0.0, 20.0, 79.9, 80.0, 255.0], shape)
+        levels += self.rng.uniform(0, 0.05, shape) * (levels < 255)
+        return (levels - np.array(self.config.pixel_mean)[:, None, None]).astype(np.float32)
+
+    def cells(self, patch: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The cell (..., N, N) of the joint histogram of a patch's (..., 3, N, N) colours."""
+        levels = patch + np.array(self.config.pixel_mean, np.float32)[:, None, None]
+        bins = np.floor(levels.astype(np.float64) * colour.BINS / 256).clip(0, colour.BINS - 1)
+        weights = np.array([colour.BINS**2, colour.BINS, 1])[:, None, None]
+        return (bins * weights).sum(-3).astype(np.int64)
 
     def targets(self) -> NDArray[Any]:
         """Four rows of TARGET; patches cross every border, and the search centre is not the target's."""
@@ -155,7 +174,8 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Deviation]:
 
     for dft in ("fft", "dft") if case.size in FFT_SIZES else ("dft",):
         run({f"{f.__name__[1:]} ({dft})": f for f in (_transform, _respond, _learn)}, dft)
-    run({"crop": _crop, "invert": _invert, "peak": _peak})
+    others = (_crop, _colour_respond, _colour_learn, _invert, _peak)
+    run({function.__name__[1:]: function for function in others})
     return errors
 
 
@@ -203,6 +223,61 @@ def _learn(given: _Input) -> float:
     return max(distance(found_num, expected_num), distance(found_den, expected_den))
 
 
+def _colour_respond(given: _Input) -> float:
+    """Against a loop over the displacements, with the likelihoods' integral between the pixels."""
+    config, slots, memory = given.config, given.slots, given.memory
+    n, p, side = config.patch_size, config.points, config.patch_size / (1 + config.padding)
+    patches = given.patches()
+    histograms = given.rng.gamma(0.1, 1e-2, (4, 2, colour.COLOURS)).astype(np.float32)
+    target, surroundings = histograms[slots].astype(np.float64).swapaxes(0, 1) + colour.NEUTRAL
+    likelihoods = target / (target + surroundings)
+    cells = given.cells(patches[:, config.scales // 2])
+    edges = np.arange(n + 1)
+    expected = np.empty((len(slots), p, p))
+    for i, seen in enumerate(cells):
+        integral = np.pad(likelihoods[i][seen].cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        ends = []
+        for index in range(p):
+            center = n / 2 + (index - p if 2 * index >= p else index) * n / p
+            ends.append(np.clip((center - colour.BOX * side / 2, center + colour.BOX * side / 2), 0, n))
+        along = np.array([np.interp(np.array(ends).ravel(), edges, line) for line in integral])
+        corners = np.array([np.interp(np.array(ends).ravel(), edges, line) for line in along.T])  # (x, y)
+        sums = np.diff(np.diff(corners.reshape(p, 2, p, 2), axis=1), axis=3)[:, 0, :, 0]
+        lengths = np.diff(ends)[:, 0]
+        expected[i] = (sums / np.outer(lengths, lengths)).T
+    response = memory.space(expected.size * 4)
+    given.launcher.colour_respond(
+        memory.put(patches), memory.put(histograms), memory.put(slots), response, len(slots)
+    )
+    return distance(memory.get(response, expected.shape, np.float32), expected)
+
+
+def _colour_learn(given: _Input) -> float:
+    config, slots, memory = given.config, given.slots, given.memory
+    n, side = config.patch_size, config.patch_size / (1 + config.padding)
+    patches = given.patches()
+    histograms = given.rng.gamma(0.1, 1e-2, (4, 2, colour.COLOURS)).astype(np.float32)
+    histograms[3] = np.nan  # the content of a new slot
+    targets = given.targets()
+    targets["rate"] = [0.0, 0.25, 0.5, 1.0]  # slot 0 does not learn
+    away = np.abs(np.arange(n) + 0.5 - n / 2)
+    away = np.maximum.outer(away, away)
+    learnt = histograms.astype(np.float64)
+    for i, slot in enumerate(slots):
+        cells = given.cells(patches[i, config.scales // 2])
+        zones = (away <= colour.INNER * side / 2, away > colour.OUTER * side / 2)
+        counts = [np.bincount(cells[zone], minlength=colour.COLOURS) / zone.sum() for zone in zones]
+        rate = 1.0 if slot == 3 else config.colour_rate * (targets["rate"][slot] > 0)
+        learnt[slot] = rate * np.array(counts) + (learnt[slot] * (1 - rate) if slot != 3 else 0)
+    address, states = memory.put(histograms), memory.put(targets)
+    arrays = memory.put(patches), states
+    given.launcher.colour_learn(*arrays, memory.put(slots[:1]), address, 1, 1.0)
+    if len(slots) > 1:
+        rest = memory.put(patches[1:]), states
+        given.launcher.colour_learn(*rest, memory.put(slots[1:]), address, len(slots) - 1)
+    return distance(memory.get(address, learnt.shape, np.float32), learnt)
+
+
 def _invert(given: _Input) -> float:
     launcher, memory = given.launcher, given.memory
     n, p, images = given.case.size, given.config.points, given.case.targets * given.case.scales
@@ -214,16 +289,34 @@ def _invert(given: _Input) -> float:
         full[:, :, 2 * np.arange(p // 2 + 1) == n] /= 2
     expected = np.fft.irfft2(full, s=(p, p)) * (p / n) ** 2
     responses, tiles = memory.space(expected.size * 4), memory.space(images * launcher.tiles * TILE.itemsize)
-    launcher.invert(memory.put(spectra), responses, tiles, images)
-    found = memory.get(responses, expected.shape, np.float32)
-    parts = memory.get(tiles, (images, launcher.tiles), TILE)
-    if not (parts["best"].max(1) == found.reshape(images, -1).max(1)).all():
-        return float("nan")
-    sums = parts["square"].astype(np.float64).sum(1)
-    return max(distance(found, expected), distance(sums, (expected**2).sum((1, 2))))
+    colours = given.rng.normal(size=(given.case.targets, p, p)).astype(np.float32)
+    errors = []
+    for coloured in (False, True):
+        address = memory.put(colours) if coloured else 0
+        launcher.invert(memory.put(spectra), address, responses, tiles, images)
+        found = memory.get(responses, expected.shape, np.float32)
+        parts = memory.get(tiles, (images, launcher.tiles), TILE)
+        joint = found
+        if coloured:
+            joint = locate.mix(found, np.repeat(colours, given.case.scales, 0), given.config)
+        joint = joint.reshape(images, -1)
+        best = parts["index"][np.arange(images), parts["best"].argmax(1)]
+        if not (best == joint.argmax(1)).all():
+            return float("nan")
+        sums = parts["square"].astype(np.float64).sum(1)
+        errors += [distance(found, expected), distance(sums, (expected**2).sum((1, 2)))]
+        errors += [distance(parts["best"].max(1), joint.max(1))]
+    return max(errors)
 
 
 def _peak(given: _Input) -> float:
+    """Without colour, and with."""
+    p = given.config.points
+    colours = given.rng.normal(size=(given.case.targets, p, p)).astype(np.float32)
+    return max(_peak_with(given, None), _peak_with(given, colours))
+
+
+def _peak_with(given: _Input, colours: NDArray[np.float32] | None) -> float:
     case, config, slots = given.case, given.config, given.slots
     memory, launcher = given.memory, given.launcher
     n = config.points
@@ -233,11 +326,13 @@ def _peak(given: _Input) -> float:
         (np.arange(case.targets) + given.rng.integers(3)) % 3
     ]
     responses *= (levels / responses.max((1, 2, 3))).astype(np.float32)[:, None, None, None]
-    blocks = np.zeros((case.targets, case.scales, launcher.tiles, 8 * n), np.float32)
-    blocks.reshape(case.targets, case.scales, -1)[..., : n * n] = responses.reshape(*responses.shape[:2], -1)
+    joint = responses if colours is None else locate.mix(responses, colours[:, None], config)
+    blocks, joint_blocks = (np.zeros((case.targets, case.scales, launcher.tiles, 8 * n)) for _ in range(2))
+    for kept, values in ((blocks, responses), (joint_blocks, joint)):
+        kept.reshape(case.targets, case.scales, -1)[..., : n * n] = values.reshape(*values.shape[:2], -1)
     tiles = np.zeros(blocks.shape[:3], TILE)
     inside = np.arange(8 * n) + 8 * n * np.arange(launcher.tiles)[:, None] < n * n
-    masked = np.where(inside, blocks, -np.inf)
+    masked = np.where(inside, joint_blocks, -np.inf)
     tiles["best"], tiles["index"] = masked.max(-1), masked.argmax(-1) + 8 * n * np.arange(launcher.tiles)
     tiles["sum"], tiles["square"] = blocks.sum(-1), (blocks**2).sum(-1)
     targets = given.targets()
@@ -246,7 +341,7 @@ def _peak(given: _Input) -> float:
     expected = np.zeros(case.targets, MEASUREMENT)
     after = np.zeros(case.targets, TARGET)
     for i, slot in enumerate(slots):
-        peak = locate.find_peak(responses[i], config)
+        peak = locate.find_peak(responses[i], config, None if colours is None else colours[i])
         cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
         first, known = State(cx, cy, first_w, first_h), State(cx, cy, w, h)
         state = move(State(x, y, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
@@ -256,9 +351,10 @@ def _peak(given: _Input) -> float:
         expected[i] = (*found, *after_peak.seen, place.cx, place.cy)
         rate = config.interp_factor if may_learn(status, config) else 0.0
         after[i] = (*after_peak.seen, first_w, first_h, 4, rate, after_peak.misses, place.cx, place.cy)
-    addresses = memory.put(responses), memory.put(tiles), memory.put(frame), memory.put(slots)
+    map_address = 0 if colours is None else memory.put(colours)
+    inputs = memory.put(responses), map_address, memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
-    launcher.peak(*addresses, state_address, results, case.targets, update=True)
+    launcher.peak(*inputs, state_address, results, case.targets, update=True)
     measured = memory.get(results, (5 + case.targets,), MEASUREMENT)[5:]
     states = memory.get(state_address, targets.shape, TARGET)
     errors = [

@@ -1,7 +1,8 @@
-"""The CUDA backend: the targets' states and filters stay on the device; only the frame crosses the bus.
+"""The CUDA backend: the targets' states and models stay on the device; only the frame crosses the bus.
 
 A frame is one upload, one graph (or 12 launches) and one small read-back through mapped memory:
-crop, backbone, transform, respond, invert, peak, then crop at the new state, backbone, transform, learn.
+crop, backbone, transform, respond, invert, peak, then crop at the new state, backbone, transform, learn. The
+colour model adds a launch to each half, after the crop.
 """
 
 from __future__ import annotations
@@ -269,25 +270,33 @@ class CudaBackend:
                 results = self._slots.results.address + first * MEASUREMENT.itemsize
                 self._locate(frame, slots, results, batch, update=work != LOCALIZE)
             if work not in (LOCALIZE, UPDATE_NOT_DUE):
-                rate = {ADD: 1.0, LEARN: self.config.interp_factor}.get(work)
-                self._learn(frame, slots, batch, rate)
+                self._learn(frame, slots, batch, work)
 
     def _locate(self, frame: int, slots: int, results: int, count: int, *, update: bool) -> None:
         work, memory, launcher = self._work, self._slots, self._launcher
         images = count * self.config.scales
         launcher.crop(frame, memory.targets, slots, work.patches, count, learn=False)
+        if launcher.coloured:
+            launcher.colour_respond(work.patches, memory.histograms, slots, work.colour, count)
         self._backbone.enqueue(work.patches, work.features, images)
         launcher.transform(work.features, work.half, images * self.config.channels, learn=False)
         launcher.respond(work.half, memory.num, memory.den, slots, work.spectra, count)
-        launcher.invert(work.spectra, work.responses, work.tiles, images)
-        launcher.peak(work.responses, work.tiles, frame, slots, memory.targets, results, count, update=update)
+        launcher.invert(work.spectra, work.colour, work.responses, work.tiles, images)
+        launcher.peak(
+            *(work.responses, work.colour, work.tiles, frame, slots, memory.targets, results, count),
+            update=update,
+        )
 
-    def _learn(self, frame: int, slots: int, count: int, rate: float | None) -> None:
-        work, memory, launcher = self._work, self._slots, self._launcher
-        images = count * self.config.learn_scales
+    def _learn(self, frame: int, slots: int, count: int, kind: str) -> None:
+        work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
+        images = count * config.learn_scales
         launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True)
+        if launcher.coloured:
+            rate = {ADD: 1.0, LEARN: config.colour_rate}.get(kind)
+            launcher.colour_learn(work.patches, memory.targets, slots, memory.histograms, count, rate)
         self._backbone.enqueue(work.patches, work.features, images)
-        launcher.transform(work.features, work.half, images * self.config.channels, learn=True)
+        launcher.transform(work.features, work.half, images * config.channels, learn=True)
+        rate = {ADD: 1.0, LEARN: config.interp_factor}.get(kind)
         launcher.learn(work.half, memory.targets, slots, memory.num, memory.den, count, rate)
 
     def _reserve(self, slots: int, count: int) -> None:

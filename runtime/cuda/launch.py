@@ -2,8 +2,8 @@
 
 Addresses are integers; the docstrings give the shapes and dtypes. T targets, S scales, C channels, N patch
 size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency last:
-num (slots, C, K, R) complex64, den (slots, K, R) float32. A target's state is a row of TARGET (slots,), its
-measurement a row of MEASUREMENT.
+num (slots, C, K, R) complex64, den (slots, K, R) float32, histograms (slots, 2, COLOURS) float32. A target's
+state is a row of TARGET (slots,), its measurement a row of MEASUREMENT.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.runtime import dcf
+from spcnet.runtime import colour, dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
@@ -49,6 +49,7 @@ class Launcher:
         self.rows, self.band = len(vertical), len(horizontal)  # R, K
         self.center = int(np.flatnonzero(vertical == 0)[0])
         self.tiles = ceil_div(config.points, TILE_ROWS)  # of a response
+        self.coloured = config.colour_weight > 0
         self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
         self._device = device
         self._constants = Arrays(device, self._arrays(config))
@@ -61,8 +62,10 @@ class Launcher:
         self._respond = device.kernel(f"respond_{suffix}", form[1])
         self._learn = device.kernel(f"learn_{suffix}", form[2])
         self._crop = device.kernel("crop", "PPPPPiiifff")
-        self._invert = device.kernel("invert", "PPPPPiii")
-        self._peak = device.kernel("peak", "PPPPPPP")
+        self._invert = device.kernel("invert", "PPPPPPiiiif")
+        self._peak = device.kernel("peak", "PPPPPPPP")
+        self._colour_respond = device.kernel("colour_respond", "PPPPPPiiifff")
+        self._colour_learn = device.kernel("colour_learn", "PPPPPiiffffffi")
 
     def _arrays(self, config: TrackerConfig) -> dict[str, NDArray[Any]]:
         inverse_rows, inverse_columns = dcf.inverse_matrices(config)
@@ -75,6 +78,14 @@ class Launcher:
             "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, P)
             "yf": dcf.label_spectrum(config).T.astype(np.float32),  # (K, R)
         }
+        if self.coloured:
+            means = colour.box_means(config).astype(np.float32).T  # (N, P)
+            covered = [np.flatnonzero(box) for box in means.T]
+            arrays |= {
+                "colour_means": means,
+                "colour_spans": np.array([(box[0], box[-1] + 1) for box in covered], np.int32),  # (P, 2)
+                "colour_zones": colour.zones(config).astype(np.int32),  # (N,)
+            }
         for name, scales in (("search", config.scales), ("learn", config.learn_scales)):
             rows, columns = dcf.dft_matrices(config, learn=name == "learn")
             positive = rows[self.center :]
@@ -98,6 +109,7 @@ class Launcher:
                     config.uncertain_score,
                     config.lost_score,
                     config.recovery_radius,
+                    config.colour_weight,
                     config.scales,
                     config.points,
                     round(PSR_REACH * config.sigma * config.response_upsampling),
@@ -141,19 +153,33 @@ class Launcher:
         images = count * config.scales
         self._columns(self._respond, "search", images, half, arguments, config.regularization)
 
-    def invert(self, spectra: int, responses: int, tiles: int, images: int) -> None:
-        """spectra (images, K, R) to responses (images, P, P) float32 and tiles (images, ceil(P / 8))."""
-        constants = self._constants
+    def colour_respond(self, patches: int, histograms: int, slots: int, colour: int, count: int) -> None:
+        """Searched patches (count * S, 3, N, N) and count slots' histograms to colour (count, P, P) float32."""
+        config, constants = self.config, self._constants
+        self._colour_respond(
+            grid(self.tiles, count),
+            (128, 1, 1),
+            *(patches, histograms, slots, constants["colour_means"], constants["colour_spans"], colour),
+            *(config.scales, config.patch_size, config.points, *config.pixel_mean),
+        )
+
+    def invert(self, spectra: int, colour: int, responses: int, tiles: int, images: int) -> None:
+        """spectra (images, K, R) to responses (images, P, P) float32 and tiles (images, ceil(P / 8)).
+
+        The tiles' maxima are those of the joint response with colour (count, P, P); 0: without.
+        """
+        config, constants = self.config, self._constants
         self._invert(
             grid(self.tiles, images),
             (128, 1, 1),
-            *(spectra, constants["inverse_rows"], constants["inverse_columns"]),
-            *(responses, tiles, self.config.points, self.rows, self.band),
+            *(spectra, constants["inverse_rows"], constants["inverse_columns"], colour, responses, tiles),
+            *(config.scales, config.points, self.rows, self.band, config.colour_weight),
         )
 
     def peak(
         self,
         responses: int,
+        colour: int,
         tiles: int,
         frame: int,
         slots: int,
@@ -163,12 +189,12 @@ class Launcher:
         *,
         update: bool,
     ) -> None:
-        """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
+        """Responses, and colour or 0, to the new states of count slots, and MEASUREMENT rows at FRAME's result.
 
         With update, the targets' age and learning rate are set, too.
         """
         search = self._constants["update_constants" if update else "locate_constants"]
-        self._peak(grid(count), (128, 1, 1), responses, tiles, frame, search, slots, targets, results)
+        self._peak(grid(count), (128, 1, 1), responses, colour, tiles, frame, search, slots, targets, results)
 
     def learn(
         self, half: int, targets: int, slots: int, num: int, den: int, count: int, rate: float | None = None
@@ -180,6 +206,22 @@ class Launcher:
         label = (self._constants["yf"], self._constants["learn_amplitudes"])
         arguments = (*label, targets, slots, num, den, self.config.learn_scales, self.config.channels)
         self._columns(self._learn, "learn", count, half, arguments, -1.0 if rate is None else rate)
+
+    def colour_learn(
+        self, patches: int, targets: int, slots: int, histograms: int, count: int, rate: float | None = None
+    ) -> None:
+        """Learnt patches (count * S, 3, N, N) into the histograms of count slots.
+
+        rate is the learning rate; None takes colour_rate where each target's state has a rate.
+        """
+        config = self.config
+        self._colour_learn(
+            grid(count),
+            (512, 1, 1),
+            *(patches, self._constants["colour_zones"], targets, slots, histograms),
+            *(config.learn_scales, config.patch_size, *config.pixel_mean, *colour.pixels(config)),
+            *(config.colour_rate if rate is None else rate, rate is None),
+        )
 
     def _columns(
         self, kernel: Kernel, use: str, count: int, half: int, arguments: tuple[float, ...], last: float

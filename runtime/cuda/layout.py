@@ -10,6 +10,7 @@ import struct
 
 import numpy as np
 
+from spcnet.runtime.colour import BINS, COLOURS, NEUTRAL
 from spcnet.runtime.config import RANGES
 from spcnet.runtime.locate import FLAT
 from spcnet.runtime.recovery import SEARCH_OFFSETS, Status
@@ -73,6 +74,7 @@ SEARCH = np.dtype(  # constants of the search for the peak: see spcnet.runtime.c
         ("max_factor", "d"),
         ("rate", "d"),  # interp_factor
         *((name, "d") for name in ("uncertain_score", "lost_score", "recovery_radius")),
+        ("colour_weight", "d"),
         ("scales", "i"),
         ("size", "i"),  # P
         ("reach", "i"),  # half side of the square around the peak that PSR leaves out
@@ -97,15 +99,19 @@ def header() -> str:
     integers = {
         "MAX_SIZE": MAX_SIZE,
         "MAX_CHANNELS": MAX_CHANNELS,
+        "MAX_PATCH": int(RANGES["patch_size"][1]),
         "MAX_SCALES": int(RANGES["scales"][1]),
         "TILE_ROWS": TILE_ROWS,
         "SEARCH_PLACES": len(SEARCH_OFFSETS),
+        "COLOUR_BINS": BINS,
+        "COLOURS": COLOURS,
         **{status.value: index for index, status in enumerate(Status)},
     }
     offsets = ", ".join(f"{{{x!r}, {y!r}}}" for x, y in SEARCH_OFFSETS)
     lines = [f"const int {name} = {value};" for name, value in integers.items()]
     lines += [
         f"const double FLAT = {FLAT!r};",
+        f"const float NEUTRAL = {NEUTRAL!r}f;",
         f"__constant__ double SEARCH_OFFSETS[SEARCH_PLACES][2] = {{{offsets}}};",
     ]
     for name, fields in _STRUCTURES.items():

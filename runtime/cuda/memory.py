@@ -7,44 +7,46 @@ from collections.abc import Sequence
 import numpy as np
 
 from spcnet.runtime.backend import PENDING
+from spcnet.runtime.colour import COLOURS
 from spcnet.runtime.cuda.device import Device, HostBuffer
 from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE
 
 
 class SlotMemory:
-    """Memory that stays from frame to frame: states, filters, the list of active slots, and the results."""
+    """Memory that stays from frame to frame: the targets' states and models, active slots, and results."""
 
     def __init__(self, device: Device, launcher: Launcher) -> None:
         config = launcher.config
         self._device = device
         self._den = launcher.band * launcher.rows * 4
         self._num = config.channels * launcher.band * launcher.rows * 8
-        self.capacity = self.targets = self.num = self.den = self.list = 0
+        self._histograms = 2 * COLOURS * 4 if launcher.coloured else 0
+        self.capacity = self.targets = self.num = self.den = self.histograms = self.list = 0
         self.results = HostBuffer(np.empty(0, np.uint8), 0)
         self.grow(8)
 
     def grow(self, capacity: int) -> None:
         """Make room for more slots and copy their contents. Pending results are lost."""
-        sizes = (TARGET.itemsize, self._num, self._den, 4)
+        sizes = (TARGET.itemsize, self._num, self._den, self._histograms, 4)
         results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
         try:
             new = allocate_all(self._device, [size * capacity for size in sizes])
         except MemoryError:
             self._device.free_host(results)
             raise
-        for old, address, size in zip((self.targets, self.num, self.den), new, sizes[:3], strict=False):
+        kept = (self.targets, self.num, self.den, self.histograms)
+        for old, address, size in zip(kept, new, sizes, strict=False):
             if old:
                 self._device.copy(address, old, size * self.capacity)
         self._device.synchronize()
         self.close()
-        self.targets, self.num, self.den, self.list = new
+        self.targets, self.num, self.den, self.histograms, self.list = new
         self.results, self.capacity = results, capacity
 
     def close(self) -> None:
         if self.capacity:
-            for address in (self.targets, self.num, self.den, self.list):
-                self._device.free(address)
+            free_all(self._device, (self.targets, self.num, self.den, self.histograms, self.list))
             self._device.free_host(self.results)
         self.capacity = 0
 
@@ -55,46 +57,50 @@ class WorkMemory:
     def __init__(self, device: Device, launcher: Launcher) -> None:
         config = launcher.config
         n, m = config.patch_size, config.grid
-        self._device, self._images = device, max(config.scales, config.learn_scales)
-        self._sizes = (  # bytes an image
-            3 * n * n * 4,
-            config.channels * m * m * 4,
-            config.channels * launcher.band * m * 8,
-            launcher.band * launcher.rows * 8,
-            config.points**2 * 4,
-            launcher.tiles * TILE.itemsize,
+        self._device = device
+        images = max(config.scales, config.learn_scales)
+        self._sizes = (  # bytes a target
+            images * 3 * n * n * 4,
+            images * config.channels * m * m * 4,
+            images * config.channels * launcher.band * m * 8,
+            images * launcher.band * launcher.rows * 8,
+            images * config.points**2 * 4,
+            images * launcher.tiles * TILE.itemsize,
+            config.points**2 * 4 if launcher.coloured else 0,
         )
         self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
+        self.colour = 0
 
     def grow(self, batch: int) -> None:
         """Make room for more targets. The contents are lost."""
-        new = allocate_all(self._device, [size * batch * self._images for size in self._sizes])
+        new = allocate_all(self._device, [size * batch for size in self._sizes])
         self.close()
-        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles = new
+        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles, self.colour = new
         self.batch = batch
 
     def close(self) -> None:
         if self.batch:
-            for address in (
-                self.patches,
-                self.features,
-                self.half,
-                self.spectra,
-                self.responses,
-                self.tiles,
-            ):
-                self._device.free(address)
+            free_all(
+                self._device,
+                (self.patches, self.features, self.half, self.spectra, self.responses, self.tiles, self.colour),
+            )
         self.batch = 0
 
 
 def allocate_all(device: Device, sizes: Sequence[int]) -> list[int]:
-    """Allocate device memory of these sizes, all or none. Raises MemoryError."""
+    """Allocate device memory of these sizes, all or none; a size of 0 has address 0. Raises MemoryError."""
     addresses: list[int] = []
     try:
         for size in sizes:
-            addresses.append(device.allocate(size))
+            addresses.append(device.allocate(size) if size else 0)
     except MemoryError:
-        for address in addresses:
-            device.free(address)
+        free_all(device, addresses)
         raise
     return addresses
+
+
+def free_all(device: Device, addresses: Sequence[int]) -> None:
+    """Free what allocate_all gave."""
+    for address in addresses:
+        if address:
+            device.free(address)

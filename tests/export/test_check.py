@@ -111,6 +111,13 @@ def test_the_pipeline_on_the_emulated_device_is_the_runtime(clips, tiny_model, e
     assert 0 < comparison.measures["features"].value < 1e-5
 
 
+def test_colour_is_the_same_everywhere(clips, tiny_checkpoint, tmp_path, emulated):
+    path = export_onnx(tiny_checkpoint, tmp_path / "coloured.onnx", {"colour_weight": 0.4}).path
+    graphs = open_subject(str(export_graphs(path)["localize"]))
+    for comparison in check(open_subject(str(path)), [graphs, emulated(path)], clips[1:]).comparisons:
+        assert not failed(comparison), (comparison.subject.name, values(comparison))
+
+
 def test_fp16_passes_by_its_own_tolerances_and_not_by_those_of_fp32(clips, tiny_model, half, altered):
     posing = altered("posing.onnx", source=half, precision="fp32")
     found = run(clips[1:], tiny_model, half, posing)

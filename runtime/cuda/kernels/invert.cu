@@ -1,18 +1,20 @@
-// Spectra to responses, and the maximum and the sums of each, in tiles of 8 rows, for the search of the peak.
-// In: gf (T * S, K, R). Out: responses (T * S, P, P), tiles (T * S, ceil(P / 8)).
+// Spectra to responses, and the sums of each and the maximum of the joint response, in tiles of 8 rows, for the search
+// of the peak. In: gf (T * S, K, R), colour (T, P, P) or null. Out: responses (T * S, P, P), tiles (T * S, ceil(P / 8)).
 // The band is small, so the inverse DFT is two products with constant matrices.
 // A block computes 8 rows: first the vertical transform of its rows into shared memory.
 #include "tile.cuh"
 
 // grid (ceil(P / 8), T * S), block 128
 extern "C" __global__ void __launch_bounds__(128) invert(
-    const float2* gf, const float2* inverse_rows, const float2* inverse_columns, float* responses, Tile* tiles,
-    int size, int rows, int band) {
+    const float2* gf, const float2* inverse_rows, const float2* inverse_columns, const float* colour,
+    float* responses, Tile* tiles, int scales, int size, int rows, int band, float weight) {
     const int ROWS = TILE_ROWS;
     __shared__ float2 lines[MAX_BAND][ROWS]; // spectra of the 8 rows
     __shared__ Tile warps[4];
     int row0 = blockIdx.x * ROWS, image = blockIdx.y, tid = threadIdx.x;
     const float2* spectrum = gf + (size_t)image * band * rows;
+    float* response = responses + (size_t)image * size * size;
+    if (colour) colour += (size_t)(image / scales) * size * size;
     for (int i = tid; i < band * ROWS; i += 128) {
         int k = i / ROWS, row = row0 + i % ROWS;
         float2 sum = make_float2(0.0f, 0.0f);
@@ -38,8 +40,8 @@ extern "C" __global__ void __launch_bounds__(128) invert(
         for (int i = 0; i < ROWS; i++) {
             if (row0 + i >= size) break;
             int index = (row0 + i) * size + column;
-            responses[(size_t)image * size * size + index] = sum[i];
-            keep_best(tile.best, tile.index, sum[i], index);
+            response[index] = sum[i];
+            keep_best(tile.best, tile.index, joint(response, colour, index, weight), index);
             tile.sum += sum[i];
             tile.square += sum[i] * sum[i];
         }

@@ -1,6 +1,6 @@
 // Responses to the joint scale-position peak and the new state of the target, as in runtime/locate.py, geometry.move
 // and recovery.py, with float64 where they have it. The state stays on the device; a record goes to the host.
-// In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu. Out: targets (slots,), results (T,).
+// In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu, colour (T, P, P) or null. Out: targets (slots,), results (T,).
 #include "tile.cuh"
 
 // Offset of the peak of the parabola through three neighbouring samples.
@@ -26,8 +26,8 @@ __device__ inline double power(double x, int n) {
 
 // grid T, block 128
 extern "C" __global__ void __launch_bounds__(128, 4) peak(
-    const float* responses, const Tile* tiles, const Frame* frame_pointer, const Search* search_pointer,
-    const int* slots, Target* targets, Measurement* results) {
+    const float* responses, const float* colour, const Tile* tiles, const Frame* frame_pointer,
+    const Search* search_pointer, const int* slots, Target* targets, Measurement* results) {
     __shared__ Tile best[MAX_SCALES];
     __shared__ double penalised[MAX_SCALES];
     __shared__ double sums[4], squares[4];
@@ -37,6 +37,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     int scales = search.scales, size = search.size, tid = threadIdx.x, warp = tid / 32, lane = tid % 32;
     int count = (size + TILE_ROWS - 1) / TILE_ROWS, middle = (scales - 1) / 2;
     const float* response = responses + (size_t)blockIdx.x * scales * size * size;
+    if (colour) colour += (size_t)blockIdx.x * size * size;
     if (tid == 32) frame = *frame_pointer; // in parallel with the loads of the others
     if (tid == 64) target = targets[slots[blockIdx.x]];
     for (int s = warp; s < scales; s += 4) {
@@ -63,8 +64,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     response += (size_t)chosen * size * size;
     // Without a maximum the first point of the middle scale: no motion. The score is then -infinity.
     int index = top.index % (size * size), row = index / size, column = index % size, side = 2 * search.reach + 1;
-    float up = response[(row + size - 1) % size * size + column], down = response[(row + 1) % size * size + column];
-    float left = response[row * size + (column + size - 1) % size], right = response[row * size + (column + 1) % size];
+    float weight = search.colour_weight, score = top.index < size * size ? response[index] : top.best;
+    float up = joint(response, colour, (row + size - 1) % size * size + column, weight);
+    float down = joint(response, colour, (row + 1) % size * size + column, weight);
+    float left = joint(response, colour, row * size + (column + size - 1) % size, weight);
+    float right = joint(response, colour, row * size + (column + 1) % size, weight);
     double sum = 0, square = 0;
     for (int i = tid; side < size && i < side * side; i += 128) { // the square around the peak, wrapped
         int y = (row + i / side - search.reach + size) % size, x = (column + i % side - search.reach + size) % size;
@@ -92,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         double outside = (double)size * size - (double)side * side;
         double mean = (top.sum - sum) / outside;
         double deviation = sqrt(fmax((top.square - square) / outside - mean * mean, 0.0));
-        if (deviation > FLAT) psr = (top.best - mean) / deviation;
+        if (deviation > FLAT) psr = (score - mean) / deviation;
     }
     double d_row = parabola(up, top.best, down), d_column = parabola(left, top.best, right);
     int exponent = chosen - middle;
@@ -120,11 +124,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         clamped(y, 0.0, frame.height - 1.0),
         target.first_w * factor,
         target.first_h * factor,
-        top.best,
+        score,
         psr,
-        double(top.best < search.uncertain_score ? UNCERTAIN : TRACKING)};
+        double(score < search.uncertain_score ? UNCERTAIN : TRACKING)};
     bool recovers = search.recovery_radius > 0;
-    bool missed = top.best < (target.misses > 1 ? search.uncertain_score : search.lost_score);
+    bool missed = score < (target.misses > 1 ? search.uncertain_score : search.lost_score);
     if (missed && !recovers) found.status = LOST;
     if (missed && recovers && target.misses == 0) { // follow one weak peak, but keep the state
         target.misses = 1;
@@ -137,7 +141,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
             clamped(target.cx + offset[0] * search.recovery_radius * target.w, 0.0, frame.width - 1.0);
         target.search_y =
             clamped(target.cy + offset[1] * search.recovery_radius * target.h, 0.0, frame.height - 1.0);
-        found = {target.cx, target.cy, target.w, target.h, top.best, psr, double(LOST)};
+        found = {target.cx, target.cy, target.w, target.h, score, psr, double(LOST)};
     } else {
         target.search_x = target.cx = found.cx;
         target.search_y = target.cy = found.cy;

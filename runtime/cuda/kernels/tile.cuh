@@ -1,6 +1,11 @@
-// The maximum and the sums of a tile of a response, for invert.cu and peak.cu.
+// The joint response, and the maximum and the sums of a tile of a response, for invert.cu and peak.cu.
 #pragma once
 #include "common.cuh"
+
+// A sample of the joint response, from the filter's and the colour model's (null: none), as runtime/locate.py.
+__device__ inline float joint(const float* filter, const float* colour, int index, float weight) {
+    return colour ? __fmaf_rn(weight, colour[index], (1 - weight) * filter[index]) : filter[index];
+}
 
 // The higher value; of equal ones the lower index, as NumPy's argmax.
 __device__ inline void keep_best(float& best, int& index, float value, int other) {

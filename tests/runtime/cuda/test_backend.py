@@ -6,6 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import synthetic
 from emulator.host_device import HostDevice
 
 from spcnet.common.metrics import iou
@@ -19,6 +20,22 @@ from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
+
+
+@pytest.fixture(scope="module")
+def coloured_model(tiny_checkpoint, tmp_path_factory):
+    changes = {"colour_weight": 0.3, "colour_rate": 0.1}
+    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "coloured.onnx", changes).path
+
+
+@pytest.fixture(params=[False, True], ids=["no colour", "colour"])
+def coloured(request):
+    return request.param
+
+
+@pytest.fixture
+def either_model(coloured, request):
+    return request.getfixturevalue("coloured_model" if coloured else "tiny_model")
 
 
 @pytest.fixture
@@ -55,22 +72,38 @@ def test_our_own_backbone_gives_the_cpu_boxes(started, reference, video, backbon
         assert overlap(tracker.update(frame).box, reference.update(frame).box) > tolerance
 
 
-def test_graphs_and_plain_launches_are_the_same_to_the_bit(started, video):
-    (first, recording), (second, plain) = started({"graphs": True}, {"graphs": False})
+@pytest.mark.parametrize("seed", [0, 5])
+def test_colour_gives_the_cpu_boxes(on_device, coloured_model, seed):
+    frames, boxes = synthetic.moving_target(count=45, seed=seed, velocity=(1.5, 3.5 - seed / 4))
+    tracker, device = on_device(coloured_model)
+    reference = Tracker.load(coloured_model, backend="cpu")
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    for frame, truth in zip(frames[1:], boxes[1:], strict=True):
+        found, expected = tracker.update(frame), reference.update(frame)
+        assert overlap(found.box, expected.box) > 0.999 and overlap(found.box, truth) > 0.7
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
+        assert found.psr == pytest.approx(expected.psr, rel=1e-3)
+    assert device.launched.count("colour_respond") == 44 and device.launched.count("colour_learn") == 45
+
+
+def test_graphs_and_plain_launches_are_the_same_to_the_bit(started, either_model, video):
+    (first, recording), (second, plain) = started({"graphs": True}, {"graphs": False}, path=either_model)
     for frame in video[0][1:]:
         assert first.update(frame) == second.update(frame)
     assert recording.captures == 2 and plain.captures == 0  # one graph for each place of a frame
     assert recording.launches == plain.launches
 
 
-def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, video):
+def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, either_model, coloured, video):
     frames, _ = video
-    [(tracker, device)] = started({})
+    [(tracker, device)] = started({}, path=either_model)
     tracker.update(frames[1])
     tracker.update(frames[2])
     before = device.launches, device.syncs, device.bytes_up, device.allocations
     tracker.update(frames[3])
-    assert device.launches - before[0] == 12  # 8 without the backbone's
+    assert device.launches - before[0] == (14 if coloured else 12)  # 8 without colour and backbone
+    assert any("colour" in name for name in device.launched) == coloured
     assert device.syncs - before[1] == 1
     assert (
         device.bytes_up - before[2] == frames[3].nbytes + 256
@@ -79,11 +112,11 @@ def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, video
     assert MEASUREMENT.itemsize == 104  # the results of a target, in mapped memory
 
 
-def test_several_targets_are_tracked_as_if_alone(on_device, tiny_model, video):
+def test_several_targets_are_tracked_as_if_alone(on_device, either_model, video):
     frames, boxes = video
     starts = [boxes[0], boxes[0] + [4, 3, -6, -4], boxes[0] + [-3, 2, 8, 2]]
-    together, device = on_device(tiny_model, MultiTracker)
-    alone = [on_device(tiny_model)[0] for _ in starts]
+    together, device = on_device(either_model, MultiTracker)
+    alone = [on_device(either_model)[0] for _ in starts]
     ids = [together.add(frames[0], box) for box in starts]
     for tracker, box in zip(alone, starts, strict=True):
         tracker.init(frames[0], box)
@@ -93,20 +126,22 @@ def test_several_targets_are_tracked_as_if_alone(on_device, tiny_model, video):
             del ids[1], alone[1]
         if index == 5:
             ids.append(together.add(frame, starts[1]))
-            alone.append(on_device(tiny_model)[0])
+            alone.append(on_device(either_model)[0])
             alone[-1].init(frame, starts[1])
         found = together.update(frame)
         assert [found[i] for i in ids] == [tracker.update(frame) for tracker in alone]
     assert device.live > 0
 
 
-def test_more_targets_than_a_batch_and_than_slots(on_device, started, tiny_model, video, monkeypatch):
+def test_more_targets_than_a_batch_and_than_slots(
+    on_device, started, either_model, coloured, video, monkeypatch
+):
     from spcnet.runtime.cuda import backend
 
     monkeypatch.setattr(backend, "BATCH", 7)
     frames, boxes = video
-    tracker, device = on_device(tiny_model, MultiTracker)
-    [(alone, _)] = started({})
+    tracker, device = on_device(either_model, MultiTracker)
+    [(alone, _)] = started({}, path=either_model)
     for _ in range(7 + 2):
         tracker.add(frames[0], boxes[0])
     for frame in frames[1:4]:
@@ -114,7 +149,7 @@ def test_more_targets_than_a_batch_and_than_slots(on_device, started, tiny_model
         before = device.launches
         found = tracker.update(frame)
         assert len(found) == 7 + 2 and all(result == expected for result in found.values())
-        assert device.launches - before == 24  # two batches
+        assert device.launches - before == (28 if coloured else 24)  # two batches
 
 
 def test_recorded_graphs_are_bounded(on_device, started, tiny_model, video, monkeypatch):
@@ -134,8 +169,8 @@ def test_recorded_graphs_are_bounded(on_device, started, tiny_model, video, monk
         assert len(tracker._backend._graphs) <= 3
 
 
-def test_localize_and_learn_are_update_in_two_halves(started, video):
-    (whole, _), (halves, _) = started({}, {})
+def test_localize_and_learn_are_update_in_two_halves(started, either_model, video):
+    (whole, _), (halves, _) = started({}, {}, path=either_model)
     for frame in video[0][1:6]:
         found = halves.localize(frame)
         halves.learn(frame)
@@ -157,9 +192,9 @@ def test_learning_on_every_third_frame(on_device, tiny_checkpoint, video, tmp_pa
     assert launches == [7, 7, 12] * 3  # a frame that does not learn does not crop for it either
 
 
-def test_submitted_frames_give_the_results_of_update(started, video):
+def test_submitted_frames_give_the_results_of_update(started, either_model, video):
     frames, _ = video
-    (ahead, _), (other, _) = started({}, {})
+    (ahead, _), (other, _) = started({}, {}, path=either_model)
     found = []
     ahead.submit(frames[1])
     for frame in frames[2:]:

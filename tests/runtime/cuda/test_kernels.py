@@ -29,7 +29,8 @@ def test_every_kernel_is_within_its_tolerance(device, size, kernel_errors):
             assert all(error.passed for error in errors), [e for e in errors if not e.passed]
     ways = ("dft", f"fft_{size}") if size in (32, 64, 128) else ("dft",)
     transforms = {f"{name}_{way}" for name in ("rows", "respond", "learn") for way in ways}
-    assert {"crop", "invert", "peak"} | transforms == set(device.launched)
+    others = {"crop", "colour_respond", "colour_learn", "invert", "peak"}
+    assert others | transforms == set(device.launched)
 
 
 @pytest.mark.parametrize("channels", kernels.CHANNELS)
@@ -63,6 +64,7 @@ def test_other_sizes_and_bands(device, size, factor, monkeypatch):
             learn_scales=case.scales,
             output_sigma_factor=factor,
             update_interval=2,
+            colour_weight=0.3,
         ),
     )
     errors = kernels.check(device, kernels.Case(size, 3, 5, 2))
@@ -104,7 +106,7 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         slots, states = memory.put(np.arange(len(rows), dtype=np.int32)), memory.put(targets)
         results = memory.put(np.zeros(len(rows), MEASUREMENT))
         launcher.peak(
-            memory.put(responses), memory.put(tiles), frame, slots, states, results, len(rows), update=True
+            memory.put(responses), 0, memory.put(tiles), frame, slots, states, results, len(rows), update=True
         )
         for got, wanted in ((results, expected), (states, after)):
             found = memory.get(got, wanted.shape, wanted.dtype)
@@ -114,19 +116,21 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
     assert {row["status"] for row in expected} == {0.0, 1.0, 2.0}
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3])
 @pytest.mark.parametrize("radius", [0.0, 0.7])
-def test_responses_of_nan_leave_the_target_where_it_was(device, radius):
-    config = TrackerConfig(patch_size=33, channels=1, recovery_radius=radius)
+def test_responses_of_nan_leave_the_target_where_it_was(device, radius, weight):
+    config = TrackerConfig(patch_size=33, channels=1, recovery_radius=radius, colour_weight=weight)
     launcher, state = Launcher(device, config), State(60.0, 50.0, 20.0, 10.0)
     with Memory(device) as memory:
         spectra = memory.put(np.full((3, launcher.band, launcher.rows), np.nan, np.complex64))
         responses, tiles = memory.space(3 * 33 * 33 * 4), memory.space(3 * launcher.tiles * TILE.itemsize)
-        launcher.invert(spectra, responses, tiles, 3)
+        colour = memory.put(np.full((1, 33, 33), 0.5, np.float32)) if weight else 0
+        launcher.invert(spectra, colour, responses, tiles, 3)
         frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, 120, 100, *[0] * 6, 3, 2, 0, 0), np.uint8))
         slots, targets = memory.put(np.zeros(1, np.int32)), memory.put(first_state(state))
         results = memory.put(np.zeros(1, MEASUREMENT))
         for misses in (1, 2):
-            launcher.peak(responses, tiles, frame, slots, targets, results, 1, update=True)
+            launcher.peak(responses, colour, tiles, frame, slots, targets, results, 1, update=True)
             [found] = memory.get(results, (1,), MEASUREMENT)
             assert tuple(found)[7:11] == tuple(state)
             assert found["status"] == (1.0 if radius and misses == 1 else 2.0)
