@@ -15,8 +15,8 @@ from spcnet.runtime.dcf import blend, product
 
 BINS = 16  # of a channel; a colour is a cell of the joint histogram of BINS**3
 INNER = 0.8  # of the target's sides: the foreground
-OUTER = 1.2  # of the target's sides: outside of it is the background
-BOX = 0.9  # of the target's sides: the likelihood is averaged over such a box
+OUTER = 1.5  # of the target's sides: outside of it is the background
+BOX = 0.7  # of the target's sides: the likelihood is averaged over such a box
 NEUTRAL = 1e-3  # share of the pixels that is added to either histogram, so that a rare colour says nothing
 
 COLOURS = BINS**3

@@ -43,7 +43,7 @@ class TrackerConfig:
     # peak reaches uncertain_score.
     recovery_radius: float = 0.0
     colour_weight: float = 0.0  # share of the colour model in the joint response; 0: none, as published
-    colour_rate: float = 0.04  # learning rate of the colour histograms
+    colour_rate: float = 0.02  # learning rate of the colour histograms
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

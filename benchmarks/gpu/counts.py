@@ -16,7 +16,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spcnet.runtime import dcf, layers
+import numpy as np
+
+from spcnet.runtime import colour, dcf, layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE, TILE_ROWS
@@ -115,6 +117,27 @@ def columns(config: TrackerConfig, images: int, dft: str) -> Work:
     return Work(images * k * (n + r) * COMPLEX, images * k * column)
 
 
+def colour_respond(config: TrackerConfig, targets: int) -> Work:
+    """The patch of the current size and two histograms to P x P means, along columns and then rows.
+
+    A pixel is two operations a channel for its bin, four for its cell, four for its likelihood; a mean is a
+    multiply-add for each pixel of the box.
+    """
+    n, p = config.patch_size, config.points
+    covered = int(np.count_nonzero(colour.box_means(config)))
+    moved = 3 * n**2 * FLOAT + 2 * colour.COLOURS * FLOAT + p**2 * FLOAT
+    return Work(targets * moved, targets * (n**2 * 14 + 2 * covered * (n + p)))
+
+
+def colour_learn(config: TrackerConfig, targets: int) -> Work:
+    """The patch of the current size into two histograms, read, moved and written.
+
+    A pixel is as above, and one count; a cell is a division, a difference, a product and a sum.
+    """
+    n, cells = config.patch_size, 2 * colour.COLOURS
+    return Work(targets * (3 * n**2 + 2 * cells) * FLOAT, targets * (n**2 * 11 + cells * 4))
+
+
 def multiply(config: TrackerConfig, targets: int) -> Work:
     """T S C spectra times the filter, summed over the channels; a division at each output."""
     c, (r, k, _) = config.channels, band(config)
@@ -138,10 +161,17 @@ def inverse(config: TrackerConfig, images: int) -> Work:
 
 
 def invert(config: TrackerConfig, images: int) -> Work:
-    """inverse, and the maximum and two sums of each tile of 8 rows."""
+    """inverse, the joint response, and its maximum and the response's two sums in each tile of 8 rows."""
     n = config.points
     tiles = Work(images * ceil_div(n, TILE_ROWS) * TILE.itemsize, images * 4 * n**2)
-    return total(inverse(config, images), tiles)
+    return total(inverse(config, images), mix(config, images), tiles)
+
+
+def mix(config: TrackerConfig, images: int) -> Work:
+    """The responses with a share of the colour model's, P x P a target, if there is one."""
+    if config.colour_weight == 0:
+        return Work(0, 0)
+    return Work(images // config.scales * config.points**2 * FLOAT, images * config.points**2 * 3)
 
 
 def peak(config: TrackerConfig, targets: int) -> Work:
@@ -176,6 +206,7 @@ def launch(kernel: str, config: TrackerConfig, targets: int, images: int) -> Wor
     works: dict[str, Callable[[], Work]] = {
         "crop": lambda: crop(config, images),
         "rows": lambda: rows(config, images * config.channels, dft),
+        "colour": lambda: {"respond": colour_respond, "learn": colour_learn}[rest](config, targets),
         "respond": lambda: respond(config, targets, dft),
         "invert": lambda: invert(config, images),
         "peak": lambda: peak(config, targets),

@@ -25,7 +25,8 @@ def localize(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, Stage
     return {
         **_spectra(config, network, config.scales),
         "respond": StageWork((counts.multiply(config, 1), counts.inverse(config, config.scales))),
-        "locate": StageWork((locate(config),)),
+        **_colour(config, counts.colour_respond(config, 1)),
+        "locate": StageWork((locate(config), counts.mix(config, config.scales))),
     }
 
 
@@ -34,6 +35,7 @@ def learn(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWor
     return {
         **_spectra(config, network, config.learn_scales),
         "learn": StageWork((counts.accumulate(config, 1),)),
+        **_colour(config, counts.colour_learn(config, 1)),
     }
 
 
@@ -42,6 +44,10 @@ def locate(config: TrackerConfig) -> Work:
     points, reach = config.points**2, round(PSR_REACH * config.sigma * config.response_upsampling)
     near = min((2 * reach + 1) ** 2, points)
     return Work(config.scales * points * FLOAT, (config.scales + 4) * points + 3 * near)
+
+
+def _colour(config: TrackerConfig, work: Work) -> dict[str, StageWork]:
+    return {"colour": StageWork((work,))} if config.colour_weight > 0 else {}
 
 
 def _spectra(config: TrackerConfig, network: Sequence[Layer], scales: int) -> dict[str, StageWork]:

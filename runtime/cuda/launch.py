@@ -62,7 +62,7 @@ class Launcher:
         self._respond = device.kernel(f"respond_{suffix}", form[1])
         self._learn = device.kernel(f"learn_{suffix}", form[2])
         self._crop = device.kernel("crop", "PPPPPiiifff")
-        self._invert = device.kernel("invert", "PPPPPPiiiif")
+        self._invert = device.kernel("invert", "PPPPPPiiif")
         self._peak = device.kernel("peak", "PPPPPPPP")
         self._colour_respond = device.kernel("colour_respond", "PPPPPPiiifff")
         self._colour_learn = device.kernel("colour_learn", "PPPPPiiffffffi")
@@ -170,10 +170,10 @@ class Launcher:
         """
         config, constants = self.config, self._constants
         self._invert(
-            grid(self.tiles, images),
+            grid(self.tiles, config.scales, images // config.scales),
             (128, 1, 1),
             *(spectra, constants["inverse_rows"], constants["inverse_columns"], colour, responses, tiles),
-            *(config.scales, config.points, self.rows, self.band, config.colour_weight),
+            *(config.points, self.rows, self.band, config.colour_weight),
         )
 
     def peak(

@@ -82,7 +82,15 @@ class WorkMemory:
         if self.batch:
             free_all(
                 self._device,
-                (self.patches, self.features, self.half, self.spectra, self.responses, self.tiles, self.colour),
+                (
+                    self.patches,
+                    self.features,
+                    self.half,
+                    self.spectra,
+                    self.responses,
+                    self.tiles,
+                    self.colour,
+                ),
             )
         self.batch = 0
 

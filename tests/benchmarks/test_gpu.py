@@ -1,5 +1,6 @@
 """The GPU benchmark: counts by hand, every part on the emulated device, and what it refuses."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -17,7 +18,7 @@ from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import published
 
 TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
-SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1)
+SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1, colour_weight=0.3)
 FAST = timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
 
 
@@ -53,10 +54,28 @@ def test_counts_by_hand():
         # PSR leaves out a square of 2 * round(3.3) + 1 = 7 pixels a side
         "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 88 + 104), 2 * 3 * (15 + 49)),
     }
+    # boxes of 7.7 pixels, cut at the border
+    covered = sum(
+        sum(lower < n + 1 and n < upper for n in range(33))
+        for lower, upper in ((16.5 + d - 3.85, 16.5 + d + 3.85) for d in range(-16, 17))
+    )
+    assert counts.launch("colour_respond", TINY, targets, images) == Work(
+        2 * (3 * 1089 + 2 * 4096 + 1089) * 4, 2 * (1089 * 14 + 2 * covered * 66)
+    )
+    assert counts.launch("colour_learn", TINY, targets, images) == Work(
+        2 * (3 * 1089 + 4 * 4096) * 4, 2 * (1089 * 11 + 8192 * 4)
+    )
     assert counts.launch("learn_dft", TINY, targets, images) == Work(
         408 * 33 * 8 + 2 * 2 * 561 * (4 * 8 + 4),
         408 * (8 * 33 * 17 + 4 * 17 + 8 * 33) + 2 * 561 * (8 * 4 + 3),
     )
+
+
+def test_counts_of_the_joint_response():
+    plain, coloured = (
+        counts.invert(dataclasses.replace(TINY, colour_weight=weight), 6) for weight in (0.0, 0.3)
+    )
+    assert coloured == counts.total(plain, Work(2 * 1089 * 4, 6 * 1089 * 3))  # 2 targets at 3 scales
 
 
 def test_counts_of_the_fft():
@@ -120,12 +139,20 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     json.dumps(record, allow_nan=False)
     assert all(row["passed"] and row["error"] <= row["tolerance"] for row in record["checks"])
     assert {(row["kernel"], row["size"]) for row in record["checks"]} >= {
-        *(("conv", 33), ("conv_half", 32), ("respond (fft)", 32), ("learn (dft)", 33), ("crop", 32))
+        *(
+            ("conv", 33),
+            ("conv_half", 32),
+            ("respond (fft)", 32),
+            ("learn (dft)", 33),
+            ("crop", 32),
+            ("colour_learn", 33),
+        )
     }
     launched = [row for row in record["kernels"] if "half" in row]
     assert [row["kernel"] for row in launched if row["targets"] == 2] == [
-        *("crop", "conv_first_1_2", "conv_next_1_2", "rows_dft", "respond_dft", "invert", "peak"),
-        *("crop", "conv_first_1_2", "conv_next_1_2", "rows_dft", "learn_dft"),
+        *("crop", "colour_respond", "conv_first_1_2", "conv_next_1_2", "rows_dft", "respond_dft"),
+        *("invert", "peak"),
+        *("crop", "colour_learn", "conv_first_1_2", "conv_next_1_2", "rows_dft", "learn_dft"),
     ]
     for row in launched:
         assert row["floor"] > 0
@@ -146,13 +173,13 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     assert {key[0] for key in frames if key[1] is None} == {"engine"}
     for graph in (True, False):
         host, device = (frames["kernels", graph, kind, 1] for kind in ("host", "device"))
-        assert host["launches"] == device["launches"] == 12
+        assert host["launches"] == device["launches"] == 14
         assert 256 < host["bytes_up"] < 1280 * 720 * 3
         assert host["synchronisations"] == device["synchronisations"] == 1
         assert device["bytes_up"] < 100  # at most the record of where the frame lies
         assert host["bytes_down"] == 104
         assert host["wall"]["median"] <= host["wall"]["max"] and host["wall"]["frames"] == 2
-    assert frames["onnxruntime", False, "host", 1]["launches"] == 8
+    assert frames["onnxruntime", False, "host", 1]["launches"] == 10
 
     for row in record["compare"]["solve"]:
         assert row["error"] < report.AGREEMENT

@@ -85,6 +85,16 @@ def test_stages_and_kernels_count_alike(config):
     assert first["crop"].work == counts.crop(config, config.scales)
 
 
+def test_colour_is_a_stage_where_it_is_on():
+    config = TrackerConfig(patch_size=33, channels=4, colour_weight=0.3)
+    network = published(4)
+    first, second = stages.localize(config, network), stages.learn(config, network)
+    assert list(first) == ["crop", "features", "dft", "respond", "colour", "locate"]
+    assert first["colour"].work == counts.colour_respond(config, 1)
+    assert second["colour"].work == counts.colour_learn(config, 1)
+    assert "colour" not in stages.localize(TrackerConfig(patch_size=33, channels=4), network)
+
+
 def test_stages_by_hand():
     config = TrackerConfig(patch_size=8, channels=2, scales=1, learn_scales=3, output_sigma_factor=1.0)
     r, k = 7, 4  # sigma is 8 / 3 cells: frequencies up to 3 = ceil(4.8 * 8 / (2 pi 8 / 3))

@@ -114,7 +114,8 @@ def test_a_colour_of_its_own_is_found_where_it_is():
     levels[22:42, 22:42] = (30, 30, 220)
     target = TargetColours(ColourModel(config), as_patch(levels, config))
     response = target.respond(as_patch(np.roll(levels, (7, -5), (0, 1)), config))
-    assert np.unravel_index(response.argmax(), response.shape) == (7, 64 - 5)
+    best = (np.argwhere(response > response.max() - 1e-5) + 32) % 64 - 32  # several, as the box is smaller
+    assert best.mean(0).tolist() == [7, -5]
     assert 0.95 < response.max() <= 1.0 and response.min() < 0.05
     unseen = target.respond(as_patch(np.full((64, 64, 3), 128, np.float32), config))
     np.testing.assert_allclose(unseen, 0.5, atol=tolerances.COLOUR)

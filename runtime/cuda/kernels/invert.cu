@@ -4,17 +4,15 @@
 // A block computes 8 rows: first the vertical transform of its rows into shared memory.
 #include "tile.cuh"
 
-// grid (ceil(P / 8), T * S), block 128
+// grid (ceil(P / 8), S, T), block 128
 extern "C" __global__ void __launch_bounds__(128) invert(
     const float2* gf, const float2* inverse_rows, const float2* inverse_columns, const float* colour,
-    float* responses, Tile* tiles, int scales, int size, int rows, int band, float weight) {
+    float* responses, Tile* tiles, int size, int rows, int band, float weight) {
     const int ROWS = TILE_ROWS;
     __shared__ float2 lines[MAX_BAND][ROWS]; // spectra of the 8 rows
     __shared__ Tile warps[4];
-    int row0 = blockIdx.x * ROWS, image = blockIdx.y, tid = threadIdx.x;
+    int row0 = blockIdx.x * ROWS, image = blockIdx.z * gridDim.y + blockIdx.y, tid = threadIdx.x;
     const float2* spectrum = gf + (size_t)image * band * rows;
-    float* response = responses + (size_t)image * size * size;
-    if (colour) colour += (size_t)(image / scales) * size * size;
     for (int i = tid; i < band * ROWS; i += 128) {
         int k = i / ROWS, row = row0 + i % ROWS;
         float2 sum = make_float2(0.0f, 0.0f);
@@ -36,12 +34,14 @@ extern "C" __global__ void __launch_bounds__(128) invert(
 #pragma unroll
             for (int i = 0; i < ROWS; i++) sum[i] += lines[k][i].x * wave.x + lines[k][i].y * wave.y;
         }
+        float* response = responses + (size_t)image * size * size;
+        const float* own = colour ? colour + (size_t)blockIdx.z * size * size : nullptr;
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
             if (row0 + i >= size) break;
             int index = (row0 + i) * size + column;
             response[index] = sum[i];
-            keep_best(tile.best, tile.index, joint(response, colour, index, weight), index);
+            keep_best(tile.best, tile.index, joint(response, own, index, weight), index);
             tile.sum += sum[i];
             tile.square += sum[i] * sum[i];
         }
