@@ -6,8 +6,8 @@ learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq.
 All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with
 constant matrices, window folded in, because the DFT operator is slow, inaccurate or missing nearly
 everywhere. They use MatMul, Split, Concat and arithmetic beside the backbone's operators. What remains for
-the host is the crop, the peak (spcnet.runtime.locate), the blend, and the colour model (spcnet.runtime.colour)
-if the configuration's colour_weight is above 0.
+the host is the crop, the peak (spcnet.runtime.locate), the blend and, where colour_weight is above 0, the
+colour model (spcnet.runtime.colour).
 """
 
 from __future__ import annotations

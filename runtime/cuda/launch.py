@@ -154,7 +154,7 @@ class Launcher:
         self._columns(self._respond, "search", images, half, arguments, config.regularization)
 
     def colour_respond(self, patches: int, histograms: int, slots: int, colour: int, count: int) -> None:
-        """Searched patches (count * S, 3, N, N) and count slots' histograms to colour (count, P, P) float32."""
+        """Searched patches (count * S, 3, N, N) and histograms to colour (count, P, P) float32."""
         config, constants = self.config, self._constants
         self._colour_respond(
             grid(self.tiles, count),
@@ -189,9 +189,9 @@ class Launcher:
         *,
         update: bool,
     ) -> None:
-        """Responses, and colour or 0, to the new states of count slots, and MEASUREMENT rows at FRAME's result.
+        """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
 
-        With update, the targets' age and learning rate are set, too.
+        colour is (count, P, P), or 0: without. With update, the targets' age and learning rate are set, too.
         """
         search = self._constants["update_constants" if update else "locate_constants"]
         self._peak(grid(count), (128, 1, 1), responses, colour, tiles, frame, search, slots, targets, results)
