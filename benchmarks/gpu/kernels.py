@@ -134,14 +134,15 @@ class _Input:
         shape = (self.case.targets, self.case.scales, 3, self.case.size, self.case.size)
         levels = self.rng.choice([0.0, 20.0, 79.9, 80.0, 255.0], shape)
         levels += self.rng.uniform(0, 0.05, shape) * (levels < 255)
-        return (levels - np.array(self.config.pixel_mean)[:, None, None]).astype(np.float32)
+        mean = np.array(self.config.pixel_mean)[:, None, None]
+        return np.asarray(levels - mean, np.float32)
 
     def cells(self, patch: NDArray[np.float32]) -> NDArray[np.int64]:
         """The cell (..., N, N) of the joint histogram of a patch's (..., 3, N, N) colours."""
         levels = patch + np.array(self.config.pixel_mean, np.float32)[:, None, None]
         bins = np.floor(levels.astype(np.float64) * colour.BINS / 256).clip(0, colour.BINS - 1)
         weights = np.array([colour.BINS**2, colour.BINS, 1])[:, None, None]
-        return (bins * weights).sum(-3).astype(np.int64)
+        return np.asarray((bins * weights).sum(-3), np.int64)
 
     def targets(self) -> NDArray[Any]:
         """Four rows of TARGET; patches cross every border, and the search centre is not the target's."""

@@ -80,18 +80,8 @@ class WorkMemory:
 
     def close(self) -> None:
         if self.batch:
-            free_all(
-                self._device,
-                (
-                    self.patches,
-                    self.features,
-                    self.half,
-                    self.spectra,
-                    self.responses,
-                    self.tiles,
-                    self.colour,
-                ),
-            )
+            images = (self.patches, self.features, self.half, self.spectra, self.responses, self.tiles)
+            free_all(self._device, (*images, self.colour))
         self.batch = 0
 
 
