@@ -32,6 +32,7 @@ def test_the_defaults_are_the_published_setting():
     assert (config.patch_size, config.channels, config.scales) == (125, 32, 3)
     assert (config.scale_step, config.padding, config.interp_factor) == (1.02, 2.0, 0.008)
     assert (config.regularization, config.update_interval) == (1e-4, 1)
+    assert (config.recovery_radius, config.colour_weight) == (0.0, 0.0)
     assert config.sigma == pytest.approx(0.1 * 125 / 3)
 
 
@@ -46,6 +47,8 @@ def test_the_defaults_are_the_published_setting():
         ({"scale_step": 1.0}, "scale_step is 1.0"),
         ({"interp_factor": math.nan}, "interp_factor is nan"),
         ({"interp_factor": True}, "must be of type"),
+        ({"colour_weight": 1.5}, r"colour_weight is 1.5; give a value in \[0.0, 1.0\]"),
+        ({"colour_rate": -0.1}, "colour_rate is -0.1"),
         ({"pixel_mean": [1.0, 2.0]}, "pixel_mean has 2 values"),
         ({"pixel_mean": [1.0, 2.0, 256.0]}, "pixel_mean is 256.0"),
     ],

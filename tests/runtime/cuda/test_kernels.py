@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+import tolerances
 
 from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import Status, TrackerConfig, locate
+from spcnet.runtime.colour import COLOURS, ColourModel, TargetColours
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
@@ -135,6 +137,36 @@ def test_responses_of_nan_leave_the_target_where_it_was(device, radius, weight):
             assert tuple(found)[7:11] == tuple(state)
             assert found["status"] == (1.0 if radius and misses == 1 else 2.0)
     launcher.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "upsampling"), [(128, 4, 2), (63, 3, 1), (512, 8, 1), (8, 1, 16), (90, 2, 3)]
+)
+@pytest.mark.parametrize("padding", [2.0, 0.1, 10.0])
+def test_colour_between_and_across_the_pixels(device, rng, size, stride, upsampling, padding):
+    """Points of the response less and more than a pixel apart, and boxes from under a pixel to the patch."""
+    config = TrackerConfig(
+        patch_size=size, channels=1, scales=3, learn_scales=1, stride=stride, response_upsampling=upsampling,
+        padding=padding, colour_weight=0.3, pixel_mean=(100.2, 117.0, 120.7),
+    )  # fmt: skip
+    mean = np.array(config.pixel_mean, np.float32)[:, None, None]
+    levels = rng.choice(np.array([0, 20, 79.9, 80, 255], np.float32), (4, 3, size, size))
+    learnt, searched = levels[:1] - mean, levels[1:] - mean
+    target = TargetColours(ColourModel(config), learnt[0])
+    launcher = Launcher(device, config)
+    with Memory(device) as memory:
+        slots, targets = memory.put(np.array([1], np.int32)), memory.put(np.zeros(2, TARGET))
+        histograms = memory.put(np.full((2, 2, COLOURS), np.nan, np.float32))
+        launcher.colour_learn(memory.put(learnt), targets, slots, histograms, 1, 1.0)
+        launcher.colour_learn(memory.put(searched[1:2]), targets, slots, histograms, 1)  # its rate is 0
+        found = memory.get(histograms, (2, 2, COLOURS), np.float32)
+        np.testing.assert_array_equal(found[1], target.histograms)
+        assert np.isnan(found[0]).all()
+        response = memory.space(config.points**2 * 4)
+        launcher.colour_respond(memory.put(searched), histograms, slots, response, 1)
+        found = memory.get(response, (config.points, config.points), np.float32)
+    launcher.close()
+    np.testing.assert_allclose(found, target.respond(searched[1]), atol=tolerances.COLOUR)
 
 
 def test_a_size_without_kernels_is_refused(device):
