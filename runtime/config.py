@@ -44,6 +44,7 @@ class TrackerConfig:
     recovery_radius: float = 0.0
     colour_weight: float = 0.0  # share of the colour model in the joint response; 0: none, as published
     colour_rate: float = 0.02  # learning rate of the colour histograms
+    box_gain: float = 0.0  # share of the box regression's correction that is applied; 0: none, as published
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -146,4 +147,5 @@ RANGES: dict[str, tuple[float, float]] = {
     "recovery_radius": (0.0, 10.0),
     "colour_weight": (0.0, 1.0),
     "colour_rate": (0.0, 1.0),
+    "box_gain": (0.0, 1.0),
 }

@@ -22,8 +22,14 @@ class CpuBackend(HostBackend):
 
     name = "cpu"
 
-    def __init__(self, config: TrackerConfig, backbone: Backbone, pixel_format: str = "bgr") -> None:
-        super().__init__(config, pixel_format)
+    def __init__(
+        self,
+        config: TrackerConfig,
+        backbone: Backbone,
+        pixel_format: str = "bgr",
+        regression: bytes | None = None,
+    ) -> None:
+        super().__init__(config, pixel_format, regression)
         self._backbone = backbone
         self._filter = CorrelationFilter(config)
         self._space = np.empty((0, config.channels, config.grid, config.grid), np.float32)

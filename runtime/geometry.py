@@ -88,18 +88,38 @@ def move(
 
     shift is (scale, row, column): the sub-scale exponent, and the displacement in points of the
     response of the nearest searched scale. frame_size is (height, width). The size keeps the aspect ratio of
-    the first state, within SCALE_RANGE of it and within the frame; the centre stays inside the frame.
+    the first state, or with box regression, which changes it, that of state; see limited for its limits.
     """
     scale, row, column = shift
-    height, width = frame_size
     point = (1 + config.padding) / config.points * config.scale_step ** round(scale)
-    factor = state.w / first.w * config.scale_step**scale
-    low = max(SCALE_RANGE[0], MIN_SIDE / min(first.w, first.h))
-    high = min(SCALE_RANGE[1], width / first.w, height / first.h)
-    factor = max(min(factor, high), min(low, 1.0))
+    step = config.scale_step**scale
+    center = state.cx + column * point * state.w, state.cy + row * point * state.h
+    return limited(center, (state.w / first.w * step, state.h / first.h * step), first, frame_size, config)
+
+
+def limited(
+    center: tuple[float, float],
+    factors: tuple[float, float],
+    first: State,
+    frame_size: tuple[int, int],
+    config: TrackerConfig,
+) -> State:
+    """The state at center (x, y) whose sides are factors times those of the first state, within the limits.
+
+    frame_size is (height, width). The centre stays inside the frame. Each side stays within SCALE_RANGE of
+    the first one, at least MIN_SIDE long or as long as the first one, and within the frame. Without box
+    regression the factor of the width is that of both sides, within the limits of both.
+    """
+    height, width = frame_size
+    lowest = [min(max(SCALE_RANGE[0], MIN_SIDE / side), 1.0) for side in (first.w, first.h)]
+    highest = [min(SCALE_RANGE[1], room / side) for room, side in ((width, first.w), (height, first.h))]
+    if config.box_gain == 0:
+        factors = factors[0], factors[0]
+        lowest, highest = [max(lowest)] * 2, [min(highest)] * 2
+    w, h = (max(min(f, high), low) for f, high, low in zip(factors, highest, lowest, strict=True))
     return State(
-        cx=min(max(state.cx + column * point * state.w, 0.0), width - 1.0),
-        cy=min(max(state.cy + row * point * state.h, 0.0), height - 1.0),
-        w=first.w * factor,
-        h=first.h * factor,
+        cx=min(max(center[0], 0.0), width - 1.0),
+        cy=min(max(center[1], 0.0), height - 1.0),
+        w=first.w * w,
+        h=first.h * h,
     )

@@ -1,4 +1,4 @@
-"""The common part of the CPU backends: slots, crops, colour, recovery, and the targets due to learn."""
+"""The common part of the CPU backends: slots, crops, colour, box, recovery, and the targets due to learn."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import TargetState, may_learn
+from spcnet.runtime.regression import RegressionHead, TargetBox
 
 Real = NDArray[np.float32]
 
@@ -40,15 +41,22 @@ class _Target:
     state: TargetState
     appearance: Appearance
     colours: TargetColours | None
+    box: TargetBox | None
     age: int = 0  # frames since it was added
 
 
 class HostBackend(ABC):
-    """Targets in the host's memory; see Backend for the calls. A subclass gives features and appearances."""
+    """Targets in the host's memory; see Backend for the calls. A subclass gives features and appearances.
+
+    regression is the model's regression head. Raises ValueError where the config needs one, and it is missing
+    or does not fit.
+    """
 
     name: str
 
-    def __init__(self, config: TrackerConfig, pixel_format: str = "bgr") -> None:
+    def __init__(
+        self, config: TrackerConfig, pixel_format: str = "bgr", regression: bytes | None = None
+    ) -> None:
         self.config = config
         self.timings: dict[str, float] = {}
         self._pixel_format = check_format(pixel_format)
@@ -56,6 +64,7 @@ class HostBackend(ABC):
         self._finished: deque[list[Measurement]] = deque()  # updates to collect
         self._patches = np.empty((0, 3, config.patch_size, config.patch_size), np.float32)
         self._colour_model = ColourModel(config) if config.colour_weight > 0 else None
+        self._head = RegressionHead(config, regression) if config.box_gain > 0 else None
 
     @abstractmethod
     def _features(self, patches: Real) -> Real:
@@ -73,11 +82,14 @@ class HostBackend(ABC):
         self.timings.clear()
         [seen] = self._observe(frame, [state], self.config.learn_scales)
         slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
-        appearance, colours = self._appearance(*seen), None
+        appearance, colours, box = self._appearance(*seen), None, None
         if self._colour_model is not None:
             with stage(self.timings, "colour"):
                 colours = TargetColours(self._colour_model, middle(seen[0]))
-        self._targets[slot] = _Target(state, TargetState(state), appearance, colours)
+        if self._head is not None:
+            with stage(self.timings, "regress"):
+                box = TargetBox(self._head, middle(seen[1]), state)
+        self._targets[slot] = _Target(state, TargetState(state), appearance, colours, box)
         return slot
 
     def remove(self, slot: int) -> None:
@@ -128,6 +140,11 @@ class HostBackend(ABC):
             with stage(self.timings, "locate"):
                 peak = locate.find_peak(responses, self.config, colour)
                 state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
+            if target.box is not None:
+                with stage(self.timings, "regress"):  # a stage of every frame, also where no peak is sure
+                    if peak.score >= self.config.uncertain_score:
+                        state = target.box.correct(state, place, peak, seen[1], size)
+            with stage(self.timings, "locate"):
                 known, state, status = target.state.after(state, peak.score, self.config)
             states.append(known)
             found.append(Measurement(state, peak.score, peak.psr, status))
@@ -166,7 +183,7 @@ class HostBackend(ABC):
 
 
 def middle(pyramid: Real) -> Real:
-    """The patch (3, N, N) of the current size, of a pyramid (S, 3, N, N)."""
+    """The patch of the current size, of a pyramid (S, 3, N, N), or its features, of (S, C, M, M)."""
     patch: Real = pyramid[len(pyramid) // 2]
     return patch
 

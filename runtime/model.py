@@ -12,6 +12,8 @@ import onnxruntime as ort
 
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.regression import read_head
+from spcnet.runtime.session import open_session
 
 FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
@@ -32,6 +34,7 @@ class Model:
     layers: tuple[layers.Layer, ...]  # of the backbone, in order
     provenance: dict[str, Any]  # how it was trained and exported
     sha256: str  # of the file
+    regression: bytes | None = None  # the head of the box regression, an ONNX file
 
 
 def zoo() -> list[str]:
@@ -66,7 +69,8 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
     """Read and check a model file, and open it in ONNX Runtime on the CPU.
 
     threads is the number that ONNX Runtime may use; 0 lets it choose. Raises FileNotFoundError, or ModelError
-    when the file is truncated or altered, is no spcnet model, or has an invalid config or list of layers.
+    when the file is truncated or altered, is no spcnet model, has an invalid config, list of layers or
+    regression head, or lacks the head that its config needs.
     """
     path = Path(path)
     session, meta = open_sealed(path, FORMAT, threads)
@@ -78,10 +82,11 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
         config = TrackerConfig.from_json(meta["spcnet.config"])
         network = layers.from_json(meta["spcnet.layers"])
         provenance = json.loads(meta["spcnet.provenance"])
+        regression = read_head(meta, config)
     except (KeyError, ValueError) as error:
         raise ModelError(f"{path}: {error}") from None
     _check_signature(path, session, config, network)
-    return Model(path, config, network, provenance, meta["spcnet.sha256"]), session
+    return Model(path, config, network, provenance, meta["spcnet.sha256"], regression), session
 
 
 def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceSession, dict[str, str]]:
@@ -94,19 +99,10 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
     data = path.read_bytes()
-    if _EXTERNAL in data:  # the hash covers this file only, and the path may lead anywhere
-        raise ModelError(f"{path} uses external weights, a single file is required; export it again")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises kinds of its own
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{path} does not open in ONNX Runtime ({reason}); copy or export it again"
-        ) from None
+        session = open_session(data, threads)
+    except ValueError as error:
+        raise ModelError(f"{path} {error}") from None
     meta = dict(session.get_modelmeta().custom_metadata_map)
     if meta.get("spcnet.format") != kind:
         raise ModelError(
@@ -124,7 +120,6 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
 
 
 _BLANK = b"0" * 64
-_EXTERNAL = b"\x0a\x08location\x12"  # protobuf of the key that only external data has
 
 
 def _check_signature(

@@ -54,4 +54,4 @@ def open_backend(
     if path.endswith(GRAPH):
         return GraphBackend(open_graphs(Path(path), threads), pixel_format)
     found, session = model.load(model.find(path), threads)
-    return CpuBackend(found.config, OnnxBackbone(session), pixel_format)
+    return CpuBackend(found.config, OnnxBackbone(session), pixel_format, found.regression)

@@ -189,7 +189,9 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
         refuse_trained(parameter.name.removeprefix("tracker."))
 
     def objective(trial: Trial, values: dict[str, Any]) -> float:
-        tracker = Tracker(CpuBackend(TrackerConfig.from_dict(values["tracker"]), backbone))
+        tracker = Tracker(
+            CpuBackend(TrackerConfig.from_dict(values["tracker"]), backbone, regression=found.regression)
+        )
         aucs: list[float] = []
         for index, video in enumerate(videos):
             aucs.append(follow(tracker, video).auc)

@@ -60,7 +60,9 @@ class Candidate:
         """The tracker, on one thread of the CPU. Raises FileNotFoundError, ValueError."""
         found, session = model.load(model.find(self.model))
         values = dataclasses.asdict(found.config) | dict(self.settings)
-        return Tracker(CpuBackend(TrackerConfig.from_dict(values), OnnxBackbone(session)))
+        return Tracker(
+            CpuBackend(TrackerConfig.from_dict(values), OnnxBackbone(session), regression=found.regression)
+        )
 
 
 def refuse_trained(key: str) -> None:

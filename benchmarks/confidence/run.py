@@ -93,7 +93,7 @@ def _track(path: Path, task: _Task) -> Trace | None:
     cv2.setNumThreads(1)
     found, session = model.load(path)
     config = dataclasses.replace(found.config, recovery_radius=task.radius)
-    tracker = Tracker(CpuBackend(config, OnnxBackbone(session)))
+    tracker = Tracker(CpuBackend(config, OnnxBackbone(session), regression=found.regression))
     start = task.start or 0
     boxes = task.video.boxes[start : start + task.frames]
     results = []

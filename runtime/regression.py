@@ -1,0 +1,176 @@
+"""Box regression: a small network that corrects the box that the filter found.
+
+It sees the backbone's features of the target in its first patch, the template, beside those of the winning
+patch of a search, so it costs neither a crop nor a pass of the backbone. Its answer moves the state a part of
+the way, box_gain, and so the box may change its aspect ratio.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.geometry import State, limited, scale_exponents
+from spcnet.runtime.locate import Peak
+from spcnet.runtime.session import open_session
+
+KEY = "spcnet.regression"  # of the metadata: the head, an ONNX file, in base64
+INPUT, OUTPUT = "pair", "box"
+LIMIT = 0.1  # of the logarithms of size and aspect ratio: the most that one frame changes them
+
+Real = NDArray[np.float32]
+
+
+def window_side(cells: int) -> int:
+    """W: the head sees W x W of M x M cells, 3/4 of a side, an even number."""
+    return 2 * round(3 * cells / 8)
+
+
+def pair_shape(config: TrackerConfig) -> tuple[int, int, int, int]:
+    """The shape of the head's input: template, searched cells and their product, (1, 3C, W, W)."""
+    side = window_side(config.grid)
+    return 1, 3 * config.channels, side, side
+
+
+def cell_window(features: Real, row: int, column: int, out: Real) -> None:
+    """The square roots of the middle W x W cells moved by (row, column), into out (C, W, W).
+
+    features is (C, M, M), not negative; cells outside of it are 0. The root narrows the range of the features
+    to one that a small network learns well from.
+    """
+    m, side = features.shape[-1], out.shape[-1]
+    top, left = ((m - side) // 2 + shift for shift in (row, column))
+    rows, columns = (slice(max(first, 0), max(min(first + side, m), 0)) for first in (top, left))
+    seen = features[:, rows, columns]
+    if seen.shape != out.shape:
+        out.fill(0)
+    down, right = max(-top, 0), max(-left, 0)
+    np.sqrt(seen, out=out[:, down : down + seen.shape[1], right : right + seen.shape[2]])
+
+
+def whole_cells(peak: Peak, config: TrackerConfig) -> tuple[int, int]:
+    """The displacement (row, column) of a peak in whole cells."""
+    up = config.response_upsampling
+    return round(peak.row / up), round(peak.column / up)
+
+
+def searched_exponent(peak: Peak, config: TrackerConfig) -> int:
+    """s of the searched scale that is nearest to that of a peak."""
+    exponents = scale_exponents(config.scales)
+    return min(max(round(peak.scale), exponents[0]), exponents[-1])
+
+
+def corrected(
+    state: State,
+    box: NDArray[np.float64],
+    place: State,
+    peak: Peak,
+    first: State,
+    frame_size: tuple[int, int],
+    config: TrackerConfig,
+) -> State:
+    """The state that the filter found, moved by box_gain towards the box of the head.
+
+    box is the head's answer (dw, dh, dx, dy): against the target's box as it was searched, at place, in the
+    winning patch and at whole cells, the width and height are exp(dw) and exp(dh) times as large, and the
+    centre is off by dx widths and dy heights. frame_size is (height, width), first the first state. An answer
+    that is not finite changes nothing.
+    """
+    if not np.isfinite(box).all():
+        return state
+    dw, dh, dx, dy = (float(value) for value in box)
+    row, column = whole_cells(peak, config)
+    factor, cell = config.scale_step ** searched_exponent(peak, config), (1 + config.padding) / config.grid
+    width, height = place.w * factor, place.h * factor
+    x, y = place.cx + (column * cell + dx) * width, place.cy + (row * cell + dy) * height
+    lw, lh = math.log(width / state.w) + dw, math.log(height / state.h) + dh
+    gain = config.box_gain
+    size = min(max(gain * (lw + lh) / 2, -LIMIT), LIMIT)
+    aspect = min(max(gain * (lw - lh), -LIMIT), LIMIT) / 2
+    center = state.cx + gain * (x - state.cx), state.cy + gain * (y - state.cy)
+    factors = state.w / first.w * math.exp(size + aspect), state.h / first.h * math.exp(size - aspect)
+    return limited(center, factors, first, frame_size, config)
+
+
+class RegressionHead:
+    """The network for one configuration; it holds constants and work space, no target.
+
+    Not to be shared between threads. Raises ValueError as open_head.
+    """
+
+    def __init__(self, config: TrackerConfig, data: bytes | None) -> None:
+        self.config = config
+        self._session = open_head(config, data)
+        self._pair = np.empty(pair_shape(config), np.float32)
+        self._parts = np.split(self._pair[0], 3)  # views (C, W, W)
+
+    def template(self, features: Real) -> Real:
+        """The cells (C, W, W) of a target in the middle of its first patch, from features (C, M, M)."""
+        side = window_side(self.config.grid)
+        cells = np.empty((self.config.channels, side, side), np.float32)
+        cell_window(features, 0, 0, cells)
+        return cells
+
+    def box(self, template: Real, features: Real, row: int, column: int) -> NDArray[np.float64]:
+        """(dw, dh, dx, dy) of a target in a patch, around whole cells: see corrected."""
+        first, searched, product = self._parts
+        first[:] = template
+        cell_window(features, row, column, searched)
+        np.multiply(first, searched, out=product)
+        return np.asarray(self._session.run([OUTPUT], {INPUT: self._pair})[0][0], np.float64)
+
+
+class TargetBox:
+    """The box regression of one target, begun from the features (C, M, M) of its first patch."""
+
+    def __init__(self, head: RegressionHead, features: Real, first: State) -> None:
+        self._head, self._first = head, first
+        self.template = head.template(features)  # (C, W, W); of the first frame, for good
+
+    def correct(
+        self, state: State, place: State, peak: Peak, features: Real, frame_size: tuple[int, int]
+    ) -> State:
+        """The state after the filter's one; place was searched, features (S, C, M, M) are of its pyramid."""
+        config = self._head.config
+        winner = features[searched_exponent(peak, config) + config.scales // 2]
+        box = self._head.box(self.template, winner, *whole_cells(peak, config))
+        return corrected(state, box, place, peak, self._first, frame_size, config)
+
+
+def read_head(meta: Mapping[str, str], config: TrackerConfig) -> bytes | None:
+    """The head in a file's metadata, an ONNX file, or None. Raises ValueError if it is broken or missing."""
+    text = meta.get(KEY)
+    if text is None:
+        data = None
+    else:
+        try:
+            data = base64.b64decode(text, validate=True)
+        except ValueError as error:
+            raise ValueError(f"its regression head is no base64 ({error}); export it again") from None
+    if data is not None or config.box_gain > 0:
+        open_head(config, data)
+    return data
+
+
+def open_head(config: TrackerConfig, data: bytes | None) -> ort.InferenceSession:
+    """Open a head, an ONNX file. Raises ValueError if there is none, or one for other features."""
+    if data is None:
+        raise ValueError(
+            f"box_gain is {config.box_gain:g}, but the model has no regression head; set box_gain to 0, or "
+            "train a head"
+        )
+    try:
+        session = open_session(data)
+    except ValueError as error:
+        raise ValueError(f"its regression head {error}") from None
+    found = [(v.name, v.type, v.shape) for v in (*session.get_inputs(), *session.get_outputs())]
+    needed = [(INPUT, "tensor(float)", [*pair_shape(config)]), (OUTPUT, "tensor(float)", [1, 4])]
+    if found != needed:
+        raise ValueError(f"its regression head has {found}, expected {needed}; export it again")
+    return session
