@@ -92,6 +92,7 @@ def planned(found: Model, options: BuildOptions, trt: Any, gpu: Gpu | None) -> E
         onnx_sha256=hashlib.sha256(found.path.read_bytes()).hexdigest(),
         host_code=options.version_compatible,
         config=config,
+        regression=found.regression,
     )
 
 

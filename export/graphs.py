@@ -7,7 +7,9 @@ All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The
 constant matrices, window folded in, because the DFT operator is slow, inaccurate or missing nearly
 everywhere. They use MatMul, Split, Concat and arithmetic beside the backbone's operators. What remains for
 the host is the crop, the peak (spcnet.runtime.locate), the blend and, where colour_weight is above 0, the
-colour model (spcnet.runtime.colour).
+colour model (spcnet.runtime.colour). Where box_gain is above 0, both also give pyramid_features (T, S, C, M,
+M), of as many scales as the pyramids, and localize carries the regression head, as a model does
+(spcnet.runtime.regression).
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ import onnx.checker
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spcnet.export.onnx import IR_VERSION, OPSET
+from spcnet.export.opset import as_model
 from spcnet.runtime import dcf
 from spcnet.runtime import model as runtime_model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.files import write_bytes
-from spcnet.runtime.graphs import FORMATS
+from spcnet.runtime.graphs import FEATURES, FORMATS
 from spcnet.runtime.model import INPUT, OUTPUT
+from spcnet.runtime.regression import head_properties
 
 
 def export_graphs(source: Path) -> dict[str, Path]:
@@ -36,6 +39,7 @@ def export_graphs(source: Path) -> dict[str, Path]:
     Written aside, checked and renamed. Raises FileNotFoundError, ModelError.
     """
     found, _ = runtime_model.load(source)
+    head = found.regression if found.config.box_gain > 0 else None
     backbone = onnx.load(source)
     paths = {}
     for kind, build in (("localize", localize_graph), ("learn", learn_graph)):
@@ -48,6 +52,7 @@ def export_graphs(source: Path) -> dict[str, Path]:
                 "spcnet.precision": found.provenance.get("precision", "fp32"),
                 "spcnet.model_sha256": found.sha256,
                 "spcnet.sha256": "0" * 64,
+                **(head_properties(head) if kind == "localize" else {}),
             },
         )
         onnx.checker.check_model(graph, full_check=True)
@@ -85,7 +90,7 @@ class _Graph:
         flat = self.constant("flat", np.array([-1, 3, n, n], np.int64))
         by_target = self.constant("by_target", np.array([-1, scales, channels, m, m], np.int64))
         self.nodes.insert(0, helper.make_node("Reshape", ["pyramids", flat], [INPUT], name=INPUT))
-        features = self.add("Reshape", OUTPUT, by_target, out="x")  # (T, S, C, M, M)
+        features = self.add("Reshape", OUTPUT, by_target, out=FEATURES)  # (T, S, C, M, M)
         rows, columns = dcf.dft_matrices(self.config, learn=learn)
         right = self.constant("columns", np.hstack([columns.real, columns.imag]).astype(np.float32))
         left = self.constant("rows", np.vstack([rows.real, rows.imag]).astype(np.float32))
@@ -107,16 +112,15 @@ class _Graph:
         shapes: dict[str, list[int | str]] = {"pyramids": ["targets", scales, 3, n, n]}
         if filter_in:
             shapes |= self.filter_shapes()
+        if self.config.box_gain > 0:
+            m = self.config.grid
+            outputs = outputs | {FEATURES: ["targets", scales, self.config.channels, m, m]}
         described, results = (
             [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in values.items()]
             for values in (shapes, outputs)
         )
         graph = helper.make_graph(self.nodes, name, described, results, initializer=self.constants)
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-        )
-        model.producer_name = "spcnet"
-        return model
+        return as_model(graph)
 
     def filter_shapes(self) -> dict[str, list[int | str]]:
         return {

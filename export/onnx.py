@@ -19,17 +19,18 @@ import torch
 
 import spcnet.runtime.model as runtime_model
 from spcnet.export import calibration
+from spcnet.export.head import head_parameters, load_head
+from spcnet.export.opset import IR_VERSION, OPSET
 from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.files import replacing
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 from spcnet.runtime.model import INPUT, OUTPUT, Model
+from spcnet.runtime.regression import head_properties
 from spcnet.training import checkpoint
 from spcnet.training.network import FIXED_BY_TRAINING, Backbone, NetworkConfig
 
-OPSET = 17  # TensorRT 10.x and every ONNX Runtime since 1.12 read it
-IR_VERSION = 8
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -72,6 +73,7 @@ def export_onnx(
             f"precision is {precision!r} and calibrate {str(calibrate)!r}; int8, and only int8, is "
             "calibrated on a folder of tracks"
         )
+    head = load_head(source, config)
     graph = to_onnx(backbone, config)
     check_layers(graph.graph, backbone.layers)
     calibrated = {}
@@ -94,6 +96,7 @@ def export_onnx(
         "precision": precision,
         **calibrated,
         "parameters": sum(array.size for array in weights.values()),
+        "regression_parameters": head_parameters(head),
         "scores": dict(scores or {}),
         "onnx": onnx.__version__,
     }
@@ -106,6 +109,7 @@ def export_onnx(
             "spcnet.provenance": json.dumps(provenance, sort_keys=True, default=str),
             "spcnet.weights_sha256": weights_sha256(weights),
             "spcnet.sha256": "0" * 64,
+            **head_properties(head),
         },
     )
     onnx.checker.check_model(graph, full_check=True)

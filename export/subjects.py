@@ -71,11 +71,13 @@ def from_checkpoint(path: Path, name: str) -> Subject:
     """The checkpoint in torch, with the runtime's filter."""
     import torch  # only a checkpoint needs it: devices that compare engines have none
 
+    from spcnet.export.head import load_head
     from spcnet.export.onnx import load_backbone
 
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}; give the checkpoint.safetensors of a training run")
     network, config, _ = load_backbone(path)
+    head = load_head(path, config)
 
     def backbone(patches: Real, out: Real) -> None:
         out[:] = network(torch.from_numpy(patches)).numpy()
@@ -84,7 +86,7 @@ def from_checkpoint(path: Path, name: str) -> Subject:
         activations = network.activations(torch.from_numpy(patches))
         return {f"relu {index}": values.numpy() for index, values in enumerate(activations, 1)}
 
-    return _on_cpu(name, f"checkpoint in torch {torch.__version__}", "fp32", config, backbone, relus)
+    return _on_cpu(name, f"checkpoint in torch {torch.__version__}", "fp32", config, backbone, relus, head)
 
 
 def from_model(path: Path, name: str) -> Subject:
@@ -100,6 +102,7 @@ def from_model(path: Path, name: str) -> Subject:
         found.config,
         OnnxBackbone(session),
         lambda patches: watched({INPUT: patches}),
+        found.regression,
     )
 
 
@@ -110,6 +113,7 @@ def _on_cpu(
     config: TrackerConfig,
     backbone: Backbone,
     relus: Callable[[Real], Arrays],
+    regression: bytes | None,
 ) -> Subject:
     """A backbone on the CPU, with the runtime's filter."""
     correlation = CorrelationFilter(config)
@@ -130,7 +134,7 @@ def _on_cpu(
         config,
         lambda patches: {**relus(patches), "features": features(patches)},
         respond,
-        lambda: CpuBackend(config, backbone),
+        lambda: CpuBackend(config, backbone, regression=regression),
     )
 
 

@@ -1,7 +1,8 @@
 """The backend on the portable graphs that spcnet export --graphs writes.
 
-The graphs hold the backbone and the filter; the crop, the peak, the blend of eq. 25 and the colour model are
-the host's. So this is also the example of how to track on a device that has an ONNX runtime but not spcnet.
+The graphs hold the backbone and the filter; the crop, the peak, the blend of eq. 25, the colour model and
+the box regression are the host's. So this is also the example of how to track on a device that has an ONNX
+runtime but not spcnet.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.dcf import blend
 from spcnet.runtime.host import HostBackend, stage
 from spcnet.runtime.model import ModelError
+from spcnet.runtime.regression import read_head
 
 GRAPH = ".localize.onnx"  # how the name of a portable graph ends
+FEATURES = "pyramid_features"  # the output that both have with box regression
 FORMATS = {"localize": "spcnet-localize-1", "learn": "spcnet-learn-1"}
 
 Real = NDArray[np.float32]
@@ -32,16 +35,33 @@ class Graphs(NamedTuple):
     precision: str
     localize_session: ort.InferenceSession
     learn_session: ort.InferenceSession
+    regression: bytes | None  # the head of the box regression
 
-    def learn(self, pyramid: Real) -> tuple[Real, Real]:
-        """pyramid (S_learn, 3, N, N) to num (2, C, R, K) and den (R, K): eq. 17."""
-        num, den = self.learn_session.run(["num", "den"], {"pyramids": pyramid[None]})
-        return num[0], den[0]
+    def learn(self, pyramid: Real, features: Real | None = None) -> tuple[Real, Real]:
+        """pyramid (S_learn, 3, N, N) to num (2, C, R, K) and den (R, K): eq. 17.
 
-    def localize(self, pyramid: Real, num: Real, den: Real) -> Real:
-        """pyramid (S, 3, N, N) to the responses (S, P, P): eq. 18."""
-        inputs = {"pyramids": pyramid[None], "num": num[None], "den": den[None]}
-        return np.asarray(self.localize_session.run(["responses"], inputs)[0][0], np.float32)
+        With box regression the features are an output, too, and are copied to features (S_learn, C, M, M).
+        """
+        num, den = self._run(self.learn_session, ["num", "den"], {"pyramids": pyramid}, features)
+        return num, den
+
+    def localize(self, pyramid: Real, num: Real, den: Real, features: Real | None = None) -> Real:
+        """pyramid (S, 3, N, N) to the responses (S, P, P): eq. 18; features (S, C, M, M) as in learn."""
+        inputs = {"pyramids": pyramid, "num": num, "den": den}
+        return self._run(self.localize_session, ["responses"], inputs, features)[0]
+
+    def _run(
+        self, session: ort.InferenceSession, names: list[str], inputs: dict[str, Real], features: Real | None
+    ) -> list[Real]:
+        """The named outputs for one target."""
+        copied = features is not None and self.config.box_gain > 0
+        outputs = session.run(
+            [*names, FEATURES] if copied else names, {k: v[None] for k, v in inputs.items()}
+        )
+        found = [np.asarray(values[0], np.float32) for values in outputs]
+        if features is not None and copied:
+            features[:] = found.pop()
+        return found
 
 
 def open_graphs(localize: Path, threads: int = 1) -> Graphs:
@@ -54,21 +74,25 @@ def open_graphs(localize: Path, threads: int = 1) -> Graphs:
             f"{localize.name} was made from model {meta['spcnet.model_sha256'][:16]}…, {learn.name} from "
             f"{other['spcnet.model_sha256'][:16]}…; export both again"
         )
-    config = TrackerConfig.from_json(meta["spcnet.config"])
-    return Graphs(config, meta.get("spcnet.precision", "fp32"), first, second)
+    try:
+        config = TrackerConfig.from_json(meta["spcnet.config"])
+        regression = read_head(meta, config)
+    except ValueError as error:
+        raise ModelError(f"{localize}: {error}") from None
+    return Graphs(config, meta.get("spcnet.precision", "fp32"), first, second, regression)
 
 
 class GraphAppearance:
     """The filter of one target, computed by the graphs from patches; see Appearance for the calls."""
 
-    def __init__(self, graphs: Graphs, timings: dict[str, float], patches: Real) -> None:
+    def __init__(self, graphs: Graphs, timings: dict[str, float], patches: Real, features: Real) -> None:
         self._graphs, self._timings = graphs, timings
         with stage(timings, "learn"):
-            self.num, self.den = graphs.learn(patches)
+            self.num, self.den = graphs.learn(patches, features)
 
     def respond(self, patches: Real, features: Real) -> Real:
         with stage(self._timings, "respond"):
-            return self._graphs.localize(patches, self.num, self.den)
+            return self._graphs.localize(patches, self.num, self.den, features)
 
     def learn(self, patches: Real, features: Real) -> None:
         with stage(self._timings, "learn"):
@@ -83,11 +107,13 @@ class GraphBackend(HostBackend):
     name = "portable graphs"
 
     def __init__(self, graphs: Graphs, pixel_format: str = "bgr") -> None:
-        super().__init__(graphs.config, pixel_format)
+        super().__init__(graphs.config, pixel_format, graphs.regression)
         self._graphs = graphs
 
     def _features(self, patches: Real) -> Real:
-        return patches  # the backbone is inside the graphs
+        """Space for the features: the backbone is inside the graphs, which fill it if anybody needs them."""
+        c = self.config
+        return np.empty((len(patches), c.channels, c.grid, c.grid), np.float32)
 
     def _appearance(self, patches: Real, features: Real) -> GraphAppearance:
-        return GraphAppearance(self._graphs, self.timings, patches)
+        return GraphAppearance(self._graphs, self.timings, patches, features)

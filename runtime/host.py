@@ -68,7 +68,10 @@ class HostBackend(ABC):
 
     @abstractmethod
     def _features(self, patches: Real) -> Real:
-        """The features (B, C, M, M) of patches (B, 3, N, N), valid until the next call."""
+        """The features (B, C, M, M) of patches (B, 3, N, N), valid until the next call.
+
+        Or space for them, which an appearance fills while it learns or responds.
+        """
 
     @abstractmethod
     def _appearance(self, patches: Real, features: Real) -> Appearance:
@@ -144,8 +147,7 @@ class HostBackend(ABC):
                 with stage(self.timings, "regress"):  # a stage of every frame, also where no peak is sure
                     if peak.score >= self.config.uncertain_score:
                         state = target.box.correct(state, place, peak, seen[1], size)
-            with stage(self.timings, "locate"):
-                known, state, status = target.state.after(state, peak.score, self.config)
+            known, state, status = target.state.after(state, peak.score, self.config)
             states.append(known)
             found.append(Measurement(state, peak.score, peak.psr, status))
         for target, known in zip(targets, states, strict=True):  # only now that none has failed

@@ -104,9 +104,9 @@ class RegressionHead:
     Not to be shared between threads. Raises ValueError as open_head.
     """
 
-    def __init__(self, config: TrackerConfig, data: bytes | None) -> None:
+    def __init__(self, config: TrackerConfig, head: bytes | None) -> None:
         self.config = config
-        self._session = open_head(config, data)
+        self._session = open_head(config, head)
         self._pair = np.empty(pair_shape(config), np.float32)
         self._parts = np.split(self._pair[0], 3)  # views (C, W, W)
 
@@ -143,30 +143,46 @@ class TargetBox:
         return corrected(state, box, place, peak, self._first, frame_size, config)
 
 
+def head_properties(head: bytes | None) -> dict[str, str]:
+    """The metadata that read_head reads."""
+    return {} if head is None else {KEY: encode(head)}
+
+
 def read_head(meta: Mapping[str, str], config: TrackerConfig) -> bytes | None:
     """The head in a file's metadata, an ONNX file, or None. Raises ValueError if it is broken or missing."""
-    text = meta.get(KEY)
-    if text is None:
-        data = None
-    else:
-        try:
-            data = base64.b64decode(text, validate=True)
-        except ValueError as error:
-            raise ValueError(f"its regression head is no base64 ({error}); export it again") from None
-    if data is not None or config.box_gain > 0:
-        open_head(config, data)
-    return data
+    head = decode(meta[KEY]) if KEY in meta else None
+    check_head(head, config)
+    return head
 
 
-def open_head(config: TrackerConfig, data: bytes | None) -> ort.InferenceSession:
+def encode(head: bytes) -> str:
+    """A head as text, for metadata."""
+    return base64.b64encode(head).decode()
+
+
+def decode(text: str) -> bytes:
+    """Read the text of encode. Raises ValueError on anything else."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError(f"its regression head is no base64 ({error}); export it again") from None
+
+
+def check_head(head: bytes | None, config: TrackerConfig) -> None:
+    """Raise ValueError where a head does not fit the config, or is missing where the config needs one."""
+    if head is not None or config.box_gain > 0:
+        open_head(config, head)
+
+
+def open_head(config: TrackerConfig, head: bytes | None) -> ort.InferenceSession:
     """Open a head, an ONNX file. Raises ValueError if there is none, or one for other features."""
-    if data is None:
+    if head is None:
         raise ValueError(
-            f"box_gain is {config.box_gain:g}, but the model has no regression head; set box_gain to 0, or "
+            f"box_gain is {config.box_gain:g}, but there is no regression head; set box_gain to 0, or "
             "train a head"
         )
     try:
-        session = open_session(data)
+        session = open_session(head)
     except ValueError as error:
         raise ValueError(f"its regression head {error}") from None
     found = [(v.name, v.type, v.shape) for v in (*session.get_inputs(), *session.get_outputs())]

@@ -10,6 +10,7 @@ import sys
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import BATCH
+from spcnet.runtime.regression import check_head, decode, encode
 
 FORMAT = "spcnet-engine-1"
 REBUILD = "build it again on this machine: spcnet build MODEL.onnx"
@@ -53,16 +54,19 @@ class EngineRecord:
     onnx_sha256: str
     host_code: bool  # version-compatible: contains CPU code, and runs in later versions
     config: TrackerConfig
+    regression: bytes | None = None  # the head of the box regression, which our kernels compute
 
     def __post_init__(self) -> None:
         for name, pattern in _FIELDS.items():
             found = json.dumps(getattr(self, name))
             if not re.fullmatch(pattern, found, re.ASCII):
                 raise ValueError(f"{name} is {found:.99}, needed is {pattern}")
+        check_head(self.regression, self.config)
 
     def to_json(self) -> str:
         """The record as the text of a sidecar."""
         values = {**dataclasses.asdict(self), "config": json.loads(self.config.to_json())}
+        values["regression"] = None if self.regression is None else encode(self.regression)
         return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
@@ -75,14 +79,19 @@ class EngineRecord:
         found = values.pop("format", None) if isinstance(values, dict) else None
         if found != FORMAT:
             raise ValueError(f"has format {found!r:.99}, needed is {FORMAT!r}: spcnet build did not write it")
-        names = {*_FIELDS, "config"}
+        names = {*_FIELDS, "config", "regression"}
         try:
+            values.setdefault("regression", None)  # a record from before there was any
             if names ^ values.keys():
                 raise ValueError(f"key {min(names ^ values.keys())!r:.99} is missing or unknown")
             config, capability = values["config"], values["compute_capability"]
             if not isinstance(config, dict) or not isinstance(capability, list):
                 raise ValueError("config is no object, or compute_capability no list")
-            values |= {"config": TrackerConfig.from_dict(config), "compute_capability": tuple(capability)}
+            values |= {
+                "config": TrackerConfig.from_dict(config),
+                "compute_capability": tuple(capability),
+                "regression": None if values["regression"] is None else decode(values["regression"]),
+            }
             return cls(**values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"was edited: {error}") from None
