@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import json
 import sys
 from importlib.machinery import PathFinder
 
+import heads
 import numpy as np
 import pytest
 import synthetic
@@ -18,6 +20,7 @@ from spcnet.export.calibration import PATCHES
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.cuda import engine as loader
+from spcnet.runtime.regression import window_side
 from spcnet.training import checkpoint
 from spcnet.training.network import Backbone, NetworkConfig
 
@@ -66,15 +69,16 @@ def video():
 
 @pytest.fixture(scope="session")
 def make_checkpoint(tmp_path_factory):
-    """A checkpoint of an untrained backbone with the given config."""
+    """A checkpoint of an untrained backbone with the given config, and a head of the given weights."""
 
-    def make(config=TINY, network=None):
+    def make(config=TINY, network=None, head=None):
         torch.manual_seed(3)
         path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
         backbone = Backbone(NetworkConfig.of(network, config))
         weights = {f"backbone.{k}": v for k, v in backbone.state_dict().items()}
         for index in range(1, len(backbone.convolutions) + 1):
             weights[f"backbone.conv{index}.bias"] += index
+        weights |= {f"regression.{name}": torch.from_numpy(array) for name, array in (head or {}).items()}
         meta = {"config": {"tracker": json.loads(config.to_json())}, "step": 0, "seconds": 0.0}
         if network:
             meta["config"]["network"] = network
@@ -93,6 +97,19 @@ def tiny_checkpoint(make_checkpoint):
 def tiny_model(tiny_checkpoint, tmp_path_factory):
     """The path of a model with an untrained backbone: enough to track the synthetic target."""
     return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "tiny.onnx").path
+
+
+@pytest.fixture(scope="session")
+def head_checkpoint(make_checkpoint):
+    """A checkpoint like tiny_checkpoint with an untrained head, which box_gain turns on."""
+    config = dataclasses.replace(TINY, box_gain=0.5)
+    return make_checkpoint(config, head=heads.head_weights(config.channels, window_side(config.grid)))
+
+
+@pytest.fixture(scope="session")
+def head_model(head_checkpoint, tmp_path_factory):
+    """The path of a model with an untrained backbone and an untrained head."""
+    return export_onnx(head_checkpoint, tmp_path_factory.mktemp("model") / "head.onnx").path
 
 
 @pytest.fixture(scope="session")

@@ -25,3 +25,5 @@ SHARD = (2.0, 3.0)
 # Two processes add up the gradients of half a batch each: other float32 roundings, over eleven steps.
 # Relative to the largest value of each tensor.
 PROCESSES = 3e-5
+# Box regression: four layers of float32 sums of up to 864 terms, relative to the largest answer.
+HEAD = 1e-5
