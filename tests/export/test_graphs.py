@@ -1,5 +1,6 @@
 """The portable graphs against the runtime's filter."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from spcnet.export.parity import real_patches
 from spcnet.runtime import TrackerConfig, model
 from spcnet.runtime.dcf import CorrelationFilter, frequencies
 from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.graphs import open_graphs
 
 CONFIGS = [
     TrackerConfig(patch_size=49, channels=4),
@@ -73,6 +75,34 @@ def test_the_graphs_say_where_they_come_from(exported):
         assert meta["spcnet.format"] == f"spcnet-{kind}-1"
         assert TrackerConfig.from_json(meta["spcnet.config"]) == config
         assert meta["spcnet.model_sha256"] == model.load(path)[0].sha256
+
+
+def test_with_box_regression_they_give_the_features_and_carry_the_head(head_model, tmp_path):
+    path = Path(shutil.copy(head_model, tmp_path / "head.onnx"))
+    graphs, (found, session) = export_graphs(path), model.load(path)
+    config = found.config
+    for kind, scales in (("localize", config.scales), ("learn", config.learn_scales)):
+        opened = ort.InferenceSession(graphs[kind])
+        shapes = {value.name: value.shape[1:] for value in opened.get_inputs()}
+        seen = pyramids(config, scales)
+        others = {name: np.ones((2, *shapes[name]), np.float32) for name in shapes.keys() - {"pyramids"}}
+        (features,) = opened.run(["pyramid_features"], {"pyramids": seen, **others})
+        expected = np.empty((2 * scales, config.channels, config.grid, config.grid), np.float32)
+        OnnxBackbone(session)(np.ascontiguousarray(seen.reshape(-1, *seen.shape[2:])), expected)
+        np.testing.assert_allclose(features.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+    assert open_graphs(graphs["localize"]).regression == found.regression is not None
+
+
+def test_graphs_whose_head_is_missing_are_refused(head_model, tmp_path):
+    graph = export_graphs(Path(shutil.copy(head_model, tmp_path / "head.onnx")))["localize"]
+    changed = onnx.load(graph)
+    changed.metadata_props.remove(next(p for p in changed.metadata_props if p.key == "spcnet.regression"))
+    next(p for p in changed.metadata_props if p.key == "spcnet.sha256").value = "0" * 64
+    graph.write_bytes(model.seal(changed.SerializeToString()))
+    with pytest.raises(
+        model.ModelError, match=r"head\.localize\.onnx: box_gain is 0\.5, but there is no regr"
+    ):
+        open_graphs(graph)
 
 
 @pytest.mark.parametrize("kind", ["localize", "learn"])

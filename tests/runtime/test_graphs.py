@@ -9,10 +9,12 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.4], ids=["no colour", "colour"])
-def graphs(request, tiny_checkpoint, tmp_path_factory):
+@pytest.fixture(scope="module", params=["no colour", "colour", "box regression"])
+def graphs(request, tiny_checkpoint, head_checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("graphs") / "tiny.onnx"
-    model = export_onnx(tiny_checkpoint, path, {"colour_weight": request.param}).path
+    checkpoint = head_checkpoint if request.param == "box regression" else tiny_checkpoint
+    changes = {"colour_weight": 0.4} if request.param == "colour" else {}
+    model = export_onnx(checkpoint, path, changes).path
     return model, export_graphs(model)["localize"]
 
 

@@ -3,10 +3,13 @@ import hashlib
 import onnx
 import onnx.helper
 import pytest
+from heads import head_weights
 from onnx.external_data_helper import set_external_data
 
-from spcnet.runtime import ModelError, Tracker, model
+from spcnet.export.head import head_to_onnx
+from spcnet.runtime import ModelError, Tracker, TrackerConfig, model
 from spcnet.runtime.layers import published, to_json
+from spcnet.runtime.regression import decode, encode, window_side
 
 
 def resealed(graph, path):
@@ -117,6 +120,80 @@ def test_wrong_metadata_is_refused(tiny_model, tmp_path, key, value, message):
             prop.value = value
     with pytest.raises(ModelError, match=message):
         Tracker.load(resealed(graph, tmp_path / "wrong.onnx"))
+
+
+def changed_head(change):
+    """The text of a head after a change of its graph."""
+
+    def make(text):
+        head = onnx.load_from_string(decode(text))
+        change(head)
+        return encode(head.SerializeToString())
+
+    return make
+
+
+def externalise(head):
+    set_external_data(head.graph.initializer[0], "weights.bin")
+    head.graph.initializer[0].ClearField("raw_data")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda text: None,
+            r"box_gain is 0\.5, but there is no regression head; set box_gain to 0, or train a",
+        ),
+        (lambda text: text[:-3], "its regression head is no base64"),
+        (lambda text: "ä" + text, "its regression head is no base64"),
+        (lambda text: text[:4000], "its regression head does not open in ONNX Runtime"),
+        (lambda text: "", "its regression head does not open in ONNX Runtime"),
+        (changed_head(lambda head: head.graph.initializer.pop()), "does not open in ONNX Runtime"),
+        (changed_head(externalise), "its regression head uses external weights, a single file is required"),
+        (
+            lambda text: head_of(channels=5, cells=36),
+            r"its regression head has \[\('pair', 'tensor\(float\)', \[1",
+        ),
+        (
+            lambda text: head_of(channels=4, cells=34),
+            r"expected \[\('pair', 'tensor\(float\)', \[1, 12, 36, 36\]",
+        ),
+    ],
+)
+def test_a_wrong_head_is_refused_in_one_sentence(head_model, tmp_path, change, message):
+    graph = onnx.load(head_model)
+    entry = next(prop for prop in graph.metadata_props if prop.key == "spcnet.regression")
+    text = change(entry.value)
+    if text is None:
+        graph.metadata_props.remove(entry)
+    else:
+        entry.value = text
+    with pytest.raises(ModelError, match=message) as caught:
+        Tracker.load(resealed(graph, tmp_path / "wrong.onnx"))
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(tmp_path / "wrong.onnx"))
+
+
+def head_of(channels, cells):
+    """The text of a head for other features, or for a window of so many cells."""
+    grid = next(m for m in range(1, 99) if window_side(m) == cells)
+    config = TrackerConfig(patch_size=8 * grid, stride=8, channels=channels)
+    return encode(head_to_onnx(head_weights(channels, cells), config))
+
+
+def test_an_altered_head_is_noticed(head_model, tmp_path):
+    data = bytearray(head_model.read_bytes())
+    data[data.index(b"spcnet.regression") + 4000] ^= 1
+    path = tmp_path / "altered.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="was altered after its export"):
+        Tracker.load(path)
+
+
+@pytest.mark.parametrize("name", model.zoo())
+def test_a_model_of_the_zoo_has_a_head_where_it_needs_one(name):
+    found, _ = model.load(model.find(name))
+    assert (found.regression is not None) == (found.config.box_gain > 0)
 
 
 def test_a_model_without_a_list_of_layers_is_refused(tiny_model, tmp_path):
