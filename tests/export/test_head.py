@@ -1,17 +1,20 @@
 """The head of a checkpoint on its way into models of every precision, engines and checks."""
 
 import json
+import shutil
 
 import heads
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import synthetic
 import torch
 from emulator.recorded_builder import RecordedBuilding
 
 from spcnet.__main__ import main
-from spcnet.common.clips import DEMO
+from spcnet.common.clips import DEMO, Clip
+from spcnet.common.suites import open_data
 from spcnet.export.check import check
 from spcnet.export.engine import build_engine
 from spcnet.export.graphs import export_graphs
@@ -100,17 +103,16 @@ def test_tensors_that_do_not_fit_are_refused_by_name(head_checkpoint, tmp_path, 
     assert not (tmp_path / "wrong.onnx").exists()
 
 
-def test_a_model_its_checkpoint_and_its_graphs_are_equal(make_checkpoint, tmp_path):
-    config = TrackerConfig(patch_size=48, channels=4, stride=4, response_upsampling=2, box_gain=0.3)
-    network = {"layers": [{"channels": 8, "stride": 2}, {"channels": 4, "stride": 2}]}
-    weights = heads.head_weights(4, window_side(12), out=0.01)  # answers as small as a trained head's
-    source = make_checkpoint(config, network, weights)
-    path = export_onnx(source, tmp_path / "head.onnx").path
+def test_a_model_its_checkpoint_and_its_graphs_are_equal(head_checkpoint, head_model, video, tmp_path):
+    path = shutil.copy(head_model, tmp_path / "head.onnx")
     graphs = export_graphs(path)["localize"]
-    reference, *others = map(open_subject, (str(path), str(source), str(graphs)))
-    for comparison in check(reference, others, [DEMO]).comparisons:
+    synthetic.write_otb(tmp_path / "otb" / "Moving", *video)
+    clips = [Clip.of(each) for each in open_data(tmp_path / "otb")]
+    reference, *others = map(open_subject, (str(path), str(head_checkpoint), str(graphs)))
+    for comparison in check(reference, others, clips).comparisons:
         assert comparison.passed, comparison.measures
-        assert {"step IoU", "step score", "demo IoU"} <= comparison.measures.keys()
+        assert {"features", "step IoU", "step score", "AUC"} <= comparison.measures.keys()
+        assert comparison.overlaps["Moving"].min() > 0.999
 
 
 def test_another_head_is_found_by_the_check(make_checkpoint, head_model, tmp_path):
