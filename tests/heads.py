@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-CHANNELS = 5  # of each convolution of a head of the tests
+CHANNELS = 32  # of each convolution, as trained
 
 
-def head_weights(channels, side, seed=0, out=0.01, hidden=CHANNELS):
+def head_weights(channels, side, seed=0, out=0.005, hidden=CHANNELS):
     """Weights by name, in torch's layout, for features of so many channels and a window of so many cells."""
     rng = np.random.default_rng(seed)
     weights, before, cells = {}, 3 * channels, side

@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spcnet.benchmarks.gpu import counts
-from spcnet.benchmarks.gpu.counts import FLOAT, Work
+from spcnet.benchmarks.gpu.counts import FLOAT, Layer, Work
 from spcnet.benchmarks.roofline.bounds import StageWork
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.layers import Layer, LocalResponseNorm
+from spcnet.runtime.layers import LocalResponseNorm
 from spcnet.runtime.locate import PSR_REACH
+from spcnet.runtime.regression import pair_shape
 
+HEAD_CHANNELS = 32  # of each convolution of the box regression, as trained
 DFT = "plain"  # the name in counts of a matrix product over all frequencies of the band
 
 
-def localize(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWork]:
+def localize(config: TrackerConfig, network: Sequence[layers.Layer]) -> dict[str, StageWork]:
     """Finding one target in a frame."""
     return {
         **_spectra(config, network, config.scales),
         "respond": StageWork((counts.multiply(config, 1), counts.inverse(config, config.scales))),
         **_colour(config, counts.colour_respond(config, 1)),
         "locate": StageWork((locate(config), counts.mix(config, config.scales))),
+        **({"regress": StageWork(regress(config), calls=1)} if config.box_gain > 0 else {}),
     }
 
 
-def learn(config: TrackerConfig, network: Sequence[Layer]) -> dict[str, StageWork]:
+def learn(config: TrackerConfig, network: Sequence[layers.Layer]) -> dict[str, StageWork]:
     """Learning one target from a frame."""
     return {
         **_spectra(config, network, config.learn_scales),
@@ -46,11 +49,23 @@ def locate(config: TrackerConfig) -> Work:
     return Work(config.scales * points * FLOAT, (config.scales + 4) * points + 3 * near)
 
 
+def regress(config: TrackerConfig) -> tuple[Work, ...]:
+    """The pair of windows, three convolutions and the linear layer of the box regression."""
+    _, inputs, side, _ = pair_shape(config)
+    seen = inputs // 3 * side**2
+    parts = [Work(5 * seen * FLOAT, 2 * seen)]  # a root and a product of each cell that is searched
+    for _ in range(3):
+        layer = Layer(inputs, HEAD_CHANNELS, side, stride=2)
+        parts.append(counts.convolution(layer, 1))
+        inputs, side = HEAD_CHANNELS, layer.cells
+    return (*parts, Work(inputs * side**2 * FLOAT, 2 * 4 * inputs * side**2))
+
+
 def _colour(config: TrackerConfig, work: Work) -> dict[str, StageWork]:
     return {"colour": StageWork((work,))} if config.colour_weight > 0 else {}
 
 
-def _spectra(config: TrackerConfig, network: Sequence[Layer], scales: int) -> dict[str, StageWork]:
+def _spectra(config: TrackerConfig, network: Sequence[layers.Layer], scales: int) -> dict[str, StageWork]:
     images = scales * config.channels
     features = [counts.convolution(one, scales) for one in counts.convolutions(network, config.patch_size)]
     for (channels, cells), layer in zip(layers.shapes(network, config.patch_size), network, strict=False):

@@ -95,6 +95,18 @@ def test_colour_is_a_stage_where_it_is_on():
     assert "colour" not in stages.localize(TrackerConfig(patch_size=33, channels=4), network)
 
 
+def test_box_regression_is_a_stage_where_it_is_on():
+    config = TrackerConfig(patch_size=33, channels=4, box_gain=0.3)
+    found = stages.localize(config, published(4))
+    assert list(found) == ["crop", "features", "dft", "respond", "locate", "regress"]
+    assert found["regress"].calls == 1
+    flops = 2 * 4 * 24**2  # roots and products of 24 x 24 cells
+    for inputs, side in ((12, 24), (32, 12), (32, 6)):  # the first row and column has no cell before it
+        flops += 2 * (3 * side // 2 - 1) ** 2 * inputs * 32
+    assert found["regress"].work.flops == flops + 2 * 4 * 32 * 3 * 3
+    assert "regress" not in stages.localize(TrackerConfig(patch_size=33, channels=4), published(4))
+
+
 def test_stages_by_hand():
     config = TrackerConfig(patch_size=8, channels=2, scales=1, learn_scales=3, output_sigma_factor=1.0)
     r, k = 7, 4  # sigma is 8 / 3 cells: frequencies up to 3 = ceil(4.8 * 8 / (2 pi 8 / 3))
