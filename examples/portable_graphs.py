@@ -22,7 +22,8 @@ pyramids = np.stack([patch] * config["scales"])[
 num, den = learn.run(["num", "den"], {"pyramids": pyramids})
 
 moved = np.roll(pyramids, (5, -3), (-2, -1))  # the next frame: 5 rows down, 3 columns left
-# A model with a colour_weight above 0 also mixes the responses with those of runtime/colour.py.
+# A model with a colour_weight above 0 also mixes the responses with those of runtime/colour.py;
+# with a box_gain above 0 it also corrects the box by runtime/regression.py, from the output pyramid_features.
 (responses,) = localize.run(["responses"], {"pyramids": moved, "num": num, "den": den})  # (T, S, P, P)
 scale, *place = np.unravel_index(responses[0].argmax(), responses[0].shape)
 p = responses.shape[-1]  # points of the response, n / p pixels apart; displacements wrap around

@@ -12,6 +12,12 @@ def readme(name: str, found: Model) -> str:
     n, m, channels, scales = config.patch_size, config.grid, config.channels, config.scales
     rows, band = (len(values) for values in dcf.frequencies(config))
     mean = ", ".join(f"{value:g}" for value in config.pixel_mean)
+
+    def features(patches: int) -> str:
+        """The output that only graphs with box regression have."""
+        shape = f"(T, {patches}, {channels}, {m}, {m})"
+        return f", `pyramid_features` {shape}" if config.box_gain > 0 else ""
+
     return f"""# {name}: a tracker for a device
 
 `sha256sum -c SHA256SUMS` checks the copy. Then, on the device:
@@ -29,7 +35,7 @@ JetPack. `spcnet doctor` says what is missing.
 |---|---|---|
 | `{name}.onnx` | the backbone in FP32, with the tracker's configuration | everywhere |
 | `{name}-fp16.onnx`, `{name}-int8.onnx` | the same in lower precision | everywhere |
-| `{name}.localize.onnx`, `{name}.learn.onnx` | all but crop and peak, for any ONNX runtime | everywhere |
+| `{name}.localize.onnx`, `{name}.learn.onnx` | backbone and filter, for any ONNX runtime | everywhere |
 | `kernels/*.fatbin` | the CUDA kernels, compiled | NVIDIA GPUs of the listed targets |
 | `*.sm75.engine` ..., `.json` | TensorRT-RTX plans, built ahead | that GPU generation, Linux |
 | `bundle.json` | name and configuration, to read | |
@@ -40,8 +46,8 @@ A file that is not here was left out when the bundle was made.
 |---|---|---|
 | `{name}*.onnx` | `patches` (batch, 3, {n}, {n}) | `features` (batch, {channels}, {m}, {m}) |
 | `localize` | `pyramids` (T, {scales}, 3, {n}, {n}), `num` (T, 2, {channels}, {rows}, {band}), \
-`den` (T, {rows}, {band}) | `responses` (T, {scales}, {config.points}, {config.points}) |
-| `learn` | `pyramids` (T, {config.learn_scales}, 3, {n}, {n}) | `num`, `den` |
+`den` (T, {rows}, {band}) | `responses` (T, {scales}, {config.points}, {config.points}){features(scales)} |
+| `learn` | `pyramids` (T, {config.learn_scales}, 3, {n}, {n}) | `num`, `den`{features(config.learn_scales)} |
 
 All float32. A patch is B, G, R grey levels minus ({mean}), cut around the target with a context of
 {config.padding:g} times its size; patch s of a pyramid is cut at {config.scale_step:g}^s times its size.

@@ -15,6 +15,7 @@ from emulator.recorded_builder import RecordedBuilding
 from spcnet.__main__ import main
 from spcnet.common.clips import DEMO, Clip
 from spcnet.common.suites import open_data
+from spcnet.export.bundle_readme import readme
 from spcnet.export.check import check
 from spcnet.export.engine import build_engine
 from spcnet.export.graphs import export_graphs
@@ -144,3 +145,12 @@ def test_an_engine_s_record_carries_it(head_model, installed, emulated_orin, tmp
     old = {key: value for key, value in values.items() if key != "regression"}
     old["config"] = {key: value for key, value in old["config"].items() if key != "box_gain"}
     assert EngineRecord.from_json(json.dumps(old)).regression is None  # of a version without box regression
+
+
+def test_the_readme_of_a_bundle_says_what_its_graphs_give(head_model, tmp_path):
+    path = shutil.copy(head_model, tmp_path / "head.onnx")
+    text = readme("head", model.load(path)[0])
+    for graph in export_graphs(path).values():
+        [found] = [v for v in ort.InferenceSession(graph).get_outputs() if v.name == "pyramid_features"]
+        assert f"`pyramid_features` (T, {', '.join(map(str, found.shape[1:]))})" in text
+    assert "pyramid_features" not in readme("c32-125", model.load(model.find("c32-125"))[0])
