@@ -28,19 +28,10 @@ from spcnet.runtime.files import replacing
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.runtime.regression import head_properties
-from spcnet.training import checkpoint
+from spcnet.training.checkpoint import load_backbone
 from spcnet.training.network import FIXED_BY_TRAINING, Backbone, NetworkConfig
 
 PRECISIONS = ("fp32", "fp16", "int8")
-
-
-def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
-    """The trained backbone of a checkpoint, in evaluation mode, its config and the checkpoint's record."""
-    tensors, meta = checkpoint.load(path)
-    config = TrackerConfig.from_dict(meta["config"]["tracker"])
-    backbone = Backbone(NetworkConfig.of(meta["config"].get("network"), config))
-    checkpoint.fit(backbone, tensors, "backbone.", path)
-    return backbone.eval().requires_grad_(False), config, meta
 
 
 def export_onnx(

@@ -72,7 +72,7 @@ def from_checkpoint(path: Path, name: str) -> Subject:
     import torch  # only a checkpoint needs it: devices that compare engines have none
 
     from spcnet.export.head import load_head
-    from spcnet.export.onnx import load_backbone
+    from spcnet.training.checkpoint import load_backbone
 
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}; give the checkpoint.safetensors of a training run")

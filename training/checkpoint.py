@@ -14,7 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.files import replacing
+from spcnet.training.network import Backbone, NetworkConfig
 
 FORMAT = "spcnet-checkpoint-1"
 
@@ -59,3 +61,12 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}); restore it or train again"
         ) from None
+
+
+def load_backbone(path: Path) -> tuple[Backbone, TrackerConfig, dict[str, Any]]:
+    """The trained backbone of a checkpoint, in evaluation mode, its config and the checkpoint's record."""
+    tensors, meta = load(path)
+    config = TrackerConfig.from_dict(meta["config"]["tracker"])
+    backbone = Backbone(NetworkConfig.of(meta["config"].get("network"), config))
+    fit(backbone, tensors, "backbone.", path)
+    return backbone.eval().requires_grad_(False), config, meta

@@ -1,4 +1,4 @@
-"""The verbs train, prepare, validate and tune."""
+"""The verbs train, prepare, regress, validate and tune."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
-    """train, prepare, validate, tune."""
+    """train, prepare, regress, validate, tune."""
     train = commands.add_parser("train", help="learn a backbone from annotated video")
     _add_data_options(train)
     train.add_argument(
@@ -38,6 +38,14 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     prepare.add_argument("-o", "--out", type=Path, required=True, help="folder of the shards")
     prepare.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     prepare.set_defaults(run=_prepare)
+
+    regress = commands.add_parser("regress", help="learn the box regression of a trained backbone")
+    _add_data_options(regress)
+    regress.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a training run")
+    regress.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT.safetensors", help="checkpoint with both"
+    )
+    regress.set_defaults(run=_regress)
 
     validate = commands.add_parser(
         "validate", help="choose models and settings by tracking the tracks that a training holds out"
@@ -175,6 +183,14 @@ def _prepare(options: argparse.Namespace) -> int:
         f"{made.context:.1f} sides around targets of {made.side} px\n"
         f'train on them with --data "shards:{options.out}"'
     )
+    return 0
+
+
+def _regress(options: argparse.Namespace) -> int:
+    from spcnet.training.regression import regress
+
+    regress(_config(options), options.checkpoint, options.out, lambda line: print(line, flush=True))
+    print(f"checkpoint {options.out}")
     return 0
 
 

@@ -1,4 +1,5 @@
-"""The configuration of a training run, as its TOML file has it: [data], [optim], [tracker], [network]."""
+"""The configuration of a training run, as its TOML file has it: [data], [optim], [tracker], [network],
+[regression]."""
 
 from __future__ import annotations
 
@@ -134,6 +135,38 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class RegressionConfig:
+    """How the box regression of a trained backbone is learnt (spcnet regress)."""
+
+    steps: int = 5000
+    batch: int = 16  # pairs of frames a step
+    searches: int = 4  # search patches cut from each pair, each at a place and size of its own
+    lr: float = 2e-3  # peak of a one-cycle schedule
+    channels: int = 32  # of the three convolutions
+    # How pairs are drawn, in place of the same keys of [data]: far apart, as the template is never updated.
+    max_gap: int = 40
+    stills_share: float = 0.1
+    weights: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "searches", "channels", "max_gap"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"regression.{name} is {getattr(self, name)}; give 1 or more")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"regression.lr is {self.lr}; give a positive number, such as 0.002")
+        if not 0 <= self.stills_share <= 1:
+            raise ValueError(
+                f"regression.stills_share is {self.stills_share}; give a share between 0 and 1"
+            )
+
+    def drawn_from(self, data: DataConfig) -> DataConfig:
+        """The [data] that its pairs are drawn by."""
+        return dataclasses.replace(
+            data, max_gap=self.max_gap, stills_share=self.stills_share, weights=self.weights
+        )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a training run."""
 
@@ -141,6 +174,7 @@ class TrainConfig:
     optim: OptimConfig
     tracker: TrackerConfig
     network: NetworkConfig
+    regression: RegressionConfig = field(default_factory=RegressionConfig)
 
     def __post_init__(self) -> None:
         sizes = [stage.tracker(self.tracker).patch_size for stage in self.optim.stages]
@@ -200,8 +234,9 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        if unknown := set(values) - {"data", "optim", "tracker", "network"}:
-            raise ValueError(f"unknown table [{min(unknown)}]; the tables are data, optim, tracker, network")
+        tables = [table.name for table in dataclasses.fields(cls)]
+        if unknown := set(values) - set(tables):
+            raise ValueError(f"unknown table [{min(unknown)}]; the tables are {', '.join(tables)}")
         tracker = TrackerConfig.from_dict(values.get("tracker", {}))
         data = values.get("data", {})
         if isinstance(data, Mapping) and isinstance(data.get("validation"), list | tuple):
@@ -211,6 +246,7 @@ class TrainConfig:
             optim=build(OptimConfig, values.get("optim", {}), "optim"),
             tracker=tracker,
             network=NetworkConfig.of(values.get("network"), tracker),
+            regression=build(RegressionConfig, values.get("regression", {}), "regression"),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training pairs: a template pyramid and a search pyramid of the same object, and how far it moved.
+"""Pairs of frames of the same object; of these, a template and a search pyramid, and how far it moved.
 
 The patches are cut by spcnet.runtime.patches, so training sees the very crop that tracking makes. A sample
 is a function of (seed, index) alone: any number of workers, or a resumed run, sees the same samples.
@@ -7,15 +7,16 @@ is a function of (seed, index) alone: any number of workers, or a resumed run, s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from spcnet.common.sources import read_all
 from spcnet.common.tracks import Track, read_frame
@@ -70,8 +71,14 @@ def density(data: DataConfig, tracker: TrackerConfig) -> float:
     return float(tracker.patch_size / (1 + tracker.padding) * tracker.scale_step**scale)
 
 
-class Pairs(Dataset[Sample]):
-    """The endless sequence of pairs, by index. length only tells a loader where to stop."""
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class FramePairs(Dataset[Drawn]):
+    """The endless sequence of pairs of frames, by index, and how their patches are changed for training.
+
+    length only tells a loader where to stop. Raises ValueError when no track can be drawn from.
+    """
 
     def __init__(
         self,
@@ -103,26 +110,6 @@ class Pairs(Dataset[Sample]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Sample:
-        rng = np.random.default_rng((self.seed, index))
-        track = self._track(rng)
-        first, second = self._two_frames(track, rng)
-        template_state = State.from_box(track.boxes[first])
-        target = State.from_box(track.boxes[second])
-        # The tracker never changes the aspect ratio, so the search patch keeps the template's.
-        size = np.sqrt(target.w * target.h / (template_state.w * template_state.h))
-        target = target._replace(w=template_state.w * size, h=template_state.h * size)
-        search_state, shift = self._displace(target, rng)
-        template = self._cut(read_frame(track.frames[first]), template_state, self.tracker.learn_scales)
-        search = self._cut(read_frame(track.frames[second]), search_state, self.tracker.scales)
-        if self.augment:
-            template, search, shift = self._augment(template, search, shift, rng)
-        return Sample(
-            torch.from_numpy(patches.normalize(template, self.tracker)),
-            torch.from_numpy(patches.normalize(search, self.tracker)),
-            torch.from_numpy(shift.astype(np.float32)),
-        )
-
     def describe(self, index: int) -> str:
         """The name of the track that a sample is drawn from, for messages."""
         return self._track(np.random.default_rng((self.seed, index))).name
@@ -137,6 +124,50 @@ class Pairs(Dataset[Sample]):
         first = rng.choice(present)
         near = present[np.abs(present - first) <= self.data.max_gap]
         return int(first), int(rng.choice(near))
+
+    def _augment(
+        self, template: Pyramid, search: Pyramid, rng: np.random.Generator
+    ) -> tuple[Pyramid, Pyramid, bool]:
+        """The patches of both frames changed, and whether they are mirrored now; as they are without augment."""
+        data, mirrored = self.data, False
+        if not self.augment:
+            return template, search, mirrored
+        if mirrored := rng.random() < data.flip:
+            template, search = template[:, :, ::-1], search[:, :, ::-1]
+        if rng.random() < data.grey:
+            template, search = _grey(template), _grey(search)
+        if rng.random() < data.blur:
+            if rng.random() < 0.5:
+                template = _motion_blur(template, rng)
+            else:
+                search = _motion_blur(search, rng)
+        template, search = (_jitter(p, data.colour_jitter, rng) for p in (template, search))
+        return template, search, mirrored
+
+
+class Pairs(FramePairs[Sample]):
+    """Pairs to learn the backbone and the filter from."""
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng((self.seed, index))
+        track = self._track(rng)
+        first, second = self._two_frames(track, rng)
+        template_state = State.from_box(track.boxes[first])
+        target = State.from_box(track.boxes[second])
+        # The tracker never changes the aspect ratio, so the search patch keeps the template's.
+        size = np.sqrt(target.w * target.h / (template_state.w * template_state.h))
+        target = target._replace(w=template_state.w * size, h=template_state.h * size)
+        search_state, shift = self._displace(target, rng)
+        template = self._cut(read_frame(track.frames[first]), template_state, self.tracker.learn_scales)
+        search = self._cut(read_frame(track.frames[second]), search_state, self.tracker.scales)
+        template, search, mirrored = self._augment(template, search, rng)
+        if mirrored:
+            shift *= (1, 1, -1)
+        return Sample(
+            torch.from_numpy(patches.normalize(template, self.tracker)),
+            torch.from_numpy(patches.normalize(search, self.tracker)),
+            torch.from_numpy(shift.astype(np.float32)),
+        )
 
     def _displace(self, target: State, rng: np.random.Generator) -> tuple[State, NDArray[np.float64]]:
         """A search window that misses the target, and by how much: (scale, row, column)."""
@@ -154,22 +185,25 @@ class Pairs(Dataset[Sample]):
         step = self.tracker.scale_step
         return np.stack([patches.cut(image, state, self.tracker, step**s) for s in scale_exponents(scales)])
 
-    def _augment(
-        self, template: Pyramid, search: Pyramid, shift: NDArray[np.float64], rng: np.random.Generator
-    ) -> tuple[Pyramid, Pyramid, NDArray[np.float64]]:
-        data = self.data
-        if rng.random() < data.flip:
-            template, search = template[:, :, ::-1], search[:, :, ::-1]
-            shift = shift * (1, 1, -1)
-        if rng.random() < data.grey:
-            template, search = _grey(template), _grey(search)
-        if rng.random() < data.blur:
-            if rng.random() < 0.5:
-                template = _motion_blur(template, rng)
-            else:
-                search = _motion_blur(search, rng)
-        template, search = (_jitter(p, data.colour_jitter, rng) for p in (template, search))
-        return template, search, shift
+
+def load(
+    pairs: FramePairs[Drawn], batches: Iterable[Iterable[int]], workers: int, device: torch.device
+) -> DataLoader[Drawn]:
+    """The batches of samples of these indices, made by so many processes (0: this one), for a device."""
+    return DataLoader(
+        pairs,
+        batch_sampler=map(list, batches),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_leave_signals,
+    )
+
+
+def _leave_signals(_: int) -> None:
+    """Ctrl-C and SIGTERM reach the loader's processes too: they go on until the run has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _cumulative(tracks: Sequence[Track], weights: Mapping[str, float]) -> NDArray[np.float64]:

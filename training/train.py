@@ -7,7 +7,6 @@ import ctypes
 import dataclasses
 import itertools
 import math
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -22,7 +21,7 @@ from spcnet.training import checkpoint
 from spcnet.training.config import OptimConfig, Stage, TrainConfig
 from spcnet.training.distributed import Processes
 from spcnet.training.network import Backbone, SPCNet
-from spcnet.training.pairs import Pairs, Sample, load_tracks
+from spcnet.training.pairs import Pairs, Sample, load, load_tracks
 from spcnet.training.report import Clock, Report
 
 # Activations are in grey levels (tens), so under AdamW, whose steps know no scale, a bias must move that much
@@ -143,15 +142,7 @@ class Trainer:
         return range(start, start + size)
 
     def _load(self, pairs: Pairs, batches: Iterable[Iterable[int]]) -> DataLoader[Sample]:
-        workers = self.config.optim.workers
-        return DataLoader(
-            pairs,
-            batch_sampler=map(list, batches),
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            pin_memory=self.processes.device.type == "cuda",
-            worker_init_fn=_leave_signals,
-        )
+        return load(pairs, batches, self.config.optim.workers, self.processes.device)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -300,12 +291,6 @@ def _optimizer(backbone: Backbone, optim: OptimConfig) -> torch.optim.Optimizer:
     if adamw:
         return torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
     return torch.optim.SGD(groups, lr=optim.lr, momentum=MOMENTUM, weight_decay=optim.weight_decay)
-
-
-def _leave_signals(_: int) -> None:
-    """Ctrl-C and SIGTERM reach the loader's processes too: they go on until the run has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _keep_large_blocks() -> None:

@@ -10,7 +10,8 @@ from emulator.recorded_tensorrt import CONFIG
 from onnx import numpy_helper
 
 from spcnet.export.calibration import activation_limits
-from spcnet.export.onnx import export_onnx, load_backbone, to_onnx
+from spcnet.export.onnx import export_onnx, to_onnx
+from spcnet.training.checkpoint import load_backbone
 from spcnet.export.parity import real_patches, relative_error
 from spcnet.export.precision import to_fp16, to_int8
 from spcnet.runtime import model
