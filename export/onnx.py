@@ -29,7 +29,7 @@ from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 from spcnet.runtime.model import INPUT, OUTPUT, Model
 from spcnet.runtime.regression import head_properties
 from spcnet.training.checkpoint import load_backbone
-from spcnet.training.network import FIXED_BY_TRAINING, Backbone, NetworkConfig
+from spcnet.training.network import FIXED_BY_TRAINING, Backbone
 
 PRECISIONS = ("fp32", "fp16", "int8")
 

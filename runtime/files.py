@@ -9,6 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def refuse_folder(path: Path) -> None:
+    """Raise IsADirectoryError if path, which is to be a file, is a folder."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path: it replaces path when the block ends, and is removed when the block raises.
@@ -18,8 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path itself is yielded. Raises IsADirectoryError, and any OSError of the writing with the name of path.
     """
     path = Path(os.path.realpath(path))
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    refuse_folder(path)
     if path.exists() and not path.is_file():
         yield path
         return

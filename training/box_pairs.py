@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import patches
@@ -47,7 +46,7 @@ class Miss(NamedTuple):
 
 
 class BoxPairs(FramePairs[BoxSample]):
-    """Pairs of frames with several search patches each: to draw a composed frame takes longer than to cut it."""
+    """Pairs of frames with several search patches each: a composed frame takes longer to draw than to cut."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class BoxPairs(FramePairs[BoxSample]):
         cells = np.array([miss.cells for miss in misses])
         box = np.array([miss.box for miss in misses], np.float32)
         if mirrored:
-            cells, box = cells * (1, -1), box * np.float32((1, 1, -1, 1))
+            cells, box = cells * (1, -1), box * np.array((1, 1, -1, 1), np.float32)
         return BoxSample(
             torch.from_numpy(patches.normalize(template, self.tracker)[0]),
             torch.from_numpy(patches.normalize(search, self.tracker)),

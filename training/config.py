@@ -155,9 +155,7 @@ class RegressionConfig:
         if not 0 < self.lr < math.inf:
             raise ValueError(f"regression.lr is {self.lr}; give a positive number, such as 0.002")
         if not 0 <= self.stills_share <= 1:
-            raise ValueError(
-                f"regression.stills_share is {self.stills_share}; give a share between 0 and 1"
-            )
+            raise ValueError(f"regression.stills_share is {self.stills_share}; give a share between 0 and 1")
 
     def drawn_from(self, data: DataConfig) -> DataConfig:
         """The [data] that its pairs are drawn by."""

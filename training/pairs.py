@@ -71,10 +71,10 @@ def density(data: DataConfig, tracker: TrackerConfig) -> float:
     return float(tracker.patch_size / (1 + tracker.padding) * tracker.scale_step**scale)
 
 
-Drawn = TypeVar("Drawn", covariant=True)
+Drawn_co = TypeVar("Drawn_co", covariant=True)
 
 
-class FramePairs(Dataset[Drawn]):
+class FramePairs(Dataset[Drawn_co]):
     """The endless sequence of pairs of frames, by index, and how their patches are changed for training.
 
     length only tells a loader where to stop. Raises ValueError when no track can be drawn from.
@@ -128,7 +128,7 @@ class FramePairs(Dataset[Drawn]):
     def _augment(
         self, template: Pyramid, search: Pyramid, rng: np.random.Generator
     ) -> tuple[Pyramid, Pyramid, bool]:
-        """The patches of both frames changed, and whether they are mirrored now; as they are without augment."""
+        """The patches of both frames changed, if they are to be, and whether they are mirrored now."""
         data, mirrored = self.data, False
         if not self.augment:
             return template, search, mirrored
@@ -187,8 +187,8 @@ class Pairs(FramePairs[Sample]):
 
 
 def load(
-    pairs: FramePairs[Drawn], batches: Iterable[Iterable[int]], workers: int, device: torch.device
-) -> DataLoader[Drawn]:
+    pairs: FramePairs[Drawn_co], batches: Iterable[Iterable[int]], workers: int, device: torch.device
+) -> DataLoader[Drawn_co]:
     """The batches of samples of these indices, made by so many processes (0: this one), for a device."""
     return DataLoader(
         pairs,
@@ -197,6 +197,7 @@ def load(
         prefetch_factor=4 if workers else None,
         pin_memory=device.type == "cuda",
         worker_init_fn=_leave_signals,
+        generator=torch.Generator(),  # a seed for the workers, not drawn from the random numbers of the run
     )
 
 

@@ -9,20 +9,24 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spcnet.common.tracks import Track
+from spcnet.runtime.files import refuse_folder
 from spcnet.training import checkpoint
 from spcnet.training.box_pairs import BoxPairs, BoxSample
 from spcnet.training.config import TrainConfig
 from spcnet.training.network import FIXED_BY_TRAINING, Backbone, NetworkConfig
 from spcnet.training.pairs import load, load_tracks
+
+# Group of held-out tracks -> one of MEASURES -> root of the mean squared error, after and before correction.
+Errors: TypeAlias = dict[str, dict[str, list[float]]]
 
 BOX_GAIN = 0.3  # tracker.box_gain of the checkpoint, unless the config has one
 SPREAD = (0.15, 0.15, 0.08, 0.08)  # of dw, dh, dx, dy before the correction: the unit of the outputs
@@ -128,9 +132,9 @@ class RegressionTrainer:
         t, z = features.contiguous().split([len(template), len(patches) - len(template)])
         t = windows(t, cells.new_zeros(len(t), 2)).repeat_interleave(search.shape[1], 0)
         z = windows(z, cells.flatten(0, 1))
-        return t.clamp(min=0).sqrt(), z.clamp(min=0).sqrt(), box.flatten(0, 1)
+        return t.sqrt(), z.sqrt(), box.flatten(0, 1)
 
-    def run(self, say: Callable[[str], None] = print) -> dict[str, dict[str, list[float]]]:
+    def run(self, say: Callable[[str], None] = print) -> Errors:
         """Learn, with a line now and then; returns validate(). Raises FloatingPointError."""
         settings, optim = self.config.regression, self.config.optim
         optimizer = torch.optim.AdamW(self.net.parameters(), settings.lr, weight_decay=WEIGHT_DECAY)
@@ -139,6 +143,7 @@ class RegressionTrainer:
         )
         spread = torch.tensor(SPREAD, device=self.device)
         size, mean, begun = settings.batch, math.nan, time.perf_counter()
+        errors: Errors = {}
         shares = [range(size * step, size * (step + 1)) for step in range(settings.steps)]
         for step, batch in enumerate(self._load(self.pairs, shares), 1):
             template, search, box = self._windows(batch)
@@ -156,17 +161,16 @@ class RegressionTrainer:
             optimizer.step()
             schedule.step()
             mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
-            if step % optim.validate_every == 0 and step < settings.steps:
-                say(f"step {step} loss {mean:.3f}{_line(self.validate())}, {time.perf_counter() - begun:.0f} s")
-        errors = self.validate()
-        say(f"step {settings.steps} loss {mean:.3f}{_line(errors)}, {time.perf_counter() - begun:.0f} s")
+            if step % optim.validate_every == 0 or step == settings.steps:
+                errors = self.validate()
+                say(f"step {step} loss {mean:.3f}{_line(errors)}, {time.perf_counter() - begun:.0f} s")
         return errors
 
     @torch.no_grad()
-    def validate(self) -> dict[str, dict[str, list[float]]]:
-        """Group of held-out tracks -> measure -> root of the mean squared error, after and before correction.
+    def validate(self) -> Errors:
+        """The errors on pairs of held-out tracks, the same every time.
 
-        size and aspect: of their logarithms; centre: of a coordinate, in sides. Always the same pairs.
+        size and aspect: of their logarithms; centre: of a coordinate, in sides of the patch's box.
         """
         self.net.eval()
         spread = torch.tensor(SPREAD, device=self.device)
@@ -188,32 +192,33 @@ class RegressionTrainer:
         return errors
 
 
-def _line(errors: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+def _line(errors: Errors) -> str:
     return "".join(
         f", {group} " + " ".join(f"{name} {after:.3f}/{before:.3f}" for name, (after, before) in own.items())
         for group, own in errors.items()
     )
 
 
-def regress(
-    config: TrainConfig, source: Path, target: Path, say: Callable[[str], None] = print
-) -> dict[str, dict[str, list[float]]]:
+def regress(config: TrainConfig, source: Path, target: Path, say: Callable[[str], None] = print) -> Errors:
     """Learn box regression for the backbone of checkpoint source; write both to checkpoint target.
 
     Optimiser and raw weights stay behind: target is to export, not to go on from. Returns the errors on
     held-out tracks (RegressionTrainer.validate). Raises FileNotFoundError, FloatingPointError, ValueError.
     """
     tensors, meta = checkpoint.load(source)
-    if target.exists() and target.samefile(source):
-        raise ValueError(f"{target} is the checkpoint that is read; give -o another name")
     backbone, tracker, _ = checkpoint.load_backbone(source)
-    network = NetworkConfig.of(meta["config"].get("network"), tracker)
-    for name in (*FIXED_BY_TRAINING, "network"):
-        has, wanted = (
-            (network, config.network) if name == "network" else (getattr(tracker, name), getattr(config.tracker, name))
-        )
-        if has != wanted:
-            raise ValueError(f"{source} was trained with {name} {has}, the config says {wanted}; give its own config")
+    trained = {name: getattr(tracker, name) for name in FIXED_BY_TRAINING}
+    trained["network"] = NetworkConfig.of(meta["config"].get("network"), tracker)
+    for name, value in trained.items():
+        given = config.network if name == "network" else getattr(config.tracker, name)
+        if given != value:
+            raise ValueError(
+                f"{source} was trained with {name} {value}, but the config says {given}; give the config "
+                "of its training"
+            )
+    refuse_folder(target)  # before the work
+    if target.exists() and target.samefile(source):
+        raise ValueError(f"{target} is the checkpoint that is read; give --out another name")
     trainer = RegressionTrainer(config, backbone)
     begun = time.perf_counter()
     errors = trainer.run(say)

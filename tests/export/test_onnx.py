@@ -9,12 +9,12 @@ from onnx import numpy_helper
 
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import IR_VERSION, OPSET, check_layers, export_onnx, weights_sha256
-from spcnet.training.checkpoint import load_backbone
 from spcnet.export.parity import check_parity
 from spcnet.export.tolerances import TOLERANCES
 from spcnet.runtime import TrackerConfig, model
 from spcnet.runtime.layers import Convolution, published
 from spcnet.training import checkpoint
+from spcnet.training.checkpoint import load_backbone
 
 CONVOLUTIONS = {"Conv", "Relu", "Mul", "Div", "Sqrt"}
 # What every inference engine has.

@@ -11,12 +11,12 @@ from onnx import numpy_helper
 
 from spcnet.export.calibration import activation_limits
 from spcnet.export.onnx import export_onnx, to_onnx
-from spcnet.training.checkpoint import load_backbone
 from spcnet.export.parity import real_patches, relative_error
 from spcnet.export.precision import to_fp16, to_int8
 from spcnet.runtime import model
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.layers import published
+from spcnet.training.checkpoint import load_backbone
 from spcnet.training.network import Backbone, NetworkConfig, local_response_norm
 
 KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}

@@ -1,11 +1,9 @@
 import dataclasses
-import json
 import math
 
 import cv2
 import numpy as np
 import pytest
-import synthetic
 import torch
 from safetensors.torch import load_file
 
@@ -142,3 +140,99 @@ def test_the_folded_weights_give_the_networks_box(rng, grid, k):
     expected = np.array([oracle(folded, *pair) for pair in zip(t, z, strict=True)])
     found = values.numpy() * [0.15, 0.15, 0.08, 0.08]
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.fixture
+def given(write_config, make_checkpoint, tmp_path):
+    """A config on the synthetic tracks, and the checkpoint of a backbone that fits it."""
+    tracker = {"stride": 2, "uncertain_score": 0.1}
+    network = {"layers": [{"channels": 4, "stride": 2}]}
+    path = write_config(tmp_path / "config.toml", size=48, tracker=tracker, validation_pairs=24)
+    with path.open("a") as file:
+        file.write("[[network.layers]]\nchannels = 4\nstride = 2\n")
+        file.write("[regression]\nsteps = 3\nbatch = 4\nchannels = 8\n")
+    config = TrainConfig.from_toml(path)
+    return config, make_checkpoint(config.tracker, network), path
+
+
+def with_regression(config, **values):
+    return dataclasses.replace(config, regression=dataclasses.replace(config.regression, **values))
+
+
+def test_learning_mends_boxes_of_held_out_tracks(given):
+    config, source, _ = given
+    backbone, _, _ = checkpoint.load_backbone(source)
+    lines = []
+    trainer = RegressionTrainer(with_regression(config, steps=120, batch=16, channels=16), backbone)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    errors = trainer.run(lines.append)["held out"]
+    for name, share in (("size", 0.7), ("aspect", 0.95), ("centre", 0.85)):
+        after, start = errors[name]
+        assert after < share * start, errors
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+    assert lines[-1].startswith("step 120 loss ") and f"size {errors['size'][0]:.3f}/" in lines[-1]
+
+
+def test_the_checkpoint_holds_the_backbone_and_the_folded_regression(given, tmp_path):
+    config, source, _ = given
+    tensors, meta = checkpoint.load(source)
+    run = tmp_path / "run.safetensors"
+    checkpoint.save(run, tensors | {"optimizer.0.step": torch.ones(1), "raw.conv1.bias": torch.ones(4)}, meta)
+    targets = [tmp_path / "one.safetensors", tmp_path / "two.safetensors", tmp_path / "three.safetensors"]
+    for target, optim in zip(targets, ({}, {"workers": 2, "validate_every": 1}, {"seed": 1}), strict=True):
+        changed = dataclasses.replace(config, optim=dataclasses.replace(config.optim, **optim))
+        regress(changed, run, target, str)
+    one, two, three = map(load_file, targets)
+    shapes = {name: tuple(tensor.shape) for name, tensor in one.items() if name.startswith("regression.")}
+    assert shapes == {
+        "regression.conv1.weight": (8, 12, 3, 3),
+        "regression.conv2.weight": (8, 8, 3, 3),
+        "regression.conv3.weight": (8, 8, 3, 3),
+        "regression.linear.weight": (4, 8 * 3 * 3),
+        **{f"regression.conv{index}.bias": (8,) for index in (1, 2, 3)},
+        "regression.linear.bias": (4,),
+    }
+    assert {name for name in one if name not in shapes} == tensors.keys()
+    assert all(torch.equal(one[name], tensor) for name, tensor in tensors.items())
+    assert all(torch.equal(two[name], tensor) for name, tensor in one.items())
+    assert not torch.equal(three["regression.conv1.weight"], one["regression.conv1.weight"])
+    _, written = checkpoint.load(targets[0])
+    tracker = TrackerConfig.from_dict(written["config"]["tracker"])
+    assert tracker == dataclasses.replace(config.tracker, box_gain=0.3)
+    assert written["config"]["regression"]["steps"] == 3
+    assert set(written["regression"]["validation"]["held out"]) == {"size", "aspect", "centre"}
+    assert (written["step"], written["config"]["network"]) == (meta["step"], meta["config"]["network"])
+
+
+def test_the_command_says_how_it_goes_and_refuses_what_does_not_fit(given, tmp_path, capsys):
+    _, source, path = given
+    out = tmp_path / "out.safetensors"
+    assert main(["regress", str(path), str(source), "-o", str(out), "--set", "tracker.box_gain=0.5"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("step 3 loss ") and said[-1] == f"checkpoint {out}"
+    assert checkpoint.load(out)[1]["config"]["tracker"]["box_gain"] == 0.5
+    out.unlink()
+    for change, message in (
+        (["--set", "tracker.patch_size=52"], "was trained with patch_size 48, but the config says 52"),
+        (["--set", "network.normalization=false"], "was trained with network"),
+        (["--set", "regression.steps=0"], "regression.steps is 0; give 1 or more"),
+        (["--set", "regression.lr=-1"], "regression.lr is -1; give a positive number"),
+        (["--set", "regression.stills_share=2"], "regression.stills_share is 2; give a share"),
+        (["--set", "regression.step=1"], "there is no parameter regression.step"),
+        (["-o", str(source)], "is the checkpoint that is read; give --out another name"),
+        (["-o", str(tmp_path)], "is a folder; give the name of a file"),
+        (["--set", "regression.lr=1e30"], "at step 2; lower regression.lr"),
+    ):
+        assert main(["regress", str(path), str(source), "-o", str(out), *change]) == 2, change
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and "Traceback" not in error
+        assert not out.exists()
+    assert main(["regress", str(path), str(path), "-o", str(out)]) == 2
+    assert "is not a whole safetensors file" in capsys.readouterr().err
+
+
+def test_only_held_out_tracks_are_missing_from_training(given):
+    config, source, _ = given
+    trainer = RegressionTrainer(config, checkpoint.load_backbone(source)[0])
+    assert "track1" not in {track.name for track in trainer.pairs.videos}
+    assert [track.name for track in trainer.held_out["held out"]] == ["track1"]

@@ -11,8 +11,8 @@ from processes import python
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from spcnet.training.checkpoint import load_backbone
 from spcnet.training import checkpoint, report
+from spcnet.training.checkpoint import load_backbone
 from spcnet.training.config import Stage, TrainConfig
 from spcnet.training.distributed import Processes, join
 from spcnet.training.pairs import Pairs, Sample
