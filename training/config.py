@@ -138,7 +138,7 @@ class DataConfig:
 class RegressionConfig:
     """How the box regression of a trained backbone is learnt (spcnet regress)."""
 
-    steps: int = 5000
+    steps: int = 6000
     batch: int = 16  # pairs of frames a step
     searches: int = 4  # search patches cut from each pair, each at a place and size of its own
     lr: float = 2e-3  # peak of a one-cycle schedule
