@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from spcnet.common.tracks import Track
 from spcnet.runtime.files import refuse_folder
+from spcnet.runtime.regression import window_side
 from spcnet.training import checkpoint
 from spcnet.training.box_pairs import BoxPairs, BoxSample
 from spcnet.training.config import TrainConfig
@@ -32,11 +33,6 @@ BOX_GAIN = 0.3  # tracker.box_gain of the checkpoint, unless the config has one
 SPREAD = (0.15, 0.15, 0.08, 0.08)  # of dw, dh, dx, dy before the correction: the unit of the outputs
 DROPOUT, WEIGHT_DECAY, WARMUP, CLIP = 0.2, 1e-4, 0.1, 5.0  # WARMUP: the rising share of the cycle
 MEASURES = ("size", "aspect", "centre")  # of RegressionTrainer.validate
-
-
-def window_side(grid: int) -> int:
-    """W: the network sees W x W of the M x M cells of a patch."""
-    return 2 * round(3 * grid / 8)
 
 
 def windows(features: Tensor, cells: Tensor) -> Tensor:

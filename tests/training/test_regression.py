@@ -12,10 +12,11 @@ from spcnet.common.sources import Source
 from spcnet.common.tracks import Track
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.geometry import State
+from spcnet.runtime.regression import window_side
 from spcnet.training import checkpoint
 from spcnet.training.box_pairs import BoxPairs, draw_miss
 from spcnet.training.config import DataConfig, TrainConfig
-from spcnet.training.regression import BoxRegression, RegressionTrainer, regress, window_side, windows
+from spcnet.training.regression import BoxRegression, RegressionTrainer, regress, windows
 
 PLAIN = DataConfig((Source("got10k", "unread"),), flip=0, grey=0, blur=0, colour_jitter=0)
 CONFIG = TrackerConfig(patch_size=96, stride=4)
