@@ -23,6 +23,7 @@ from spcnet.runtime.session import open_session
 KEY = "spcnet.regression"  # of the metadata: the head, an ONNX file, in base64
 INPUT, OUTPUT = "pair", "box"
 LIMIT = 0.1  # of the logarithms of size and aspect ratio: the most that one frame changes them
+MAX_SHIFT = 1.0  # of an answer, in target sides; the head sees about as far
 
 Real = NDArray[np.float32]
 
@@ -79,12 +80,13 @@ def corrected(
 
     box is the head's answer (dw, dh, dx, dy): against the target's box as it was searched, at place, in the
     winning patch and at whole cells, the width and height are exp(dw) and exp(dh) times as large, and the
-    centre is off by dx widths and dy heights. frame_size is (height, width), first the first state. An answer
-    that is not finite changes nothing.
+    centre is off by dx widths and dy heights, which count up to MAX_SHIFT. frame_size is (height, width),
+    first the first state. An answer that is not finite changes nothing.
     """
     if not np.isfinite(box).all():
         return state
     dw, dh, dx, dy = (float(value) for value in box)
+    dx, dy = (min(max(shift, -MAX_SHIFT), MAX_SHIFT) for shift in (dx, dy))
     row, column = whole_cells(peak, config)
     factor, cell = config.scale_step ** searched_exponent(peak, config), (1 + config.padding) / config.grid
     width, height = place.w * factor, place.h * factor
