@@ -192,7 +192,7 @@ def _device_precision(path: str, backbone: str) -> str:
 def on_device(
     name: str,
     make_device: Callable[[], Device],
-    open_network: Callable[[Device], tuple[TrackerConfig, DeviceBackbone]],
+    open_network: Callable[[Device], tuple[TrackerConfig, DeviceBackbone, bytes | None]],
     precision: Callable[[], str],
 ) -> Subject:
     """The CUDA pipeline on any device, made anew for each use; open_network puts the network on it.
@@ -200,7 +200,7 @@ def on_device(
     precision is called after the network was opened once, and so was checked.
     """
 
-    def start() -> tuple[Device, TrackerConfig, DeviceBackbone]:
+    def start() -> tuple[Device, TrackerConfig, DeviceBackbone, bytes | None]:
         device = make_device()
         try:
             with device.activate():
@@ -211,7 +211,7 @@ def on_device(
 
     @contextlib.contextmanager
     def opened() -> Iterator[tuple[Device, TrackerConfig, DeviceBackbone]]:
-        device, config, backbone = start()
+        device, config, backbone, _ = start()
         with contextlib.closing(device), device.activate(), contextlib.closing(backbone):
             yield device, config, backbone
 

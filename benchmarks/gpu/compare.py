@@ -173,7 +173,7 @@ class OwnFilter:
         launcher.invert(work.spectra, 0, work.responses, work.tiles, images)  # the filter alone
         results = slots.results.address
         launcher.peak(
-            *(work.responses, 0, work.tiles, self._frame, slots.list, slots.targets, results, count),
+            *(work.responses, 0, work.tiles, self._frame, slots.list, slots.targets, 0, results, count),
             update=True,
         )
         self._learn(config.interp_factor)

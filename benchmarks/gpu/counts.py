@@ -1,7 +1,7 @@
 """The least work of the GPU benchmark's kernels, counted in bytes and operations.
 
 The counts are pure functions of the configuration. Every input is read once and every output written once;
-constants of a few kilobytes (matrices, window, weights, label) stay in the cache and are not counted. An
+constants of up to 200 kilobytes (matrices, window, weights, label) stay in the cache and are not counted. An
 addition, a multiplication, a division and a root are one operation each, so a complex product is 6, a complex
 multiply-add 8, a real number times a complex one added up 4. dft is the kernels' way of transforming, "fft"
 or "dft" (see spcnet/runtime/cuda/launch.py), or "plain", a product with the whole matrix, as on the CPU.
@@ -21,8 +21,9 @@ import numpy as np
 from spcnet.runtime import colour, dcf, layers
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
-from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE, TILE_ROWS
+from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, TARGET, TILE, TILE_ROWS
 from spcnet.runtime.locate import PSR_REACH
+from spcnet.runtime.regression import pair_shape
 
 FLOAT, COMPLEX, HALF = 4, 8, 2  # bytes
 
@@ -175,12 +176,45 @@ def mix(config: TrackerConfig, images: int) -> Work:
 
 
 def peak(config: TrackerConfig, targets: int) -> Work:
-    """The tiles, the square around the peak, the state before and after, the measurement."""
+    """The tiles, the square around the peak, the state before and after, the measurement, the window."""
     reach = round(PSR_REACH * config.sigma * config.response_upsampling)
     tiles, side = config.scales * ceil_div(config.points, TILE_ROWS), 2 * reach + 1
     square = side**2 if side < config.points else 0
     moved = tiles * TILE.itemsize + square * FLOAT + 2 * TARGET.itemsize + MEASUREMENT.itemsize
+    if config.box_gain > 0:
+        moved += CELL_WINDOW.itemsize
     return Work(targets * moved, targets * 3 * (tiles + square))
+
+
+def head_layers(config: TrackerConfig) -> list[Layer]:
+    """The convolutions of the regression head."""
+    _, inputs, side, _ = pair_shape(config)
+    found = [Layer(inputs, HEAD_CHANNELS, side, stride=2)]
+    for _ in range(2):
+        found.append(Layer(HEAD_CHANNELS, HEAD_CHANNELS, found[-1].cells, stride=2))
+    return found
+
+
+def regress_keep(config: TrackerConfig, targets: int) -> Work:
+    """A root of each cell of the template."""
+    cells = _head_cells(config)
+    return Work(targets * 2 * cells * FLOAT, targets * cells)
+
+
+def regress_pair(config: TrackerConfig, targets: int) -> Work:
+    """Template and window to the first convolution: a root and a product of each cell, and its taps."""
+    cells, first = _head_cells(config), head_layers(config)[0]
+    moved = (2 * cells + first.cells**2 * first.outputs) * FLOAT + CELL_WINDOW.itemsize
+    return Work(targets * moved, targets * (2 * cells + convolution(first, 1).flops))
+
+
+def regress_box(config: TrackerConfig, targets: int) -> Work:
+    """The first convolution's outputs through the other layers; states and measurement as in peak."""
+    first, *others = head_layers(config)
+    moved = first.cells**2 * first.outputs * FLOAT + CELL_WINDOW.itemsize
+    moved += 2 * TARGET.itemsize + MEASUREMENT.itemsize
+    linear = 2 * 4 * others[-1].outputs * others[-1].cells ** 2
+    return Work(targets * moved, targets * (sum(convolution(layer, 1).flops for layer in others) + linear))
 
 
 def accumulate(config: TrackerConfig, targets: int) -> Work:
@@ -210,6 +244,9 @@ def launch(kernel: str, config: TrackerConfig, targets: int, images: int) -> Wor
         "respond": lambda: respond(config, targets, dft),
         "invert": lambda: invert(config, images),
         "peak": lambda: peak(config, targets),
+        "regress": lambda: {"keep": regress_keep, "pair": regress_pair, "box": regress_box}[rest](
+            config, targets
+        ),
         "learn": lambda: learn(config, targets, dft),
     }
     return works[step]()
@@ -232,6 +269,12 @@ def floor(work: Work, bandwidth: float, peak_flops: float | None) -> float:
 def _fft(n: int) -> int:
     """Operations of a complex FFT of n points, n a power of two."""
     return 5 * n * int(math.log2(n))
+
+
+def _head_cells(config: TrackerConfig) -> int:
+    """The numbers of a template: C x W x W."""
+    _, inputs, side, _ = pair_shape(config)
+    return inputs // 3 * side**2
 
 
 def _filter(config: TrackerConfig) -> int:

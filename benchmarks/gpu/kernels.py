@@ -1,4 +1,4 @@
-"""Check every CUDA kernel except the backbone's against float64 NumPy, on any device that runs them.
+"""Check the CUDA kernels of the filter and of the colour model against float64 NumPy, on any device.
 
 An error is the largest difference over the largest expected value, so that a NaN or a dropped term cannot
 hide; that of the crop is a share of 255 grey levels.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,10 @@ from spcnet.runtime import colour, dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import FFT_SIZES, Launcher
-from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
+from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import Status, TargetState, may_learn
+from spcnet.runtime.regression import searched_exponent, whole_cells
 
 SIZES = (32, 63, 64, 125, 128, 169)
 SCALES = (1, 3, 5)
@@ -36,6 +38,9 @@ TOLERANCES = {  # kernel -> largest error, with the reason
     "learn": 2e-6,  # as respond
     "colour_respond": 2e-6,  # float32 sums of two times up to 41 terms
     "colour_learn": 1e-6,  # exact counts, and a few float32 operations
+    "regress_keep": 1e-6,  # a float32 root
+    "regress_pair": 2e-6,  # float32 sums of up to 9 x 99 terms
+    "regress_box": 1e-5,  # a float32 answer times a side of up to 90 px
     "conv": 2e-6,  # float32 sums of up to 9 x 33 terms
     "conv_by_2": 4e-6,  # the same in four layers, each of which rounds
     "conv_mma": 2e-6,  # numbers of 22 bits, sums in float32
@@ -164,7 +169,7 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Deviation]:
     rng = np.random.default_rng([seed, *case])
     config, errors = config_of(case), list[Deviation]()
 
-    def run(checks: Mapping[str, Check], dft: str | None = None) -> None:
+    def run(checks: Mapping[str, Check], dft: str | None = None, config: TrackerConfig = config) -> None:
         launcher = Launcher(device, config, dft)
         try:
             for name, function in checks.items():
@@ -177,6 +182,7 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Deviation]:
         run({f"{f.__name__[1:]} ({dft})": f for f in (_transform, _respond, _learn)}, dft)
     others = (_crop, _colour_respond, _colour_learn, _invert, _peak)
     run({function.__name__[1:]: function for function in others})
+    run({"peak": _peak}, config=replace(config, box_gain=0.4))
     return errors
 
 
@@ -337,10 +343,13 @@ def _peak_with(given: _Input, colours: NDArray[np.float32] | None) -> float:
     tiles["best"], tiles["index"] = masked.max(-1), masked.argmax(-1) + 8 * n * np.arange(launcher.tiles)
     tiles["sum"], tiles["square"] = blocks.sum(-1), (blocks**2).sum(-1)
     targets = given.targets()
+    if config.box_gain > 0:  # the aspect ratio is not the first one's
+        targets["h"] *= given.rng.uniform(0.8, 1.2, 4)
     height, width = 240, 320
     frame = np.frombuffer(PACK_FRAME(0, 0, width, height, *[0] * 6, 3, 2, 0, 5), np.uint8)
     expected = np.zeros(case.targets, MEASUREMENT)
     after = np.zeros(case.targets, TARGET)
+    seen = np.zeros(case.targets, CELL_WINDOW)  # by the box regression
     for i, slot in enumerate(slots):
         peak = locate.find_peak(responses[i], config, None if colours is None else colours[i])
         cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
@@ -352,15 +361,24 @@ def _peak_with(given: _Input, colours: NDArray[np.float32] | None) -> float:
         expected[i] = (*found, *after_peak.seen, place.cx, place.cy)
         rate = config.interp_factor if may_learn(status, config) else 0.0
         after[i] = (*after_peak.seen, first_w, first_h, 4, rate, after_peak.misses, place.cx, place.cy)
+        exponent, (row, column) = searched_exponent(peak, config), whole_cells(peak, config)
+        factor, cell = config.scale_step**exponent, (1 + config.padding) / config.grid
+        center = x + column * cell * w * factor, y + row * cell * h * factor
+        patch = exponent + case.scales // 2 if peak.score >= config.uncertain_score else -1
+        seen[i] = (*center, w * factor, h * factor, patch, row, column)
     map_address = 0 if colours is None else memory.put(colours)
     inputs = memory.put(responses), map_address, memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
-    launcher.peak(*inputs, state_address, results, case.targets, update=True)
+    windows = memory.put(np.zeros_like(seen)) if config.box_gain > 0 else 0
+    launcher.peak(*inputs, state_address, windows, results, case.targets, update=True)
     measured = memory.get(results, (5 + case.targets,), MEASUREMENT)[5:]
     states = memory.get(state_address, targets.shape, TARGET)
+    pairs = [(measured, expected), (states[slots], after)]
+    if windows:
+        pairs.append((memory.get(windows, seen.shape, CELL_WINDOW), seen))
     errors = [
         np.abs(got[name] - wanted[name]) / np.maximum(np.abs(wanted[name]), 1)
-        for got, wanted in ((measured, expected), (states[slots], after))
+        for got, wanted in pairs
         for name in wanted.dtype.names or ()
     ]
     return float(np.max(errors))

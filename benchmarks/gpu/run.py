@@ -33,6 +33,7 @@ from spcnet.benchmarks.gpu import (
     compare,
     counts,
     frames,
+    head,
     kernels,
     launches,
     report,
@@ -184,10 +185,11 @@ def _compare(plan: Plan, device: Device, library: Library, found: dict[str, Any]
 
 def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Deviation]:
     if cases is None:
-        return chain(kernels.table(device), backbone.table(device))
+        return chain(kernels.table(device), backbone.table(device), head.table(device))
     sizes = dict.fromkeys((case.size, case.channels) for case in cases)
     backbones = (backbone.check(device, *size, 2) for size in sizes)
-    return chain(*(kernels.check(device, case) for case in cases), *backbones)
+    heads = (head.check(device, cells, 8, 3) for cells in head.CELLS)
+    return chain(*(kernels.check(device, case) for case in cases), *backbones, *heads)
 
 
 def worst(errors: Iterable[kernels.Deviation]) -> list[dict[str, Any]]:
@@ -219,7 +221,7 @@ def open_gpu() -> tuple[Device, timing.Timer]:
 def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
     """All that can run here: the zoo, the published setting and N = 128 for the filter, and libraries."""
 
-    def zoo(name: str, kind: str, device: Device) -> tuple[TrackerConfig, Any]:
+    def zoo(name: str, kind: str, device: Device) -> tuple[TrackerConfig, Any, bytes | None]:
         return open_backbone(name, device, kind)
 
     subjects = [

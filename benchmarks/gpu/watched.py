@@ -15,7 +15,7 @@ from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 
-OpenBackbone = Callable[[Device], tuple[TrackerConfig, DeviceBackbone]]
+OpenBackbone = Callable[[Device], tuple[TrackerConfig, DeviceBackbone, bytes | None]]
 
 
 class Launch(NamedTuple):
@@ -78,8 +78,8 @@ def opened(
     watched = Watched(device, keep=keep)
     try:
         with device.activate():
-            config, backbone = open_backbone(cast(Device, watched))
-        backend = CudaBackend(cast(Device, watched), config, backbone, graphs=graphs)
+            config, backbone, head = open_backbone(cast(Device, watched))
+        backend = CudaBackend(cast(Device, watched), config, backbone, head, graphs=graphs)
     except BaseException:
         timer.close()
         device.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spcnet.benchmarks.gpu import counts
-from spcnet.benchmarks.gpu.counts import FLOAT, Layer, Work
+from spcnet.benchmarks.gpu.counts import FLOAT, Work
 from spcnet.benchmarks.roofline.bounds import StageWork
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
@@ -18,7 +18,6 @@ from spcnet.runtime.layers import LocalResponseNorm
 from spcnet.runtime.locate import PSR_REACH
 from spcnet.runtime.regression import pair_shape
 
-HEAD_CHANNELS = 32  # of each convolution of the box regression, as trained
 DFT = "plain"  # the name in counts of a matrix product over all frequencies of the band
 
 
@@ -54,11 +53,10 @@ def regress(config: TrackerConfig) -> tuple[Work, ...]:
     _, inputs, side, _ = pair_shape(config)
     seen = inputs // 3 * side**2
     parts = [Work(5 * seen * FLOAT, 2 * seen)]  # a root and a product of each cell that is searched
-    for _ in range(3):
-        layer = Layer(inputs, HEAD_CHANNELS, side, stride=2)
-        parts.append(counts.convolution(layer, 1))
-        inputs, side = HEAD_CHANNELS, layer.cells
-    return (*parts, Work(inputs * side**2 * FLOAT, 2 * 4 * inputs * side**2))
+    convolutions = counts.head_layers(config)
+    parts += [counts.convolution(layer, 1) for layer in convolutions]
+    answers = convolutions[-1].outputs * convolutions[-1].cells ** 2
+    return (*parts, Work(answers * FLOAT, 2 * 4 * answers))
 
 
 def _colour(config: TrackerConfig, work: Work) -> dict[str, StageWork]:

@@ -2,7 +2,7 @@
 
 A frame is one upload, one graph (or 12 launches) and one small read-back through mapped memory:
 crop, backbone, transform, respond, invert, peak, then crop at the new state, backbone, transform, learn. The
-colour model adds a launch to each half, after the crop.
+colour model adds a launch to each half, after the crop, and the box regression two after peak.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.device import BATCH, CaptureError, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
+from spcnet.runtime.cuda.head import HeadWeights
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
@@ -31,6 +32,7 @@ from spcnet.runtime.cuda.region import Place, Reach, Region
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.regression import open_head
 
 _log = logging.getLogger("spcnet")
 
@@ -51,6 +53,7 @@ class _Known:
 class CudaBackend:
     """Targets on one stream of one GPU; see Backend for the calls.
 
+    regression is the model's regression head; ValueError where the config needs one and it is missing.
     stream is the handle of a foreign CUDA stream: our work waits for it, and it waits for ours. graphs=False
     launches the kernels one by one. Use it from one thread at a time.
     """
@@ -62,6 +65,7 @@ class CudaBackend:
         device: Device,
         config: TrackerConfig,
         backbone: DeviceBackbone,
+        regression: bytes | None = None,
         pixel_format: str = "bgr",
         *,
         stream: int | None = None,
@@ -91,7 +95,7 @@ class CudaBackend:
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
-            self._launcher = Launcher(device, config)
+            self._launcher = Launcher(device, config, head=_head(config, regression))
             self._reach = Reach(config)
             self._upload = Upload(device)
             self._slots = SlotMemory(device, self._launcher)
@@ -283,9 +287,22 @@ class CudaBackend:
         launcher.respond(work.half, memory.num, memory.den, slots, work.spectra, count)
         launcher.invert(work.spectra, work.colour, work.responses, work.tiles, images)
         launcher.peak(
-            *(work.responses, work.colour, work.tiles, frame, slots, memory.targets, results, count),
+            *(
+                work.responses,
+                work.colour,
+                work.tiles,
+                frame,
+                slots,
+                memory.targets,
+                work.windows,
+                results,
+                count,
+            ),
             update=update,
         )
+        if launcher.side:
+            launcher.regress_pair(work.features, memory.templates, work.windows, slots, work.first, count)
+            launcher.regress_box(work.first, work.windows, frame, slots, memory.targets, results, count)
 
     def _learn(self, frame: int, slots: int, count: int, kind: str) -> None:
         work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
@@ -295,6 +312,8 @@ class CudaBackend:
             rate = {ADD: 1.0, LEARN: config.colour_rate}.get(kind)
             launcher.colour_learn(work.patches, memory.targets, slots, memory.histograms, count, rate)
         self._backbone.enqueue(work.patches, work.features, images)
+        if launcher.side and kind == ADD:
+            launcher.regress_keep(work.features, slots, memory.templates, count)
         launcher.transform(work.features, work.half, images * config.channels, learn=True)
         rate = {ADD: 1.0, LEARN: config.interp_factor}.get(kind)
         launcher.learn(work.half, memory.targets, slots, memory.num, memory.den, count, rate)
@@ -320,3 +339,14 @@ class CudaBackend:
             graph.close()
         self._graphs.clear()
         self._warm.clear()
+
+
+def _head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None:
+    """The weights of the regression head, if the config uses it. Raises ValueError."""
+    if config.box_gain == 0:
+        return None
+    open_head(config, regression)
+    assert regression is not None
+    from spcnet.runtime.cuda.weights import read_head_weights  # which needs onnx
+
+    return read_head_weights(regression)

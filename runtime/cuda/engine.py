@@ -28,8 +28,8 @@ MAGICS = (b"ftrt", b"vtrt")  # of TensorRT; of TensorRT-RTX (seen in 1.4 and 1.7
 
 def open_engine(
     path: Path, device: Device, *, allow_host_code: bool = False
-) -> tuple[TrackerConfig, EngineBackbone]:
-    """The configuration of an engine, and its backbone on the device, whose context is current.
+) -> tuple[TrackerConfig, EngineBackbone, bytes | None]:
+    """The configuration of an engine, its backbone on the device, whose context is current, and its head.
 
     A version-compatible plan contains CPU code: allow_host_code loads it, if you trust its source. Raises
     FileNotFoundError, or ModelError if the plan was changed, is not for this machine or does not load.
@@ -58,7 +58,7 @@ def open_engine(
     except Exception as error:  # the loader raises types of its own
         raise ModelError(f"{path} needs {record.flavour}, which does not import: {error}") from None
     _refuse(path, record, [_package(record, {str(trt.__version__)})])
-    return record.config, EngineBackbone(path, device, record, plan, trt)
+    return record.config, EngineBackbone(path, device, record, plan, trt), record.regression
 
 
 Row = tuple[str, str, str, bool]  # thing, expected, found, acceptable

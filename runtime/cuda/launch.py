@@ -2,8 +2,8 @@
 
 Addresses are integers; the docstrings give the shapes and dtypes. T targets, S scales, C channels, N patch
 size, M x M cells, P x P points of the response, K x R band, on the device with the vertical frequency last:
-num (slots, C, K, R) complex64, den (slots, K, R) float32, histograms (slots, 2, COLOURS) float32. A target's
-state is a row of TARGET (slots,), its measurement a row of MEASUREMENT.
+num (slots, C, K, R) complex64, den (slots, K, R) float32, histograms (slots, 2, COLOURS) float32, templates
+(slots, C, W, W) float32. A target's state is a row of TARGET (slots,), its measurement a row of MEASUREMENT.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from spcnet.runtime import colour, dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
+from spcnet.runtime.cuda.head import HeadWeights, head_arrays
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
 from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
+from spcnet.runtime.regression import window_side
 
 FFT_SIZES = (32, 64, 128)
 
@@ -32,10 +34,16 @@ class Launcher:
     """The kernels with the constants of one configuration.
 
     dft selects the kernels of the transforms: "fft" or "dft"; None takes the fastest for the
-    configuration. Raises ValueError if no kernel fits it.
+    configuration. head is that of the box regression, if there is one. Raises ValueError if no kernel fits.
     """
 
-    def __init__(self, device: Device, config: TrackerConfig, dft: str | None = None) -> None:
+    def __init__(
+        self,
+        device: Device,
+        config: TrackerConfig,
+        dft: str | None = None,
+        head: HeadWeights | None = None,
+    ) -> None:
         m = config.grid
         if m > MAX_SIZE:
             raise ValueError(
@@ -50,9 +58,10 @@ class Launcher:
         self.center = int(np.flatnonzero(vertical == 0)[0])
         self.tiles = ceil_div(config.points, TILE_ROWS)  # of a response
         self.coloured = config.colour_weight > 0
+        self.side = window_side(m) if config.box_gain > 0 else 0  # W; 0: no box regression
         self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
         self._device = device
-        self._constants = Arrays(device, self._arrays(config))
+        self._constants = Arrays(device, self._arrays(config) | (head_arrays(config, head) if head else {}))
         suffix = f"fft_{m}" if self.dft == "fft" else self.dft
         form = {
             "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPiiiiif"),
@@ -63,9 +72,12 @@ class Launcher:
         self._learn = device.kernel(f"learn_{suffix}", form[2])
         self._crop = device.kernel("crop", "PPPPPiiifff")
         self._invert = device.kernel("invert", "PPPPPPiiif")
-        self._peak = device.kernel("peak", "PPPPPPPP")
+        self._peak = device.kernel("peak", "PPPPPPPPP")
         self._colour_respond = device.kernel("colour_respond", "PPPPPPiiifff")
         self._colour_learn = device.kernel("colour_learn", "PPPPPiiffffffi")
+        self._regress_keep = device.kernel("regress_keep", "PPPiiii")
+        self._regress_pair = device.kernel("regress_pair", "PPPPPPPiiii")
+        self._regress_box = device.kernel("regress_box", "PPPPPPPPPPPPPi")
 
     def _arrays(self, config: TrackerConfig) -> dict[str, NDArray[Any]]:
         inverse_rows, inverse_columns = dcf.inverse_matrices(config)
@@ -110,8 +122,10 @@ class Launcher:
                     config.lost_score,
                     config.recovery_radius,
                     config.colour_weight,
+                    config.box_gain,
                     config.scales,
                     config.points,
+                    config.response_upsampling,
                     round(PSR_REACH * config.sigma * config.response_upsampling),
                     interval,
                 ),
@@ -184,6 +198,7 @@ class Launcher:
         frame: int,
         slots: int,
         targets: int,
+        windows: int,
         results: int,
         count: int,
         *,
@@ -191,10 +206,42 @@ class Launcher:
     ) -> None:
         """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
 
-        colour is (count, P, P), or 0: without. With update, the targets' age and learning rate are set, too.
+        colour is (count, P, P), or 0: without. windows (count,) CELL_WINDOW are for the box regression, or 0.
+        With update, the targets' age and learning rate are set, too.
         """
         search = self._constants["update_constants" if update else "locate_constants"]
-        self._peak(grid(count), (128, 1, 1), responses, colour, tiles, frame, search, slots, targets, results)
+        arguments = (responses, colour, tiles, frame, search, slots, targets, windows, results)
+        self._peak(grid(count), (128, 1, 1), *arguments)
+
+    def regress_pair(
+        self, features: int, templates: int, windows: int, slots: int, first: int, count: int
+    ) -> None:
+        """Searched features (count * S, C, M, M) in windows to first (count, W / 2, W / 2, 32) float32."""
+        config, constants = self.config, self._constants
+        self._regress_pair(
+            grid(self.side // 2, count),
+            (256, 1, 1),
+            *(features, templates, windows, slots, constants["head_weight0"], constants["head_bias0"], first),
+            *(config.scales, config.channels, config.grid, self.side),
+        )
+
+    def regress_box(
+        self, first: int, windows: int, frame: int, slots: int, targets: int, results: int, count: int
+    ) -> None:
+        """first of regress_pair into the states and the MEASUREMENT rows that peak left."""
+        constants = self._constants
+        layers = [constants[f"head_{kind}{layer}"] for layer in (1, 2, 3) for kind in ("weight", "bias")]
+        arguments = (frame, constants["locate_constants"], slots, targets, results, self.side)
+        self._regress_box(grid(count), (512, 1, 1), first, windows, *layers, *arguments)
+
+    def regress_keep(self, features: int, slots: int, templates: int, count: int) -> None:
+        """Learnt features (count * S, C, M, M) of new targets to the templates of count slots."""
+        config, side = self.config, self.side
+        self._regress_keep(
+            grid(ceil_div(config.channels * side * side, 256), count),
+            (256, 1, 1),
+            *(features, slots, templates, config.learn_scales, config.channels, config.grid, side),
+        )
 
     def learn(
         self, half: int, targets: int, slots: int, num: int, den: int, count: int, rate: float | None = None

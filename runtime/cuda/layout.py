@@ -14,12 +14,15 @@ from spcnet.runtime.colour import BINS, COLOURS, NEUTRAL
 from spcnet.runtime.config import RANGES
 from spcnet.runtime.locate import FLAT
 from spcnet.runtime.recovery import SEARCH_OFFSETS, Status
+from spcnet.runtime.regression import LIMIT, MAX_SHIFT
 
 HEADER = "layout.cuh"
 
 MAX_SIZE = 256  # M: cells of the features along an axis
 MAX_CHANNELS = 64  # of a layer of our own backbone kernels
 TILE_ROWS = 8  # rows of a response in a tile
+MAX_WINDOW = 24  # W: cells that the box regression sees along an axis
+HEAD_CHANNELS = 32  # that its convolutions write: the lanes of a warp
 
 # Structures by NumPy's type letters: P pointer, d float64, f float32, i int32.
 FRAME = np.dtype(
@@ -75,15 +78,34 @@ SEARCH = np.dtype(  # constants of the search for the peak: see spcnet.runtime.c
         ("rate", "d"),  # interp_factor
         *((name, "d") for name in ("uncertain_score", "lost_score", "recovery_radius")),
         ("colour_weight", "d"),
+        ("box_gain", "d"),
         ("scales", "i"),
         ("size", "i"),  # P
+        ("upsampling", "i"),  # points of the response a cell
         ("reach", "i"),  # half side of the square around the peak that PSR leaves out
         ("interval", "i"),  # learn every so many frames; 0: only locate
     ],
     align=True,
 )
 
-_STRUCTURES = {"Frame": FRAME, "Target": TARGET, "Measurement": MEASUREMENT, "Tile": TILE, "Search": SEARCH}
+CELL_WINDOW = np.dtype(  # what the box regression sees of a search
+    [
+        *((name, "d") for name in ("cx", "cy", "w", "h")),  # the target as searched, moved by whole cells
+        ("patch", "i"),  # of the pyramid; -1: no regression, the peak is not sure
+        ("row", "i"),  # the move, in cells
+        ("column", "i"),
+    ],
+    align=True,
+)
+
+_STRUCTURES = {
+    "Frame": FRAME,
+    "Target": TARGET,
+    "Measurement": MEASUREMENT,
+    "Tile": TILE,
+    "Search": SEARCH,
+    "CellWindow": CELL_WINDOW,
+}
 _TYPES = {
     np.dtype("P"): "const unsigned char*",
     np.dtype("d"): "double",
@@ -102,6 +124,8 @@ def header() -> str:
         "MAX_PATCH": int(RANGES["patch_size"][1]),
         "MAX_SCALES": int(RANGES["scales"][1]),
         "TILE_ROWS": TILE_ROWS,
+        "MAX_WINDOW": MAX_WINDOW,
+        "HEAD_CHANNELS": HEAD_CHANNELS,
         "SEARCH_PLACES": len(SEARCH_OFFSETS),
         "COLOUR_BINS": BINS,
         "COLOURS": COLOURS,
@@ -111,6 +135,8 @@ def header() -> str:
     lines = [f"const int {name} = {value};" for name, value in integers.items()]
     lines += [
         f"const double FLAT = {FLAT!r};",
+        f"const double BOX_LIMIT = {LIMIT!r};",
+        f"const double BOX_SHIFT = {MAX_SHIFT!r};",
         f"const float NEUTRAL = {NEUTRAL!r}f;",
         f"__constant__ double SEARCH_OFFSETS[SEARCH_PLACES][2] = {{{offsets}}};",
     ]

@@ -9,8 +9,9 @@ import numpy as np
 from spcnet.runtime.backend import PENDING
 from spcnet.runtime.colour import COLOURS
 from spcnet.runtime.cuda.device import Device, HostBuffer
+from spcnet.runtime.cuda.head import halved
 from spcnet.runtime.cuda.launch import Launcher
-from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET, TILE
+from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, TARGET, TILE
 
 
 class SlotMemory:
@@ -22,31 +23,33 @@ class SlotMemory:
         self._den = launcher.band * launcher.rows * 4
         self._num = config.channels * launcher.band * launcher.rows * 8
         self._histograms = 2 * COLOURS * 4 if launcher.coloured else 0
-        self.capacity = self.targets = self.num = self.den = self.histograms = self.list = 0
+        self._templates = config.channels * launcher.side**2 * 4
+        self.capacity = self.targets = self.num = self.den = self.histograms = self.templates = self.list = 0
         self.results = HostBuffer(np.empty(0, np.uint8), 0)
         self.grow(8)
 
     def grow(self, capacity: int) -> None:
         """Make room for more slots and copy their contents. Pending results are lost."""
-        sizes = (TARGET.itemsize, self._num, self._den, self._histograms, 4)
+        sizes = (TARGET.itemsize, self._num, self._den, self._histograms, self._templates, 4)
         results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
         try:
             new = allocate_all(self._device, [size * capacity for size in sizes])
         except MemoryError:
             self._device.free_host(results)
             raise
-        kept = (self.targets, self.num, self.den, self.histograms)
+        kept = (self.targets, self.num, self.den, self.histograms, self.templates)
         for old, address, size in zip(kept, new, sizes, strict=False):
             if old:
                 self._device.copy(address, old, size * self.capacity)
         self._device.synchronize()
         self.close()
-        self.targets, self.num, self.den, self.histograms, self.list = new
+        self.targets, self.num, self.den, self.histograms, self.templates, self.list = new
         self.results, self.capacity = results, capacity
 
     def close(self) -> None:
         if self.capacity:
-            free_all(self._device, (self.targets, self.num, self.den, self.histograms, self.list))
+            kept = (self.targets, self.num, self.den, self.histograms, self.templates)
+            free_all(self._device, (*kept, self.list))
             self._device.free_host(self.results)
         self.capacity = 0
 
@@ -67,21 +70,24 @@ class WorkMemory:
             images * config.points**2 * 4,
             images * launcher.tiles * TILE.itemsize,
             config.points**2 * 4 if launcher.coloured else 0,
+            CELL_WINDOW.itemsize if launcher.side else 0,
+            halved(launcher.side)[0] ** 2 * HEAD_CHANNELS * 4,
         )
         self.batch = self.patches = self.features = self.half = self.spectra = self.responses = self.tiles = 0
-        self.colour = 0
+        self.colour = self.windows = self.first = 0
 
     def grow(self, batch: int) -> None:
         """Make room for more targets. The contents are lost."""
         new = allocate_all(self._device, [size * batch for size in self._sizes])
         self.close()
-        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles, self.colour = new
+        self.patches, self.features, self.half, self.spectra, self.responses, self.tiles, *new = new
+        self.colour, self.windows, self.first = new
         self.batch = batch
 
     def close(self) -> None:
         if self.batch:
             images = (self.patches, self.features, self.half, self.spectra, self.responses, self.tiles)
-            free_all(self._device, (*images, self.colour))
+            free_all(self._device, (*images, self.colour, self.windows, self.first))
         self.batch = 0
 
 

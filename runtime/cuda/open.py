@@ -46,9 +46,9 @@ def open_cuda(
     device = PycudaDevice(gpu)
     try:
         with device.activate():
-            config, found = open_backbone(path, device, backbone, gpu, allow_host_code=allow_host_code)
+            config, found, head = open_backbone(path, device, backbone, gpu, allow_host_code=allow_host_code)
         _log.info("on %s: %s; kernels from %s", device.name, found.name, device.origin)
-        return CudaBackend(device, config, found, pixel_format, stream=stream, graphs=graphs)
+        return CudaBackend(device, config, found, head, pixel_format, stream=stream, graphs=graphs)
     except BaseException:
         device.close()
         raise
@@ -56,8 +56,8 @@ def open_cuda(
 
 def open_backbone(
     path: str, device: Device, backbone: str, gpu: int = 0, *, allow_host_code: bool = False
-) -> tuple[TrackerConfig, DeviceBackbone]:
-    """The model's configuration, and its backbone on the device."""
+) -> tuple[TrackerConfig, DeviceBackbone, bytes | None]:
+    """The model's configuration, its backbone on the device, and its regression head."""
     if Path(path).suffix == ".engine":
         from spcnet.runtime.cuda.engine import open_engine
 
@@ -65,12 +65,13 @@ def open_backbone(
     found, _ = model.load(model.find(path))
     if backbone == "onnxruntime":
         session = open_ort_session(found.path, device.stream, gpu)
-        return found.config, OrtBackbone(session, index=gpu)
+        return found.config, OrtBackbone(session, index=gpu), found.regression
     from spcnet.runtime.cuda.weights import read_weights
 
     try:
-        return found.config, ConvBackbone(device, read_weights(found), half=backbone == "kernels-fp16")
+        network = ConvBackbone(device, read_weights(found), half=backbone == "kernels-fp16")
     except ModelError:
         if backbone != "auto":
             raise
         return open_backbone(path, device, "onnxruntime", gpu)
+    return found.config, network, found.regression

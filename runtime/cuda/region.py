@@ -10,6 +10,7 @@ from spcnet.runtime.backend import PENDING
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import scale_exponents
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.regression import LIMIT, MAX_SHIFT
 
 MARGIN = 2  # pixels: a bilinear sample reads its neighbours, and rounding
 
@@ -40,9 +41,16 @@ class Reach:
 
     def __init__(self, config: TrackerConfig) -> None:
         last = max(scale_exponents(max(config.scales, config.learn_scales)))
-        patch, growth = (1 + config.padding) * config.scale_step**last, config.scale_step ** (last + 1)
-        # In target sides: an update moves a target by half a patch at most, and makes it a scale larger.
-        self._half = [patch / 2 * sum(growth**i for i in range(moves + 1)) for moves in range(PENDING + 1)]
+        largest, growth = config.scale_step**last, config.scale_step ** (last + 1)
+        patch, shift = (1 + config.padding) * largest, 0.0
+        if config.box_gain > 0:
+            shift, growth = config.box_gain * MAX_SHIFT * largest, growth * math.exp(1.5 * LIMIT)
+        # In target sides: an update moves a target by half a patch at most, and makes it a scale larger; the
+        # box regression adds to both.
+        self._half = [
+            sum((patch / 2 + shift) * growth**i for i in range(moves)) + patch / 2 * growth**moves
+            for moves in range(PENDING + 1)
+        ]
         self._radius = config.recovery_radius
 
     def of(self, places: Iterable[Place], moves: int, size: tuple[int, int]) -> Region:

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 
+import heads
 import numpy as np
 import pytest
 from emulator.host_device import HostDevice
@@ -18,7 +19,7 @@ from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import published
 
 TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
-SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1, colour_weight=0.3)
+SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1, colour_weight=0.3, box_gain=0.3)
 FAST = timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
 
 
@@ -71,6 +72,22 @@ def test_counts_by_hand():
     )
 
 
+def test_counts_of_the_box_regression():
+    config = dataclasses.replace(TINY, box_gain=0.3)  # the head sees 24 x 24 cells of 33 x 33
+    cells = 4 * 24 * 24
+    found = {name: counts.launch(f"regress_{name}", config, 2, 6) for name in ("keep", "pair", "box")}
+    assert found == {
+        "keep": Work(2 * 2 * cells * 4, 2 * cells),
+        # 35 = 3 * 12 - 1 taps along an axis: the first cell has none before it
+        "pair": Work(2 * ((2 * cells + 32 * 12 * 12) * 4 + 48), 2 * (2 * cells + 2 * 35**2 * 12 * 32)),
+        "box": Work(
+            2 * (32 * 12 * 12 * 4 + 48 + 2 * 88 + 104),
+            2 * (2 * (17**2 + 8**2) * 32 * 32 + 2 * 4 * 32 * 3 * 3),
+        ),
+    }
+    assert counts.peak(config, 2).bytes == counts.peak(TINY, 2).bytes + 2 * 48
+
+
 def test_counts_of_the_joint_response():
     plain, coloured = (
         counts.invert(dataclasses.replace(TINY, colour_weight=weight), 6) for weight in (0.0, 0.3)
@@ -93,7 +110,8 @@ def test_a_floor_is_the_larger_of_two_times():
 
 @pytest.fixture(scope="module")
 def small_model(make_checkpoint, tmp_path_factory):
-    return export_onnx(make_checkpoint(SMALL), tmp_path_factory.mktemp("model") / "small.onnx").path
+    source = make_checkpoint(SMALL, head=heads.head_weights(4, 24))
+    return export_onnx(source, tmp_path_factory.mktemp("model") / "small.onnx").path
 
 
 @pytest.fixture
@@ -102,7 +120,8 @@ def plan(open_host, small_model):
         return open_backbone(str(small_model), device, "kernels")
 
     def onnxruntime(device):
-        return SMALL, OrtBackbone(model.load(small_model)[1], "cpu")
+        found, session = model.load(small_model)
+        return SMALL, OrtBackbone(session, "cpu"), found.regression
 
     def absent(device):
         raise RuntimeError("no CUDA provider")
@@ -140,12 +159,12 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     assert all(row["passed"] and row["error"] <= row["tolerance"] for row in record["checks"])
     assert {(row["kernel"], row["size"]) for row in record["checks"]} >= {
         *(("conv", 33), ("conv_half", 32), ("respond (fft)", 32), ("learn (dft)", 33), ("crop", 32)),
-        *(("colour_respond", 32), ("colour_learn", 33)),
+        *(("colour_respond", 32), ("colour_learn", 33), ("regress_pair", 17), ("regress_box", 32)),
     }
     launched = [row for row in record["kernels"] if "half" in row]
     assert [row["kernel"] for row in launched if row["targets"] == 2] == [
         *("crop", "colour_respond", "conv_first_1_2", "conv_next_1_2", "rows_dft", "respond_dft"),
-        *("invert", "peak"),
+        *("invert", "peak", "regress_pair", "regress_box"),
         *("crop", "colour_learn", "conv_first_1_2", "conv_next_1_2", "rows_dft", "learn_dft"),
     ]
     for row in launched:
@@ -167,13 +186,13 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     assert {key[0] for key in frames if key[1] is None} == {"engine"}
     for graph in (True, False):
         host, device = (frames["kernels", graph, kind, 1] for kind in ("host", "device"))
-        assert host["launches"] == device["launches"] == 14
+        assert host["launches"] == device["launches"] == 16
         assert 256 < host["bytes_up"] < 1280 * 720 * 3
         assert host["synchronisations"] == device["synchronisations"] == 1
         assert device["bytes_up"] < 100  # at most the record of where the frame lies
         assert host["bytes_down"] == 104
         assert host["wall"]["median"] <= host["wall"]["max"] and host["wall"]["frames"] == 2
-    assert frames["onnxruntime", False, "host", 1]["launches"] == 10
+    assert frames["onnxruntime", False, "host", 1]["launches"] == 12
 
     for row in record["compare"]["solve"]:
         assert row["error"] < report.AGREEMENT

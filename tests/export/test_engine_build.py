@@ -94,7 +94,7 @@ def test_the_loader_takes_it_up_to_where_a_gpu_is_needed(ahead, path, monkeypatc
     assert [line.split("  ")[1] for line in str(caught.value).splitlines()[2:-1]] == ["compute capability"]
     device.compute_capability = (8, 6)
     monkeypatch.setattr(loader, "EngineBackbone", lambda *arguments: "reached")  # loading needs a GPU
-    assert loader.open_engine(path, device) == (CONFIG, "reached")
+    assert loader.open_engine(path, device) == (CONFIG, "reached", None)
     device.close()
 
 

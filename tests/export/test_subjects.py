@@ -108,7 +108,7 @@ def test_graphs_that_do_not_go_together_or_were_altered_are_refused(tiny_model, 
 
 def test_patches_go_through_a_device_in_whole_pyramids(tiny_model):
     device = HostDevice()
-    config, backbone = open_backbone(str(tiny_model), device, "kernels")
+    config, backbone, _ = open_backbone(str(tiny_model), device, "kernels")
     batch, sizes = real_patches(config), []
     together = device_features(device, backbone, config, batch)
     backbone.max_images, enqueue = 7, backbone.enqueue

@@ -107,6 +107,13 @@ def test_a_part_of_the_correction_lies_between():
     assert (found.w, found.h) == pytest.approx((state.w**0.7 * w**0.3, state.h**0.7 * h**0.3))
 
 
+@pytest.mark.parametrize("shift", [1.0, 1.5, 1e30])
+def test_a_shift_counts_up_to_a_side(shift):
+    config, place, peak = config_of(16, box_gain=0.5), State(300, 200, 40, 60), peak_at(0, 0, 0)
+    found = corrected(place, np.array([0, 0, shift, -shift]), place, peak, place, FRAME, config)
+    assert (found.cx, found.cy) == pytest.approx((320, 170))
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_frame_changes_size_and_aspect_by_little(sign):
     config, place, peak = config_of(32), State(200, 180, 60, 40), peak_at(0, 0, 0)

@@ -85,9 +85,9 @@ def open_emulated(path, device):
 
     found, session = model.load(path)
     if found.config.stride != 3:
-        config, backbone = open_backbone(str(path), device, "kernels")
-        assert backbone.name == "our kernels, FP32"
-        return config, backbone
+        opened = open_backbone(str(path), device, "kernels")
+        assert opened[1].name == "our kernels, FP32"
+        return opened
     with pytest.raises(ModelError, match="our kernels compute 3x3 convolutions"):
         open_backbone(str(path), device, "kernels")
     return found.config, OrtBackbone(session, "cpu")

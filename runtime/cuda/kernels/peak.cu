@@ -1,6 +1,8 @@
 // Responses to the joint scale-position peak and the new state of the target, as in runtime/locate.py, geometry.move
 // and recovery.py, with float64 where they have it. The state stays on the device; a record goes to the host.
-// In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu, colour (T, P, P) or null. Out: targets (slots,), results (T,).
+// In: responses (T * S, P, P) and tiles (T * S, ceil(P / 8)) of invert.cu, colour (T, P, P) or null. Out: targets
+// (slots,), results (T,), and windows (T,) for regress.cu if they are not null.
+#include "geometry.cuh"
 #include "tile.cuh"
 
 // Offset of the peak of the parabola through three neighbouring samples.
@@ -13,10 +15,6 @@ __device__ inline int shifted(int index, int size) { // wrapped index to signed 
     return index > (size - 1) / 2 ? index - size : index;
 }
 
-__device__ inline double clamped(double x, double low, double high) {
-    return fmin(fmax(x, low), high);
-}
-
 // x ** n for a small whole n
 __device__ inline double power(double x, int n) {
     double product = 1;
@@ -27,7 +25,7 @@ __device__ inline double power(double x, int n) {
 // grid T, block 128
 extern "C" __global__ void __launch_bounds__(128, 4) peak(
     const float* responses, const float* colour, const Tile* tiles, const Frame* frame_pointer,
-    const Search* search_pointer, const int* slots, Target* targets, Measurement* results) {
+    const Search* search_pointer, const int* slots, Target* targets, CellWindow* windows, Measurement* results) {
     __shared__ Tile best[MAX_SCALES];
     __shared__ double penalised[MAX_SCALES];
     __shared__ double sums[4], squares[4];
@@ -113,20 +111,25 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
 
     double scale = exponent + d_scale, nearest = rint(scale), steps = power(search.scale_step, abs((int)nearest));
     double point = nearest < 0 ? search.point / steps : search.point * steps;
-    double factor = target.w / target.first_w * exp(scale * search.log_step);
-    double low = fmax(search.min_factor, search.min_side / fmin(target.first_w, target.first_h));
-    double high = fmin(search.max_factor, fmin(frame.width / target.first_w, frame.height / target.first_h));
-    factor = fmax(fmin(factor, high), fmin(low, 1.0));
-    double x = target.search_x + (shifted(column, size) + d_column) * point * target.w;
-    double y = target.search_y + (shifted(row, size) + d_row) * point * target.h;
+    double right_by = shifted(column, size) + d_column, down_by = shifted(row, size) + d_row;
+    double step = exp(scale * search.log_step);
+    Box box = limited(
+        target.search_x + right_by * point * target.w, target.search_y + down_by * point * target.h,
+        target.w / target.first_w * step, target.h / target.first_h * step, target, frame, search);
+    if (windows) {
+        double factor = nearest < 0 ? 1 / steps : steps, up = search.upsampling;
+        double columns = rint(right_by / up), rows = rint(down_by / up);
+        windows[blockIdx.x] = {
+            target.search_x + columns * up * point * target.w,
+            target.search_y + rows * up * point * target.h,
+            target.w * factor,
+            target.h * factor,
+            score >= search.uncertain_score ? (int)nearest + middle : -1,
+            (int)rows,
+            (int)columns};
+    }
     Measurement found = {
-        clamped(x, 0.0, frame.width - 1.0),
-        clamped(y, 0.0, frame.height - 1.0),
-        target.first_w * factor,
-        target.first_h * factor,
-        score,
-        psr,
-        double(score < search.uncertain_score ? UNCERTAIN : TRACKING)};
+        box.cx, box.cy, box.w, box.h, score, psr, double(score < search.uncertain_score ? UNCERTAIN : TRACKING)};
     bool recovers = search.recovery_radius > 0;
     bool missed = score < (target.misses > 1 ? search.uncertain_score : search.lost_score);
     if (missed && !recovers) found.status = LOST;

@@ -25,10 +25,10 @@ class Opened:
         device = device or HostDevice()
         if backbone == "onnxruntime":  # its CPU provider: here the device's memory is the host's
             found, session = model.load(model.find(path))
-            config, network = found.config, OrtBackbone(session, "cpu")
+            opened = found.config, OrtBackbone(session, "cpu"), found.regression
         else:
-            config, network = open_backbone(str(path), device, backbone)
-        tracker = kind(CudaBackend(device, config, network, **options))
+            opened = open_backbone(str(path), device, backbone)
+        tracker = kind(CudaBackend(device, *opened, **options))
         self.trackers.append((tracker, device))
         return tracker, device
 

@@ -4,14 +4,16 @@ import logging
 import threading
 from itertools import islice
 
+import heads
 import numpy as np
+import onnx
 import pytest
 import synthetic
 from emulator.host_device import HostDevice
 
 from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
-from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
+from spcnet.runtime import MultiTracker, Status, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import open as cuda_open
 from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
@@ -28,14 +30,26 @@ def coloured_model(tiny_checkpoint, tmp_path_factory):
     return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "coloured.onnx", changes).path
 
 
-@pytest.fixture(params=[False, True], ids=["no colour", "colour"])
-def coloured(request):
+@pytest.fixture(scope="module")
+def regressed_model(make_checkpoint, tmp_path_factory):
+    """Colour and box regression, on features of stride 2."""
+    config = TrackerConfig(
+        patch_size=64, channels=6, stride=2, response_upsampling=2, interp_factor=0.02, colour_weight=0.3,
+        colour_rate=0.1, box_gain=0.3, uncertain_score=0.12,
+    )  # fmt: skip
+    layers = [{"channels": 5, "stride": 2}, {"channels": 6}]
+    source = make_checkpoint(config, {"layers": layers}, heads.head_weights(6, 24, out=0.001))
+    return export_onnx(source, tmp_path_factory.mktemp("model") / "regressed.onnx").path
+
+
+@pytest.fixture(params=["tiny_model", "coloured_model", "regressed_model"])
+def kind(request):
     return request.param
 
 
 @pytest.fixture
-def either_model(coloured, request):
-    return request.getfixturevalue("coloured_model" if coloured else "tiny_model")
+def each_model(kind, request):
+    return request.getfixturevalue(kind)
 
 
 @pytest.fixture
@@ -44,6 +58,11 @@ def reference(tiny_model, video):
     tracker = Tracker.load(tiny_model, backend="cpu")
     tracker.init(video[0][0], video[1][0])
     return tracker
+
+
+# What a model has beside the filter, and the launches of a frame; 4 of them are the backbone's.
+MODELS = {"tiny_model": (), "coloured_model": ("colour",), "regressed_model": ("colour", "regress")}
+LAUNCHES = {"tiny_model": 12, "coloured_model": 14, "regressed_model": 16}
 
 
 def overlap(a, b):
@@ -87,23 +106,58 @@ def test_colour_gives_the_cpu_boxes(on_device, coloured_model, seed):
     assert device.launched.count("colour_respond") == 44 and device.launched.count("colour_learn") == 45
 
 
-def test_graphs_and_plain_launches_are_the_same_to_the_bit(started, either_model, video):
-    (first, recording), (second, plain) = started({"graphs": True}, {"graphs": False}, path=either_model)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_box_regression_gives_the_cpu_boxes(on_device, regressed_model, seed):
+    frames, boxes = synthetic.moving_target(count=45, seed=seed, velocity=(1.5, 3.5 - seed / 4))
+    tracker, device = on_device(regressed_model)
+    reference = Tracker.load(regressed_model, backend="cpu")
+    aspects = set()
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    for frame in frames[1:]:
+        found, expected = tracker.update(frame), reference.update(frame)
+        assert overlap(found.box, expected.box) > 0.999
+        np.testing.assert_allclose(found.box, expected.box, atol=0.02)
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
+        assert found.status == expected.status == Status.TRACKING
+        aspects.add(round(found.box.w / found.box.h, 5))
+    assert len(aspects) > 20
+    launched = ("regress_keep", "regress_pair", "regress_box")
+    assert [device.launched.count(name) for name in launched] == [1, 44, 44]
+
+
+def test_a_head_that_is_missing_or_another_network_is_refused(regressed_model):
+    device, found = HostDevice(), model.load(regressed_model)[0]
+    config, network, regression = open_backbone(str(regressed_model), device, "kernels")
+    assert regression == found.regression
+    with pytest.raises(ValueError, match=r"box_gain is 0\.3, but there is no regression head"):
+        CudaBackend(device, config, network)
+    other = onnx.load_from_string(regression)
+    other.graph.node[1].op_type = "Sigmoid"
+    with pytest.raises(ValueError, match=r"the regression head computes \['Conv', 'Sigmoid', .*, expected"):
+        CudaBackend(device, config, network, other.SerializeToString())
+    network.close()
+    device.close()  # nothing is left
+
+
+def test_graphs_and_plain_launches_are_the_same_to_the_bit(started, each_model, video):
+    (first, recording), (second, plain) = started({"graphs": True}, {"graphs": False}, path=each_model)
     for frame in video[0][1:]:
         assert first.update(frame) == second.update(frame)
     assert recording.captures == 2 and plain.captures == 0  # one graph for each place of a frame
     assert recording.launches == plain.launches
 
 
-def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, either_model, coloured, video):
+def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, each_model, kind, video):
     frames, _ = video
-    [(tracker, device)] = started({}, path=either_model)
+    [(tracker, device)] = started({}, path=each_model)
     tracker.update(frames[1])
     tracker.update(frames[2])
     before = device.launches, device.syncs, device.bytes_up, device.allocations
     tracker.update(frames[3])
-    assert device.launches - before[0] == (14 if coloured else 12)  # 8 without colour and backbone
-    assert any("colour" in name for name in device.launched) == coloured
+    assert device.launches - before[0] == LAUNCHES[kind]
+    for name in ("colour", "regress"):
+        assert any(name in launched for launched in device.launched) == (name in MODELS[kind])
     assert device.syncs - before[1] == 1
     assert (
         device.bytes_up - before[2] == frames[3].nbytes + 256
@@ -112,11 +166,11 @@ def test_a_frame_is_12_launches_one_synchronisation_and_104_bytes(started, eithe
     assert MEASUREMENT.itemsize == 104  # the results of a target, in mapped memory
 
 
-def test_several_targets_are_tracked_as_if_alone(on_device, either_model, video):
+def test_several_targets_are_tracked_as_if_alone(on_device, each_model, video):
     frames, boxes = video
     starts = [boxes[0], boxes[0] + [4, 3, -6, -4], boxes[0] + [-3, 2, 8, 2]]
-    together, device = on_device(either_model, MultiTracker)
-    alone = [on_device(either_model)[0] for _ in starts]
+    together, device = on_device(each_model, MultiTracker)
+    alone = [on_device(each_model)[0] for _ in starts]
     ids = [together.add(frames[0], box) for box in starts]
     for tracker, box in zip(alone, starts, strict=True):
         tracker.init(frames[0], box)
@@ -126,22 +180,20 @@ def test_several_targets_are_tracked_as_if_alone(on_device, either_model, video)
             del ids[1], alone[1]
         if index == 5:
             ids.append(together.add(frame, starts[1]))
-            alone.append(on_device(either_model)[0])
+            alone.append(on_device(each_model)[0])
             alone[-1].init(frame, starts[1])
         found = together.update(frame)
         assert [found[i] for i in ids] == [tracker.update(frame) for tracker in alone]
     assert device.live > 0
 
 
-def test_more_targets_than_a_batch_and_than_slots(
-    on_device, started, either_model, coloured, video, monkeypatch
-):
+def test_more_targets_than_a_batch_and_than_slots(on_device, started, each_model, kind, video, monkeypatch):
     from spcnet.runtime.cuda import backend
 
     monkeypatch.setattr(backend, "BATCH", 7)
     frames, boxes = video
-    tracker, device = on_device(either_model, MultiTracker)
-    [(alone, _)] = started({}, path=either_model)
+    tracker, device = on_device(each_model, MultiTracker)
+    [(alone, _)] = started({}, path=each_model)
     for _ in range(7 + 2):
         tracker.add(frames[0], boxes[0])
     for frame in frames[1:4]:
@@ -149,7 +201,7 @@ def test_more_targets_than_a_batch_and_than_slots(
         before = device.launches
         found = tracker.update(frame)
         assert len(found) == 7 + 2 and all(result == expected for result in found.values())
-        assert device.launches - before == (28 if coloured else 24)  # two batches
+        assert device.launches - before == 2 * LAUNCHES[kind]  # two batches
 
 
 def test_recorded_graphs_are_bounded(on_device, started, tiny_model, video, monkeypatch):
@@ -169,8 +221,8 @@ def test_recorded_graphs_are_bounded(on_device, started, tiny_model, video, monk
         assert len(tracker._backend._graphs) <= 3
 
 
-def test_localize_and_learn_are_update_in_two_halves(started, either_model, video):
-    (whole, _), (halves, _) = started({}, {}, path=either_model)
+def test_localize_and_learn_are_update_in_two_halves(started, each_model, video):
+    (whole, _), (halves, _) = started({}, {}, path=each_model)
     for frame in video[0][1:6]:
         found = halves.localize(frame)
         halves.learn(frame)
@@ -192,9 +244,9 @@ def test_learning_on_every_third_frame(on_device, tiny_checkpoint, video, tmp_pa
     assert launches == [7, 7, 12] * 3  # a frame that does not learn does not crop for it either
 
 
-def test_submitted_frames_give_the_results_of_update(started, either_model, video):
+def test_submitted_frames_give_the_results_of_update(started, each_model, video):
     frames, _ = video
-    (ahead, _), (other, _) = started({}, {}, path=either_model)
+    (ahead, _), (other, _) = started({}, {}, path=each_model)
     found = []
     ahead.submit(frames[1])
     for frame in frames[2:]:
@@ -266,7 +318,7 @@ def test_a_closed_tracker_says_so(started, video):
 
 def test_a_tracker_that_is_dropped_gives_its_memory_back(tiny_model, video):
     device = HostDevice()
-    config, network = open_backbone(str(tiny_model), device, "kernels")
+    config, network, _ = open_backbone(str(tiny_model), device, "kernels")
     tracker = Tracker(CudaBackend(device, config, network))
     tracker.init(video[0][0], video[1][0])
     del tracker, network

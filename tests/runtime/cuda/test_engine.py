@@ -135,7 +135,7 @@ def opened(build, device, installed, tiny_model):
     """A recorded engine that computes, and what is needed to look into it."""
     trt = RecordedTensorRT(device, by_onnxruntime(tiny_model))
     installed(trt)
-    config, backbone = open_backbone(str(build()), device, "auto")
+    config, backbone, _ = open_backbone(str(build()), device, "auto")
     yield trt, config, backbone
     backbone.close()
 
@@ -266,7 +266,7 @@ def test_tensorrt_rtx_is_asked_whether_it_can_be_recorded(build, device, install
     installed(trt, "tensorrt_rtx_cu13", "1.7.1.116")
     plan = bytes.fromhex(RTX_HEADERS["1.7.1.116"])
     path = build(plan, flavour="tensorrt_rtx", version="1.7.1.116", compute_capability=("8.6", "8.7"))
-    _, backbone = open_engine(path, device)
+    _, backbone, _ = open_engine(path, device)
     assert backbone.capturable is capturable
     backbone.close()
 
@@ -274,7 +274,7 @@ def test_tensorrt_rtx_is_asked_whether_it_can_be_recorded(build, device, install
 def test_an_engine_on_the_dla_keeps_its_core_and_is_not_recorded(build, device, installed):
     trt = RecordedTensorRT(device)
     installed(trt)
-    _, backbone = open_engine(build(dla=1), device)
+    _, backbone, _ = open_engine(build(dla=1), device)
     assert trt.core == 1 and not backbone.capturable
     backbone.close()
 

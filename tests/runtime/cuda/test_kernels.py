@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import tolerances
 
-from spcnet.benchmarks.gpu import backbone, kernels
+from spcnet.benchmarks.gpu import backbone, head, kernels
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import Status, TrackerConfig, locate
 from spcnet.runtime.colour import COLOURS, ColourModel, TargetColours
 from spcnet.runtime.cuda.launch import Launcher, first_state
-from spcnet.runtime.cuda.layout import MEASUREMENT, PACK_FRAME, TARGET, TILE
+from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import TargetState, may_learn
+from spcnet.runtime.regression import window_side
 
 
 def in_the_half(case):
@@ -43,12 +44,77 @@ def test_the_backbone_kernels_are_within_their_tolerance(device, size, channels,
     assert all(error.passed for error in errors), errors
 
 
+@pytest.mark.parametrize("cells", head.CELLS)
+def test_the_box_regression_is_within_its_tolerance(device, cells, kernel_errors):
+    for channels, targets in itertools.product(head.CHANNELS, kernels.TARGETS):
+        errors = head.check(device, cells, channels, targets)
+        kernel_errors.extend(errors)
+        assert all(error.passed for error in errors), [e for e in errors if not e.passed]
+    assert {"regress_keep", "regress_pair", "regress_box"} == set(device.launched)
+
+
+@pytest.mark.parametrize("cells", [2, 3, 8])
+def test_the_box_regression_of_few_cells(device, cells):
+    errors = head.check(device, cells, 5, 3)
+    assert all(error.passed for error in errors), errors
+
+
+CORRECTED = head.config_of(17, 8)
+
+
+def correct(device, weights):
+    """The state and measurement of a target before and after a head's correction, and its first layer."""
+    side, rng = window_side(17), np.random.default_rng(5)
+    launcher, state = Launcher(device, CORRECTED, head=weights), State(60.0, 50.0, 20.0, 10.0)
+    before = first_state(state), np.array([(*state, 0.5, 9, 0, *state, *state[:2])], MEASUREMENT)
+    with Memory(device) as memory:
+        templates = memory.put(rng.gamma(0.5, 2, (1, 8, side, side)).astype(np.float32))
+        features = memory.put(rng.gamma(0.5, 2, (3, 8, 17, 17)).astype(np.float32))
+        windows = memory.put(np.array([(*state, 1, 2, -1)], CELL_WINDOW))
+        frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, 120, 100, *[0] * 6, 3, 2, 0, 0), np.uint8))
+        slots, targets, results = memory.put(np.zeros(1, np.int32)), *map(memory.put, before)
+        first = memory.space((side // 2) ** 2 * 32 * 4)
+        launcher.regress_pair(features, templates, windows, slots, first, 1)
+        launcher.regress_box(first, windows, frame, slots, targets, results, 1)
+        after = memory.get(targets, (1,), TARGET), memory.get(results, (1,), MEASUREMENT)
+        layer = memory.get(first, (side // 2, side // 2, 32), np.float32)
+    launcher.close()
+    return before, after, layer
+
+
+def test_two_runs_of_the_box_regression_are_the_same_to_the_bit(device, monkeypatch):
+    weights = head.random_head(np.random.default_rng(6), CORRECTED)
+    before, after, layer = correct(device, weights)
+    monkeypatch.setenv("CUDA_CPU_ORDER", "reversed")
+    _, again, same = correct(device, weights)
+    assert before != after == again
+    np.testing.assert_array_equal(layer, same)
+
+
+@pytest.mark.parametrize("layer", range(4))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_leave_the_filters_state(device, layer, value):
+    weights = head.random_head(np.random.default_rng(6), CORRECTED)
+    weights.biases[layer][:] = value
+    before, after, _ = correct(device, weights)
+    assert after == before
+
+
+def test_a_head_without_kernels_is_refused(device):
+    big, fit = head.config_of(34, 4), head.config_of(17, 4)
+    with pytest.raises(ValueError, match="sees 26 x 26 cells; the CUDA kernels take at most 24: use"):
+        Launcher(device, big, head=head.random_head(np.random.default_rng(0), big))
+    with pytest.raises(ValueError, match=r"has weights of .*; the CUDA kernels take .*: use backend='cpu'"):
+        Launcher(device, fit, head=head.random_head(np.random.default_rng(0), head.config_of(17, 5)))
+
+
 @pytest.mark.parametrize("size", [32, 33, 64])
 def test_no_barrier_is_missing(device, size, monkeypatch):
     """Threads run one after another between barriers: forwards or backwards, the result must be the same."""
     monkeypatch.setenv("CUDA_CPU_ORDER", "reversed")
     errors = kernels.check(device, kernels.Case(size, 3, 8, 3))
     errors += backbone.check(device, size, 33, 1)
+    errors += head.check(device, min(size, 33), 33, 3)
     assert all(error.passed for error in errors), [e for e in errors if not e.passed]
 
 
@@ -108,7 +174,16 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         slots, states = memory.put(np.arange(len(rows), dtype=np.int32)), memory.put(targets)
         results = memory.put(np.zeros(len(rows), MEASUREMENT))
         launcher.peak(
-            memory.put(responses), 0, memory.put(tiles), frame, slots, states, results, len(rows), update=True
+            memory.put(responses),
+            0,
+            memory.put(tiles),
+            frame,
+            slots,
+            states,
+            0,
+            results,
+            len(rows),
+            update=True,
         )
         for got, wanted in ((results, expected), (states, after)):
             found = memory.get(got, wanted.shape, wanted.dtype)
@@ -132,7 +207,7 @@ def test_responses_of_nan_leave_the_target_where_it_was(device, radius, weight):
         slots, targets = memory.put(np.zeros(1, np.int32)), memory.put(first_state(state))
         results = memory.put(np.zeros(1, MEASUREMENT))
         for misses in (1, 2):
-            launcher.peak(responses, colour, tiles, frame, slots, targets, results, 1, update=True)
+            launcher.peak(responses, colour, tiles, frame, slots, targets, 0, results, 1, update=True)
             [found] = memory.get(results, (1,), MEASUREMENT)
             assert tuple(found)[7:11] == tuple(state)
             assert found["status"] == (1.0 if radius and misses == 1 else 2.0)

@@ -12,6 +12,7 @@ THREADS = {  # of a block, as launch.py and backbone.py launch them
     "crop": 256, "conv": 256, "conv_by": 256, "conv_first": 128, "conv_next": 128, "conv_half_first": 128,
     "conv_half_next": 128, "rows_dft": 128, "rows_fft": 128, "respond_dft": 64, "respond_fft": 256,
     "colour_respond": 128, "colour_learn": 512, "invert": 128, "peak": 128, "learn_dft": 64, "learn_fft": 256,
+    "regress_keep": 256, "regress_pair": 256, "regress_box": 512,
 }  # fmt: skip
 SHARED = 48 << 10  # bytes a block may have on every target without asking
 REGISTERS = 64 << 10  # of a multiprocessor, of every target
