@@ -10,13 +10,16 @@ from safetensors.torch import load_file
 from spcnet.__main__ import main
 from spcnet.common.sources import Source
 from spcnet.common.tracks import Track
+from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
+from spcnet.runtime import model as runtime_model
+from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.geometry import State
-from spcnet.runtime.regression import window_side
+from spcnet.runtime.regression import RegressionHead, window_side
 from spcnet.training import checkpoint
 from spcnet.training.box_pairs import BoxPairs, draw_miss
 from spcnet.training.config import DataConfig, TrainConfig
-from spcnet.training.regression import BoxRegression, RegressionTrainer, regress, windows
+from spcnet.training.regression import MEASURES, BoxRegression, RegressionTrainer, regress, windows
 
 PLAIN = DataConfig((Source("got10k", "unread"),), flip=0, grey=0, blur=0, colour_jitter=0)
 CONFIG = TrackerConfig(patch_size=96, stride=4)
@@ -237,3 +240,26 @@ def test_only_held_out_tracks_are_missing_from_training(given):
     trainer = RegressionTrainer(config, checkpoint.load_backbone(source)[0])
     assert "track1" not in {track.name for track in trainer.pairs.videos}
     assert [track.name for track in trainer.held_out["held out"]] == ["track1"]
+
+
+def test_the_runtime_mends_boxes_as_validation_says(given, tmp_path):
+    """The exported model on the pairs of validation, cut and windowed by the runtime."""
+    config, source, _ = given
+    target = tmp_path / "boxes.safetensors"
+    errors = regress(with_regression(config, steps=30), source, target, str)["held out"]
+    model, session = runtime_model.load(export_onnx(target, tmp_path / "boxes.onnx").path)
+    assert model.config.box_gain == 0.3
+    head, backbone = RegressionHead(model.config, model.regression), OnnxBackbone(session)
+    pairs = RegressionTrainer(config, checkpoint.load_backbone(source)[0])
+    held_out = BoxPairs(pairs.held_out["held out"], pairs.data, config.tracker, 0xFFFF, 24, 4, augment=False)
+    left = []
+    for sample in (held_out[index] for index in range(24)):
+        patches = torch.cat([sample.template[None], sample.search]).numpy()
+        features = np.empty((5, 4, config.tracker.grid, config.tracker.grid), np.float32)
+        backbone(patches, features)
+        template = head.template(features[0])
+        for one, cells, box in zip(features[1:], sample.cells.tolist(), sample.box.numpy(), strict=True):
+            left.append(box - head.box(template, one, *cells))
+    w, h, x, y = np.array(left).T
+    found = [np.square(v).mean() ** 0.5 for v in ((w + h) / 2, w - h, np.concatenate([x, y]))]
+    np.testing.assert_allclose(found, [errors[name][0] for name in MEASURES], rtol=1e-4)
