@@ -71,7 +71,7 @@ def refuse_trained(key: str) -> None:
         raise ValueError(f"{key} belongs to the trained network and cannot change afterwards; train with it")
 
 
-class Pursuit(NamedTuple):
+class Evaluation(NamedTuple):
     """One track followed to its end: a value for each frame after the first one that has a true box."""
 
     overlaps: Floats
@@ -84,10 +84,10 @@ class Pursuit(NamedTuple):
         return float(success_curve(self.overlaps).mean())
 
 
-def follow(tracker: Tracker, track: Track) -> Pursuit:
+def follow(tracker: Tracker, track: Track) -> Evaluation:
     """Begin at the first true box and run to the last. The track has at least two (see usable)."""
-    [pursuit] = _race([tracker], track)
-    return pursuit
+    [evaluation] = _race([tracker], track)
+    return evaluation
 
 
 def usable(tracks: Sequence[Track]) -> list[Track]:
@@ -100,7 +100,7 @@ def validate(
     groups: Mapping[str, Sequence[Track]],
     jobs: int = 1,
     done: Callable[[], None] = lambda: None,
-) -> dict[str, list[list[Pursuit]]]:
+) -> dict[str, list[list[Evaluation]]]:
     """Group -> candidate -> track: all candidates see the same frames. done is called after each track.
 
     Groups without a usable track are left out. Raises ValueError when there is none, and as Candidate.open.
@@ -133,11 +133,11 @@ def _begin(candidates: Sequence[Candidate]) -> None:
     _trackers[:] = [candidate.open() for candidate in candidates]
 
 
-def _follow_all(track: Track) -> list[Pursuit]:
+def _follow_all(track: Track) -> list[Evaluation]:
     return _race(_trackers, track)
 
 
-def _race(trackers: Sequence[Tracker], track: Track) -> list[Pursuit]:
+def _race(trackers: Sequence[Tracker], track: Track) -> list[Evaluation]:
     overlaps: list[list[float]] = [[] for _ in trackers]
     told: list[list[bool]] = [[] for _ in trackers]
     seconds, updates = np.zeros(len(trackers)), 0
@@ -154,13 +154,13 @@ def _race(trackers: Sequence[Tracker], track: Track) -> list[Pursuit]:
                 told[number].append(result.status != Status.TRACKING)
         updates = index
     return [
-        Pursuit(np.array(own), np.array(flags), spent / updates)
+        Evaluation(np.array(own), np.array(flags), spent / updates)
         for own, flags, spent in zip(overlaps, told, seconds, strict=True)
     ]
 
 
 def record(
-    candidates: Sequence[Candidate], results: Mapping[str, list[list[Pursuit]]]
+    candidates: Sequence[Candidate], results: Mapping[str, list[list[Evaluation]]]
 ) -> list[dict[str, Any]]:
     """A record for each candidate: AUC by group and their mean, its difference to the first candidate's.
 
@@ -172,9 +172,9 @@ def record(
     for number, candidate in enumerate(candidates):
         means = {group: float(values[number].mean()) for group, values in auc.items()}
         difference, low, high = grouped_bootstrap([values[number] - values[0] for values in auc.values()])
-        followed = [pursuit for rows in results.values() for pursuit in rows[number]]
-        overlaps = np.concatenate([pursuit.overlaps for pursuit in followed])
-        told = np.concatenate([pursuit.told for pursuit in followed])
+        followed = [evaluation for rows in results.values() for evaluation in rows[number]]
+        overlaps = np.concatenate([evaluation.overlaps for evaluation in followed])
+        told = np.concatenate([evaluation.told for evaluation in followed])
         records.append(
             {
                 "candidate": str(candidate),
@@ -188,7 +188,7 @@ def record(
                 },
                 "recall": _share(told, overlaps < MISSED),
                 "alarms": _share(told, overlaps >= GOOD),
-                "ms": 1e3 * float(np.mean([pursuit.seconds for pursuit in followed])),
+                "ms": 1e3 * float(np.mean([evaluation.seconds for evaluation in followed])),
             }
         )
     return records

@@ -12,7 +12,7 @@ from spcnet.common.sources import Source, read_source
 from spcnet.runtime import Status
 from spcnet.training.config import TrainConfig
 from spcnet.training.replay import replay
-from spcnet.training.validate import Candidate, Pursuit, record, validate
+from spcnet.training.validate import Candidate, Evaluation, record, validate
 
 
 @pytest.fixture(scope="module")
@@ -71,25 +71,25 @@ def test_candidates_are_followed_as_by_hand(cuts, tiny_model):
     results = validate(candidates, {"cuts": cuts, "none": []}, 2, lambda: told.append(1))
     assert list(results) == ["cuts"] and len(told) == 2
     for candidate, own in zip(candidates, results["cuts"], strict=True):
-        for track, pursuit in zip(cuts, own, strict=True):
+        for track, evaluation in zip(cuts, own, strict=True):
             tracker, played = candidate.open(), list(replay(track))
             assert dict(candidate.settings).items() <= vars(tracker.config).items()
             tracker.init(played[0][0], played[0][1])
             found = [tracker.update(frame) for frame, _ in played[1:]]
             boxes = np.array([one.box for one in found])
-            assert pursuit.auc == pytest.approx(
+            assert evaluation.auc == pytest.approx(
                 score(boxes, np.array([b for _, b in played[1:]])).auc, abs=1e-12
             )
             there = [index for index, (_, box) in enumerate(played[1:]) if np.isfinite(box).all()]
-            assert pursuit.told.tolist() == [found[index].status != Status.TRACKING for index in there]
+            assert evaluation.told.tolist() == [found[index].status != Status.TRACKING for index in there]
 
 
 def test_the_record_counts_what_is_told():
-    def pursuit(overlaps, told):
-        return Pursuit(np.array(overlaps), np.array(told), 0.002)
+    def evaluation(overlaps, told):
+        return Evaluation(np.array(overlaps), np.array(told), 0.002)
 
-    first = [pursuit([0.9, 0.1], [False, False]), pursuit([0.6, 0.6], [True, False])]
-    second = [pursuit([1.0, 0.1], [False, True]), pursuit([0.6, 0.6], [False, False])]
+    first = [evaluation([0.9, 0.1], [False, False]), evaluation([0.6, 0.6], [True, False])]
+    second = [evaluation([1.0, 0.1], [False, True]), evaluation([0.6, 0.6], [False, False])]
     names = [Candidate("a"), Candidate("b", (("scales", 1),))]
     one, two = record(names, {"x": [first, second], "y": [first[:1], second[:1]]})
     assert (one["recall"], one["alarms"], one["ms"]) == (0.0, 0.25, pytest.approx(2))
