@@ -33,6 +33,9 @@ class TrackerConfig:
     scale_sigma: float = 1.0  # sigma_s of the label over the scales; inf = the same label at each
     regularization: float = 1e-4  # lambda of eq. 17, for an unnormalised DFT
     interp_factor: float = 0.008  # eta of eq. 25, the learning rate of the filter
+    # eta of a second filter, which forgets faster: the response is the mean of both. 0: one, as published
+    fast_interp_factor: float = 0.0
+    first_turn: float = 0.0  # degrees; first patches are learnt turned both ways, too. 0: not, as published
     scale_penalty: float = 1.0  # the response of scale s is weighted by penalty**|s|
     update_interval: int = 1  # learn on every k-th frame
     pixel_mean: tuple[float, float, float] = (104.0, 117.0, 123.0)  # B, G, R grey levels
@@ -72,6 +75,11 @@ class TrackerConfig:
             raise ValueError(
                 f"scales is {self.scales} and learn_scales {self.learn_scales}; both must be odd, "
                 "so that one patch has the current size"
+            )
+        if self.fast_interp_factor > 0 and not 0 < self.interp_factor <= self.fast_interp_factor:
+            raise ValueError(
+                f"fast_interp_factor is {self.fast_interp_factor} and interp_factor {self.interp_factor}; "
+                "give an interp_factor above 0 and not above the fast one, or a fast_interp_factor of 0"
             )
         if self.lost_score > self.uncertain_score:
             raise ValueError(
@@ -139,6 +147,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "scale_sigma": (0.01, math.inf),
     "regularization": (0.0, 1e12),
     "interp_factor": (0.0, 1.0),
+    "fast_interp_factor": (0.0, 1.0),
+    "first_turn": (0.0, 90.0),
     "scale_penalty": (0.1, 1.0),
     "update_interval": (1, 1_000_000),
     "pixel_mean": (0.0, 255.0),

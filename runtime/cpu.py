@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.dcf import CorrelationFilter, blend
+from spcnet.runtime.dcf import CorrelationFilter, TargetFilter
 from spcnet.runtime.host import HostBackend, stage
 
 Real = NDArray[np.float32]
@@ -53,23 +53,21 @@ class FilterAppearance:
         with stage(timings, "dft"):
             xf = shared.transform(features, learn=True)
         with stage(timings, "learn"):
-            self.num, self.den = shared.learn(xf)  # (C, R, K), (R, K)
+            self.filter = TargetFilter(shared.config, *shared.learn(xf))
 
     def respond(self, patches: Real, features: Real) -> Real:
         with stage(self._timings, "dft"):
             zf = self._shared.transform(features, self._spectra(len(features)), learn=False)
         with stage(self._timings, "respond"):
-            return self._shared.respond(self.num, self.den, zf)
+            return self._shared.respond(self.filter.num, self.filter.den, zf)
 
-    def learn(self, patches: Real, features: Real) -> None:
+    def learn(self, patches: Real, features: Real, rate: float | None = None) -> None:
         with stage(self._timings, "dft"):
             xf = self._shared.transform(features, self._spectra(len(features)), learn=True)
         with stage(self._timings, "learn"):
-            space = self._shared.space
-            new = space("num", self.num.shape, np.complex64), space("den", self.den.shape, np.float32)
-            num, den = self._shared.learn(xf, new)
-            blend(self.num, num, self._shared.config.interp_factor)
-            blend(self.den, den, self._shared.config.interp_factor)
+            space, old = self._shared.space, self.filter
+            new = space("num", old.num.shape, np.complex64), space("den", old.den.shape, np.float32)
+            old.learn(*self._shared.learn(xf, new), rate)
 
     def _spectra(self, scales: int) -> NDArray[np.complex64]:
-        return self._shared.space("spectra", (scales, *self.num.shape), np.complex64)
+        return self._shared.space("spectra", (scales, *self.filter.num.shape), np.complex64)

@@ -164,6 +164,50 @@ class CorrelationFilter:
         return self._space[name][:size].reshape(shape)
 
 
+def first_turns(config: TrackerConfig) -> tuple[tuple[float, float], ...]:
+    """The turns (degrees) of the first patches that are learnt after the upright ones, each with its rate.
+
+    Together they weigh as much as the upright ones, so the filter bears the target's turn.
+    """
+    turn = config.first_turn
+    return ((turn, 1 / 3), (-turn, 1 / 4)) if turn else ()
+
+
+class TargetFilter:
+    """What a target's filter has learnt: num (C, R, K) complex64, or (2, C, R, K) float32, and den (R, K).
+
+    With fast_interp_factor there are two, begun alike and learnt on the same frames at two rates. Eq. 18 is
+    linear in num, so one pair, num and den, gives the mean of their two responses.
+    """
+
+    def __init__(self, config: TrackerConfig, num: NDArray[Any], den: Real) -> None:
+        self.num, self.den = num, den  # to respond with
+        self._regularization = np.float32(config.regularization)
+        self._learnt = [(num, den, config.interp_factor)]
+        if config.fast_interp_factor > 0:
+            self._learnt = [
+                (num.copy(), den, config.interp_factor),
+                (num.copy(), den.copy(), config.fast_interp_factor),
+            ]
+
+    def learn(self, num: NDArray[Any], den: Real, rate: float | None = None) -> None:
+        """Eq. 25: move towards num and den, each filter by its own rate or all by the given one.
+
+        Overwrites num and den.
+        """
+        for old_num, old_den, own in self._learnt[:-1]:
+            blend(old_num, num.copy(), own if rate is None else rate)
+            blend(old_den, den.copy(), own if rate is None else rate)
+        last_num, last_den, own = self._learnt[-1]
+        blend(last_num, num, own if rate is None else rate)
+        blend(last_den, den, own if rate is None else rate)
+        if len(self._learnt) == 2:
+            slow, _, _ = self._learnt[0]
+            ratio = (self.den + self._regularization) / (last_den + self._regularization)
+            np.multiply(last_num, np.float32(0.5) * ratio, out=self.num)
+            self.num += np.float32(0.5) * slow
+
+
 def blend(old: NDArray[Any], new: NDArray[Any], rate: float) -> None:
     """Eq. 25, in place: move num or den towards the new one by rate. Overwrites the new one too."""
     new -= old

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.dcf import blend
+from spcnet.runtime.dcf import TargetFilter
 from spcnet.runtime.host import HostBackend, stage
 from spcnet.runtime.model import ModelError
 from spcnet.runtime.regression import read_head
@@ -88,17 +88,15 @@ class GraphAppearance:
     def __init__(self, graphs: Graphs, timings: dict[str, float], patches: Real, features: Real) -> None:
         self._graphs, self._timings = graphs, timings
         with stage(timings, "learn"):
-            self.num, self.den = graphs.learn(patches, features)
+            self.filter = TargetFilter(graphs.config, *graphs.learn(patches, features))
 
     def respond(self, patches: Real, features: Real) -> Real:
         with stage(self._timings, "respond"):
-            return self._graphs.localize(patches, self.num, self.den, features)
+            return self._graphs.localize(patches, self.filter.num, self.filter.den, features)
 
-    def learn(self, patches: Real, features: Real) -> None:
+    def learn(self, patches: Real, features: Real, rate: float | None = None) -> None:
         with stage(self._timings, "learn"):
-            num, den = self._graphs.learn(patches)
-            blend(self.num, num, self._graphs.config.interp_factor)
-            blend(self.den, den, self._graphs.config.interp_factor)
+            self.filter.learn(*self._graphs.learn(patches), rate)
 
 
 class GraphBackend(HostBackend):

@@ -17,6 +17,7 @@ from spcnet.runtime import locate, patches
 from spcnet.runtime.backend import Measurement
 from spcnet.runtime.colour import ColourModel, TargetColours
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import TargetState, may_learn
@@ -31,8 +32,8 @@ class Appearance(Protocol):
     def respond(self, patches: Real, features: Real) -> Real:
         """The responses (S, P, P) to the searched patches, valid until the next call."""
 
-    def learn(self, patches: Real, features: Real) -> None:
-        """Update the filter from patches at the new state (eq. 25)."""
+    def learn(self, patches: Real, features: Real, rate: float | None = None) -> None:
+        """Update the filter from patches at the new state (eq. 25); rate in place of the config's."""
 
 
 @dataclass
@@ -92,6 +93,9 @@ class HostBackend(ABC):
         if self._head is not None:
             with stage(self.timings, "regress"):
                 box = TargetBox(self._head, middle(seen[1]), state)
+        for turn, rate in first_turns(self.config):
+            [seen] = self._observe(frame, [state], self.config.learn_scales, turn)
+            appearance.learn(*seen, rate)
         self._targets[slot] = _Target(state, TargetState(state), appearance, colours, box)
         return slot
 
@@ -164,14 +168,17 @@ class HostBackend(ABC):
                 with stage(self.timings, "colour"):
                     target.colours.learn(middle(seen[0]))
 
-    def _observe(self, frame: Frame, states: Sequence[State], scales: int) -> list[tuple[Real, Real]]:
+    def _observe(
+        self, frame: Frame, states: Sequence[State], scales: int, turn: float = 0.0
+    ) -> list[tuple[Real, Real]]:
         """Pyramid (scales, 3, N, N) and features (scales, C, M, M) at each state, all in one batch."""
         count = len(states) * scales
         if len(self._patches) < count:  # work space grows, and stays
             self._patches = np.empty((count, *self._patches.shape[1:]), np.float32)
         with stage(self.timings, "crop"):
             for index, state in enumerate(states):
-                patches.pyramid(frame, state, self.config, scales, self._patches[index * scales :][:scales])
+                space = self._patches[index * scales :][:scales]
+                patches.pyramid(frame, state, self.config, scales, space, turn)
         if not count:
             return []
         features = self._features(self._patches[:count])

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State, scale_exponents
 
+Samples = NDArray[np.float32]  # a coordinate of each pixel of a patch: (1, N), (N, 1) or (N, N)
+
 
 def cut(
     frame: NDArray[np.uint8],
@@ -28,8 +30,8 @@ def cut(
     would flip some grey levels, and the scale estimate, which rests on small differences, would carry that
     from frame to frame until two processors' boxes differ within ten frames.
     """
-    x, y = _samples(state, config, [scale])
-    return _resample(_region(frame, x[0], y[0]), x[0], y[0], out)
+    [(x, y)] = _samples(state, config, [scale])
+    return _resample(_region(frame, x, y), x, y, out)
 
 
 # Frame pixels for each patch pixel up to which the whole region is converted to float32; in a larger one only
@@ -39,16 +41,27 @@ _LARGEST_REGION = 48
 
 
 def _samples(
-    state: State, config: TrackerConfig, scales: Sequence[float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Frame coordinates x and y (S, N) of the patches' pixels: pixel j at center + (j - (N-1)/2) * step."""
-    n = config.patch_size
-    factors = np.array([(1 + config.padding) * scale for scale in scales])
-    x, y = (
-        ((center - 0.5 * (n - 1) * step)[:, None] + np.arange(n) * step[:, None]).astype(np.float32)
-        for center, step in ((state.cx, state.w * factors / n), (state.cy, state.h * factors / n))
-    )
-    return x, y
+    state: State, config: TrackerConfig, scales: Sequence[float], turn: float = 0.0
+) -> list[tuple[Samples, Samples]]:
+    """Frame coordinates (x, y) of the pixels of each scale's patch: (1, N) and (N, 1), or twice (N, N).
+
+    Pixel (row j, column i) of an upright patch is at center + (i - (N-1)/2, j - (N-1)/2) * step; with a turn
+    (degrees, clockwise as seen) that vector is turned.
+    """
+    n, angle = config.patch_size, math.radians(turn)
+    found = []
+    for scale in scales:
+        steps = [side * ((1 + config.padding) * scale) / n for side in (state.w, state.h)]
+        if not turn:
+            first = [center - 0.5 * (n - 1) * step for center, step in zip(state[:2], steps, strict=True)]
+            x, y = (start + np.arange(n) * step for start, step in zip(first, steps, strict=True))
+            found.append((x[None].astype(np.float32), y[:, None].astype(np.float32)))
+        else:
+            u, v = ((np.arange(n) - 0.5 * (n - 1)) * step for step in steps)
+            x = (state.cx + u * math.cos(angle)) - (v * math.sin(angle))[:, None]
+            y = (state.cy + u * math.sin(angle)) + (v * math.cos(angle))[:, None]
+            found.append((x.astype(np.float32), y.astype(np.float32)))
+    return found
 
 
 class _Region(NamedTuple):
@@ -59,50 +72,50 @@ class _Region(NamedTuple):
     top: int
 
 
-def _region(frame: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32]) -> _Region:
-    """The part of the frame that covers the samples at x and y (N,)."""
+def _region(frame: NDArray[np.uint8], x: Samples, y: Samples) -> _Region:
+    """The part of the frame that covers the samples."""
     left, right = _span(x, frame.shape[1])
     top, bottom = _span(y, frame.shape[0])
-    if (right - left) * (bottom - top) > _LARGEST_REGION * len(x) * len(y):
+    if (right - left) * (bottom - top) > _LARGEST_REGION * np.broadcast(x, y).size:
         return _Region(frame, 0, 0)
     return _Region(frame[top:bottom, left:right].astype(np.float32), left, top)
 
 
 def _resample(
-    region: _Region, x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
+    region: _Region, x: Samples, y: Samples, out: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """The patch (N, N, 3) at x and y (N,), from a region that covers it."""
+    """The patch (N, N, 3) at the samples, from a region that covers it."""
     pixels, left, top = region
     if pixels.dtype != np.float32:
         return _cut_sparsely(pixels, x, y, out)
-    columns, rows = np.empty((2, len(y), len(x)), np.float32)
+    columns, rows = np.empty((2, *np.broadcast(x, y).shape), np.float32)
     columns[:] = x - left  # exact: a float32 minus a nearby whole number
-    rows[:] = (y - top)[:, None]
+    rows[:] = y - top
     # remap uses the given coordinates, while those of warpAffine depend on the processor's vector width: so
     # the CUDA kernel can cut the same patch to the bit.
     patch = cv2.remap(pixels, columns, rows, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(patch, np.float32)
 
 
-def _span(samples: NDArray[np.float32], size: int) -> tuple[int, int]:
+def _span(samples: Samples, size: int) -> tuple[int, int]:
     """First and last + 1 pixel along an axis that the samples lie between; at least one pixel."""
-    first = min(max(math.floor(samples[0]), 0), size - 1)
-    return first, max(min(math.floor(samples[-1]) + 2, size), first + 1)
+    first = min(max(math.floor(samples.min()), 0), size - 1)
+    return first, max(min(math.floor(samples.max()) + 2, size), first + 1)
 
 
 def _cut_sparsely(
-    frame: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32], out: NDArray[np.float32] | None
+    frame: NDArray[Any], x: Samples, y: Samples, out: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """The patch from the four neighbours of each sample, without converting the region."""
     left, top = np.floor(x), np.floor(y)
 
     def neighbours(down: int, right: int) -> NDArray[np.float32]:
-        columns, rows = np.empty((2, len(y), len(x)), np.float32)
+        columns, rows = np.empty((2, *np.broadcast(x, y).shape), np.float32)
         columns[:] = np.clip(left + right, 0, frame.shape[1] - 1)
-        rows[:] = np.clip(top + down, 0, frame.shape[0] - 1)[:, None]
+        rows[:] = np.clip(top + down, 0, frame.shape[0] - 1)
         return cv2.remap(frame, columns, rows, cv2.INTER_NEAREST).astype(np.float32)
 
-    u, v = (x - left)[None, :, None], (y - top)[:, None, None]
+    u, v = (x - left)[..., None], (y - top)[..., None]
     upper, lower = neighbours(0, 0), neighbours(1, 0)
     upper += u * (neighbours(0, 1) - upper)
     lower += u * (neighbours(1, 1) - lower)
@@ -123,14 +136,19 @@ def pyramid(
     config: TrackerConfig,
     scales: int,
     out: NDArray[np.float32] | None = None,
+    turn: float = 0.0,
 ) -> NDArray[np.float32]:
-    """The patches at alpha**s times the current size, smallest first: (scales, 3, N, N) float32."""
+    """The patches at alpha**s times the current size, smallest first: (scales, 3, N, N) float32.
+
+    turn: degrees by which they are turned in the frame, clockwise as seen; the target then seems to turn the
+    other way.
+    """
     n = config.patch_size
     if out is None:
         out = np.empty((scales, 3, n, n), np.float32)
     grey = np.empty((n, n, 3), np.float32)
-    x, y = _samples(state, config, [config.scale_step**s for s in scale_exponents(scales)])
-    region = _region(frame, x[-1], y[-1])
-    for patch, columns, rows in zip(out, x, y, strict=True):
-        normalize(_resample(region, columns, rows, grey), config, patch)
+    samples = _samples(state, config, [config.scale_step**s for s in scale_exponents(scales)], turn)
+    region = _region(frame, *samples[-1])
+    for patch, (x, y) in zip(out, samples, strict=True):
+        normalize(_resample(region, x, y, grey), config, patch)
     return out

@@ -33,6 +33,7 @@ def test_the_defaults_are_the_published_setting():
     assert (config.scale_step, config.padding, config.interp_factor) == (1.02, 2.0, 0.008)
     assert (config.regularization, config.update_interval) == (1e-4, 1)
     assert (config.recovery_radius, config.colour_weight) == (0.0, 0.0)
+    assert (config.fast_interp_factor, config.first_turn) == (0.0, 0.0)
     assert config.sigma == pytest.approx(0.1 * 125 / 3)
 
 
@@ -47,6 +48,12 @@ def test_the_defaults_are_the_published_setting():
         ({"scale_step": 1.0}, "scale_step is 1.0"),
         ({"interp_factor": math.nan}, "interp_factor is nan"),
         ({"interp_factor": True}, "must be of type"),
+        (
+            {"interp_factor": 0.01, "fast_interp_factor": 0.005},
+            "fast_interp_factor is 0.005 and interp_factor 0.01; give an interp_factor above 0 and not above",
+        ),
+        ({"interp_factor": 0, "fast_interp_factor": 0.05}, "interp_factor 0.0; give an interp_factor"),
+        ({"first_turn": 91}, r"first_turn is 91; give a value in \[0.0, 90.0\]"),
         ({"colour_weight": 1.5}, r"colour_weight is 1.5; give a value in \[0.0, 1.0\]"),
         ({"colour_rate": -0.1}, "colour_rate is -0.1"),
         ({"pixel_mean": [1.0, 2.0]}, "pixel_mean has 2 values"),

@@ -205,6 +205,41 @@ def test_update_is_a_linear_blend(rng):
         np.testing.assert_allclose(found, 0.75 * a + 0.25 * b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
 
 
+def test_two_filters_respond_with_the_mean_of_their_responses(rng):
+    config = TrackerConfig(patch_size=33, interp_factor=0.01, fast_interp_factor=0.3)
+    dcf_filter = CorrelationFilter(config)
+    xs = [features_of(rng, 3, 4, 33, 33) for _ in range(4)]
+    z = features_of(rng, 3, 4, 33, 33)
+    learnt = [dcf_filter.learn(dcf_filter.transform(x, learn=True)) for x in xs]
+    found = dcf.TargetFilter(config, *(part.copy() for part in learnt[0]))
+    for num, den in learnt[1:3]:
+        found.learn(num.copy(), den.copy())
+    found.learn(*(part.copy() for part in learnt[3]), 0.25)
+    responses = []
+    for rate in (0.01, 0.3):
+        num, den = full_learn(xs[0], config)
+        for x, own in zip(xs[1:], (rate, rate, 0.25), strict=True):
+            new_num, new_den = full_learn(x, config)
+            num, den = (1 - own) * num + own * new_num, (1 - own) * den + own * new_den
+        responses.append(full_respond(num, den, z, config))
+    respond = dcf_filter.respond(found.num, found.den, dcf_filter.transform(z, learn=False))
+    expected = (responses[0] + responses[1]) / 2
+    assert np.abs(responses[0] - responses[1]).max() > 100 * tolerances.RESPONSE
+    np.testing.assert_allclose(respond, expected, rtol=0, atol=tolerances.RESPONSE)
+
+
+def test_the_turned_first_patches_weigh_as_much_as_the_upright_ones():
+    assert dcf.first_turns(TrackerConfig()) == ()
+    config = TrackerConfig(first_turn=12.0, interp_factor=0.004, fast_interp_factor=0.05)
+    upright, weights = np.array([1.0, 0.0, 0.0], np.float32), {12.0: 1, -12.0: 2}
+    found = dcf.TargetFilter(config, upright.copy(), upright.copy())
+    for turn, rate in dcf.first_turns(config):
+        new = np.eye(3, dtype=np.float32)[weights[turn]]
+        found.learn(new.copy(), new.copy(), rate)
+    np.testing.assert_allclose(found.num, [0.5, 0.25, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(found.den, [0.5, 0.25, 0.25], rtol=1e-6)
+
+
 def test_the_label_over_the_scales():
     config = TrackerConfig(scale_sigma=1.0)
     np.testing.assert_allclose(dcf.scale_amplitudes(config, 3), [math.exp(-0.5), 1, math.exp(-0.5)])

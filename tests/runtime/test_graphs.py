@@ -9,11 +9,14 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker
 
 
-@pytest.fixture(scope="module", params=["no colour", "colour", "box regression"])
+@pytest.fixture(scope="module", params=["plain", "colour", "two filters", "box regression"])
 def graphs(request, tiny_checkpoint, head_checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("graphs") / "tiny.onnx"
     checkpoint = head_checkpoint if request.param == "box regression" else tiny_checkpoint
-    changes = {"colour_weight": 0.4} if request.param == "colour" else {}
+    changes = {
+        "colour": {"colour_weight": 0.4},
+        "two filters": {"interp_factor": 0.02, "fast_interp_factor": 0.1, "first_turn": 12.0},
+    }.get(request.param, {})
     model = export_onnx(checkpoint, path, changes).path
     return model, export_graphs(model)["localize"]
 
