@@ -174,7 +174,7 @@ def first_turns(config: TrackerConfig) -> tuple[tuple[float, float], ...]:
 
 
 class TargetFilter:
-    """What a target's filter has learnt: num (C, R, K) complex64, or (2, C, R, K) float32, and den (R, K).
+    """The filter of a target: num (C, R, K) complex64, or (2, C, R, K) float32, and den (R, K).
 
     With fast_interp_factor there are two, begun alike and learnt on the same frames at two rates. Eq. 18 is
     linear in num, so one pair, num and den, gives the mean of their two responses.
