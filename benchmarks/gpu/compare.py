@@ -86,7 +86,8 @@ class FullFilter:
         self._library, self._config, self.features = library, config, features
         self._window = library.put(np.outer(np.hanning(n), np.hanning(n)).astype(np.float32))
         self._label = library.put((amplitudes * label).astype(np.float32))  # (S, 1, N, N // 2 + 1)
-        self.num, self.den = self._spectra(self.transform(features))
+        self._rates = [config.interp_factor, *[config.fast_interp_factor][: config.fast_interp_factor > 0]]
+        self._filters = [self._spectra(self.transform(features)) for _ in self._rates]  # num and den of each
         self.response: Any = None  # (T, S, N, N)
         self.peak: Any = None  # (T,)
 
@@ -100,18 +101,22 @@ class FullFilter:
     def respond(self, features: Any) -> Any:
         """The responses, and where the highest is."""
         n = self._config.patch_size
-        gf = (self.num.conj()[:, None] * self.transform(features)).sum(2)
-        gf = gf / (self.den + self._config.regularization)[:, None]
-        self.response = self._library.fft.irfft2(gf, (n, n))
+        zf = self.transform(features)
+        gf = [
+            (num.conj()[:, None] * zf).sum(2) / (den + self._config.regularization)[:, None]
+            for num, den in self._filters
+        ]
+        self.response = self._library.fft.irfft2(sum(gf) / len(gf), (n, n))
         self.peak = self.response.reshape(len(features), -1).argmax(1)
         return self.response
 
     def solve(self) -> None:
         """Respond to the features, find the peak, learn from the features."""
         self.respond(self.features)
-        num, den = self._spectra(self.transform(self.features))
-        self.num += self._config.interp_factor * (num - self.num)
-        self.den += self._config.interp_factor * (den - self.den)
+        learnt = self._spectra(self.transform(self.features))
+        for rate, old in zip(self._rates, self._filters, strict=True):
+            for part, new in zip(old, learnt, strict=True):
+                part += rate * (new - part)
 
 
 Waited = tuple[Action, Action]  # some work, and waiting for it
@@ -156,27 +161,27 @@ class OwnFilter:
         device.write(self._work.features, features)
         frame = PACK_FRAME(0, 0, WIDTH, HEIGHT, *[0] * 6, 3, 2, 0, 0)
         self._frame = self._memory.put(np.frombuffer(frame, np.uint8))
-        self._learn(1.0)
+        self._learn((1.0, 1.0))
 
-    def _learn(self, rate: float) -> None:
+    def _learn(self, rates: tuple[float, float]) -> None:
         launcher, work, slots, config = self._launcher, self._work, self._slots, self._launcher.config
         images = self._count * config.scales * config.channels
         launcher.transform(work.features, work.half, images, learn=True)
-        launcher.learn(work.half, slots.targets, slots.list, slots.num, slots.den, self._count, rate)
+        launcher.learn(work.half, slots.targets, slots.list, slots.filters, self._count, rates)
 
     def solve(self) -> None:
         """Respond to the features, find the peak, learn from the features."""
         launcher, work, slots, config = self._launcher, self._work, self._slots, self._launcher.config
         count, images = self._count, self._count * config.scales
         launcher.transform(work.features, work.half, images * config.channels, learn=False)
-        launcher.respond(work.half, slots.num, slots.den, slots.list, work.spectra, count)
+        launcher.respond(work.half, slots.filters, slots.list, work.spectra, count)
         launcher.invert(work.spectra, 0, work.responses, work.tiles, images)  # the filter alone
         results = slots.results.address
         launcher.peak(
             *(work.responses, 0, work.tiles, self._frame, slots.list, slots.targets, 0, results, count),
             update=True,
         )
-        self._learn(config.interp_factor)
+        self._learn((config.interp_factor, config.fast_interp_factor))
 
     def response(self) -> NDArray[np.float32]:
         """The responses (T, S, N, N)."""

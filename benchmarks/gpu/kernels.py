@@ -18,7 +18,7 @@ from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import colour, dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
-from spcnet.runtime.cuda.launch import FFT_SIZES, Launcher
+from spcnet.runtime.cuda.launch import FFT_SIZES, Filters, Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, PACK_FRAME, TARGET, TILE
 from spcnet.runtime.geometry import State, move
 from spcnet.runtime.recovery import Status, TargetState, may_learn
@@ -180,6 +180,7 @@ def check(device: Device, case: Case, seed: int = 0) -> list[Deviation]:
 
     for dft in ("fft", "dft") if case.size in FFT_SIZES else ("dft",):
         run({f"{f.__name__[1:]} ({dft})": f for f in (_transform, _respond, _learn)}, dft)
+        run({f"learn ({dft})": _learn}, dft, replace(config, fast_interp_factor=0.6, regularization=20))
     others = (_crop, _colour_respond, _colour_learn, _invert, _peak)
     run({function.__name__[1:]: function for function in others})
     run({"peak": _peak}, config=replace(config, box_gain=0.4))
@@ -204,30 +205,55 @@ def _respond(given: _Input) -> float:
     expected = np.einsum("tckr,tsckr->tskr", num[slots].conj(), zf)
     expected /= (den[slots].astype(np.float64) + config.regularization)[:, None]
     spectra = given.memory.space(expected.size * 8)
-    given.launcher.respond(put(half), put(num), put(den), put(slots), spectra, len(slots))
+    filters = Filters(put(num), put(den))
+    given.launcher.respond(put(half), filters, put(slots), spectra, len(slots))
     return distance(given.memory.get(spectra, expected.shape, np.complex64), expected)
 
 
 def _learn(given: _Input) -> float:
-    config, slots, memory = given.config, given.slots, given.memory
-    half, num, den = given.spectra(50, 100)
-    targets = given.targets()
-    targets["rate"] = [0.0, 0.25, 0.5, 1.0]  # slot 0 does not learn, slot 3 starts anew
-    num[3], den[3] = np.nan, np.nan  # the content of a new slot
-    xf = given.columns(half, config.learn_window)
-    amplitudes = dcf.scale_amplitudes(config, config.scales)
-    new_num = dcf.label_spectrum(config).T * np.einsum("s,tsckr->tckr", amplitudes, xf)
-    new_den = (np.abs(xf) ** 2).sum((1, 2))
-    expected_num, expected_den = num.astype(np.complex128), den.astype(np.float64)
-    for i, slot in enumerate(slots):
-        rate = float(targets["rate"][slot])
-        for expected, new in ((expected_num, new_num), (expected_den, new_den)):
-            expected[slot] = (expected[slot] * (1 - rate) if slot != 3 else 0) + rate * new[i]
-    addresses = memory.put(num), memory.put(den)
-    given.launcher.learn(memory.put(half), memory.put(targets), memory.put(slots), *addresses, len(slots))
-    found_num = memory.get(addresses[0], num.shape, np.complex64)
-    found_den = memory.get(addresses[1], den.shape, np.float32)
-    return max(distance(found_num, expected_num), distance(found_den, expected_den))
+    """A new slot; all at their targets' rates; one at given rates. Of two filters the mean response, too."""
+    config, memory = given.config, given.memory
+    two, targets = config.fast_interp_factor > 0, given.targets()
+    targets["rate"] = [0.0, 1.0, 0.5, 0.25]  # slot 0 does not learn
+    (_, num, den), (_, fast_num, fast_den) = given.spectra(50, 100), given.spectra(20, 300)
+    numbers = [num, den, fast_num, fast_den]
+    expected = [array.astype(np.result_type(array, np.float64)) for array in numbers]
+    mean = given.complex(*num.shape)  # over den, as respond takes it
+    response = mean / (expected[1] + config.regularization)[:, None]
+    for array in numbers:
+        array[3] = np.nan  # the content of a new slot
+    arrays = [mean, den, num, fast_num, fast_den] if two else [num, den]
+    filters = Filters(*(memory.put(array) for array in arrays))
+    amplitudes, label = dcf.scale_amplitudes(config, config.scales), dcf.label_spectrum(config).T
+    steps: list[tuple[NDArray[np.int32], tuple[float, float] | None]] = [
+        (given.slots[:1], (1.0, 1.0)),
+        (given.slots, None),
+        (given.slots[-1:], (0.1, 0.7)),
+    ]
+    for slots, rates in steps:
+        half = given.spectra(0, 1)[0][: len(slots)]
+        xf = given.columns(half, config.learn_window)
+        learnt = label * np.einsum("s,tsckr->tckr", amplitudes, xf), (np.abs(xf) ** 2).sum((1, 2))
+        for i, slot in enumerate(slots):
+            own = float(targets["rate"][slot])
+            slow_rate, fast_rate = rates or (own, config.fast_interp_factor if own else 0.0)
+            each = zip(expected, learnt * 2, (slow_rate, slow_rate, fast_rate, fast_rate), strict=True)
+            for old, new, rate in each:
+                old[slot] = old[slot] * (1 - rate) + rate * new[i]
+            if slow_rate:
+                slow, fast = (
+                    top[slot] / (bottom[slot] + config.regularization)
+                    for top, bottom in (expected[:2], expected[2:])
+                )
+                response[slot] = (slow + fast) / 2
+        inputs = memory.put(half), memory.put(targets), memory.put(slots), filters
+        given.launcher.learn(*inputs, len(slots), rates)
+    found = [memory.get(a, array.shape, array.dtype) for a, array in zip(filters, arrays, strict=False)]
+    if two:
+        mean, den, num, *others = found
+        found = [num, den, *others, mean / (expected[1] + config.regularization)[:, None]]
+        expected.append(response)
+    return max(distance(got, wanted) for got, wanted in zip(found, expected, strict=False))
 
 
 def _colour_respond(given: _Input) -> float:
@@ -391,33 +417,32 @@ def _crop(given: _Input) -> float:
     targets = given.targets()
     frame = PACK_FRAME(memory.put(image), 0, 320, 240, 960, 0, 0, 0, 320, 240, 3, 2, 0, 0)
     address, states = memory.put(np.frombuffer(frame, np.uint8)), memory.put(targets)
-    errors = []
-    for learn, center in ((False, ("search_x", "search_y")), (True, ("cx", "cy"))):
-        expected = np.empty((case.targets, case.scales, 3, n, n))
+    errors, searched, learnt = [], ("search_x", "search_y"), ("cx", "cy")
+    for learn, (x, y), turn in ((False, searched, 0.0), (True, learnt, 0.0), (True, learnt, -33.0)):
+        expected, along = np.empty((case.targets, case.scales, 3, n, n)), np.exp(1j * np.radians(turn))
         for i, slot in enumerate(slots):
             for s in range(case.scales):
                 factor = config.scale_step ** (s - case.scales // 2) * (1 + config.padding)
-                axes = [
-                    targets[c][slot] + (np.arange(n) - (n - 1) / 2) * targets[side][slot] * factor / n
-                    for c, side in zip(center, ("w", "h"), strict=True)
-                ]
-                expected[i, s] = sample(image, *axes) - np.array(config.pixel_mean)[:, None, None]
+                offsets = (np.arange(n) - (n - 1) / 2) * factor / n
+                points = along * (offsets * targets["w"][slot] + 1j * offsets[:, None] * targets["h"][slot])
+                grey = sample(image, targets[x][slot] + points.real, targets[y][slot] + points.imag)
+                expected[i, s] = grey - np.array(config.pixel_mean)[:, None, None]
         patches = memory.space(expected.size * 4)
-        launcher.crop(address, states, memory.put(slots), patches, case.targets, learn=learn)
+        launcher.crop(address, states, memory.put(slots), patches, case.targets, learn=learn, turn=turn)
         errors.append(np.abs(memory.get(patches, expected.shape, np.float32) - expected).max() / 255)
     return float(np.max(errors))
 
 
 def sample(image: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-    """Bilinear samples (3, len(y), len(x)) in float64; outside, the border pixel repeats."""
+    """Bilinear samples (3, *x.shape) at points x and y in float64; outside, the border pixel repeats."""
     height, width = image.shape[:2]
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     corners = [
-        image[np.clip(top + dy, 0, height - 1)[:, None], np.clip(left + dx, 0, width - 1)].astype(np.float64)
+        image[np.clip(top + dy, 0, height - 1), np.clip(left + dx, 0, width - 1)].astype(np.float64)
         for dy in (0, 1)
         for dx in (0, 1)
     ]
-    u, v = (x - left)[None, :, None], (y - top)[:, None, None]
+    u, v = (x - left)[..., None], (y - top)[..., None]
     upper, lower = (corners[i] * (1 - u) + corners[i + 1] * u for i in (0, 2))
     return np.moveaxis(upper * (1 - v) + lower * v, -1, 0)
 

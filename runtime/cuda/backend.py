@@ -29,6 +29,7 @@ from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.cuda.region import Place, Reach, Region
+from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
@@ -204,7 +205,7 @@ class CudaBackend:
                 self._forget_graphs()  # they contain the old addresses
                 self._upload.reserve(frame, place)
             region = Region(0, 0, frame.width, frame.height)
-            if isinstance(frame, Picture):
+            if isinstance(frame, Picture) and not (work == ADD and self.config.first_turn):
                 places = (self._targets[slot].place for slot in slots)
                 moves = len(self._pending) + (work == UPDATE)
                 region = self._reach.of(places, moves, (frame.height, frame.width))
@@ -284,7 +285,7 @@ class CudaBackend:
             launcher.colour_respond(work.patches, memory.histograms, slots, work.colour, count)
         self._backbone.enqueue(work.patches, work.features, images)
         launcher.transform(work.features, work.half, images * self.config.channels, learn=False)
-        launcher.respond(work.half, memory.num, memory.den, slots, work.spectra, count)
+        launcher.respond(work.half, memory.filters, slots, work.spectra, count)
         launcher.invert(work.spectra, work.colour, work.responses, work.tiles, images)
         launcher.peak(
             *(
@@ -306,17 +307,25 @@ class CudaBackend:
 
     def _learn(self, frame: int, slots: int, count: int, kind: str) -> None:
         work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
-        images = count * config.learn_scales
         launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True)
         if launcher.coloured:
             rate = {ADD: 1.0, LEARN: config.colour_rate}.get(kind)
             launcher.colour_learn(work.patches, memory.targets, slots, memory.histograms, count, rate)
-        self._backbone.enqueue(work.patches, work.features, images)
+        self._backbone.enqueue(work.patches, work.features, count * config.learn_scales)
         if launcher.side and kind == ADD:
             launcher.regress_keep(work.features, slots, memory.templates, count)
-        launcher.transform(work.features, work.half, images * config.channels, learn=True)
-        rate = {ADD: 1.0, LEARN: config.interp_factor}.get(kind)
-        launcher.learn(work.half, memory.targets, slots, memory.num, memory.den, count, rate)
+        rates = {ADD: (1.0, 1.0), LEARN: (config.interp_factor, config.fast_interp_factor)}.get(kind)
+        self._learn_filters(slots, count, rates)
+        for turn, rate in first_turns(config) if kind == ADD else ():
+            launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True, turn=turn)
+            self._backbone.enqueue(work.patches, work.features, count * config.learn_scales)
+            self._learn_filters(slots, count, (rate, rate))
+
+    def _learn_filters(self, slots: int, count: int, rates: tuple[float, float] | None) -> None:
+        work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
+        images = count * config.learn_scales * config.channels
+        launcher.transform(work.features, work.half, images, learn=True)
+        launcher.learn(work.half, memory.targets, slots, memory.filters, count, rates)
 
     def _reserve(self, slots: int, count: int) -> None:
         """Make room for so many slots, and for so many targets at once."""

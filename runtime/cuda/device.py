@@ -87,7 +87,8 @@ class Device(Protocol):
         """Copy size bytes in parallel to the stream; later work on the stream waits for the copy."""
 
     def kernel(self, name: str, signature: str) -> Kernel:
-        """A kernel by name; signature has one letter for each argument: P address, i int32, f float32."""
+        """A kernel by name; signature has one letter for each argument: P address, i int32, f float32,
+        d float64."""
 
     def capture(self, work: Callable[[], None]) -> Graph | None:
         """Record the launches of work; None if the driver has no graphs.

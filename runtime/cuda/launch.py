@@ -8,7 +8,8 @@ num (slots, C, K, R) complex64, den (slots, K, R) float32, histograms (slots, 2,
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,20 @@ from spcnet.runtime.locate import PSR_REACH
 from spcnet.runtime.regression import window_side
 
 FFT_SIZES = (32, 64, 128)
+
+
+class Filters(NamedTuple):
+    """The addresses of the filters of all slots.
+
+    With fast_interp_factor the response of num and den is the mean of two filters': slow_num and den, which
+    learn by interp_factor, and fast_num and fast_den. Else the last three are 0.
+    """
+
+    num: int
+    den: int
+    slow_num: int = 0
+    fast_num: int = 0
+    fast_den: int = 0
 
 
 def first_state(state: State) -> NDArray[Any]:
@@ -64,13 +79,13 @@ class Launcher:
         self._constants = Arrays(device, self._arrays(config) | (head_arrays(config, head) if head else {}))
         suffix = f"fft_{m}" if self.dft == "fft" else self.dft
         form = {
-            "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPiiiiif"),
-            "dft": ("PPPii", "PPPPPPiiiiiif", "PPPPPPPPiiiiiif"),
+            "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPPPPiiiiifff"),
+            "dft": ("PPPii", "PPPPPPiiiiiif", "PPPPPPPPPPPiiiiiifff"),
         }[self.dft]
         self._rows = device.kernel(f"rows_{suffix}", form[0])
         self._respond = device.kernel(f"respond_{suffix}", form[1])
         self._learn = device.kernel(f"learn_{suffix}", form[2])
-        self._crop = device.kernel("crop", "PPPPPiiifff")
+        self._crop = device.kernel("crop", "PPPPPiiiddfff")
         self._invert = device.kernel("invert", "PPPPPPiiif")
         self._peak = device.kernel("peak", "PPPPPPPPP")
         self._colour_respond = device.kernel("colour_respond", "PPPPPPiiifff")
@@ -133,10 +148,21 @@ class Launcher:
             )
         return arrays
 
-    def crop(self, frame: int, targets: int, slots: int, patches: int, count: int, *, learn: bool) -> None:
+    def crop(
+        self,
+        frame: int,
+        targets: int,
+        slots: int,
+        patches: int,
+        count: int,
+        *,
+        learn: bool,
+        turn: float = 0.0,
+    ) -> None:
         """FRAME, states and count slots (int32) to patches (count * S, 3, N, N) float32.
 
-        Learnt patches are cut at the target, searched ones at the centre of the search.
+        Learnt patches are cut at the target, searched ones at the centre of the search. turn is that of the
+        patches in the frame, in degrees, clockwise as seen.
         """
         scales = self.config.learn_scales if learn else self.config.scales
         n = self.config.patch_size
@@ -144,7 +170,8 @@ class Launcher:
         self._crop(
             grid(ceil_div(n, 32), ceil_div(n, 8), count * scales),
             (32, 8, 1),
-            *(frame, targets, slots, factors, patches, scales, n, learn, *self.config.pixel_mean),
+            *(frame, targets, slots, factors, patches, scales, n, learn),
+            *(math.cos(math.radians(turn)), math.sin(math.radians(turn)), *self.config.pixel_mean),
         )
 
     def transform(self, features: int, half: int, images: int, *, learn: bool) -> None:
@@ -160,12 +187,12 @@ class Launcher:
             shape = grid(ceil_div(m, 32), ceil_div(self.band, 32), images)
             self._rows(shape, (128, 1, 1), features, constants[f"{use}_columns"], half, m, self.band)
 
-    def respond(self, half: int, num: int, den: int, slots: int, spectra: int, count: int) -> None:
+    def respond(self, half: int, filters: Filters, slots: int, spectra: int, count: int) -> None:
         """Eq. 18: half (count * S, C, K, M) and count slots' filters to spectra (count * S, K, R)."""
         config = self.config
-        arguments = (num, den, slots, spectra, config.scales, config.channels)
+        arguments = (filters.num, filters.den, slots, spectra, config.scales, config.channels)
         images = count * config.scales
-        self._columns(self._respond, "search", images, half, arguments, config.regularization)
+        self._columns(self._respond, "search", images, half, arguments, (config.regularization,))
 
     def colour_respond(self, patches: int, histograms: int, slots: int, colour: int, count: int) -> None:
         """Searched patches (count * S, 3, N, N) and histograms to colour (count, P, P) float32."""
@@ -244,15 +271,24 @@ class Launcher:
         )
 
     def learn(
-        self, half: int, targets: int, slots: int, num: int, den: int, count: int, rate: float | None = None
+        self,
+        half: int,
+        targets: int,
+        slots: int,
+        filters: Filters,
+        count: int,
+        rates: tuple[float, float] | None = None,
     ) -> None:
         """Eq. 17 and 25: half (count * S, C, K, M) into the filters of count slots.
 
-        rate is the learning rate; None takes that of each target's state.
+        rates are the learning rates of a target's filter and of its fast one; None takes the rate of each
+        target's state, and fast_interp_factor where that is not 0.
         """
-        label = (self._constants["yf"], self._constants["learn_amplitudes"])
-        arguments = (*label, targets, slots, num, den, self.config.learn_scales, self.config.channels)
-        self._columns(self._learn, "learn", count, half, arguments, -1.0 if rate is None else rate)
+        config, constants = self.config, self._constants
+        label = (constants["yf"], constants["learn_amplitudes"])
+        arguments = (*label, targets, slots, *filters, config.learn_scales, config.channels)
+        last = (*(rates or (-1.0, config.fast_interp_factor)), config.regularization)
+        self._columns(self._learn, "learn", count, half, arguments, last)
 
     def colour_learn(
         self, patches: int, targets: int, slots: int, histograms: int, count: int, rate: float | None = None
@@ -271,7 +307,13 @@ class Launcher:
         )
 
     def _columns(
-        self, kernel: Kernel, use: str, count: int, half: int, arguments: tuple[float, ...], last: float
+        self,
+        kernel: Kernel,
+        use: str,
+        count: int,
+        half: int,
+        arguments: tuple[float, ...],
+        last: tuple[float, ...],
     ) -> None:
         """Launch a kernel that begins with the vertical DFT of half; use is "search" or "learn"."""
         m, rows, band, constants = self.config.grid, self.rows, self.band, self._constants
@@ -282,7 +324,7 @@ class Launcher:
         else:
             shape, block = grid(ceil_div(self._frequencies, 8), band, count), 64
             first, sizes = (constants[f"{use}_basis"],), (m, rows, band, self._frequencies)
-        kernel(shape, (block, 1, 1), half, *first, *arguments, *sizes, last)
+        kernel(shape, (block, 1, 1), half, *first, *arguments, *sizes, *last)
 
     def close(self) -> None:
         """Free the memory of the constants."""

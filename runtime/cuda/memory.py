@@ -10,46 +10,55 @@ from spcnet.runtime.backend import PENDING
 from spcnet.runtime.colour import COLOURS
 from spcnet.runtime.cuda.device import Device, HostBuffer
 from spcnet.runtime.cuda.head import halved
-from spcnet.runtime.cuda.launch import Launcher
+from spcnet.runtime.cuda.launch import Filters, Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, TARGET, TILE
 
 
 class SlotMemory:
-    """Memory that stays from frame to frame: the targets' states and models, active slots, and results."""
+    """Memory that stays from frame to frame: the targets' states and models, active slots, and results.
+
+    An address is 0 where the config needs none.
+    """
 
     def __init__(self, device: Device, launcher: Launcher) -> None:
         config = launcher.config
         self._device = device
-        self._den = launcher.band * launcher.rows * 4
-        self._num = config.channels * launcher.band * launcher.rows * 8
-        self._histograms = 2 * COLOURS * 4 if launcher.coloured else 0
-        self._templates = config.channels * launcher.side**2 * 4
-        self.capacity = self.targets = self.num = self.den = self.histograms = self.templates = self.list = 0
+        den = launcher.band * launcher.rows * 4
+        num = config.channels * launcher.band * launcher.rows * 8
+        two = config.fast_interp_factor > 0
+        self._sizes = (  # bytes a slot
+            TARGET.itemsize,
+            *Filters(num, den, *((num, num, den) if two else (0, 0, 0))),
+            2 * COLOURS * 4 if launcher.coloured else 0,
+            config.channels * launcher.side**2 * 4,
+            4,
+        )
+        self._addresses = [0] * len(self._sizes)
+        self.capacity = self.targets = self.histograms = self.templates = self.list = 0
+        self.filters = Filters(0, 0)
         self.results = HostBuffer(np.empty(0, np.uint8), 0)
         self.grow(8)
 
     def grow(self, capacity: int) -> None:
         """Make room for more slots and copy their contents. Pending results are lost."""
-        sizes = (TARGET.itemsize, self._num, self._den, self._histograms, self._templates, 4)
         results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
         try:
-            new = allocate_all(self._device, [size * capacity for size in sizes])
+            new = allocate_all(self._device, [size * capacity for size in self._sizes])
         except MemoryError:
             self._device.free_host(results)
             raise
-        kept = (self.targets, self.num, self.den, self.histograms, self.templates)
-        for old, address, size in zip(kept, new, sizes, strict=False):
+        for old, address, size in zip(self._addresses, new, self._sizes, strict=True):
             if old:
                 self._device.copy(address, old, size * self.capacity)
         self._device.synchronize()
         self.close()
-        self.targets, self.num, self.den, self.histograms, self.templates, self.list = new
+        self.targets, *filters, self.histograms, self.templates, self.list = self._addresses = new
+        self.filters = Filters(*filters)
         self.results, self.capacity = results, capacity
 
     def close(self) -> None:
         if self.capacity:
-            kept = (self.targets, self.num, self.den, self.histograms, self.templates)
-            free_all(self._device, (*kept, self.list))
+            free_all(self._device, self._addresses)
             self._device.free_host(self.results)
         self.capacity = 0
 

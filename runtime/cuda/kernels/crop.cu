@@ -24,18 +24,18 @@ __device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
 
 // grid (ceil(N / 32), ceil(N / 8), T * S), block (32, 8)
 // factors (S,): extent of the patch in target sizes, (1 + padding) * alpha**s. learn: at the target, else at the centre
-// of the search. patches (T * S, 3, N, N).
+// of the search. cosine and sine of the patches' turn in the frame, clockwise as seen. patches (T * S, 3, N, N).
 extern "C" __global__ void crop(
     const Frame* frame_pointer, const Target* targets, const int* slots, const double* factors, float* patches,
-    int scales, int size, int learn, float mean_b, float mean_g, float mean_r) {
-    __shared__ double first[2], step[2];
+    int scales, int size, int learn, double cosine, double sine, float mean_b, float mean_g, float mean_r) {
+    __shared__ double origin[2], step[2]; // origin: the first pixel, or the centre of turned patches
     int patch = blockIdx.z;
     if (threadIdx.x == 0 && threadIdx.y < 2) { // axis 0: x, 1: y
         const Target& target = targets[slots[patch / scales]];
         double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.search_y : target.search_x;
         if (learn) center = threadIdx.y ? target.cy : target.cx;
         double cell = __dmul_rn(side, factors[patch % scales]) / size;
-        first[threadIdx.y] = __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell));
+        origin[threadIdx.y] = sine == 0 ? __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell)) : center;
         step[threadIdx.y] = cell;
     }
     __syncthreads();
@@ -43,8 +43,15 @@ extern "C" __global__ void crop(
     if (column >= size || row >= size) return;
     const Frame frame = *frame_pointer;
     // float64 and no contraction, as on the host, so that the patches are the same to the bit.
-    float x = (float)__dadd_rn(first[0], __dmul_rn(column, step[0]));
-    float y = (float)__dadd_rn(first[1], __dmul_rn(row, step[1]));
+    float x, y;
+    if (sine == 0) {
+        x = (float)__dadd_rn(origin[0], __dmul_rn(column, step[0]));
+        y = (float)__dadd_rn(origin[1], __dmul_rn(row, step[1]));
+    } else {
+        double u = __dmul_rn(column - 0.5 * (size - 1), step[0]), v = __dmul_rn(row - 0.5 * (size - 1), step[1]);
+        x = (float)__dadd_rn(__dadd_rn(origin[0], __dmul_rn(u, cosine)), -__dmul_rn(v, sine));
+        y = (float)__dadd_rn(__dadd_rn(origin[1], __dmul_rn(u, sine)), __dmul_rn(v, cosine));
+    }
     float left = floorf(x), top = floorf(y);
     // What is in memory holds all pixels that a patch reaches, so its border is the frame's where it is reached.
     int last_x = frame.right - 1, last_y = frame.bottom - 1;

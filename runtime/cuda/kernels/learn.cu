@@ -4,6 +4,10 @@
 // In: half (T * S, C, K, N) of dft.cu. In and out: num (slots, C, K, R), den (slots, K, R).
 // yf (K, R): the label's spectrum, real; amplitudes (S,): the label over the scales.
 //
+// A second filter, fast_num and fast_den, learns the same at fast_rate. The first one is then slow_num and den, and num
+// is the numerator, over den, of the mean of their responses: eq. 18 is linear in it. Until the block knows both
+// denominators, num holds what it has learnt. With one filter slow_num, fast_num and fast_den are null.
+//
 // learn_dft    any N: the tiled product of columns.cuh; a block does 8 frequencies and their negatives, all channels.
 // learn_fft_N  N = 32, 64, 128: a warp transforms one column of one channel at a time.
 #include "columns.cuh"
@@ -18,16 +22,36 @@ __device__ inline void blend_into(float2& old, float2 learnt, float rate) {
     old = make_float2(blend(old.x, learnt.x, rate), blend(old.y, learnt.y, rate));
 }
 
-// grid (ceil(F / 8), K, T), block 64. basis (N, F): see columns.cuh.
-extern "C" __global__ void __launch_bounds__(64) learn_dft(
+// The denominators of both filters; returns their quotient, by which a fast numerator fits the slow denominator.
+__device__ inline float blend_energies(
+    float& energy, float& fast_energy, float power, float rate, float fast_rate, float regularization) {
+    energy = blend(energy, power, rate);
+    fast_energy = blend(fast_energy, power, fast_rate);
+    return (energy + regularization) / (fast_energy + regularization);
+}
+
+// num at an index: the learnt numerator, to that of the mean response.
+__device__ inline void blend_both(
+    float2* num, float2* slow_num, float2* fast_num, size_t index, float rate, float fast_rate, float quotient) {
+    float2 learnt = num[index], slow = slow_num[index], fast = fast_num[index];
+    blend_into(slow, learnt, rate);
+    blend_into(fast, learnt, fast_rate);
+    slow_num[index] = slow;
+    fast_num[index] = fast;
+    num[index] = make_float2(0.5f * (slow.x + quotient * fast.x), 0.5f * (slow.y + quotient * fast.y));
+}
+
+// grid (ceil(F / 8), K, T), block 64. basis (N, F): see columns.cuh. At most 96 registers: what one filter needs.
+extern "C" __global__ void __launch_bounds__(64, 10) learn_dft(
     const float2* half, const float2* basis, const float* yf, const float* amplitudes, const Target* targets,
-    const int* slots, float2* num, float* den, int scales, int channels, int size, int rows, int band,
-    int frequencies, float share) {
-    __shared__ float powers[16][2][9]; // [pair of channels][+f, -f][f], padded
+    const int* slots, float2* num, float* den, float2* slow_num, float2* fast_num, float* fast_den, int scales,
+    int channels, int size, int rows, int band, int frequencies, float share, float fast_rate, float regularization) {
+    __shared__ float powers[16][2][9]; // [pair of channels][+f, -f][f], padded; in [0] quotients later
     int f0 = blockIdx.x * 8, k = blockIdx.y, slot = slots[blockIdx.z];
     int center = rows - frequencies, f = column_frequency(), c = column_channel();
     float rate = rate_of(targets[slot], share);
     if (rate == 0.0f) return;
+    float num_rate = fast_num ? 1.0f : rate;
     float power_up[2] = {}, power_down[2] = {};
     for (int c0 = 0; c0 < channels; c0 += 32) {
         Columns sum = {};
@@ -61,10 +85,10 @@ extern "C" __global__ void __launch_bounds__(64) learn_dft(
                 float label = up >= 0 ? yf[k * rows + up] : 0.0f; // even: the same at -f
                 if (up >= 0)
                     blend_into(
-                        numerator[up], make_float2(label * sum.plus[i][j].x, label * sum.plus[i][j].y), rate);
+                        numerator[up], make_float2(label * sum.plus[i][j].x, label * sum.plus[i][j].y), num_rate);
                 if (down >= 0 && frequency)
                     blend_into(
-                        numerator[down], make_float2(label * sum.minus[i][j].x, label * sum.minus[i][j].y), rate);
+                        numerator[down], make_float2(label * sum.minus[i][j].x, label * sum.minus[i][j].y), num_rate);
             }
         }
     }
@@ -73,27 +97,40 @@ extern "C" __global__ void __launch_bounds__(64) learn_dft(
         powers[c / 2][1][f + i] = power_down[i];
     }
     __syncthreads();
-    if (threadIdx.x >= 16) return;
-    int sign = threadIdx.x / 8, frequency = f0 + threadIdx.x % 8;
+    int i = threadIdx.x % 8, sign = threadIdx.x / 8 % 2, frequency = f0 + i;
     int r = vertical_index(sign ? -frequency : frequency, center, rows);
-    if (r < 0 || (sign && frequency == 0)) return;
-    float power = 0.0f;
-    for (int pair = 0; pair < 16; pair++) power += powers[pair][sign][threadIdx.x % 8];
-    float& energy = den[((size_t)slot * band + k) * rows + r];
-    energy = blend(energy, power, rate);
+    bool inside = r >= 0 && (!sign || frequency);
+    if (threadIdx.x < 16 && inside) {
+        float power = 0.0f;
+        for (int pair = 0; pair < 16; pair++) power += powers[pair][sign][i];
+        size_t index = ((size_t)slot * band + k) * rows + r;
+        if (fast_num)
+            powers[0][sign][i] = blend_energies(den[index], fast_den[index], power, rate, fast_rate, regularization);
+        else
+            den[index] = blend(den[index], power, rate);
+    }
+    if (!fast_num) return;
+    __syncthreads();
+    float quotient = powers[0][sign][i];
+    for (int channel = threadIdx.x / 16; inside && channel < channels; channel += 4) {
+        size_t index = (((size_t)slot * channels + channel) * band + k) * rows + r;
+        blend_both(num, slow_num, fast_num, index, rate, fast_rate, quotient);
+    }
 }
 
 // grid (K, T), block 256: a warp every 8th channel
 template <int N>
 __device__ inline void learn_fft(
     const float2* half, const float* window, const float2* table, const float* yf, const float* amplitudes,
-    const Target* targets, const int* slots, float2* num, float* den, int scales, int channels, int rows, int band,
-    int center, float share) {
-    __shared__ float powers[8][N];
+    const Target* targets, const int* slots, float2* num, float* den, float2* slow_num, float2* fast_num,
+    float* fast_den, int scales, int channels, int rows, int band, int center, float share, float fast_rate,
+    float regularization) {
+    __shared__ float powers[8][N]; // [warp][r]; in [0] quotients later
     int k = blockIdx.x, slot = slots[blockIdx.y];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     float rate = rate_of(targets[slot], share);
     if (rate == 0.0f) return;
+    float num_rate = fast_num ? 1.0f : rate;
     const Twiddles<N> twiddles(table);
     float w[N / 32], power[N / 32] = {};
 #pragma unroll
@@ -123,7 +160,7 @@ __device__ inline void learn_fft(
             int r = vertical_index(fft_frequency<N>(q), center, rows);
             if (r < 0) continue;
             float label = yf[k * rows + r];
-            blend_into(numerator[r], make_float2(label * sum[q].x, label * sum[q].y), rate);
+            blend_into(numerator[r], make_float2(label * sum[q].x, label * sum[q].y), num_rate);
         }
     }
 #pragma unroll
@@ -135,19 +172,30 @@ __device__ inline void learn_fft(
     for (int r = threadIdx.x; r < rows; r += 256) {
         float total = 0.0f;
         for (int i = 0; i < 8; i++) total += powers[i][r];
-        float& energy = den[((size_t)slot * band + k) * rows + r];
-        energy = blend(energy, total, rate);
+        size_t index = ((size_t)slot * band + k) * rows + r;
+        if (fast_num)
+            powers[0][r] = blend_energies(den[index], fast_den[index], total, rate, fast_rate, regularization);
+        else
+            den[index] = blend(den[index], total, rate);
+    }
+    if (!fast_num) return;
+    __syncthreads();
+    for (int i = threadIdx.x; i < channels * rows; i += 256) {
+        int c = i / rows, r = i % rows;
+        size_t index = (((size_t)slot * channels + c) * band + k) * rows + r;
+        blend_both(num, slow_num, fast_num, index, rate, fast_rate, powers[0][r]);
     }
 }
 
 #define LEARN_FFT(N) \
     extern "C" __global__ void __launch_bounds__(256, 2) learn_fft_##N( \
         const float2* half, const float* window, const float2* table, const float* yf, const float* amplitudes, \
-        const Target* targets, const int* slots, float2* num, float* den, int scales, int channels, int rows, \
-        int band, int center, float share) { \
+        const Target* targets, const int* slots, float2* num, float* den, float2* slow_num, float2* fast_num, \
+        float* fast_den, int scales, int channels, int rows, int band, int center, float share, float fast_rate, \
+        float regularization) { \
         learn_fft<N>( \
-            half, window, table, yf, amplitudes, targets, slots, num, den, scales, channels, rows, band, center, \
-            share); \
+            half, window, table, yf, amplitudes, targets, slots, num, den, slow_num, fast_num, fast_den, scales, \
+            channels, rows, band, center, share, fast_rate, regularization); \
     }
 LEARN_FFT(32)
 LEARN_FFT(64)

@@ -17,7 +17,9 @@ from spcnet.runtime import MultiTracker, Status, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import open as cuda_open
 from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
+from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT
+from spcnet.runtime.cuda.memory import SlotMemory
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
@@ -42,7 +44,14 @@ def regressed_model(make_checkpoint, tmp_path_factory):
     return export_onnx(source, tmp_path_factory.mktemp("model") / "regressed.onnx").path
 
 
-@pytest.fixture(params=["tiny_model", "coloured_model", "regressed_model"])
+@pytest.fixture(scope="module")
+def two_filter_model(tiny_checkpoint, tmp_path_factory):
+    """A slow and a fast filter, and turned first patches."""
+    changes = {"interp_factor": 0.02, "fast_interp_factor": 0.2, "first_turn": 12.0}
+    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "two.onnx", changes).path
+
+
+@pytest.fixture(params=["tiny_model", "coloured_model", "regressed_model", "two_filter_model"])
 def kind(request):
     return request.param
 
@@ -61,8 +70,13 @@ def reference(tiny_model, video):
 
 
 # What a model has beside the filter, and the launches of a frame; 4 of them are the backbone's.
-MODELS = {"tiny_model": (), "coloured_model": ("colour",), "regressed_model": ("colour", "regress")}
-LAUNCHES = {"tiny_model": 12, "coloured_model": 14, "regressed_model": 16}
+MODELS = {
+    "tiny_model": (),
+    "two_filter_model": (),
+    "coloured_model": ("colour",),
+    "regressed_model": ("colour", "regress"),
+}
+LAUNCHES = {"tiny_model": 12, "two_filter_model": 12, "coloured_model": 14, "regressed_model": 16}
 
 
 def overlap(a, b):
@@ -124,6 +138,46 @@ def test_box_regression_gives_the_cpu_boxes(on_device, regressed_model, seed):
     assert len(aspects) > 20
     launched = ("regress_keep", "regress_pair", "regress_box")
     assert [device.launched.count(name) for name in launched] == [1, 44, 44]
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_two_filters_and_turned_first_patches_give_the_cpu_boxes(on_device, two_filter_model, seed):
+    frames, boxes = synthetic.moving_target(count=45, seed=seed, velocity=(1.5, 3.5 - seed / 4))
+    tracker, device = on_device(two_filter_model)
+    reference = Tracker.load(two_filter_model, backend="cpu")
+    for each in (tracker, reference):
+        each.init(frames[0], boxes[0])
+    assert len(device.launched) == 3 * 5  # crop, two convolutions, rows, learn
+    for frame, truth in zip(frames[1:], boxes[1:], strict=True):
+        found, expected = tracker.update(frame), reference.update(frame)
+        assert overlap(found.box, expected.box) > 0.999 and overlap(found.box, truth) > 0.5
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
+        assert found.psr == pytest.approx(expected.psr, rel=1e-3)
+
+
+def test_only_a_fast_filter_takes_memory(device):
+    """Of 8 slots: two more numerators (C, K, R) and a denominator (K, R)."""
+    used = []
+    for rate in (0.0, 0.2):
+        launcher = Launcher(device, TrackerConfig(patch_size=33, channels=4, fast_interp_factor=rate))
+        before, memory = device.memory()[0], SlotMemory(device, launcher)
+        used.append(before - device.memory()[0])
+        assert [address > 0 for address in memory.filters] == [True, True] + 3 * [rate > 0]
+        memory.close()
+        launcher.close()
+    assert used[1] - used[0] == 8 * launcher.band * launcher.rows * (2 * 4 * 8 + 4)
+
+
+@pytest.mark.parametrize("box", [(200, 150, 150, 6), (240, 60, 8, 140)])
+def test_a_turned_patch_reads_the_frame_beside_the_upright_one(on_device, two_filter_model, rng, box):
+    frame = rng.integers(0, 256, (400, 600, 3), np.uint8)
+    tracker, _ = on_device(two_filter_model)
+    reference = Tracker.load(two_filter_model, backend="cpu")
+    for each in (tracker, reference):
+        each.init(frame, box)
+    found, expected = tracker.localize(frame), reference.localize(frame)
+    assert found.score == pytest.approx(expected.score, abs=1e-5)
+    np.testing.assert_allclose(found.box, expected.box, atol=1e-3)
 
 
 def test_a_head_that_is_missing_or_another_network_is_refused(regressed_model):

@@ -251,11 +251,12 @@ def test_a_size_without_kernels_is_refused(device):
         Launcher(device, TrackerConfig(patch_size=125), "fft")
 
 
+@pytest.mark.parametrize("turn", [0.0, 12.0, -12.0, 90.0])
 @pytest.mark.parametrize("pixel", ["bgr", "rgb", "bgra", "rgba", "nv12"])
-def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
+def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel, turn):
     from spcnet.runtime import patches
     from spcnet.runtime.cuda import frames
-    from spcnet.runtime.cuda.region import Place, Reach
+    from spcnet.runtime.cuda.region import Place, Reach, Region
     from spcnet.runtime.frame import FORMATS, as_bgr
 
     height, width = 94, 130
@@ -268,14 +269,15 @@ def test_every_pixel_format_gives_the_cpu_patch(device, rng, pixel):
     upload, picture = frames.Upload(device), frames.accept(frame, pixel, 0)
     upload.reserve(picture, 0)
     with Memory(device) as memory:
-        upload.put(picture, 0, 0, Reach(config).of([Place(*state, state.cx, state.cy)], 0, (height, width)))
-        target = memory.put(first_state(state))
+        region = Reach(config).of([Place(*state, state.cx, state.cy)], 0, (height, width))
+        upload.put(picture, 0, 0, Region(0, 0, width, height) if turn else region)
+        target, slots = memory.put(first_state(state)), memory.put(np.zeros(1, np.int32))
         out = memory.space(3 * 3 * 33 * 33 * 4)
-        launcher.crop(upload.record(0), target, memory.put(np.zeros(1, np.int32)), out, 1, learn=False)
+        launcher.crop(upload.record(0), target, slots, out, 1, learn=False, turn=turn)
         found = memory.get(out, (3, 3, 33, 33), np.float32)
     upload.close()
     launcher.close()
-    expected = patches.pyramid(as_bgr(frame, pixel), state, config, 3)
+    expected = patches.pyramid(as_bgr(frame, pixel), state, config, 3, turn=turn)
     if pixel == "nv12":  # OpenCV converts with its own integer constants: a grey level, rarely
         assert np.abs(found - expected).max() <= 1.001
         assert (np.abs(found - expected) > 0.01).mean() < 0.02
