@@ -217,19 +217,29 @@ def regress_box(config: TrackerConfig, targets: int) -> Work:
     return Work(targets * moved, targets * (sum(convolution(layer, 1).flops for layer in others) + linear))
 
 
+def blend(config: TrackerConfig, targets: int) -> Work:
+    """The filter read, moved and written; a fast one, too, and the numerator of their mean response."""
+    c, (r, k, _) = config.channels, band(config)
+    moved, flops = 2 * _filter(config), k * r * (6 * c + 3)
+    if config.fast_interp_factor > 0:  # the factor of its numerator takes two sums and a division
+        moved += 2 * _filter(config) + k * r * c * COMPLEX
+        flops += k * r * (6 * c + 3 + 3 + 6 * c)
+    return Work(targets * moved, targets * flops)
+
+
 def accumulate(config: TrackerConfig, targets: int) -> Work:
-    """T S C spectra's label-weighted sum and power, and the filter read, moved and written."""
+    """T S C spectra's label-weighted sum and power, and blend."""
     c, (r, k, _) = config.channels, band(config)
     images = targets * config.learn_scales * c
-    moved = images * k * r * COMPLEX + 2 * targets * _filter(config)
-    return Work(moved, images * k * 8 * r + targets * k * r * (8 * c + 3))
+    sums = Work(images * k * r * COMPLEX, images * k * 8 * r + targets * k * r * 2 * c)
+    return total(sums, blend(config, targets))
 
 
 def learn(config: TrackerConfig, targets: int, dft: str) -> Work:
     """columns and accumulate in one."""
     n, (_, k, _) = config.grid, band(config)
     images = targets * config.learn_scales * config.channels
-    moved = images * k * n * COMPLEX + 2 * targets * _filter(config)
+    moved = images * k * n * COMPLEX + blend(config, targets).bytes
     return Work(moved, columns(config, images, dft).flops + accumulate(config, targets).flops)
 
 

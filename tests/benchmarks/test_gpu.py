@@ -19,7 +19,10 @@ from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import published
 
 TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
-SMALL = TrackerConfig(patch_size=33, channels=4, scales=1, learn_scales=1, colour_weight=0.3, box_gain=0.3)
+SMALL = TrackerConfig(
+    patch_size=33, channels=4, scales=1, learn_scales=1, colour_weight=0.3, box_gain=0.3, first_turn=12,
+    fast_interp_factor=0.05,
+)  # fmt: skip
 FAST = timing.Effort(span=0.0, warm=0.0, repeats=2, burst=2, seconds=0.0, frames=2)
 
 
@@ -86,6 +89,15 @@ def test_counts_of_the_box_regression():
         ),
     }
     assert counts.peak(config, 2).bytes == counts.peak(TINY, 2).bytes + 2 * 48
+
+
+def test_counts_of_a_fast_filter():
+    """It is read, moved and written as the slow one, and the numerator of their mean is written."""
+    one, two = (
+        counts.learn(dataclasses.replace(TINY, fast_interp_factor=rate), 2, "dft") for rate in (0.0, 0.05)
+    )
+    # 561 frequencies of 4 channels: a complex difference, product and sum; two products, a sum and a half
+    assert two == counts.total(one, Work(2 * 561 * (2 * (4 * 8 + 4) + 4 * 8), 2 * 561 * (4 * 12 + 6)))
 
 
 def test_counts_of_the_joint_response():
@@ -351,16 +363,20 @@ def test_without_graphs_there_is_no_graph_time():
     assert device.live == 0
 
 
-def test_full_ffts_in_numpy_are_the_filter(rng):
+@pytest.mark.parametrize("fast", [0.0, 0.4])
+def test_full_ffts_in_numpy_are_the_filter(rng, fast):
     """The compared maths against the runtime's filter, which shares nothing with it but the label."""
-    from spcnet.runtime.dcf import CorrelationFilter
+    from spcnet.runtime.dcf import CorrelationFilter, TargetFilter
 
+    config = dataclasses.replace(TINY, interp_factor=0.1, fast_interp_factor=fast)
     library = compare.Library("NumPy", np.fft, lambda a: a, lambda a: a, lambda: None)
-    features = rng.gamma(0.5, 20, (1, 3, 4, 33, 33)).astype(np.float32)
-    full = compare.FullFilter(library, TINY, features)
-    full.solve()
-    ours = CorrelationFilter(TINY)
-    num, den = ours.learn(ours.transform(features[0], learn=True))
-    expected = ours.respond(num, den, ours.transform(features[0], learn=False))
-    assert kernels.distance(full.response[0], expected) < 1e-5
-    assert full.peak[0] == expected.argmax()
+    pyramids = rng.gamma(0.5, 20, (3, 1, 3, 4, 33, 33)).astype(np.float32)
+    full, ours = compare.FullFilter(library, config, pyramids[0]), CorrelationFilter(config)
+    found = TargetFilter(config, *ours.learn(ours.transform(pyramids[0, 0], learn=True)))
+    for features in pyramids:
+        full.features = features
+        full.solve()
+        expected = ours.respond(found.num, found.den, ours.transform(features[0], learn=False))
+        found.learn(*ours.learn(ours.transform(features[0], learn=True)))
+        assert kernels.distance(full.response[0], expected) < 1e-5
+        assert full.peak[0] == expected.argmax()
