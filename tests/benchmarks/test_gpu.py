@@ -192,7 +192,7 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
     assert floors["graph_launch"]["median"] >= 0
 
     for row in record["boxes"][:2]:
-        assert row["passed"] and row["frames"] == 20 and row["iou"] > 0.999
+        assert row["passed"] and row["frames"] == 19 and row["iou"] > 0.999
     frames = {(r["backbone"], r.get("graph"), r.get("frame"), r.get("targets")): r for r in record["frames"]}
     assert len(frames) == 2 * 2 + 2 + 2 + 1  # ONNX Runtime's cannot be recorded
     assert {key[0] for key in frames if key[1] is None} == {"engine"}
