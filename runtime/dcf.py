@@ -191,21 +191,15 @@ class TargetFilter:
             ]
 
     def learn(self, num: NDArray[Any], den: Real, rate: float | None = None) -> None:
-        """Eq. 25: move towards num and den, each filter by its own rate or all by the given one.
-
-        Overwrites num and den.
-        """
-        for old_num, old_den, own in self._learnt[:-1]:
+        """Eq. 25: move towards num and den, each filter by its own rate or all by the given one."""
+        for old_num, old_den, own in self._learnt:
             blend(old_num, num.copy(), own if rate is None else rate)
             blend(old_den, den.copy(), own if rate is None else rate)
-        last_num, last_den, own = self._learnt[-1]
-        blend(last_num, num, own if rate is None else rate)
-        blend(last_den, den, own if rate is None else rate)
         if len(self._learnt) == 2:
-            slow, _, _ = self._learnt[0]
-            ratio = (self.den + self._regularization) / (last_den + self._regularization)
-            np.multiply(last_num, np.float32(0.5) * ratio, out=self.num)
-            self.num += np.float32(0.5) * slow
+            (slow_num, slow_den, _), (fast_num, fast_den, _) = self._learnt
+            ratio = (slow_den + self._regularization) / (fast_den + self._regularization)
+            np.multiply(fast_num, np.float32(0.5) * ratio, out=self.num)
+            self.num += np.float32(0.5) * slow_num
 
 
 def blend(old: NDArray[Any], new: NDArray[Any], rate: float) -> None:
