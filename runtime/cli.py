@@ -141,13 +141,16 @@ def _run(
 
 def _describe(summary: Summary, written: list[str]) -> str:
     latency, stages = summary.latency_ms, summary.stages_ms
-    lines = [
-        f"{summary.frames} frames, targets: {summary.targets}",
-        f"FPS            {summary.fps:.1f} in the tracker (decoding and writing not counted)",
-        "ms per frame   " + "   ".join(f"{name} {value:.2f}" for name, value in latency.items()),
-        "ms per stage   " + "   ".join(f"{name} {value:.2f}" for name, value in stages.items()),
-        "status         " + "   ".join(f"{name} {count}" for name, count in summary.status.items()),
-    ]
+    lines = [f"{summary.frames} frames, targets: {summary.targets}"]
+    if summary.fps is not None:
+        lines += [
+            f"FPS            {summary.fps:.1f} in the tracker (decoding and writing not counted)",
+            "ms per frame   " + "   ".join(f"{name} {value:.2f}" for name, value in latency.items()),
+            "ms per stage   " + "   ".join(f"{name} {value:.2f}" for name, value in stages.items()),
+            "status         " + "   ".join(f"{name} {count}" for name, count in summary.status.items()),
+        ]
+    if summary.skipped:
+        lines.append(f"skipped        {summary.skipped} frames that cannot be decoded; {summary.damage}")
     return "\n".join(lines + [f"wrote          {path}" for path in written])
 
 

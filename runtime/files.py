@@ -15,6 +15,16 @@ def refuse_folder(path: Path) -> None:
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
 
 
+def utf8_name(name: str | Path) -> str:
+    """The name as OpenCV may have it: names that are not UTF-8 end the process. Raises ValueError."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        shown = str(name).encode(errors="backslashreplace").decode()
+        raise ValueError(f"the name {shown} is not UTF-8, which OpenCV needs; rename it") from None
+    return str(name)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path: it replaces path when the block ends, and is removed when the block raises.

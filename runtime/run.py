@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
 import time
@@ -30,10 +29,12 @@ class Summary:
 
     frames: int  # tracked, the first one not counted
     targets: int
-    fps: float  # frames / tracking time
-    latency_ms: dict[str, float]  # median, p90, p99 of a frame
+    fps: float | None  # frames / tracking time; None without frames
+    latency_ms: dict[str, float]  # median, p90, p99 of a frame; empty without frames
     stages_ms: dict[str, float]  # median of each stage
     status: dict[str, int]  # results by status
+    skipped: int = 0  # frames that could not be decoded; their numbers have no results
+    damage: str | None = None  # why the first of them was skipped
     stopped: str | None = None  # why the source ended early
 
 
@@ -51,8 +52,8 @@ def track(
     score 1 and psr 0. progress gets the number of finished frames. Raises VideoError if there is no first
     frame, ValueError on a bad box.
     """
-    frames = iter(video)
-    first = next(frames, None)
+    frames = video.numbered()
+    first = next((frame for _, frame in frames), None)
     if first is None:
         raise VideoError(f"{video.name} has no frame; give another source")
     height, width = as_bgr(first).shape[:2]
@@ -71,11 +72,11 @@ def track(
             sink.write(0, first, given)
         progress(1)
         try:
-            for index in itertools.count(1):
+            while True:
                 if interrupted():
                     raise KeyboardInterrupt
-                frame = next(frames, None)
-                if frame is None:
+                index, frame = next(frames, (0, first))
+                if index == 0:
                     break
                 start = time.perf_counter()
                 results = tracker.update(frame)
@@ -90,25 +91,17 @@ def track(
             stopped = str(error)
         except KeyboardInterrupt:
             stopped = "interrupted"
-    return _summary(seconds, stages, status, len(boxes), stopped)
-
-
-def _summary(
-    seconds: list[float],
-    stages: list[dict[str, float]],
-    status: dict[str, int],
-    targets: int,
-    stopped: str | None,
-) -> Summary:
     names = dict.fromkeys(name for stage in stages for name in stage)
-    median, p90, p99 = 1e3 * np.percentile(seconds or [float("nan")], (50, 90, 99))
+    ranks = {"median": 50, "p90": 90, "p99": 99} if seconds else {}
     return Summary(
         frames=len(seconds),
-        targets=targets,
-        fps=len(seconds) / sum(seconds) if seconds else 0.0,
-        latency_ms={"median": float(median), "p90": float(p90), "p99": float(p99)},
+        targets=len(boxes),
+        fps=len(seconds) / sum(seconds) if seconds else None,
+        latency_ms={name: 1e3 * float(np.percentile(seconds, rank)) for name, rank in ranks.items()},
         stages_ms={name: 1e3 * float(np.median([s.get(name, 0.0) for s in stages])) for name in names},
         status=status,
+        skipped=video.skipped,
+        damage=video.damage or None,
         stopped=stopped,
     )
 

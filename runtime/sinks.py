@@ -11,7 +11,7 @@ from typing import Protocol
 
 import cv2
 
-from spcnet.runtime.files import replacing
+from spcnet.runtime.files import replacing, utf8_name
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.tracker import Result
@@ -53,7 +53,7 @@ class VideoSink:
         codecs = {".mp4": "mp4v", ".avi": "MJPG"}
         if path.suffix.lower() not in codecs:
             raise ValueError(f"{path} ends in {path.suffix!r}; a video ends in .mp4 or .avi")
-        self._path = path
+        self._path = Path(utf8_name(path))
         self._codec = cv2.VideoWriter.fourcc(*codecs[path.suffix.lower()])
         self._fps = fps or 25.0
         self._writer: cv2.VideoWriter | None = None

@@ -1,16 +1,17 @@
 import csv
 import json
 import os
+import re
 import signal
 
 import cv2
 import numpy as np
 import pytest
 
-from spcnet.runtime import MultiTracker
+from spcnet.runtime import MultiTracker, cli
 from spcnet.runtime.run import track
 from spcnet.runtime.sinks import CsvSink, JsonLinesSink, VideoSink
-from spcnet.runtime.video import ImageFolder, Video, VideoError
+from spcnet.runtime.video import ImageFolder, Video, VideoError, open_video
 
 
 class Frames(Video):
@@ -20,8 +21,8 @@ class Frames(Video):
         super().__init__("memory", 25.0, len(frames))
         self.frames, self.error = frames, error
 
-    def __iter__(self):
-        yield from self.frames
+    def read(self):
+        yield from enumerate(self.frames)
         if self.error:
             raise self.error
 
@@ -70,6 +71,26 @@ def test_what_was_tracked_before_a_break_is_kept(tiny_model, video, tmp_path, er
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_source_of_one_frame_has_no_times(tiny_model, video):
+    summary = track(MultiTracker.load(tiny_model), Frames(video[0][:1]), [video[1][0]])
+    assert (summary.frames, summary.fps, summary.latency_ms) == (0, None, {})
+    assert "frames" in cli._describe(summary, []) and "FPS" not in cli._describe(summary, [])
+
+
+def test_skipped_frames_keep_the_numbers_of_the_others(tiny_model, video, tmp_path):
+    for index, frame in enumerate(video[0][:6]):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame)
+    (tmp_path / "2.png").write_bytes(b"damaged")
+    with open_video(str(tmp_path)) as source:
+        summary = track(
+            MultiTracker.load(tiny_model), source, [video[1][0]], lambda: [CsvSink(tmp_path / "out.csv")]
+        )
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [int(row["frame"]) for row in rows] == [0, 1, 3, 4, 5]
+    assert (summary.frames, summary.skipped, summary.stopped) == (4, 1, None)
+    assert re.search(r"skipped +1 frames .*2\.png cannot be read", cli._describe(summary, []))
+
+
 def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video, tmp_path):
     class Interrupt:
         """A sink after which Ctrl-C is pressed, once."""
@@ -104,6 +125,8 @@ def test_a_source_without_frames_is_refused(tiny_model):
 def test_an_unwritable_target_is_refused(tmp_path, video):
     with pytest.raises(ValueError, match=r"ends in '\.mkv'"):
         VideoSink(tmp_path / "out.mkv", 25)
+    with pytest.raises(ValueError, match=r"out\\udcff\.mp4 is not UTF-8, which OpenCV needs"):
+        VideoSink(tmp_path / "out\udcff.mp4", 25)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(OSError):

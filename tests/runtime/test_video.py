@@ -1,3 +1,7 @@
+import os
+import shutil
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -39,6 +43,12 @@ def test_a_folder_or_pattern_gives_its_images_in_order(folder, video):
         ("missing.mp4", FileNotFoundError, "no video missing.mp4"),
         ("missing/*.jpg", FileNotFoundError, "no image in"),
         ("97", VideoError, "camera 97 does not open"),
+        ("9" * 20, VideoError, "camera 9+ does not exist"),
+        (
+            "/dev/null",
+            VideoError,
+            "/dev/null is neither a file nor a folder; give one, or the index of a camera",
+        ),
         ("videotestsrc ! appsink", VideoError, "GStreamer|pipeline"),
     ],
 )
@@ -54,9 +64,52 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 def test_an_unreadable_file_is_refused(tmp_path):
     path = tmp_path / "noise.mp4"
-    path.write_bytes(b"noise" * 100)
+    path.write_bytes(b"\0noise" * 100)
     with pytest.raises(VideoError, match="cannot be opened as a video"):
         open_video(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [("notes.txt", "1,2,3,4 é\r\n" * 99, "a text file"), ("empty.mp4", "", "an empty file")],
+)
+def test_text_and_empty_files_are_no_video(tmp_path, name, text, message):
+    """FFmpeg draws text as pictures of letters."""
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(VideoError, match=rf"{name} is {message}; give a video"):
+        open_video(str(path))
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    """OpenCV ends the process."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4")
+    shutil.copy(DEMO_VIDEO, path)
+    with pytest.raises(ValueError, match=r"\\udcff\.mp4 is not UTF-8, which OpenCV needs; rename it"):
+        open_video(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["clip [id].mp4", "what?.mp4", "a ! b.mp4", "0001", "concat:a.mp4", "clip%03d.mp4", "*.mp4"]
+)
+def test_what_exists_is_opened_as_what_it_is(tmp_path, video, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(write(tmp_path / "cut.avi", video[0][:3]), name)
+    assert len(frames_of(name)[1]) == 3
+    folder = tmp_path / "frames" / name
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "1.png"), video[0][0])
+    monkeypatch.chdir(folder.parent)
+    assert len(frames_of(name)[1]) == 1
+
+
+def write(path, frames, codec="MJPG"):
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 25, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
 
 
 def test_a_file_without_frames_says_so(tmp_path):
@@ -67,32 +120,107 @@ def test_a_file_without_frames_says_so(tmp_path):
         frames_of(str(path))
 
 
-def test_a_video_that_breaks_off_gives_what_it_has(tmp_path, video):
-    path = tmp_path / "cut.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
-    for frame in video[0]:
-        writer.write(frame)
-    writer.release()
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("cut.avi", "MJPG"),
+        ("cut.mkv", "MJPG"),
+        ("cut.flv", "FLV1"),
+        ("cut.ts", "mp4v"),
+        ("cut.webm", "VP80"),
+        ("cut.wmv", "WMV2"),
+    ],
+)
+def test_a_file_that_was_cut_off_gives_what_it_has(tmp_path, video, name, codec):
+    path = write(tmp_path / name, video[0] * 5, codec)
+    assert len(frames_of(str(path))[1]) == 100
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     seen = 0
     with (
         open_video(str(path)) as opened,
-        pytest.raises(VideoError, match=r"broke off after \d+ of 20 frames"),
+        pytest.raises(VideoError, match=r"broke off after \d+ frames; it was"),
     ):
-        for _ in opened:
+        for _ in opened.numbered():
+            seen += 1
+    assert 0 < seen < 80
+
+
+def test_an_mp4_file_that_was_cut_off_gives_what_it_has(tmp_path, video):
+    """One whose index is at its beginning, as on the web: the places of the frames in it move with it."""
+    path = write(tmp_path / "web.mp4", video[0], "mp4v")
+    data = path.read_bytes()
+    frames, index = data.index(b"mdat") - 4, data.index(b"moov") - 4
+    moov = bytearray(data[index:])
+    table = moov.index(b"stco") + 8
+    for at in range(table + 4, table + 4 + 4 * struct.unpack_from(">I", moov, table)[0], 4):
+        struct.pack_into(">I", moov, at, struct.unpack_from(">I", moov, at)[0] + len(moov))
+    data = data[:frames] + moov + data[frames:index]
+    path.write_bytes(data)
+    assert len(frames_of(str(path))[1]) == 20
+    path.write_bytes(data[: len(data) * 3 // 4])
+    seen = 0
+    with open_video(str(path)) as opened, pytest.raises(VideoError, match=f"states {len(data)} bytes"):
+        for _ in opened.numbered():
             seen += 1
     assert 0 < seen < 20
 
 
-def test_a_broken_image_in_the_middle_is_named(folder):
-    (folder / "003.png").write_bytes(b"broken")
-    with open_video(str(folder)) as opened:
-        iterator = iter(opened)
-        for _ in range(3):
-            next(iterator)
-        with pytest.raises(VideoError, match=r"003\.png cannot be read"):
-            next(iterator)
+def test_a_container_may_promise_too_many_frames(tmp_path, video):
+    """The count of Matroska is duration times rate: too many at varying rates or with longer sound."""
+    path = write(tmp_path / "long.mkv", video[0])
+    data = path.read_bytes()
+    at = data.index(b"\x44\x89\x88") + 3  # Duration, of 8 bytes
+    (duration,) = struct.unpack(">d", data[at : at + 8])
+    path.write_bytes(data[:at] + struct.pack(">d", 1.5 * duration) + data[at + 8 :])
+    opened, frames = frames_of(str(path))
+    assert (opened.count, len(frames), opened.skipped) == (30, 20, 0)
+
+
+def numbers_of(source):
+    with open_video(str(source)) as opened:
+        return [number for number, _ in opened.numbered()], opened
+
+
+def test_a_frame_that_cannot_be_decoded_is_skipped_and_the_others_keep_their_numbers(tmp_path, video):
+    path = write(tmp_path / "bad.avi", video[0])
+    data = path.read_bytes()
+    pieces = data.split(b"\xff\xd8")  # before each JPEG
+    assert len(pieces) == 21
+    for bad in (6, 7, 13):
+        pieces[bad] = bytes(len(pieces[bad]) - 8) + pieces[bad][-8:]
+    path.write_bytes(b"\xff\xd8".join(pieces))
+    numbers, opened = numbers_of(path)
+    assert numbers == [n for n in range(20) if n not in (5, 6, 12)]
+    assert (opened.skipped, opened.damage) == (3, f"frame 5 of {path} cannot be decoded; copy the file again")
+    with pytest.raises(VideoError, match=r"frame 5 of .* cannot be decoded"):
+        frames_of(str(path))
+
+
+@pytest.mark.parametrize("bad", [3, 5])
+def test_a_damaged_image_is_skipped_and_named(folder, bad):
+    (folder / f"00{bad}.png").write_bytes(b"broken")
+    numbers, opened = numbers_of(folder)
+    assert numbers == [n for n in range(6) if n != bad] and opened.skipped == 1
+    message = f"00{bad}.png cannot be read as an image"
+    assert message in opened.damage
+    with pytest.raises(VideoError, match=message):
+        frames_of(str(folder))
+    (folder / "000.png").write_bytes(b"broken")
+    with pytest.raises(VideoError, match=r"000\.png cannot be read"):
+        numbers_of(folder)
+
+
+def test_another_frame_size_ends_a_source(folder):
+    cv2.imwrite(str(folder / "004.png"), np.zeros((48, 64, 3), np.uint8))
+    seen = 0
+    with (
+        open_video(str(folder)) as opened,
+        pytest.raises(VideoError, match="changes from 320 x 240 to 64 x 48 px at frame 4; give each size"),
+    ):
+        for _ in opened.numbered():
+            seen += 1
+    assert seen == 4
 
 
 def test_a_camera_that_stops_is_an_error(monkeypatch, video):
@@ -110,9 +238,12 @@ def test_a_camera_that_stops_is_an_error(monkeypatch, video):
         def get(self, prop):
             return -1.0
 
-        def read(self):
+        def grab(self):
             self.left -= 1
-            return (True, video[0][0]) if self.left >= 0 else (False, None)
+            return self.left >= 0
+
+        def retrieve(self):
+            return True, video[0][0]
 
         def release(self):
             pass

@@ -1,0 +1,83 @@
+"""Containers of video: how long a file must be by its own account, and which files are text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+_BOXES = set(b"ftyp moov mdat moof mfra free skip wide styp sidx uuid udta meta emsg prft pnot".split())
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_TS = 188  # bytes of a packet of a transport stream, each of which begins with a G
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))  # bytes that text has none of
+_HEAD = 1 << 13  # bytes of a file that tell
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is text, which FFmpeg would draw as pictures. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return len(head.translate(None, _CONTROL)) == len(head) and not head.startswith(b"YUV4MPEG2")
+
+
+def stated_size(path: Path) -> int | None:
+    """The bytes of a whole file as its container states them; None where it does not.
+
+    Known are MP4 and its relatives, AVI, Matroska and WebM, ASF, and transport streams, which are whole
+    packets. A file that is shorter was cut off. Raises OSError.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        if head[4:8] in _BOXES:
+            return _boxes_end(file)
+        if head.startswith(b"RIFF"):
+            return _riff_end(file)
+        if head[:1] == head[_TS : _TS + 1] == head[2 * _TS : 2 * _TS + 1] == b"G":
+            return -(-os.fstat(file.fileno()).st_size // _TS) * _TS
+    if head.startswith(_EBML):
+        at = head.find(_SEGMENT) + len(_SEGMENT)
+        return _element_end(head, at) if at >= len(_SEGMENT) else None
+    at = head.find(_ASF_PROPERTIES) + 40  # GUID, size, GUID of the file
+    if head.startswith(_ASF) and at >= 40:
+        return int.from_bytes(head[at : at + 8], "little") or None
+    return None
+
+
+def _boxes_end(file: BinaryIO) -> int:
+    """Where the last box of an MP4 file ends; what is no box behind it does not count."""
+    length, end = os.fstat(file.fileno()).st_size, 0
+    while end < length:
+        file.seek(end)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if size == 0 or head[4:8] not in _BOXES:  # 0: to the end of the file
+            return length
+        end += max(size, 8)
+    return end
+
+
+def _riff_end(file: BinaryIO) -> int | None:
+    """Where the last RIFF chunk ends: an AVI file beyond 1 GB has several."""
+    length, end = os.fstat(file.fileno()).st_size, 0
+    while end < length:
+        file.seek(end)
+        head = file.read(8)
+        size = int.from_bytes(head[4:8], "little")
+        if not head.startswith(b"RIFF"):
+            return length
+        if size in (0, 0xFFFFFFFF):  # written by a program that could not go back
+            return None
+        end += 8 + size
+    return end
+
+
+def _element_end(head: bytes, at: int) -> int | None:
+    """Where the content ends whose size, a number of variable length, is at this place in an EBML file."""
+    width = 9 - head[at].bit_length() if at < len(head) and head[at] else 9
+    size = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
+    unknown = size == (1 << 7 * width) - 1
+    return None if width > 8 or unknown else at + width + size
