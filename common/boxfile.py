@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
@@ -14,8 +15,14 @@ ONE_BASED = np.array([1.0, 1.0, 0.0, 0.0])  # offset from 0-based to 1-based box
 
 
 def read_text(path: Path) -> str:
-    """A text file of a data set, without the byte order mark that Windows tools begin it with."""
-    return Path(path).read_text("utf-8-sig", errors="replace")
+    """A text file of a data set in UTF-8, or in UTF-16 where it begins so, as PowerShell writes it.
+
+    The byte order mark is no part of the text.
+    """
+    data = Path(path).read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and len(data) % 2 == 0
+    text = data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_boxes(path: Path, polygons: bool = False) -> NDArray[np.float64]:

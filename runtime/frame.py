@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
+LONGEST_SIDE = 32_766  # px; OpenCV's warps count pixels in 16 bits
 
 
 class Layout(NamedTuple):
@@ -58,6 +59,10 @@ def check_shape(shape: tuple[int, ...], pixel_format: str) -> tuple[Layout, int,
     layout = FORMATS[pixel_format]
     if 0 in shape:
         raise ValueError(f"frame is empty, with shape {shape}; give at least one pixel")
+    if max(shape, default=0) > LONGEST_SIDE:
+        raise ValueError(
+            f"frame has shape {shape}; give sides of at most {LONGEST_SIDE} px: scale it, or cut it"
+        )
     if pixel_format == "nv12":
         if len(shape) != 2 or shape[0] % 3 or shape[1] % 2:
             raise ValueError(f"frame has shape {shape}; give NV12 as (H * 3 / 2, W) with H and W even")

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from trax import Image, Rectangle, Region, Server, TraxException, TraxStatus
 
 from spcnet.benchmarks.trax import region
+from spcnet.benchmarks.trax.link import Link
 from spcnet.runtime import model as models
 from spcnet.runtime.frame import Frame, as_bgr
 from spcnet.runtime.geometry import Box
@@ -28,6 +29,7 @@ def serve(model: str, threads: int = 1) -> None:
     spcnet.benchmarks.trax.region). Every answer is a rectangle with the property confidence: the score of the
     peak, 1 on a first frame. An error ends the session: the client is told its sentence, and it is raised.
     """
+    link = Link()
     cv2.setNumThreads(threads)
     with threadpool_limits(threads):
         try:
@@ -45,6 +47,10 @@ def serve(model: str, threads: int = 1) -> None:
             while _answer(server, tracker):
                 pass
         except TraxException:
+            if link.bad:
+                raise RuntimeError(
+                    f"the client sent {link.bad!r}; send initialize, frame or quit, with all quotes closed"
+                ) from None
             raise RuntimeError(
                 "the client went without a quit message, or sent what vot-trax cannot read, such as a path "
                 "beyond ASCII"

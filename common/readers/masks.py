@@ -68,7 +68,7 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:  # OpenCV would turn the numbers into the colours of the palette
             mask = np.array(image if image.mode in ("P", "L", "1") else image.convert("RGB"), np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
         raise ValueError(
             f"{path} cannot be read as a mask; it is damaged or cut short: copy it again"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spcnet.common.boxfile import read_text
 from spcnet.common.readers import Watch
 from spcnet.common.tracks import ImageFiles, Track
 from spcnet.runtime.imagefile import image_size
@@ -28,8 +30,13 @@ def read_stills(folder: Path, watch: Watch = iter) -> list[Track]:
     if not table.is_file():
         return []
     size = functools.lru_cache(image_size)  # of the last images: their boxes follow each other
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = list(csv.DictReader(file))
+    reader = csv.DictReader(io.StringIO(read_text(table)))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise ValueError(
+            f"{table}, line {reader.line_num}: {error}; expected file,x,y,w,h: close its quotes"
+        ) from None
     tracks: list[Track] = []
     for number, row in enumerate(watch(rows), 2):
         try:

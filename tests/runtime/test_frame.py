@@ -17,6 +17,7 @@ from spcnet.runtime.frame import as_bgr, check_format
         (np.zeros((2, 4, 4, 3), np.uint8), ValueError, r"shape \(2, 4, 4, 3\)"),
         (np.zeros((0, 4, 3), np.uint8), ValueError, "frame is empty"),
         (np.zeros((0, 0), np.uint8), ValueError, "frame is empty"),
+        (np.zeros((2, 32767), np.uint8), ValueError, r"\(2, 32767\); give sides of at most 32766 px"),
     ],
 )
 def test_bad_frames_are_refused(frame, kind, message):

@@ -1,5 +1,7 @@
 """Our server against vot-trax's own client, which the VOT toolkit drives trackers with."""
 
+import os
+import socket
 import subprocess
 import sys
 
@@ -148,9 +150,62 @@ def test_without_a_model_the_client_hears_why(files):
     assert status == 2 and said.startswith("spcnet: no model named 'nosuch'; the zoo has: base")
 
 
-@pytest.mark.parametrize("said", [b"", b"hello?\n", b"@@TRAX:frame\n", '@@TRAX:frame "/\u00e9"\n'.encode()])
-def test_a_client_that_goes_or_talks_nonsense(said, tiny_model):
-    command = [sys.executable, "-m", "spcnet", "trax", str(tiny_model)]
-    ended = subprocess.run(command, input=said, capture_output=True, timeout=30, check=False)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(b"spcnet: the client went without a quit message, or sent what vot-trax")
+GONE = "the client went without a quit message, or sent what vot-trax"
+
+
+@pytest.mark.parametrize(
+    "said, sentence",
+    [
+        ("", GONE),
+        ("hello?\n", GONE),
+        ('@@TRAX:frame "/\u00e9"\n', GONE),
+        (
+            '@@TRAX:initialize "1,2,3,4\n',
+            """the client sent '@@TRAX:initialize "1,2,3,4'; send initialize, frame""",
+        ),
+        ('@@TRAX:frame "a\\"\n@@TRAX:quit\n', "the client sent '@@TRAX:frame"),
+        ("@@TRAX:hello\n", "the client sent '@@TRAX:hello'; send initialize, frame or quit"),
+        ("@@TRAX:\n", "the client sent '@@TRAX:'"),
+    ],
+)
+def test_a_client_that_goes_or_talks_nonsense(said, sentence, tiny_model):
+    status, words = _serve(tiny_model, said)
+    assert status == 2 and words.startswith(f"spcnet: {sentence}")
+
+
+def _serve(model, said="", **environment):
+    ended = subprocess.run(
+        [sys.executable, "-m", "spcnet", "trax", str(model)],
+        input=said.encode(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    return ended.returncode, ended.stderr.decode()
+
+
+def test_a_socket_of_nobody_is_refused(tiny_model):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # so that nobody else listens there
+        port = str(taken.getsockname()[1])
+        status, words = _serve(tiny_model, TRAX_SOCKET=port)
+        assert status == 2 and words.startswith(f"spcnet: TRAX_SOCKET is {port}, but no client listens there")
+    assert _serve(tiny_model, TRAX_SOCKET="here")[1].startswith(
+        "spcnet: TRAX_SOCKET is 'here'; give the number"
+    )
+
+
+def test_a_client_may_listen_on_a_socket(tiny_model):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "spcnet", "trax", str(tiny_model)],
+            env={**os.environ, "TRAX_SOCKET": str(listening.getsockname()[1])},
+        )
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rwb") as stream:
+            assert b"spcnet-tiny" in stream.readline()
+            stream.write(b"@@TRAX:quit\n")
+            stream.flush()
+            assert server.wait(20) == 0

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +98,10 @@ def test_bad_masks_are_named(davis):
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"00001\.png cannot be read as a mask"):
             read_davis(davis)
+    head = b"IHDR" + struct.pack(">II", 100_000, 100_000) + whole[24:29]
+    path.write_bytes(whole[:12] + head + struct.pack(">I", zlib.crc32(head)) + whole[33:])
+    with pytest.raises(ValueError, match=r"00001\.png cannot be read as a mask"):
+        read_davis(davis)
     write_mask(path, np.ones((24, 32)))
     with pytest.raises(ValueError, match=r"00001\.png is 32 x 24 but its frame is 64 x 48"):
         read_davis(davis)

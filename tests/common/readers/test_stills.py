@@ -27,6 +27,7 @@ def test_stills_are_tracks_of_one_frame(stills):
         ("b.jpg,1,2,3,4", FileNotFoundError, "line 2: no such image"),
         ("a.jpg,1,2,3,x", ValueError, "line 2: expected file,x,y,w,h"),
         ("a.jpg,1,2", ValueError, "line 2: expected file,x,y,w,h"),
+        ('"a.jpg,1,2,13,14\n' + "a.jpg,1,2,13,14\n" * 9000, ValueError, "field larger .*: close its quotes"),
     ],
 )
 def test_bad_stills_are_named(stills, row, kind, message):

@@ -73,6 +73,8 @@ def test_bad_absences_are_named(got10k, read, labels, message):
 def test_a_byte_order_mark_is_no_part_of_a_number(got10k, read):
     (got10k / "cat" / "groundtruth.txt").write_text("\ufeff1,2,3,4\r\n" + "1,2,3,4\r\n" * 2)
     assert read("got10k", got10k)[0].boxes.tolist() == [[1, 2, 3, 4]] * 3
+    (got10k / "cat" / "groundtruth.txt").write_text("1,2,3,4\r\n" * 3, "utf-16")  # PowerShell's
+    assert read("got10k", got10k)[0].boxes.tolist() == [[1, 2, 3, 4]] * 3
 
 
 @pytest.mark.parametrize(
