@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,7 @@ def _run(
     csv_path: Path | None,
     jsonl_path: Path | None,
 ) -> int:
+    from spcnet.runtime.files import check_outputs
     from spcnet.runtime.model import DEFAULT_MODEL
     from spcnet.runtime.progress import bar
     from spcnet.runtime.run import track
@@ -112,20 +114,19 @@ def _run(
     from spcnet.runtime.tracker import MultiTracker
     from spcnet.runtime.video import open_video
 
-    tracker = MultiTracker.load(
-        options.model or DEFAULT_MODEL, backend=options.backend, threads=options.threads
-    )
+    name = options.model or DEFAULT_MODEL
+    outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path}
+    check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
+    tracker = MultiTracker.load(name, backend=options.backend, threads=options.threads)
     with open_video(source) as video, bar(video.count, "track") as progress:
 
-        def sinks() -> list[Sink]:
-            made: list[Sink] = []
+        def sinks() -> Iterator[Sink]:
             if video_path:
-                made.append(VideoSink(video_path, video.fps))
+                yield VideoSink(video_path, video.fps)
             if csv_path:
-                made.append(CsvSink(csv_path))
+                yield CsvSink(csv_path)
             if jsonl_path:
-                made.append(JsonLinesSink(jsonl_path))
-            return made
+                yield JsonLinesSink(jsonl_path)
 
         summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done))
     written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]

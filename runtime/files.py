@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,29 @@ def utf8_name(name: str | Path) -> str:
     return str(name)
 
 
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Refuse files to write that are folders, are read by the same run, or are one file; before the work.
+
+    Both are by what the error calls them, such as "--csv" and "the source"; None is left out. Devices and
+    pipes may be given again and again. Raises ValueError, IsADirectoryError.
+    """
+    seen = {name: Path(os.path.realpath(path)) for name, path in inputs.items() if path is not None}
+    for name, path in outputs.items():
+        if path is None or _written_through(path):
+            continue
+        refuse_folder(path)
+        real = Path(os.path.realpath(path))
+        for other, there in seen.items():
+            if real == there or (real.exists() and there.exists() and real.samefile(there)):
+                raise ValueError(f"{path} is given as {name} and as {other}; give {name} another name")
+        seen[name] = real
+
+
+def _written_through(path: Path) -> bool:
+    """Whether path is there and is no regular file: a device, a pipe, or a link to one."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path: it replaces path when the block ends, and is removed when the block raises.
@@ -33,11 +56,13 @@ def replacing(path: Path) -> Iterator[Path]:
     two processes do not mix. Links are followed. If path exists and is no regular file (a device, a pipe),
     path itself is yielded. Raises IsADirectoryError, and any OSError of the writing with the name of path.
     """
-    path = Path(os.path.realpath(path))
     refuse_folder(path)
-    if path.exists() and not path.is_file():
+    if _written_through(
+        path
+    ):  # before the link is followed: that of a pipe, as /dev/stdout, leads to no name
         yield path
         return
+    path = Path(os.path.realpath(path))
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

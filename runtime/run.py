@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from spcnet.runtime.frame import as_bgr
-from spcnet.runtime.geometry import Box, check_box
+from spcnet.runtime.frame import Frame
+from spcnet.runtime.geometry import Box
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.sinks import Sink
 from spcnet.runtime.tracker import MultiTracker, Result
@@ -42,42 +42,45 @@ def track(
     tracker: MultiTracker,
     video: Video,
     boxes: Sequence[Sequence[float]],
-    make_sinks: Callable[[], Sequence[Sink]] = tuple,
+    make_sinks: Callable[[], Iterable[Sink]] = tuple,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Track boxes (of the first frame) through video, writing each frame's results to the sinks.
 
     The sinks are made after the first frame and the boxes were accepted, and are always closed: if the source
-    breaks off, or on Ctrl-C, the results so far are kept. The first frame's results are the given boxes with
-    score 1 and psr 0. progress gets the number of finished frames. Raises VideoError if there is no first
-    frame, ValueError on a bad box.
+    breaks off, or on Ctrl-C, the results so far are kept. Before the first result there is nothing to keep:
+    they are discarded, and the error is raised. The first frame's results are the given boxes with score 1
+    and psr 0. progress gets the number of finished frames. Raises VideoError if there is no first frame,
+    ValueError on a bad box.
     """
     frames = video.numbered()
     first = next((frame for _, frame in frames), None)
     if first is None:
         raise VideoError(f"{video.name} has no frame; give another source")
-    height, width = as_bgr(first).shape[:2]
-    checked = [check_box(box, width, height) for box in boxes]  # all of them, before any is added
-    given = {tracker.add(first, box): Result(box, 1.0, 0.0, Status.TRACKING) for box in checked}
+    given = _add(tracker, first, boxes)
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
     status = dict.fromkeys((s.value for s in Status), 0)
-    stopped = None
+    stopped, ended = None, False
+
+    def finish(sink: Sink) -> None:
+        if seconds or ended:
+            sink.close()
+        else:  # stopped before there was a result: older files stay
+            sink.discard()
+
     with _interrupts() as interrupted, ExitStack() as stack:
         sinks = []
         for sink in make_sinks():
-            stack.callback(sink.close)
+            stack.callback(finish, sink)
             sinks.append(sink)
         for sink in sinks:
             sink.write(0, first, given)
         progress(1)
         try:
-            while True:
+            for index, frame in frames:
                 if interrupted():
                     raise KeyboardInterrupt
-                index, frame = next(frames, (0, first))
-                if index == 0:
-                    break
                 start = time.perf_counter()
                 results = tracker.update(frame)
                 seconds.append(time.perf_counter() - start)
@@ -87,15 +90,41 @@ def track(
                 for sink in sinks:
                     sink.write(index, frame, results)
                 progress(index + 1)
-        except VideoError as error:
-            stopped = str(error)
-        except KeyboardInterrupt:
-            stopped = "interrupted"
+            ended = True
+        except (VideoError, KeyboardInterrupt) as error:
+            if not seconds:
+                raise
+            stopped = str(error) or "interrupted"
+    return _summary(video, seconds, stages, status, len(boxes), stopped)
+
+
+def _add(tracker: MultiTracker, frame: Frame, boxes: Sequence[Sequence[float]]) -> dict[int, Result]:
+    """Begin with all the boxes, or where one is refused with none: their first results, by target."""
+    given: dict[int, Result] = {}
+    try:
+        for box in boxes:
+            target = tracker.add(frame, box)
+            given[target] = Result(Box(*map(float, box)), 1.0, 0.0, Status.TRACKING)
+    except BaseException:
+        for target in given:
+            tracker.remove(target)
+        raise
+    return given
+
+
+def _summary(
+    video: Video,
+    seconds: list[float],
+    stages: list[dict[str, float]],
+    status: dict[str, int],
+    targets: int,
+    stopped: str | None,
+) -> Summary:
     names = dict.fromkeys(name for stage in stages for name in stage)
     ranks = {"median": 50, "p90": 90, "p99": 99} if seconds else {}
     return Summary(
         frames=len(seconds),
-        targets=len(boxes),
+        targets=targets,
         fps=len(seconds) / sum(seconds) if seconds else None,
         latency_ms={name: 1e3 * float(np.percentile(seconds, rank)) for name, rank in ranks.items()},
         stages_ms={name: 1e3 * float(np.median([s.get(name, 0.0) for s in stages])) for name in names},

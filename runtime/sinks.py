@@ -1,11 +1,14 @@
-"""Sinks of results: an annotated video, CSV, or JSON lines. A file takes its name when it is closed."""
+"""Sinks of results: an annotated video, CSV, or JSON lines. A file takes its name when it is closed.
+
+A sink that fails to write leaves no file, and the older one as it was.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +30,10 @@ class Sink(Protocol):
         """Frame number index (from 0) and the results by target id."""
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file, which takes its name."""
+
+    def discard(self) -> None:
+        """Leave no file; after close() this does nothing."""
 
 
 def draw(frame: Frame, results: Mapping[int, Result]) -> Frame:
@@ -46,10 +52,37 @@ def draw(frame: Frame, results: Mapping[int, Result]) -> Frame:
     return image
 
 
-class VideoSink:
-    """An annotated video (mp4v in .mp4, MJPG in .avi)."""
+class _FileSink:
+    """A file that is written aside: _whole holds it open, and gives it its name when it is closed."""
+
+    def __init__(self) -> None:
+        self._whole = ExitStack()
+
+    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+        with self._whole as stack:  # which an error unwinds: the file is removed
+            self._write(index, frame, results)
+            self._whole = stack.pop_all()
+
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._whole.close()
+
+    def discard(self) -> None:
+        with suppress(_DiscardedError), self._whole:
+            raise _DiscardedError
+
+
+class _DiscardedError(Exception):
+    """Unwinds a file that is not to be kept."""
+
+
+class VideoSink(_FileSink):
+    """An annotated video (mp4v in .mp4, MJPG in .avi). Raises OSError where not all of it was written."""
 
     def __init__(self, path: Path, fps: float) -> None:
+        super().__init__()
         codecs = {".mp4": "mp4v", ".avi": "MJPG"}
         if path.suffix.lower() not in codecs:
             raise ValueError(f"{path} ends in {path.suffix!r}; a video ends in .mp4 or .avi")
@@ -57,31 +90,46 @@ class VideoSink:
         self._codec = cv2.VideoWriter.fourcc(*codecs[path.suffix.lower()])
         self._fps = fps or 25.0
         self._writer: cv2.VideoWriter | None = None
-        self._whole = ExitStack()
+        self._frames = 0
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
         if self._writer is None:
-            height, width = frame.shape[:2]
             aside = self._whole.enter_context(replacing(self._path))
-            self._writer = cv2.VideoWriter(str(aside), self._codec, self._fps, (width, height))
-            if not self._writer.isOpened():
-                raise OSError(f"{self._path} cannot be written as a video; choose another folder or format")
+            self._writer = self._whole.enter_context(self._open(aside, frame))
         self._writer.write(draw(frame, results))
+        self._frames += 1
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            self._whole.close()
+    @contextmanager
+    def _open(self, aside: Path, frame: Frame) -> Iterator[cv2.VideoWriter]:
+        height, width = frame.shape[:2]
+        writer = cv2.VideoWriter(str(aside), self._codec, self._fps, (width, height))
+        if not writer.isOpened():
+            raise OSError(
+                f"{self._path} cannot be written as a video of {width} x {height}; choose another folder or "
+                "format"
+            )
+        try:
+            yield writer
+        finally:
+            writer.release()
+        # OpenCV tells of no error, such as a full disk.
+        video = cv2.VideoCapture(str(aside))
+        found = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+        video.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1)
+        if found != self._frames or not video.read()[0]:
+            raise OSError(
+                f"{self._path} is not written: {self._frames} frames went into it, {found} can be read; make "
+                "room on its disk and run again"
+            )
 
 
-class _TextSink:
+class _TextSink(_FileSink):
     def __init__(self, path: Path) -> None:
-        self._whole = ExitStack()
-        aside = self._whole.enter_context(replacing(path))
-        self._file = self._whole.enter_context(aside.open("w", newline=""))
-
-    def close(self) -> None:
-        self._whole.close()
+        super().__init__()
+        with self._whole as stack:
+            aside = stack.enter_context(replacing(path))
+            self._file = stack.enter_context(aside.open("w", newline=""))
+            self._whole = stack.pop_all()
 
 
 class CsvSink(_TextSink):
@@ -92,7 +140,7 @@ class CsvSink(_TextSink):
         self._csv = csv.writer(self._file)
         self._csv.writerow(FIELDS)
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
         for target, result in results.items():
             self._csv.writerow(_row(index, target, result).values())
 
@@ -100,7 +148,7 @@ class CsvSink(_TextSink):
 class JsonLinesSink(_TextSink):
     """One JSON object per target and frame."""
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
         for target, result in results.items():
             self._file.write(json.dumps(_row(index, target, result)) + "\n")
 

@@ -48,6 +48,14 @@ def test_a_source_that_breaks_off_is_status_1(folder, video, tiny_model, capsys)
         (["track", str(DEMO_VIDEO), "--box", "1,2,0,4"], "positive width and height"),
         (["track", str(DEMO_VIDEO), "--box", "5000,2,10,4"], "outside the frame"),
         (["track", str(DEMO_VIDEO), "--box", "1,2,3,4", "--model", "none"], "no model named 'none'"),
+        (
+            ["track", str(DEMO_VIDEO), "--box", "1,2,3,4", "--csv", "a", "--jsonl", "a"],
+            "a is given as --jsonl and as --csv",
+        ),
+        (
+            ["track", str(DEMO_VIDEO), "--box", "1,2,3,4", "--video", str(DEMO_VIDEO)],
+            "is given as --video and as the source",
+        ),
         (["info", "none"], "no model named 'none'"),
         (["export", "missing.safetensors", "-o", "out.onnx"], "no checkpoint at missing.safetensors"),
         (["train", "missing.toml"], "no training config missing.toml"),

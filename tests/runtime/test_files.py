@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from spcnet.runtime.files import replacing, write_bytes, write_text
+from spcnet.runtime.files import check_outputs, replacing, write_bytes, write_text
 
 
 def test_the_file_appears_when_it_is_whole_and_its_folder_is_made(tmp_path):
@@ -75,6 +75,38 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     write_text(pipe, "through")
     reader.join()
     assert read == [b"through"] and pipe.is_fifo()
+
+
+def test_a_link_to_a_pipe_is_written_to(tmp_path):
+    read, write = os.pipe()
+    (tmp_path / "stdout").symlink_to(f"/proc/self/fd/{write}")  # as /dev/stdout is one
+    write_text(tmp_path / "stdout", "through")
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "through"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"--csv": "source"}, "source is given as --csv and as the source; give --csv another name"),
+        ({"--csv": "link"}, "link is given as --csv and as the source"),
+        ({"--csv": "below/../new", "--jsonl": "new"}, "new is given as --jsonl and as --csv"),
+        ({"--csv": "below"}, "below is a folder; give the name of a file"),
+    ],
+)
+def test_an_output_that_is_read_or_written_already_is_refused(outputs, message, tmp_path):
+    (tmp_path / "source").write_text("frames")
+    (tmp_path / "link").symlink_to("source")
+    (tmp_path / "below").mkdir()
+    with pytest.raises((ValueError, IsADirectoryError), match=message):
+        check_outputs({k: tmp_path / v for k, v in outputs.items()}, {"the source": tmp_path / "source"})
+
+
+def test_a_device_may_be_given_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    pipe = tmp_path / "pipe"
+    check_outputs({"--csv": pipe, "--jsonl": pipe, "--video": None}, {"the source": None, "other": pipe})
 
 
 def test_a_folder_is_refused(tmp_path):

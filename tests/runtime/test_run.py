@@ -7,9 +7,10 @@ import signal
 import cv2
 import numpy as np
 import pytest
+from processes import python
 
 from spcnet.runtime import MultiTracker, cli
-from spcnet.runtime.run import track
+from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO, track
 from spcnet.runtime.sinks import CsvSink, JsonLinesSink, VideoSink
 from spcnet.runtime.video import ImageFolder, Video, VideoError, open_video
 
@@ -102,6 +103,8 @@ def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video
         def close(self):
             pass
 
+        discard = close
+
     first, last = CsvSink(tmp_path / "first.csv"), CsvSink(tmp_path / "last.csv")
     summary = track(
         MultiTracker.load(tiny_model), Frames(video[0]), [video[1][0]], lambda: [first, Interrupt(), last]
@@ -109,6 +112,70 @@ def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video
     assert (summary.frames, summary.stopped) == (3, "interrupted")
     assert (tmp_path / "first.csv").read_text() == (tmp_path / "last.csv").read_text()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("error", [VideoError("the camera stopped"), KeyboardInterrupt()])
+def test_before_the_first_result_older_files_stay(tiny_model, video, tmp_path, error):
+    names = ["out.avi", "out.csv", "out.jsonl"]
+    for name in names:
+        (tmp_path / name).write_text("older")
+    with pytest.raises(type(error)):
+        track(
+            MultiTracker.load(tiny_model),
+            Frames(video[0][:1], error),
+            [video[1][0]],
+            lambda: [VideoSink(tmp_path / "out.avi", 25), *sinks(tmp_path)[1:]],
+        )
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "older")
+
+
+def test_a_refused_box_leaves_no_target(tiny_model, video):
+    tracker = MultiTracker.load(tiny_model)
+    with pytest.raises(ValueError, match="outside the frame"):
+        track(tracker, Frames(video[0]), [video[1][0], (900, 900, 5, 5)])
+    assert tracker.ids == ()
+
+
+def test_frames_are_taken_as_the_tracker_takes_them(tiny_model, video):
+    """RGB frames to a tracker of RGB: the same numbers as BGR to one of BGR."""
+    found = [
+        track(MultiTracker.load(tiny_model, pixel_format=name), Frames(frames), [video[1][0]]).status
+        for name, frames in (
+            ("bgr", video[0]),
+            ("rgba", [cv2.cvtColor(f, cv2.COLOR_BGR2RGBA) for f in video[0]]),
+        )
+    ]
+    assert found[0] == found[1]
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a disk that is full from there on
+from spcnet.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi"])
+def test_a_video_that_is_not_written_whole_is_refused(name, tiny_model, tmp_path):
+    out = tmp_path / name
+    out.write_text("older")
+    arguments = ["--model", tiny_model, "--video", out, "--csv", tmp_path / "out.csv"]
+    done = python(LIMITED, "track", DEMO_VIDEO, "--box", ",".join(map(str, DEMO_BOX)), *arguments)
+    assert done.returncode == 2
+    assert f"{out} is not written: 132 frames went into it, 0 can be read" in done.stderr.splitlines()[-1]
+    assert out.read_text() == "older"
+    assert {path.name for path in tmp_path.iterdir()} == {"out.csv", name}
+
+
+def test_a_writer_that_does_not_open_says_so_and_leaves_the_older_file(tmp_path, video):
+    out = tmp_path / "out.mp4"
+    out.write_text("older")
+    sink = VideoSink(out, 25)
+    with pytest.raises(OSError, match="cannot be written as a video of 70000 x 2"):
+        sink.write(0, np.zeros((2, 70000, 3), np.uint8), {})
+    sink.close()
+    assert out.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_refused_box_leaves_no_file(tiny_model, video, tmp_path):
