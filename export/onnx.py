@@ -27,6 +27,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.files import replacing
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 from spcnet.runtime.model import INPUT, OUTPUT, Model
+from spcnet.runtime.onnxfile import check_network
 from spcnet.runtime.regression import head_properties
 from spcnet.training.checkpoint import load_backbone
 from spcnet.training.network import FIXED_BY_TRAINING, Backbone
@@ -66,6 +67,10 @@ def export_onnx(
         )
     head = load_head(source, config)
     graph = to_onnx(backbone, config)
+    try:
+        check_network(graph.SerializeToString())
+    except ValueError as error:
+        raise ValueError(f"{source} {error}; train it again") from None
     check_layers(graph.graph, backbone.layers)
     calibrated = {}
     if precision == "fp16":

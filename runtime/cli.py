@@ -23,7 +23,7 @@ def assignment(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     try:
         return key, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return key, value
 
 
@@ -131,7 +131,7 @@ def _run(
         summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done))
     written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]
     if options.json:
-        print(json.dumps({**dataclasses.asdict(summary), "written": written}))
+        print(json.dumps({**dataclasses.asdict(summary), "written": written}, allow_nan=False))
     else:
         print(_describe(summary, written))
     if summary.stopped:
@@ -172,7 +172,7 @@ def _info(options: argparse.Namespace) -> int:
         "provenance": found.provenance,
     }
     if options.json:
-        print(json.dumps(record))
+        print(json.dumps(record, allow_nan=False))
         return 0
     print("\n".join(_indent(record)))
     return 0

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from spcnet.runtime.strict import build
+from spcnet.runtime.strict import build, read_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrackerConfig:
             elif isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f"{field.name} is {value!r}; give a number")
             elif field.type == "int":
-                if value != int(value):
+                if isinstance(value, float) and not value.is_integer():
                     raise ValueError(f"{field.name} is {value}; give a whole number")
                 object.__setattr__(self, field.name, int(value))
             else:
@@ -116,10 +116,7 @@ class TrackerConfig:
     @classmethod
     def from_json(cls, text: str) -> TrackerConfig:
         """Read the text of to_json. Raises ValueError on broken JSON and on unknown keys."""
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"the tracker config is not JSON ({error}); export the model again") from None
+        values = read_json(text, "the tracker config")
         if not isinstance(values, dict):
             raise ValueError(f"the tracker config is a {type(values).__name__}; it must be an object")
         return cls.from_dict(values)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spcnet.runtime.strict import build
+from spcnet.runtime.strict import build, read_json
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,7 @@ def to_json(layers: Sequence[Layer]) -> str:
 
 def from_json(text: str) -> tuple[Layer, ...]:
     """Read the text of to_json. Raises ValueError, naming the layer, on anything else."""
-    try:
-        entries = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"the list of layers is not JSON ({error}); export the model again") from None
+    entries = read_json(text, "the list of layers")
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise ValueError(
             f"the list of layers is {text:.80}; it must be a list of objects: export the model again"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ import onnxruntime as ort
 
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.onnxfile import properties
 from spcnet.runtime.regression import read_head
-from spcnet.runtime.session import open_session
+from spcnet.runtime.session import MAX_THREADS, open_session
+from spcnet.runtime.strict import read_json
 
 FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
@@ -81,7 +82,7 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
     try:
         config = TrackerConfig.from_json(meta["spcnet.config"])
         network = layers.from_json(meta["spcnet.layers"])
-        provenance = json.loads(meta["spcnet.provenance"])
+        provenance = read_json(meta["spcnet.provenance"], "the provenance")
         regression = read_head(meta, config)
     except (KeyError, ValueError) as error:
         raise ModelError(f"{path}: {error}") from None
@@ -94,16 +95,17 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
 
     Raises FileNotFoundError, ModelError.
     """
-    if threads < 0:
-        raise ValueError(f"threads is {threads}; give the number of threads, or 0 to let ONNX Runtime choose")
+    if not 0 <= threads <= MAX_THREADS:
+        raise ValueError(
+            f"threads is {threads}; give a number up to {MAX_THREADS}, or 0 to let ONNX Runtime choose"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
     data = path.read_bytes()
     try:
-        session = open_session(data, threads)
+        meta = properties(data)
     except ValueError as error:
-        raise ModelError(f"{path} {error}") from None
-    meta = dict(session.get_modelmeta().custom_metadata_map)
+        raise ModelError(f"{path} {error}; copy or export it again") from None
     if meta.get("spcnet.format") != kind:
         raise ModelError(
             f"{path} has spcnet.format {meta.get('spcnet.format')!r}, expected {kind!r}; "
@@ -116,7 +118,10 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
             f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export it "
             "again"
         )
-    return session, meta
+    try:
+        return open_session(data, threads), meta
+    except ValueError as error:
+        raise ModelError(f"{path} {error}") from None
 
 
 _BLANK = b"0" * 64

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-_EXTERNAL = b"\x0a\x08location\x12"  # protobuf of the key that only external data has
+from spcnet.runtime.onnxfile import check_network
+
+MAX_THREADS = 128  # ONNX Runtime starts all of them at once
 
 
 def open_session(data: bytes, threads: int = 1) -> ort.InferenceSession:
@@ -13,8 +15,10 @@ def open_session(data: bytes, threads: int = 1) -> ort.InferenceSession:
     threads is the number that ONNX Runtime may use; 0 lets it choose. Raises ValueError, whose text goes on
     after the name of the network.
     """
-    if _EXTERNAL in data:  # a hash covers the bytes only, and the path may lead anywhere
-        raise ValueError("uses external weights, a single file is required; export it again")
+    try:
+        check_network(data)
+    except ValueError as error:
+        raise ValueError(f"{error}; export it again") from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

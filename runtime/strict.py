@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import types
 from collections.abc import Mapping
@@ -10,6 +11,19 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+
+def read_json(text: str, name: str) -> Any:
+    """The value of standard JSON, without NaN. Raises ValueError, naming the text."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not standard JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{name} is not JSON ({reason}); export the model again") from None
 
 
 def build(cls: type[T], values: Any, name: str) -> T:

@@ -14,6 +14,11 @@ def texture(rng, height, width, cell):
     return np.ascontiguousarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
+def nearly_flat(size=(240, 320)):
+    """A frame (H, W, 3) uint8 that varies by a few grey levels, all in one bin of a histogram of 16."""
+    return np.random.default_rng(0).integers(96, 112, (*size, 3), np.uint8)
+
+
 def moving_target(count=20, size=(240, 320), side=(36, 48), seed=0, growth=1.01, velocity=(2.0, 3.0)):
     """Frames (H, W, 3) uint8 and boxes (count, 4) x, y, w, h of a target moving (down, right) px a frame."""
     rng = np.random.default_rng(seed)

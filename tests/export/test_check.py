@@ -22,6 +22,7 @@ from spcnet.export.subjects import open_subject
 from spcnet.export.tolerances import TOLERANCES, looser
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.geometry import State
+from spcnet.training import checkpoint
 
 ERRORS = ("relu 1", "relu 2", "features", "responses", "step score", "AUC")
 LIKENESSES = ("step IoU", "demo IoU")
@@ -149,12 +150,16 @@ def test_one_changed_weight_is_found_and_its_layer_named(tiny_model, altered, tm
     assert [path.name for path in report.parent.iterdir()] == ["check.html"]
 
 
-def test_nan_fails_and_is_null_in_json(tiny_model, altered, capsys):
-    bad = altered("nan.onnx", weight="conv1.weight", change=lambda weight: np.nan)
+def test_nan_fails_and_is_null_in_json(tiny_model, tiny_checkpoint, tmp_path, capsys):
+    """Only a checkpoint can have it: a model is refused when it is opened."""
+    tensors, meta = checkpoint.load(tiny_checkpoint)
+    tensors["backbone.conv1.weight"][0, 0, 0, 0] = np.nan
+    bad = tmp_path / "nan.safetensors"
+    checkpoint.save(bad, tensors, meta)
     assert main(["check", str(tiny_model), str(bad), "--json"]) == 1
     record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     measures = record["others"][0]["measures"]
-    for name in ("relu 1", "relu 2", "features", "responses", "step score"):
+    for name in ("relu 1", "relu 2", "features", "responses"):
         assert measures[name]["value"] is None and not measures[name]["passed"], name
     assert not record["passed"] and not record["others"][0]["passed"]
     assert main(["check", str(bad), str(bad)]) == 1  # NaN is equal to nothing

@@ -59,7 +59,7 @@ NORM = {"kind": "local_response_norm", "size": 5, "alpha": 1e-4, "beta": 0.75, "
         ([{**CONVOLUTION, "kernel": 4}], "kernel of a convolution is 4; give an odd number"),
         ([{**CONVOLUTION, "activation": "gelu"}], "activation of a convolution is 'gelu'; give 'relu'"),
         ([{**NORM, "size": 4}], "a local_response_norm has"),
-        ([{**NORM, "alpha": float("nan")}], "give positive numbers"),
+        ([{**NORM, "alpha": 0}], "give positive numbers"),
         ([{**NORM, "beta": "0.75"}], "layer 1.beta is '0.75'; it must be of type float"),
     ],
 )

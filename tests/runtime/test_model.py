@@ -1,14 +1,21 @@
+import contextlib
 import hashlib
+import json
 
+import numpy as np
 import onnx
 import onnx.helper
+import onnx.numpy_helper
 import pytest
 from heads import head_weights
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx.external_data_helper import set_external_data
 
 from spcnet.export.head import head_to_onnx
 from spcnet.runtime import ModelError, Tracker, TrackerConfig, model
 from spcnet.runtime.layers import published, to_json
+from spcnet.runtime.onnxfile import check_network, properties
 from spcnet.runtime.regression import decode, encode, window_side
 
 
@@ -75,7 +82,7 @@ def test_an_unknown_operator_and_a_future_opset_are_refused(tiny_model, tmp_path
     graph = onnx.load(tiny_model)
     graph.graph.node[0].op_type = "Convolve"
     with pytest.raises(
-        ModelError, match=r"does not open in ONNX Runtime .*Convolve.*; copy or export it again"
+        ModelError, match=r"has an operator 'Convolve' that no network of ours has; export it again"
     ):
         Tracker.load(resealed(graph, tmp_path / "operator.onnx"))
     graph = onnx.load(tiny_model)
@@ -109,7 +116,17 @@ def test_an_altered_weight_is_noticed(tiny_model, tmp_path):
             "layer 1 is of kind 'attention', known are convolution,",
         ),
         ("spcnet.layers", to_json(published(5)), "give 5 channels of 49 x 49 cells, expected 4 of 49 x 49"),
-        ("spcnet.provenance", "not json", "Expecting value"),
+        ("spcnet.provenance", "not json", r"the provenance is not JSON \(Expecting value"),
+        ("spcnet.provenance", '{"auc": NaN}', r"the provenance is not JSON \(NaN is not standard JSON"),
+        ("spcnet.provenance", "[" * 100_000, r"the provenance is not JSON \(nested too deeply"),
+        ("spcnet.config", "[" * 100_000, r"the tracker config is not JSON \(nested too deeply"),
+        ("spcnet.config", '{"channels": null}', "tracker.channels is None; it must be of type int"),
+        ("spcnet.config", '{"channels": Infinity}', "the tracker config is not JSON"),
+        ("spcnet.config", '{"channels": 1%s}' % ("7" * 400), "channels is 1777"),
+        ("spcnet.config", '{"padding": 1%s}' % ("7" * 400), "tracker.padding is 1777"),
+        ("spcnet.config", '{"padding": 1e999}', "padding is inf"),
+        ("spcnet.config", '{"channels": 1%s}' % ("7" * 9000), "the tracker config is not JSON"),
+        ("spcnet.layers", "[" * 100_000, r"the list of layers is not JSON \(nested too deeply"),
         ("spcnet.format", "spcnet-model-9", "expected 'spcnet-model-1'"),
     ],
 )
@@ -120,6 +137,112 @@ def test_wrong_metadata_is_refused(tiny_model, tmp_path, key, value, message):
             prop.value = value
     with pytest.raises(ModelError, match=message):
         Tracker.load(resealed(graph, tmp_path / "wrong.onnx"))
+
+
+def node(graph, operator, inputs=("patches",), **attributes):
+    graph.graph.node.insert(0, onnx.helper.make_node(operator, inputs, ["extra"], **attributes))
+
+
+def add_loop(graph):
+    """A loop that never ends."""
+    body = onnx.helper.make_graph([], "body", [], [])
+    node(graph, "Loop", ["", ""], body=body)
+
+
+def late_key(graph):
+    """External data whose protobuf has the value before its key."""
+    tensor = graph.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add().ParseFromString(b"\x12\x0b/etc/passwd\x0a\x08location")
+    tensor.ClearField("raw_data")
+
+
+def weights_of(value, name="conv1.weight"):
+    def change(graph):
+        tensor = next(tensor for tensor in graph.graph.initializer if tensor.name == name)
+        array = onnx.numpy_helper.to_array(tensor).copy()
+        array[...] = np.where(np.arange(array.size).reshape(array.shape) == 1, value, array) if value else 0
+        tensor.raw_data = array.tobytes()
+
+    return change
+
+
+def large_attribute(graph):
+    attribute = next(a for a in graph.graph.node[0].attribute if a.name == "pads")
+    attribute.ints[:] = [10**6] * 4
+
+
+UNSAFE = {
+    "loop": (add_loop, "has an operator 'Loop' that no network of ours has"),
+    "constant": (
+        lambda graph: node(graph, "ConstantOfShape", ["patches"]),
+        "has an operator 'ConstantOfShape' that no network of ours has",
+    ),
+    "domain": (lambda graph: node(graph, "Conv", domain="com.example"), "has an operator 'Conv'"),
+    "tensor": (
+        lambda graph: node(graph, "Relu", x=onnx.numpy_helper.from_array(np.zeros(9, np.float32))),
+        "has a tensor or a graph inside an operator Relu",
+    ),
+    "function": (lambda graph: graph.functions.add(name="f"), "has a field 25 in the model"),
+    "sparse": (lambda graph: graph.graph.sparse_initializer.add(), "has a field 15 in the graph"),
+    "external": (late_key, "uses external weights, a single file is required"),
+    "padding": (large_attribute, "has an operator Conv with 1000000, at most 64 is taken"),
+    "side": (
+        lambda graph: graph.graph.initializer.append(
+            onnx.numpy_helper.from_array(np.zeros(2048, np.float32), "long")
+        ),
+        r"has a tensor 'long' of \[2048\], at most 1024 a side",
+    ),
+    "nan": (weights_of(np.nan), "has a tensor 'conv1.weight' with a number that is not finite"),
+    "inf": (weights_of(-np.inf), "has a tensor 'conv1.weight' with a number that is not finite"),
+    "1e38": (weights_of(1e38), r"has weights 'conv1.weight' of 1e\+38, at most 1e\+06"),
+    "zero": (weights_of(0), "has weights 'conv1.weight' that are all 0"),
+    "bias": (weights_of(np.nan, "conv2.bias"), "has a tensor 'conv2.bias' with a number that is not finite"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSAFE)
+def test_a_network_that_is_not_ours_is_refused_before_it_is_opened(tiny_model, tmp_path, monkeypatch, kind):
+    change, message = UNSAFE[kind]
+    graph = onnx.load(tiny_model)
+    change(graph)
+    monkeypatch.delattr("onnxruntime.InferenceSession")
+    with pytest.raises(ModelError, match=rf"unsafe\.onnx {message}.*; export it again"):
+        model.load(resealed(graph, tmp_path / "unsafe.onnx"))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return model.find("nano").read_bytes()
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_or_a_cut_is_refused_in_one_sentence(shipped, tmp_path, place, bit, cut):
+    """All of the file is under the hash but the name of the hash itself, which then is missing."""
+    data, index = bytearray(shipped), int(place * len(shipped))
+    data[index] ^= 1 << bit
+    path = tmp_path / "flipped.onnx"
+    path.write_bytes(data[: index + 1] if cut else data)
+    with pytest.raises(ModelError) as caught:
+        model.load(path)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_network_or_refused_as_one(data):
+    for read in (properties, check_network):
+        with contextlib.suppress(ValueError):
+            read(data)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
+)
+def test_any_value_of_a_setting_is_taken_or_refused(value):
+    for name in ("channels", "scale_step", "pixel_mean", "scale_sigma"):
+        with contextlib.suppress(ValueError):
+            TrackerConfig.from_json(json.dumps({name: value}))
 
 
 def changed_head(change):
@@ -147,7 +270,7 @@ def externalise(head):
         ),
         (lambda text: text[:-3], "its regression head is no base64"),
         (lambda text: "ä" + text, "its regression head is no base64"),
-        (lambda text: text[:4000], "its regression head does not open in ONNX Runtime"),
+        (lambda text: text[:4000], "its regression head is no ONNX file, or is cut off; export it again"),
         (lambda text: "", "its regression head does not open in ONNX Runtime"),
         (changed_head(lambda head: head.graph.initializer.pop()), "does not open in ONNX Runtime"),
         (changed_head(externalise), "its regression head uses external weights, a single file is required"),

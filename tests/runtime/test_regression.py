@@ -212,16 +212,14 @@ def test_a_weak_peak_is_not_corrected(head_checkpoint, tiny_checkpoint, video, t
 
 
 @pytest.mark.parametrize("name", ["conv1.weight", "linear.bias"])
-def test_weights_that_are_nan_leave_the_filters_state(make_checkpoint, tiny_model, video, tmp_path, name):
-    frames, boxes = video
+def test_weights_that_are_nan_are_refused_at_export(make_checkpoint, tiny_model, tmp_path, name):
     config = dataclasses.replace(model.load(tiny_model)[0].config, box_gain=1.0)
     weights = heads.head_weights(config.channels, window_side(config.grid))
     weights[name].flat[0] = np.nan
-    found = run(
-        export_onnx(make_checkpoint(config, head=weights), tmp_path / "nan.onnx").path, frames, boxes[0]
-    )
-    for one, other in zip(found, run(tiny_model, frames, boxes[0]), strict=True):
-        assert one.box == pytest.approx(other.box, rel=1e-9)
+    with pytest.raises(
+        ValueError, match=f"its regression head has a tensor '{name}' with a number that is not"
+    ):
+        export_onnx(make_checkpoint(config, head=weights), tmp_path / "nan.onnx")
 
 
 def test_targets_of_one_tracker_have_their_own_templates(head_model, video):
@@ -253,7 +251,7 @@ def test_no_box_is_nan_or_out_of_its_limits(head_model, kind):
     if kind == "grey":
         frames = [np.ascontiguousarray(frame[..., 0]) for frame in frames]
     elif kind == "flat":
-        frames = [np.full_like(frame, 90) for frame in frames]
+        frames = [synthetic.nearly_flat()] * 6
     with np.errstate(invalid="raise", divide="raise"):
         found = run(head_model, frames, box)
     assert all(np.isfinite([*r.box, r.score, r.psr]).all() and min(r.box[2:]) > 1 for r in found)
