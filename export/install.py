@@ -69,6 +69,8 @@ def check_bundle(folder: Path) -> str:
             )
         if not (folder / file).is_file():
             raise ValueError(f"{folder} lacks {file}; copy the bundle again")
+        if (folder / file).resolve() != folder.resolve() / file:
+            raise ValueError(f"{folder / file} is a link, which no bundle has; copy the bundle again")
         if sha256(folder / file) != digest:
             raise ValueError(
                 f"{folder / file} was changed: its SHA-256 is not that of {SUMS}; copy the bundle again"
@@ -81,4 +83,7 @@ def check_bundle(folder: Path) -> str:
             raise KeyError
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{folder / ABOUT} is not that of a bundle of {FORMAT}; make it again") from None
+    for path in sorted((folder / KERNELS).rglob("*")):  # they are placed where every tracker loads them
+        if path.relative_to(folder).as_posix() not in listed:
+            raise ValueError(f"{path} is not in {SUMS}; remove it, or copy the bundle again")
     return name

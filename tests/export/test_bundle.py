@@ -139,6 +139,10 @@ def change(path):
     path.write_bytes(data)
 
 
+def as_link(path):
+    path.symlink_to(path.rename(path.with_suffix(".real")))
+
+
 @pytest.mark.parametrize(
     ("file", "spoil", "message"),
     [
@@ -149,6 +153,17 @@ def change(path):
         ("SHA256SUMS", b"\xff\n", "line 1: .* is no checksum"),
         ("SHA256SUMS", b"", "is not that of a bundle"),
         ("SHA256SUMS", Path.unlink, "is no bundle: it has no SHA256SUMS"),
+        (
+            "kernels/more.fatbin",
+            b"code",
+            "more.fatbin is not in SHA256SUMS; remove it, or copy the bundle again",
+        ),
+        (
+            "kernels/more.fatbin",
+            lambda path: path.symlink_to("/etc/hostname"),
+            "more.fatbin is not in SHA256SUMS",
+        ),
+        ("tiny.onnx", as_link, "tiny.onnx is a link, which no bundle has; copy the bundle again"),
     ],
 )
 def test_a_spoilt_copy_is_refused_before_anything_is_done(copy, file, spoil, message, cache):
