@@ -6,6 +6,7 @@ Each folder declares its own verbs beside what they run; heavy imports wait for 
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 from importlib import import_module
 
@@ -37,8 +38,17 @@ EXTRAS = {  # package -> the extra that brings it
 }
 
 
+ADDRESS_SPACE = 1 << 30  # bytes; with half of it NumPy, OpenCV and ONNX Runtime crash without a word
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
+        return _refuse(
+            f"the address space is limited to {limit >> 20} MiB, at least {ADDRESS_SPACE >> 20} MiB are "
+            "needed; raise it by ulimit -v"
+        )
     parser = argparse.ArgumentParser(
         prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
     )

@@ -150,7 +150,7 @@ class JsonLinesSink(_TextSink):
 
     def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
         for target, result in results.items():
-            self._file.write(json.dumps(_row(index, target, result)) + "\n")
+            self._file.write(json.dumps(_row(index, target, result), allow_nan=False) + "\n")
 
 
 def _row(index: int, target: int, result: Result) -> dict[str, object]:

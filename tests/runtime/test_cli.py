@@ -123,3 +123,30 @@ def test_a_gpu_that_is_asked_for_and_missing_is_said(monkeypatch, capsys, tmp_pa
     assert main(["demo", str(tmp_path / "demo"), "--backend", "cuda"]) == 2
     assert capsys.readouterr().err == "spcnet: backend 'cuda' cannot run: there is no NVIDIA driver\n"
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_source_of_one_frame_gives_standard_json(folder, video, tiny_model, capsys):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not standard JSON")
+
+    for path in sorted((folder / "frames").iterdir())[1:]:
+        path.unlink()
+    box = ",".join(f"{v:g}" for v in video[1][0])
+    assert main(["track", str(folder / "frames"), "--box", box, "--model", str(tiny_model), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (summary["frames"], summary["fps"]) == (0, 0.0)
+
+
+@pytest.mark.parametrize("verb", ["track", "doctor"])
+def test_too_small_an_address_space_is_said(verb):
+    """NumPy, OpenCV or ONNX Runtime would end the process by a signal."""
+    code = (
+        "import resource, sys; from spcnet.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20)); sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, verb], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "spcnet: the address space is limited to 500 MiB, at least 1024 MiB are needed; "
+        "raise it by ulimit -v\n"
+    )
