@@ -8,8 +8,10 @@ centre is x + (w - 1) / 2.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from numbers import Real
+from typing import Any, NamedTuple
 
 from spcnet.runtime.config import TrackerConfig
 
@@ -46,9 +48,11 @@ class State(NamedTuple):
 def check_box(box: Sequence[float], frame_width: int, frame_height: int) -> Box:
     """The box as floats, cut to the frame. Raises ValueError when it cannot be tracked."""
     try:
-        values = [float(v) for v in box]
-    except (TypeError, ValueError):
-        raise ValueError(f"box is {box!r}; give four numbers x, y, w, h in pixels") from None
+        if isinstance(box, (bytes, bytearray, Mapping, AbstractSet)):
+            raise TypeError
+        values = [_number(v) for v in box]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"box is {box!r:.200}; give four numbers x, y, w, h in pixels") from None
     if len(values) != 4:
         raise ValueError(f"box has {len(values)} values; give four: x, y, w, h in pixels")
     if not all(math.isfinite(v) for v in values):
@@ -63,12 +67,24 @@ def check_box(box: Sequence[float], frame_width: int, frame_height: int) -> Box:
         )
     left, top = max(x, 0.0), max(y, 0.0)
     right, bottom = min(x + w, float(frame_width)), min(y + h, float(frame_height))
-    if right - left < 1 or bottom - top < 1:
+    if right <= left or bottom <= top:
         raise ValueError(
             f"box ({x:g}, {y:g}, {w:g}, {h:g}) lies outside the frame of "
             f"{frame_width} x {frame_height}; give a box inside the frame"
         )
+    if right - left < 1 or bottom - top < 1:
+        raise ValueError(
+            f"box ({x:g}, {y:g}, {w:g}, {h:g}) has {right - left:g} x {bottom - top:g} px in the frame of "
+            f"{frame_width} x {frame_height}; give a box of at least one pixel there"
+        )
     return Box(left, top, right - left, bottom - top)
+
+
+def _number(value: Any) -> float:
+    number = value.item() if hasattr(value, "item") else value  # of NumPy's and torch's scalars
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError
+    return float(number)
 
 
 def scale_exponents(scales: int) -> range:

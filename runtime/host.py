@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -61,6 +62,7 @@ class HostBackend(ABC):
         self.config = config
         self.timings: dict[str, float] = {}
         self._pixel_format = check_format(pixel_format)
+        self._closed = False
         self._targets: dict[int, _Target] = {}  # by slot
         self._finished: deque[list[Measurement]] = deque()  # updates to collect
         self._patches = np.empty((0, 3, config.patch_size, config.patch_size), np.float32)
@@ -79,12 +81,15 @@ class HostBackend(ABC):
         """A new target's appearance, learnt from its first patches."""
 
     def accept(self, frame: Any) -> tuple[Frame, tuple[int, int]]:
+        if self._closed:
+            raise RuntimeError("the tracker is closed; load it again")
         pixels = as_bgr(frame, self._pixel_format)
         return pixels, (pixels.shape[0], pixels.shape[1])
 
     def add(self, frame: Frame, state: State) -> int:
         self.timings.clear()
         [seen] = self._observe(frame, [state], self.config.learn_scales)
+        patches.check_texture(middle(seen[0]), self.config)
         slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
         appearance, colours, box = self._appearance(*seen), None, None
         if self._colour_model is not None:
@@ -113,14 +118,22 @@ class HostBackend(ABC):
 
     def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         self.timings.clear()
-        found = self._localize(frame, slots)
-        due = []
-        for slot, measurement in zip(slots, found, strict=True):
-            target = self._target(slot)
-            target.age += 1
-            if target.age % self.config.update_interval == 0 and may_learn(measurement.status, self.config):
-                due.append(slot)
-        self._learn(frame, due)
+        targets = [self._target(slot) for slot in slots]
+        before = [(target.state, target.age) for target in targets]
+        try:
+            found = self._localize(frame, slots)
+            due = []
+            for slot, target, measurement in zip(slots, targets, found, strict=True):
+                target.age += 1
+                if target.age % self.config.update_interval == 0 and may_learn(
+                    measurement.status, self.config
+                ):
+                    due.append(slot)
+            self._learn(frame, due)
+        except BaseException:  # out of memory, or Ctrl-C
+            for target, former in zip(targets, before, strict=True):
+                target.state, target.age = former
+            raise
         return found
 
     def submit(self, frame: Frame, slots: Sequence[int]) -> None:
@@ -130,7 +143,9 @@ class HostBackend(ABC):
         return self._finished.popleft()
 
     def close(self) -> None:
+        self._closed = True
         self._targets.clear()
+        self._finished.clear()
 
     def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         targets = [self._target(slot) for slot in slots]
@@ -153,7 +168,8 @@ class HostBackend(ABC):
                         state = target.box.correct(state, place, peak, seen[1], size)
             known, state, status = target.state.after(state, peak.score, self.config)
             states.append(known)
-            found.append(Measurement(state, peak.score, peak.psr, status))
+            score = peak.score if math.isfinite(peak.score) else 0.0
+            found.append(Measurement(state, score, peak.psr, status))
         for target, known in zip(targets, states, strict=True):  # only now that none has failed
             target.state = known
         return found

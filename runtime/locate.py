@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ class Peak(NamedTuple):
     psr: float  # peak-to-sidelobe ratio of the filter's response at that scale
 
 
+NOTHING = Peak(0.0, 0.0, 0.0, -math.inf, 0.0)  # where a response is not finite: no motion
+
+
 def find_peak(
     responses: NDArray[np.float32], config: TrackerConfig, colour: NDArray[np.float32] | None = None
 ) -> Peak:
@@ -34,8 +38,11 @@ def find_peak(
 
     Each axis is refined by the parabola through the maximum and its neighbours. Positions wrap around. The
     first and the last scale use the parabola of the scale next to them and stay between the two, so that the
-    refined scale is continuous where two scales are equally good.
+    refined scale is continuous where two scales are equally good. Responses that are not finite have no peak:
+    NOTHING.
     """
+    if not math.isfinite(float(responses.sum())):
+        return NOTHING
     scales, n = responses.shape[0], responses.shape[-1]
     exponents = np.asarray(scale_exponents(scales))
     joint = responses if colour is None else mix(responses, colour, config)

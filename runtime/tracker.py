@@ -82,22 +82,16 @@ class MultiTracker:
     def add(self, frame: Any, box: Sequence[float]) -> int:
         """Begin to track the target in box; returns its id. Raises ValueError on a box outside frame."""
         self._settled()
-        checked, size = self._check(frame)
-        state = State.from_box(check_box(box, size[1], size[0]))
-        slot = self._backend.add(checked, state)
-        target, self._next = self._next, self._next + 1
-        self._slots[target] = slot
-        self._frame_size = size
-        return target
+        return self._add(*self._check(frame), box)
 
     def replace(self, frame: Any, box: Sequence[float]) -> int:
         """Remove all targets and begin with one in box; frame may have another size. Returns its id."""
         self._settled()
-        _, (height, width) = self._backend.accept(frame)
-        check_box(box, width, height)  # before anything is removed: a refused box changes nothing
-        for target in self.ids:
+        former = self.ids
+        added = self._add(*self._backend.accept(frame), box)  # a refused target leaves the former ones
+        for target in former:
             self.remove(target)
-        return self.add(frame, box)
+        return added
 
     def remove(self, target: int) -> None:
         """Stop tracking a target. Raises KeyError on an unknown id."""
@@ -153,6 +147,13 @@ class MultiTracker:
         self._slots.clear()
         self._pending.clear()
         self._backend.close()
+
+    def _add(self, frame: Any, size: tuple[int, int], box: Sequence[float]) -> int:
+        slot = self._backend.add(frame, State.from_box(check_box(box, size[1], size[0])))
+        target, self._next = self._next, self._next + 1
+        self._slots[target] = slot
+        self._frame_size = size
+        return target
 
     def _settled(self) -> None:
         if self._pending:

@@ -32,6 +32,7 @@ from spcnet.runtime.cuda.region import Place, Reach, Region
 from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import State
+from spcnet.runtime.patches import check_texture
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.regression import open_head
 
@@ -308,6 +309,8 @@ class CudaBackend:
     def _learn(self, frame: int, slots: int, count: int, kind: str) -> None:
         work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
         launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True)
+        if kind == ADD:
+            self._check_texture()
         if launcher.coloured:
             rate = {ADD: 1.0, LEARN: config.colour_rate}.get(kind)
             launcher.colour_learn(work.patches, memory.targets, slots, memory.histograms, count, rate)
@@ -320,6 +323,13 @@ class CudaBackend:
             launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True, turn=turn)
             self._backbone.enqueue(work.patches, work.features, count * config.learn_scales)
             self._learn_filters(slots, count, (rate, rate))
+
+    def _check_texture(self) -> None:
+        """Read the only new target's patch of the current size back. Raises ValueError if it is flat."""
+        n = self.config.patch_size
+        patch = np.empty((3, n, n), np.float32)
+        self._device.read(self._work.patches + self.config.learn_scales // 2 * patch.nbytes, patch)
+        check_texture(patch, self.config)
 
     def _learn_filters(self, slots: int, count: int, rates: tuple[float, float] | None) -> None:
         work, memory, launcher, config = self._work, self._slots, self._launcher, self.config

@@ -183,7 +183,7 @@ def test_nothing_is_nan_where_colour_says_nothing(tiny_checkpoint, tmp_path, kin
     if kind == "grey":
         frames = [np.ascontiguousarray(frame[..., 0]) for frame in frames]
     elif kind == "flat":
-        frames = [np.full_like(frame, 90) for frame in frames]
+        frames = [synthetic.nearly_flat()] * 5
     elif kind == "camouflage":
         frames = [np.repeat(frame.max(2, keepdims=True) // 16 + 96, 3, 2) for frame in frames]
     else:

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,12 +39,28 @@ def test_the_scales_are_centred():
         ((0, 0, 101, 10), "larger than the frame"),
         ((200, 0, 10, 10), "outside the frame"),
         ((-10, 0, 10, 10), "outside the frame"),
-        ((0, 79.5, 10, 10), "outside the frame"),
+        ((0, 79.5, 10, 10), r"has 10 x 0.5 px in the frame of 100 x 80; give a box of at least one pixel"),
+        ((20, 20, 0.5, 10), r"has 0.5 x 10 px in the frame"),
+        ("1234", "box is '1234'; give four numbers"),
+        (b"1234", "give four numbers"),
+        ({1, 2, 3, 4}, "give four numbers"),
+        ({1: 1, 2: 2, 3: 3, 4: 4}, "give four numbers"),
+        ((True, True, True, True), "give four numbers"),
+        (np.ones(4, bool), "give four numbers"),
+        (("1", "2", "3", "4"), "give four numbers"),
+        ((10**400, 2, 3, 4), "give four numbers"),
     ],
 )
 def test_bad_boxes_are_refused(box, message):
     with pytest.raises(ValueError, match=message):
         check_box(box, 100, 80)
+
+
+@pytest.mark.parametrize(
+    "box", [np.array([1, 2, 3, 4], np.int32), np.float32([1, 2, 3, 4]), iter([1, 2, 3, 4])]
+)
+def test_numbers_of_any_kind_are_a_box(box):
+    assert check_box(box, 100, 80) == Box(1, 2, 3, 4)
 
 
 def test_a_box_over_the_edge_is_cut_to_the_frame():

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spcnet.runtime import TrackerConfig
-from spcnet.runtime.locate import find_peak
+from spcnet.runtime.locate import NOTHING, find_peak
 
 
 def bumps(config, scale, row, column, height=0.8):
@@ -104,3 +104,11 @@ def test_colour_moves_the_peak_and_the_filter_keeps_the_score(rng):
     assert peak.score == responses[1, row, column] != expected.score
     assert peak.psr == pytest.approx(psr_at(responses[1], (row, column), config), rel=1e-4)
     assert peak.scale == pytest.approx(expected.scale, abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_responses_that_are_not_finite_have_no_peak(value):
+    config = TrackerConfig(patch_size=33)
+    responses = bumps(config, 0.3, 2.2, -3.1)
+    responses[2, 5, 7] = value
+    assert find_peak(responses, config) == NOTHING and NOTHING[:3] == (0, 0, 0)

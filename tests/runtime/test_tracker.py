@@ -68,6 +68,67 @@ def test_a_refused_box_keeps_the_former_target(tiny_model, video, reference):
     assert [tracker.update(frame) for frame in frames[1:]] == reference
 
 
+FLAT = {
+    "grey card": np.full((240, 320, 3), 128, np.uint8),
+    "black": np.zeros((240, 320, 3), np.uint8),
+    "noise of a grey level": np.random.default_rng(3).normal(20, 1, (240, 320, 3)).round().astype(np.uint8),
+    "a slope": np.broadcast_to(np.linspace(100, 110, 320).astype(np.uint8)[:, None], (240, 320, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_a_flat_target_is_refused_and_the_former_one_stays(tiny_model, video, reference, kind):
+    frames, boxes = video
+    tracker, multi = Tracker.load(tiny_model), MultiTracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    with pytest.raises(ValueError, match=r"the target is flat: .* give a box with texture"):
+        tracker.init(FLAT[kind], boxes[0])
+    assert [tracker.update(frame) for frame in frames[1:]] == reference
+    with pytest.raises(ValueError, match="the target is flat"):
+        multi.add(FLAT[kind], boxes[0])
+    assert multi.ids == ()
+
+
+def test_a_box_may_be_given_by_a_generator(tiny_model, video, reference):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    for _ in range(2):
+        tracker.init(frames[0], (side for side in boxes[0]))
+    assert [tracker.update(frame) for frame in frames[1:]] == reference
+
+
+def test_a_closed_tracker_says_so(tiny_model, video):
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model)
+    tracker.init(frames[0], boxes[0])
+    tracker.close()
+    for call in (lambda: tracker.init(frames[0], boxes[0]), lambda: tracker.update(frames[1])):
+        with pytest.raises(RuntimeError, match="the tracker is closed; load it again"):
+            call()
+
+
+@pytest.mark.parametrize("call", [0, 1])
+def test_out_of_memory_leaves_the_target(tiny_model, video, reference, monkeypatch, call):
+    """While it searches, and while it learns: the frame can be given again."""
+    frames, boxes = video
+    tracker = Tracker.load(tiny_model, backend="cpu")
+    tracker.init(frames[0], boxes[0])
+    backend = tracker._targets._backend
+    observe, calls = backend._observe, []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        if len(calls) == call + 1:
+            raise MemoryError
+        return observe(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "_observe", fail)
+        with pytest.raises(MemoryError):
+            tracker.update(frames[1])
+    assert [tracker.update(frame) for frame in frames[1:]] == reference
+
+
 def test_two_trackers_do_not_touch_each_other(tiny_model, video, reference):
     frames, boxes = video
     one, other = Tracker.load(tiny_model), Tracker.load(tiny_model)
@@ -108,7 +169,7 @@ def test_ids_are_stable_and_never_used_again(tiny_model, video):
     for target in (a, c, d):
         multi.remove(target)
     assert multi.update(frames[3]) == {}
-    multi.add(np.zeros((50, 60, 3), np.uint8), (5, 5, 10, 10))  # with no target left, another size is fine
+    multi.add(frames[0][:50, :60], (5, 5, 10, 10))  # with no target left, another size is fine
 
 
 def test_localize_and_learn_apart_are_update(tiny_model, video, reference):
@@ -234,8 +295,9 @@ def test_the_pixel_format_is_the_callers(tiny_model, video):
 def test_the_backend_is_chosen_by_name(tiny_model, caplog):
     with pytest.raises(ValueError, match="backend is 'tpu'; give 'auto', 'cpu' or 'cuda'"):
         Tracker.load(tiny_model, backend="tpu")
-    with pytest.raises(ValueError, match="threads is -1"):
-        Tracker.load(tiny_model, threads=-1)
+    for threads in (-1, 5000):
+        with pytest.raises(ValueError, match=f"threads is {threads}; give a number up to 128, or 0"):
+            Tracker.load(tiny_model, threads=threads)
     with pytest.raises(ValueError, match="graphs given, but the backend is cpu"):
         Tracker.load(tiny_model, backend="cpu", graphs=False)
     with pytest.raises(ValueError, match=r"a.engine is a TensorRT engine, which needs a GPU \(as asked\)"):

@@ -55,14 +55,17 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     }
     __syncthreads();
     int chosen = 0;
-    for (int s = 1; s < scales; s++)
+    bool finite = true; // comparisons with a NaN are false
+    for (int s = 0; s < scales; s++) {
         if (penalised[s] > penalised[chosen]) chosen = s;
-    if (best[chosen].index == size * size) chosen = middle; // all NaN
+        finite = finite && fabsf(best[s].sum) < INFINITY_F;
+    }
+    if (!finite) chosen = middle;
     const Tile top = best[chosen];
     response += (size_t)chosen * size * size;
-    // Without a maximum the first point of the middle scale: no motion. The score is then -infinity.
-    int index = top.index % (size * size), row = index / size, column = index % size, side = 2 * search.reach + 1;
-    float weight = search.colour_weight, score = top.index < size * size ? response[index] : top.best;
+    // Where a response is not finite, the first point of the middle scale: no motion. The score is then -infinity.
+    int index = finite ? top.index : 0, row = index / size, column = index % size, side = 2 * search.reach + 1;
+    float weight = search.colour_weight, score = finite ? response[index] : -INFINITY_F;
     float up = joint(response, colour, (row + size - 1) % size * size + column, weight);
     float down = joint(response, colour, (row + 1) % size * size + column, weight);
     float left = joint(response, colour, row * size + (column + size - 1) % size, weight);
@@ -94,12 +97,13 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         double outside = (double)size * size - (double)side * side;
         double mean = (top.sum - sum) / outside;
         double deviation = sqrt(fmax((top.square - square) / outside - mean * mean, 0.0));
-        if (deviation > FLAT) psr = (score - mean) / deviation;
+        if (finite && deviation > FLAT) psr = (score - mean) / deviation;
     }
-    double d_row = parabola(up, top.best, down), d_column = parabola(left, top.best, right);
+    double d_row = finite ? parabola(up, top.best, down) : 0.0;
+    double d_column = finite ? parabola(left, top.best, right) : 0.0;
     int exponent = chosen - middle;
     double d_scale = 0;
-    if (scales > 1) { // the first and the last scale use the parabola of the scale next to them
+    if (scales > 1 && finite) { // the first and the last scale use the parabola of the scale next to them
         int center = min(max(chosen, 1), scales - 2), inward = center - chosen;
         const double* value = penalised + center;
         double offset = parabola(value[-1], value[0], value[1]);
@@ -128,8 +132,9 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
             (int)rows,
             (int)columns};
     }
+    double told = finite ? score : 0.0; // no number that is not finite leaves
     Measurement found = {
-        box.cx, box.cy, box.w, box.h, score, psr, double(score < search.uncertain_score ? UNCERTAIN : TRACKING)};
+        box.cx, box.cy, box.w, box.h, told, psr, double(score < search.uncertain_score ? UNCERTAIN : TRACKING)};
     bool recovers = search.recovery_radius > 0;
     bool missed = score < (target.misses > 1 ? search.uncertain_score : search.lost_score);
     if (missed && !recovers) found.status = LOST;
@@ -144,7 +149,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
             clamped(target.cx + offset[0] * search.recovery_radius * target.w, 0.0, frame.width - 1.0);
         target.search_y =
             clamped(target.cy + offset[1] * search.recovery_radius * target.h, 0.0, frame.height - 1.0);
-        found = {target.cx, target.cy, target.w, target.h, score, psr, double(LOST)};
+        found = {target.cx, target.cy, target.w, target.h, told, psr, double(LOST)};
     } else {
         target.search_x = target.cx = found.cx;
         target.search_y = target.cy = found.cy;

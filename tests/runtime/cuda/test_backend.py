@@ -411,3 +411,13 @@ def test_a_network_that_the_kernels_do_not_know_runs_in_onnx_runtime(
         with pytest.raises(model.ModelError, match=reason):
             open_backbone(str(path), HostDevice(), "kernels")
     assert opened == [wide, half]
+
+
+def test_a_flat_target_is_refused_and_the_former_one_stays(started, video, reference):
+    frames, boxes = video
+    [(tracker, _)] = started({})
+    with pytest.raises(ValueError, match=r"the target is flat: .* give a box with texture"):
+        tracker.init(np.full_like(frames[0], 128), boxes[0])
+    for frame in frames[1:4]:
+        found = tracker.update(frame).box, reference.update(frame).box
+        np.testing.assert_allclose(*found, rtol=0, atol=0.01)

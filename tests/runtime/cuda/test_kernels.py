@@ -195,11 +195,14 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 @pytest.mark.parametrize("radius", [0.0, 0.7])
-def test_responses_of_nan_leave_the_target_where_it_was(device, radius, weight):
+@pytest.mark.parametrize("bad", [slice(None), (2, 0, 0)])
+def test_responses_of_nan_leave_the_target_where_it_was(device, bad, radius, weight):
     config = TrackerConfig(patch_size=33, channels=1, recovery_radius=radius, colour_weight=weight)
     launcher, state = Launcher(device, config), State(60.0, 50.0, 20.0, 10.0)
     with Memory(device) as memory:
-        spectra = memory.put(np.full((3, launcher.band, launcher.rows), np.nan, np.complex64))
+        values = np.ones((3, launcher.band, launcher.rows), np.complex64)
+        values[bad] = np.nan
+        spectra = memory.put(values)
         responses, tiles = memory.space(3 * 33 * 33 * 4), memory.space(3 * launcher.tiles * TILE.itemsize)
         colour = memory.put(np.full((1, 33, 33), 0.5, np.float32)) if weight else 0
         launcher.invert(spectra, colour, responses, tiles, 3)
@@ -210,6 +213,7 @@ def test_responses_of_nan_leave_the_target_where_it_was(device, radius, weight):
             launcher.peak(responses, colour, tiles, frame, slots, targets, 0, results, 1, update=True)
             [found] = memory.get(results, (1,), MEASUREMENT)
             assert tuple(found)[7:11] == tuple(state)
+            assert (found["score"], found["psr"]) == (0.0, 0.0)
             assert found["status"] == (1.0 if radius and misses == 1 else 2.0)
     launcher.close()
 
