@@ -79,7 +79,7 @@ class _DiscardedError(Exception):
 
 
 class VideoSink(_FileSink):
-    """An annotated video (mp4v in .mp4, MJPG in .avi). Raises OSError where not all of it was written."""
+    """An annotated video (mp4v in .mp4, MJPG in .avi); an odd side grows by a pixel. Raises OSError where not all of it was written."""
 
     def __init__(self, path: Path, fps: float) -> None:
         super().__init__()
@@ -96,12 +96,14 @@ class VideoSink(_FileSink):
         if self._writer is None:
             aside = self._whole.enter_context(replacing(self._path))
             self._writer = self._whole.enter_context(self._open(aside, frame))
-        self._writer.write(draw(frame, results))
+        odd = [side % 2 for side in frame.shape[:2]]  # codecs cut the last row or column of an odd picture
+        image = draw(frame, results)
+        self._writer.write(cv2.copyMakeBorder(image, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE))
         self._frames += 1
 
     @contextmanager
     def _open(self, aside: Path, frame: Frame) -> Iterator[cv2.VideoWriter]:
-        height, width = frame.shape[:2]
+        height, width = (side + side % 2 for side in frame.shape[:2])
         writer = cv2.VideoWriter(str(aside), self._codec, self._fps, (width, height))
         if not writer.isOpened():
             raise OSError(

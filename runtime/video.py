@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 TRIES = 1000  # in a row that a file may fail to give a frame before it counts as ended
+# Pixel formats of FFmpeg with 16 bits a channel: grey in either order of bytes, RGB and BGR.
+DEEP = (b"Y1\0\x10", b"\x10\x001Y", b"RGB0", b"BGR0")
 
 
 class VideoError(RuntimeError):
@@ -232,4 +234,9 @@ def _file(source: str, path: Path) -> Video:
     capture = cv2.VideoCapture(utf8_name(path.absolute()))  # a bare name may look like a URL: "a:b.mp4"
     if not capture.isOpened():
         raise VideoError(f"{source} cannot be opened as a video; it is damaged or of an unknown kind")
+    pixels = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
+    if pixels.to_bytes(4, "little") in DEEP:  # scaled by 16 bits, of which thermal cameras use 14
+        raise VideoError(
+            f"{source} has pixels of 16 bits; give 8 bits: convert the whole video with one fixed scaling"
+        )
     return Capture(source, capture, path)

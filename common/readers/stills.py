@@ -56,7 +56,8 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
     Crowds, and objects as in read_stills, are left out.
     """
     tracks: list[Track] = []
-    for table in sorted((folder / "annotations").glob("instances_train*.json")):
+    found = (folder / "annotations").glob("instances_train*.json")
+    for table in sorted(path for path in found if path.is_file()):
         images = folder / table.stem.removeprefix("instances_")
         present = set(os.listdir(images)) if images.is_dir() else set()
         try:

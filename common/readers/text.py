@@ -171,8 +171,8 @@ TRACKINGNET = TextFormat(
 
 
 def _sorted(folder: Path, *patterns: str) -> list[Path]:
-    """The visible files that match, in natural order."""
-    found = (path for pattern in patterns for path in folder.glob(pattern))
+    """The visible files that match, in natural order; not a pipe, which would be waited for."""
+    found = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     return sorted(
         (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)),
         key=natural,

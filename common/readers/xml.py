@@ -74,7 +74,8 @@ def read_voc(folder: Path, watch: Watch = iter) -> list[Track]:
     Difficult objects and those that fill the picture are left out.
     """
     tracks: list[Track] = []
-    for table in watch(sorted((folder / "Annotations").glob("[!.]*.xml"), key=natural)):
+    tables = [path for path in (folder / "Annotations").glob("[!.]*.xml") if path.is_file()]
+    for table in watch(sorted(tables, key=natural)):
         size, things = _read_objects(table)
         frame = folder / "JPEGImages" / f"{table.stem}.jpg"
         if not frame.is_file():

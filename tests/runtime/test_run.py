@@ -78,6 +78,21 @@ def test_a_source_of_one_frame_has_no_times(tiny_model, video):
     assert "frames" in cli._describe(summary, []) and "FPS" not in cli._describe(summary, [])
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi"])
+def test_a_video_of_odd_sides_keeps_the_last_row_and_column(video, tmp_path, name):
+    frames = [frame[:121, :161] for frame in video[0][:3]]
+    sink = VideoSink(tmp_path / name, 25)
+    for index, frame in enumerate(frames):
+        sink.write(index, frame, {})
+    sink.close()
+    with open_video(str(tmp_path / name)) as opened:
+        found = list(opened)
+    for frame, image in zip(frames, found, strict=True):
+        assert image.shape == (122, 162, 3)
+        for edge in (np.s_[120, :161], np.s_[:121, 160]):
+            assert np.abs(image[edge].astype(int) - frame[edge]).mean() < 12
+
+
 def test_skipped_frames_keep_the_numbers_of_the_others(tiny_model, video, tmp_path):
     for index, frame in enumerate(video[0][:6]):
         cv2.imwrite(str(tmp_path / f"{index}.png"), frame)

@@ -112,6 +112,24 @@ def write(path, frames, codec="MJPG"):
     return path
 
 
+@pytest.mark.parametrize("depth", [cv2.CV_8U, cv2.CV_16U])
+def test_a_video_of_16_bits_is_refused_not_crushed(tmp_path, video, depth):
+    """Of a thermal camera's 14 bits FFmpeg would leave 6."""
+    path, dtype = str(tmp_path / "thermal.mkv"), np.uint8 if depth == cv2.CV_8U else np.uint16
+    options = [cv2.VIDEOWRITER_PROP_DEPTH, depth, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
+    writer = cv2.VideoWriter(
+        path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 25, (320, 240), params=options
+    )
+    for frame in video[0][:3]:
+        writer.write(frame[..., 0].astype(dtype))
+    writer.release()
+    if depth == cv2.CV_8U:
+        assert len(frames_of(path)[1]) == 3
+        return
+    with pytest.raises(VideoError, match=r"thermal\.mkv has pixels of 16 bits; give 8 bits"):
+        open_video(path)
+
+
 def test_a_file_without_frames_says_so(tmp_path):
     path = tmp_path / "empty.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))

@@ -1,5 +1,7 @@
 """Readers of text, as training and as the benchmarks call them: there is one of each format."""
 
+import os
+
 import numpy as np
 import pytest
 from synthetic import write_image
@@ -96,6 +98,12 @@ def test_bad_lines_are_named(got10k, read, line, message):
     (got10k / "cat" / "groundtruth.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"groundtruth\.txt, line 1"):
         read("got10k", got10k)
+
+
+def test_a_pipe_is_not_waited_for(got10k, read):
+    (got10k / "cat" / "groundtruth.txt").unlink()
+    os.mkfifo(got10k / "cat" / "groundtruth.txt")
+    assert [track.name for track in read("got10k", got10k)] == ["dog"]
 
 
 def test_differing_numbers_are_refused(got10k, read):
