@@ -22,9 +22,11 @@ import numpy as np
 from spcnet.common.readers import Watch
 from spcnet.common.tracks import Boxes, ShardImages, Track
 from spcnet.runtime.files import replacing, write_bytes
+from spcnet.runtime.strict import build
 
 FORMAT = "spcnet-shards-1"
 MANIFEST = "shards.json"
+MOST = 10**6  # shards: their names have six digits
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ class Manifest:
         if not path.is_file():
             return None
         try:
-            manifest = cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError):
+            manifest = build(cls, json.loads(path.read_bytes()), MANIFEST)
+        except (ValueError, RecursionError):
             manifest = None
-        if manifest is None or manifest.format != FORMAT:
+        if manifest is None or manifest.format != FORMAT or not 0 <= manifest.shards < MOST:
             raise ValueError(
                 f"{path} is not a list of shards in the form {FORMAT}; prepare them again"
             ) from None

@@ -63,11 +63,11 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
         try:
             content = json.loads(table.read_bytes())
             known = {
-                item["id"]: (item["file_name"], (int(item["width"]), int(item["height"])))
+                item["id"]: (os.fspath(item["file_name"]), (int(item["width"]), int(item["height"])))
                 for item in content["images"]
             }
-            annotations = content["annotations"]
-        except (ValueError, TypeError, KeyError) as error:
+            annotations = list(content["annotations"])
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ValueError(
                 f"{table} is not COCO's JSON with images and annotations ({error!r}); copy it again"
             ) from None
@@ -78,7 +78,7 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
                 x, y, w, h = (float(value) for value in item["bbox"])
                 name, size = known[item["image_id"]]
                 key = item["id"]
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
                 raise ValueError(
                     f"{table}: the annotation {str(item)[:80]} has no bbox x,y,w,h of a known image "
                     f"({error!r}); mend it"
