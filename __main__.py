@@ -6,8 +6,16 @@ Each folder declares its own verbs beside what they run; heavy imports wait for 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import re
 import resource
+import select
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from spcnet import __version__
@@ -43,12 +51,27 @@ ADDRESS_SPACE = 1 << 30  # bytes; with half of it NumPy, OpenCV and ONNX Runtime
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal need not know the letters of the tables
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
         return _refuse(
             f"the address space is limited to {limit >> 20} MiB, at least {ADDRESS_SPACE >> 20} MiB are "
             "needed; raise it by ulimit -v"
         )
+    with _pressed() as pressed:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        except KeyboardInterrupt:
+            return _refuse("interrupted")
+        except ImportError:  # which libraries make of Ctrl-C while they are being imported
+            if pressed():
+                return _refuse("interrupted")
+            raise
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
     )
@@ -56,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in VERBS:
         import_module(module).add_commands(commands)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_joined(arguments))
     try:
         return int(options.run(options) or 0)
     except ModuleNotFoundError as error:
@@ -66,8 +89,34 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"{options.command} needs the package {error.name}; pip install 'spcnet[{extra}]'")
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
-        return _refuse("interrupted")
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """--box -4,8,20,20 as --box=-4,8,20,20: argparse takes the value for an option."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and joined[-1].startswith("--") and re.match(r"-[\d.]+,", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+@contextmanager
+def _pressed() -> Iterator[Callable[[], bool]]:
+    """Yields whether Ctrl-C was pressed, whatever became of its KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C is another's
+        yield lambda: False
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield lambda: bool(select.select([read], [], [], 0)[0]) and signal.SIGINT in os.read(read, 4096)
+    finally:
+        signal.set_wakeup_fd(former)
+        os.close(read)
+        os.close(write)
 
 
 def _refuse(reason: str) -> int:

@@ -79,7 +79,10 @@ class _DiscardedError(Exception):
 
 
 class VideoSink(_FileSink):
-    """An annotated video (mp4v in .mp4, MJPG in .avi); an odd side grows by a pixel. Raises OSError where not all of it was written."""
+    """An annotated video (mp4v in .mp4, MJPG in .avi); an odd side grows by a pixel.
+
+    Raises OSError where not all of it was written.
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
         super().__init__()

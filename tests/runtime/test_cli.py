@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import time
 
 import cv2
 import pytest
+from processes import python
 
 from spcnet.__main__ import main
 from spcnet.runtime.run import DEMO_VIDEO
@@ -114,6 +116,44 @@ def test_ctrl_c_keeps_what_was_tracked(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["boxes.csv", "boxes.jsonl", "tracked.mp4"]
     capture = cv2.VideoCapture(str(tmp_path / "tracked.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(rows) - 1
+
+
+IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "onnxruntime":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000): pass
+            except KeyboardInterrupt:
+                pass
+            raise ImportError("import numpy failed")  # as the modules of C++ say it
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder)
+from spcnet.__main__ import main
+sys.exit(main(["info"]))
+"""
+
+
+def test_ctrl_c_while_libraries_are_imported_is_said_in_a_line():
+    done = python(IMPORTING)
+    assert (done.returncode, done.stderr) == (2, "spcnet: interrupted\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_is_not_utf8_shows_what_it_can(encoding):
+    code = "import sys; from spcnet.__main__ import main; sys.exit(main(['doctor']))"
+    done = python(code, env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "? " in done.stdout and "platform" in done.stdout
+
+
+def test_a_box_may_begin_outside_the_frame(folder, tiny_model, capsys):
+    arguments = ["track", str(folder / "frames"), "--model", str(tiny_model), "--box", "-4,-2.5,60,60"]
+    assert main([*arguments, "--jsonl", str(folder / "out.jsonl")]) == 0
+    first = json.loads((folder / "out.jsonl").read_text().splitlines()[0])
+    assert [first[key] for key in "xywh"] == [-4, -2.5, 60, 60]
 
 
 def test_a_gpu_that_is_asked_for_and_missing_is_said(monkeypatch, capsys, tmp_path):
