@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from spcnet import __version__
+from spcnet.runtime.doctor import libraries
 
 VERBS = (  # modules with a function add_commands(commands)
     "spcnet.runtime.cli",
@@ -65,10 +66,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
             return _refuse("interrupted")
-        except ImportError:  # which libraries make of Ctrl-C while they are being imported
-            if pressed():
+        except (ImportError, AttributeError):
+            if pressed():  # of which libraries make an ImportError while they are being imported
                 return _refuse("interrupted")
-            raise
+            broken = next((one for one in libraries() if one.state == "missing"), None)
+            if broken is None:
+                raise
+            return _refuse(f"{broken.part}: {broken.found}; {broken.advice}; spcnet doctor says more")
 
 
 def _run(arguments: list[str]) -> int:

@@ -5,10 +5,31 @@ backend puts the steps together and owns the targets (backend: the protocol; cpu
 implementations; open: the switch); tracker is the public interface.
 """
 
-from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.geometry import Box
-from spcnet.runtime.model import ModelError
-from spcnet.runtime.recovery import Status
-from spcnet.runtime.tracker import MultiTracker, Result, Tracker
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spcnet.runtime.config import TrackerConfig
+    from spcnet.runtime.geometry import Box
+    from spcnet.runtime.model import ModelError
+    from spcnet.runtime.recovery import Status
+    from spcnet.runtime.tracker import MultiTracker, Result, Tracker
 
 __all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig"]
+
+_HOMES = {
+    "Box": "geometry",
+    "ModelError": "model",
+    "MultiTracker": "tracker",
+    "Result": "tracker",
+    "Status": "recovery",
+    "Tracker": "tracker",
+    "TrackerConfig": "config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is used: `spcnet doctor` must run where a library is missing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

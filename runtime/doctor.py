@@ -9,7 +9,11 @@ import platform
 import re
 import subprocess
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -17,12 +21,22 @@ if TYPE_CHECKING:
     from spcnet.runtime.cli import Commands
     from spcnet.runtime.cuda.available import DriverInfo
 
-OPENCV_PACKAGES = (
-    "opencv-python",
-    "opencv-python-headless",
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-)
+# part -> the module, a name in it that is missing where only half of it is installed, and who brings it
+LIBRARIES = {
+    "NumPy": ("numpy", "ndarray", ("numpy",)),
+    "OpenCV": (
+        "cv2",
+        "imdecode",
+        (
+            "opencv-python",
+            "opencv-python-headless",
+            "opencv-contrib-python",
+            "opencv-contrib-python-headless",
+        ),
+    ),
+    "ONNX Runtime": ("onnxruntime", "InferenceSession", ("onnxruntime", "onnxruntime-gpu")),
+    "Rich": ("rich", "get_console", ("rich",)),
+}
 TENSORRT_PACKAGES = (
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-lean", "tensorrt-dispatch"),
     *("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
@@ -45,22 +59,31 @@ def examine(root: Path = Path("/"), library: str | None = None) -> list[Finding]
     root is the root of the system's files, library the name of the CUDA driver's library (None: the usual
     one).
     """
+    system = f"Python {platform.python_version()}, {platform.platform()}"
+    parts: dict[str, Callable[[], list[Finding]]] = {
+        "ONNX providers": _providers,
+        "CUDA": lambda: _cuda(library),
+        "TensorRT": lambda: [_tensorrt()],
+        "Jetson": lambda: _jetson(root),
+        "CPU governor": lambda: _governor(root),
+        "backend auto": lambda: [_backend(library)],
+    }
+    findings = [Finding("platform", "ok", system), *libraries()]
+    for part, look in parts.items():
+        try:
+            findings += look()
+        except Exception as error:
+            advice = "mend first what else is missing here; else report it"
+            findings.append(Finding(part, "missing", f"cannot be examined: {error}", advice))
+    return findings
+
+
+def _cuda(library: str | None) -> list[Finding]:
     from spcnet.runtime.cuda.available import LIBCUDA, ask_driver
 
     library = library or LIBCUDA
     driver = ask_driver(library)
-    system = f"Python {platform.python_version()}, {platform.platform()}"
-    return [
-        Finding("platform", "ok", system),
-        *_packages(),
-        *_driver(driver, library),
-        _pycuda(driver),
-        *_kernels(driver),
-        _tensorrt(),
-        *_jetson(root),
-        *_governor(root),
-        _backend(library),
-    ]
+    return [*_driver(driver, library), _pycuda(driver), *_kernels(driver)]
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -77,10 +100,14 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([finding._asdict() for finding in findings]))
         return 0
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        for part, state, found, advice in findings:
+            print(f"{part:<18} {state:<8} {found}" + (f"\n{'':<28}→ {advice}" if advice else ""))
+        return 0
     colours = {"ok": "green", "missing": "red", "note": "yellow"}
     table = Table("part", "state", "found", box=None)
     for part, state, found, advice in findings:
@@ -99,35 +126,58 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _packages() -> list[Finding]:
-    import cv2
-    import numpy
+def libraries() -> list[Finding]:
+    """The libraries without which no other verb runs, of the versions that the package's metadata ask for."""
+    findings = []
+    for part, (module, sign, names) in LIBRARIES.items():
+        builds = [name for name in names if _version(name)]
+        needed = next((want for want in _requirements() if re.split("[<>=]", want)[0] in names), names[0])
+        found = ", ".join(f"{name} {_version(name)}" for name in builds) or "not installed"
+        advice = f"pip install '{needed}'"
+        if len(builds) > 1:
+            advice = f"they overwrite each other: pip uninstall {' '.join(builds)}, then {advice}"
+        try:
+            with redirect_stdout(StringIO()):  # OpenCV prints what it lacks
+                getattr(import_module(module), sign)
+        except Exception as error:  # whatever a library that is half there raises
+            reason = f", does not import: {error}" if builds else ""
+            findings.append(Finding(part, "missing", found + reason, advice))
+            continue
+        old = [name for name in builds if _older(_version(name) or "", needed)]
+        if old:
+            findings.append(Finding(part, "missing", f"{found}, needed is {needed}", advice))
+        elif len(builds) > 1:
+            findings.append(Finding(part, "note", found, advice))
+        else:
+            findings.append(Finding(part, "ok", found if builds else "installed, of unknown version"))
+    return findings
+
+
+def _requirements() -> list[str]:
+    try:
+        return [want for want in requires("spcnet") or () if ";" not in want]  # those of extras have one
+    except PackageNotFoundError:
+        return []
+
+
+def _older(found: str, needed: str) -> bool:
+    """Whether a version is below that of a requirement such as numpy>=2.0."""
+    limit = re.search(r">=([\d.]+)", needed)
+    numbers = [[int(n) for n in re.findall(r"\d+", text)] for text in (found, limit[1] if limit else "")]
+    return numbers[0] < numbers[1]
+
+
+def _providers() -> list[Finding]:
     import onnxruntime
 
-    findings = [Finding("NumPy", "ok", numpy.__version__)]
-    builds = [name for name in OPENCV_PACKAGES if _version(name)]
-    if len(builds) > 1:
-        advice = f"builds of OpenCV overwrite each other: pip uninstall {' '.join(builds)}, then install one"
-        findings.append(Finding("OpenCV", "note", f"{cv2.__version__}, from {' and '.join(builds)}", advice))
-    else:
-        findings.append(Finding("OpenCV", "ok", cv2.__version__))
     providers = [
         str(name).removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
     ]
-    found = f"{onnxruntime.__version__}, providers {', '.join(providers)}"
-    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
-    if len(both) > 1:
-        advice = (
-            f"they overwrite each other: pip uninstall {' '.join(both)}, then pip install onnxruntime "
-            "(the CUDA backend does not need onnxruntime-gpu)"
-        )
-        findings.append(Finding("ONNX Runtime", "note", f"{found}; {' and '.join(both)} installed", advice))
-    elif {"CUDA", "Tensorrt"} & set(providers):
+    found = ", ".join(providers)
+    if {"CUDA", "Tensorrt"} & set(providers):
         advice = "a provider that is listed need not work, it is listed without a GPU, too; spcnet uses CPU"
-        findings.append(Finding("ONNX Runtime", "note", found, advice))
-    else:
-        findings.append(Finding("ONNX Runtime", "ok", found))
-    return findings
+        return [Finding("ONNX providers", "note", found, advice)]
+    return [Finding("ONNX providers", "ok", found)]
 
 
 def _driver(driver: DriverInfo | None, library: str) -> list[Finding]:
@@ -290,10 +340,10 @@ def _governor(root: Path) -> list[Finding]:
     return [Finding("CPU governor", "note", found, advice)]
 
 
-def _backend(library: str) -> Finding:
-    from spcnet.runtime.cuda.available import missing
+def _backend(library: str | None) -> Finding:
+    from spcnet.runtime.cuda.available import LIBCUDA, missing
 
-    lacking = missing(library=library)
+    lacking = missing(library=library or LIBCUDA)
     if lacking is None:
         return Finding("backend auto", "ok", "cuda: a driver, a GPU, pycuda and kernels for it are here")
     return Finding("backend auto", "note", f"cpu: {lacking}")

@@ -7,10 +7,12 @@ import time
 
 import pytest
 from needs import needs
+from processes import python
 
 from spcnet.__main__ import main
 from spcnet.runtime import doctor
 from spcnet.runtime.cuda import available, compiler
+from spcnet.runtime.run import DEMO_VIDEO
 
 ABSENT = "libspcnet-has-no-such-driver.so.1"
 DRIVER = """
@@ -112,7 +114,54 @@ def test_packages_that_clash_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     found = parts(doctor.examine(tmp_path, ABSENT))
-    assert found["ONNX Runtime"].state == "note" and "need not work" in found["ONNX Runtime"].advice
+    assert found["ONNX providers"].state == "note" and "need not work" in found["ONNX providers"].advice
+
+
+WITHOUT = """
+import sys, types
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None  # importing it fails
+if "cv2" in sys.argv[2]:
+    sys.modules["cv2"] = types.ModuleType("cv2")  # what is left where one of two wheels was removed
+from spcnet.__main__ import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("lacking", "hollow", "part"),
+    [
+        ("numpy", "", "NumPy"),
+        ("cv2", "", "OpenCV"),
+        ("onnxruntime", "", "ONNX Runtime"),
+        ("rich", "", "Rich"),
+        ("numpy,cv2,onnxruntime,rich", "", "ONNX Runtime"),
+        ("none", "cv2", "OpenCV"),
+    ],
+)
+def test_what_is_missing_is_said_by_the_doctor_in_its_table_and_by_others_in_a_line(lacking, hollow, part):
+    done = python(WITHOUT, lacking, hollow, "doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    finding = next(one for one in json.loads(done.stdout) if one["part"] == part)
+    assert finding["state"] == "missing" and "does not import" in finding["found"]
+    assert "pip install '" in finding["advice"] and ">=" in finding["advice"]
+    done = python(WITHOUT, lacking, hollow, "doctor")
+    assert done.returncode == 0 and part in done.stdout
+    done = python(WITHOUT, lacking, hollow, "track", DEMO_VIDEO, "--box", "1,2,30,40")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "Traceback" not in done.stderr  # libraries print lines of their own
+    assert last.startswith("spcnet: ") and "does not import" in last and "pip install '" in last
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("1.26.4", "missing"), ("2.0", "ok"), ("2", "ok"), ("10.1rc1", "ok")]
+)
+def test_a_version_below_that_of_the_metadata_is_missing(version, state, monkeypatch):
+    monkeypatch.setattr(doctor, "requires", lambda name: ["numpy>=2", "torch>=9; extra == 'train'"])
+    monkeypatch.setattr(doctor, "_version", lambda name: version if name == "numpy" else None)
+    found = parts(doctor.libraries())["NumPy"]
+    assert found.state == state
+    assert (found.advice == "pip install 'numpy>=2'") == (state == "missing")
 
 
 @pytest.mark.parametrize(
