@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +125,7 @@ class TrackerConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrackerConfig:
         """Build from plain values. Raises ValueError on unknown keys and values out of range."""
-        if values.get("scale_sigma", 0.0) is None:
+        if isinstance(values, Mapping) and values.get("scale_sigma", 0.0) is None:
             values = {**values, "scale_sigma": math.inf}
         return build(cls, values, "tracker")
 

@@ -257,7 +257,9 @@ class Trainer:
         """
         path, readers = checkpoint_of(folder), processes or Processes()
         tensors, meta = readers.from_first(checkpoint.load(path) if readers.rank == 0 else ({}, {}))
-        config = change(TrainConfig.from_dict(meta["config"]))
+        with checkpoint.understood(path):
+            begun = TrainConfig.from_dict(meta["config"])
+        config = change(begun)
         trainer = cls(config, folder, processes)
         checkpoint.fit(trainer.averaged, tensors, "backbone.", path)
         if config.optim.ema:
