@@ -83,14 +83,14 @@ def _run(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in VERBS:
         import_module(module).add_commands(commands)
-    options = parser.parse_args(_joined(arguments))
     try:
+        options = parser.parse_args(_joined(arguments))
         return int(options.run(options) or 0)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).split(".")[0])
         if extra is None:
             raise
-        return _refuse(f"{options.command} needs the package {error.name}; pip install 'spcnet[{extra}]'")
+        return _refuse(f"{arguments[0]} needs the package {error.name}; pip install 'spcnet[{extra}]'")
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
         return _refuse(str(error))
 

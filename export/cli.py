@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from spcnet.runtime.cli import Commands, assignment
+from spcnet.common.toml import assignment
+from spcnet.runtime.cli import Commands
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -16,17 +16,6 @@ if TYPE_CHECKING:
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
 
 
-def assignment(text: str) -> tuple[str, Any]:
-    """Parse KEY=VALUE of an option --set; the value is JSON, or else a string."""
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except (ValueError, RecursionError):
-        return key, value
-
-
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """track, demo, info."""
     track = commands.add_parser("track", help="track targets through a video, folder, camera or pipeline")

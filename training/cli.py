@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spcnet.runtime.cli import Commands, assignment
+from spcnet.common.toml import assignment
+from spcnet.runtime.cli import Commands
 
 if TYPE_CHECKING:
     from spcnet.training.config import TrainConfig
@@ -83,8 +84,8 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=assignment,
         metavar="TABLE.KEY=VALUE",
-        help="change a field of the config, such as tracker.channels=64 (the value is JSON, or else text); "
-        "repeat for several",
+        help="change a field of the config, such as tracker.channels=64 (the value as the file has it, or "
+        "as JSON, or else text); repeat for several",
     )
 
 

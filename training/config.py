@@ -6,21 +6,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sys
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from spcnet.common.sources import Source
+from spcnet.common.toml import read_toml
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.strict import build
 from spcnet.training.network import NetworkConfig
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -31,10 +27,13 @@ class Stage:
     learnt from than is tracked with.
     """
 
-    steps: int
+    steps: int  # at least 1
     patch_size: int = 0  # N; 0 takes the tracker's
     scales: int = 0  # scales learnt from and searched; 0 takes the tracker's
     scale_step: float = 0.0  # alpha; 0 takes the tracker's
+
+    def __post_init__(self) -> None:
+        _at_least("optim.stages", self, steps=1, patch_size=0, scales=0, scale_step=0)
 
     def tracker(self, config: TrackerConfig) -> TrackerConfig:
         """The configuration to train with in this stage.
@@ -83,15 +82,14 @@ class OptimConfig:
         for name, choices in (("optimizer", ("adamw", "sgd")), ("schedule", ("cosine", "exponential"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"optim.{name} is {getattr(self, name)!r}; give one of {', '.join(choices)}")
-        for name, low in (
-            ("batch", 1),
-            ("warmup", 0),
-            ("workers", 0),
-            ("validate_every", 1),
-            ("validation_pairs", 1),
-        ):
-            if getattr(self, name) < low:
-                raise ValueError(f"optim.{name} is {getattr(self, name)}; give {low} or more")
+        _at_least("optim", self, batch=1, warmup=0, workers=0, validate_every=1, validation_pairs=1)
+        _at_least("optim", self, seed=0, weight_decay=0)
+        if not self.clip > 0:
+            raise ValueError(f"optim.clip is {self.clip}; give a positive number, or inf to clip nothing")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"optim.device is {self.device!r}; give cpu, cuda, or one GPU as cuda:0")
+        if not self.stages:
+            raise ValueError("optim.stages is empty; give at least one, such as [{ steps = 20000 }]")
         if not (0 < self.lr_final <= self.lr < math.inf):
             raise ValueError(f"optim.lr is {self.lr} and lr_final {self.lr_final}; give 0 < lr_final <= lr")
         if not 0 <= self.ema < 1:
@@ -132,6 +130,8 @@ class DataConfig:
         for name in ("stills_share", "flip", "grey", "blur"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name} is {getattr(self, name)}; give a share between 0 and 1")
+        _at_least("data", self, max_gap=1, max_shift=0, max_scale=0, colour_jitter=0)
+        _check_weights("data", self.weights)
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,8 @@ class RegressionConfig:
     weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "searches", "channels", "max_gap"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"regression.{name} is {getattr(self, name)}; give 1 or more")
+        _at_least("regression", self, steps=1, batch=1, searches=1, channels=1, max_gap=1)
+        _check_weights("regression", self.weights)
         if not 0 < self.lr < math.inf:
             raise ValueError(f"regression.lr is {self.lr}; give a positive number, such as 0.002")
         if not 0 <= self.stills_share <= 1:
@@ -254,14 +253,16 @@ class TrainConfig:
         return values
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a file; what names it in the errors. Raises FileNotFoundError, ValueError."""
-    try:
-        return tomllib.loads(Path(path).read_text("utf-8", "replace"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {what} {path}; mend the path") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"the {what} {path} is not valid TOML: {error}") from None
+def _at_least(table: str, config: Any, **lows: int) -> None:
+    for name, low in lows.items():
+        if not low <= getattr(config, name) < math.inf:
+            raise ValueError(f"{table}.{name} is {getattr(config, name)}; give {low} or more")
+
+
+def _check_weights(table: str, weights: Mapping[str, float] | None) -> None:
+    for prefix, weight in (weights or {}).items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{table}.weights.{prefix} is {weight}; give 0, to draw none, or more")
 
 
 def put(values: Any, name: str, value: Any) -> None:

@@ -215,7 +215,11 @@ def _cumulative(tracks: Sequence[Track], weights: Mapping[str, float]) -> NDArra
             for track in tracks
         ]
     )
-    return drawn / drawn[-1] if len(drawn) else drawn
+    if not len(drawn):
+        return drawn
+    if drawn[-1] == 0:
+        raise ValueError("data.weights are 0 for all tracks; give some of them a weight above 0")
+    return drawn / drawn[-1]
 
 
 def _grey(pyramid: Pyramid) -> Pyramid:

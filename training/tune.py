@@ -24,13 +24,14 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import Trial, TrialState
 
 from spcnet.common.sources import Source, read_source
+from spcnet.common.toml import read_toml
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.strict import build
 from spcnet.runtime.tracker import Tracker
-from spcnet.training.config import TrainConfig, put, read_toml
+from spcnet.training.config import TrainConfig, put
 from spcnet.training.train import Trainer
 from spcnet.training.validate import follow, refuse_trained, usable
 
@@ -189,9 +190,8 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
         refuse_trained(parameter.name.removeprefix("tracker."))
 
     def objective(trial: Trial, values: dict[str, Any]) -> float:
-        tracker = Tracker(
-            CpuBackend(TrackerConfig.from_dict(values["tracker"]), backbone, regression=found.regression)
-        )
+        config = TrackerConfig.from_dict(values["tracker"])
+        tracker = Tracker(CpuBackend(config, backbone, regression=found.regression))
         aucs: list[float] = []
         for index, video in enumerate(videos):
             aucs.append(follow(tracker, video).auc)

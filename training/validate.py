@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 
 from spcnet.common.metrics import Floats, grouped_bootstrap, iou, success_curve
 from spcnet.common.output import table
+from spcnet.common.toml import assignment
 from spcnet.common.tracks import Track
 from spcnet.runtime import model
-from spcnet.runtime.cli import assignment
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
@@ -48,7 +49,10 @@ class Candidate:
         Raises ValueError on a setting that cannot change.
         """
         name, *settings = text.split(",")
-        values = tuple(assignment(setting) for setting in settings)
+        try:
+            values = tuple(assignment(setting) for setting in settings)
+        except ArgumentTypeError as error:
+            raise ValueError(f"the candidate {text!r}: {error}") from None
         for key, _ in values:
             refuse_trained(key)
         return cls(name, values)
@@ -59,10 +63,8 @@ class Candidate:
     def open(self) -> Tracker:
         """The tracker, on one thread of the CPU. Raises FileNotFoundError, ValueError."""
         found, session = model.load(model.find(self.model))
-        values = dataclasses.asdict(found.config) | dict(self.settings)
-        return Tracker(
-            CpuBackend(TrackerConfig.from_dict(values), OnnxBackbone(session), regression=found.regression)
-        )
+        config = TrackerConfig.from_dict(dataclasses.asdict(found.config) | dict(self.settings))
+        return Tracker(CpuBackend(config, OnnxBackbone(session), regression=found.regression))
 
 
 def refuse_trained(key: str) -> None:

@@ -114,6 +114,7 @@ def test_groups_weigh_alike_whatever_their_size():
     [
         ("base,patch_size=64", "patch_size belongs to the trained network"),
         ("base,colour=1", "unknown key tracker.colour"),
+        ("base,padding", "the candidate .base,padding.: .padding. is not KEY=VALUE"),
         ("best", "no model named 'best'"),
     ],
 )
