@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spcnet.export.opset import as_model
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.regression import INPUT, OUTPUT, check_head, pair_shape
+from spcnet.runtime.regression import INPUT, OUTPUT, check_head, check_padding, pair_shape
 from spcnet.training import checkpoint
 
 PREFIX = "regression."  # of its tensors in a checkpoint
@@ -26,12 +26,13 @@ LINEAR = "linear"
 
 
 def load_head(source: Path, config: TrackerConfig) -> bytes | None:
-    """The head in a checkpoint as the bytes of an ONNX file; None where it has none.
+    """The head in a checkpoint as the bytes of an ONNX file; None where it has none for this padding.
 
     Raises FileNotFoundError, or ValueError where a tensor is missing, unknown or of another shape, or where
     the config needs a head and there is none.
     """
-    tensors, _ = checkpoint.load(source)
+    tensors, meta = checkpoint.load(source)
+    learnt = TrackerConfig.from_dict(meta["config"]["tracker"])
     weights = {
         name.removeprefix(PREFIX): tensor.to(torch.float32).numpy()
         for name, tensor in tensors.items()
@@ -39,8 +40,11 @@ def load_head(source: Path, config: TrackerConfig) -> bytes | None:
     }
     if weights:
         _check(weights, config, source)
-    head = head_to_onnx(weights, config) if weights else None
+    fits = config.padding == learnt.padding  # else it is left out
+    head = head_to_onnx(weights, config) if weights and fits else None
     try:
+        if weights:
+            check_padding(learnt, config)
         check_head(head, config)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None

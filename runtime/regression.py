@@ -28,6 +28,15 @@ MAX_SHIFT = 1.0  # of an answer, in target sides; the head sees about as far
 Real = NDArray[np.float32]
 
 
+def check_padding(learnt: TrackerConfig, config: TrackerConfig) -> None:
+    """Raise ValueError where config shows the head other patches than those that it was learnt on."""
+    if config.box_gain > 0 and config.padding != learnt.padding:
+        raise ValueError(
+            f"padding is {config.padding:g}, but the box regression was learnt with {learnt.padding:g}; put "
+            "it back, learn with spcnet regress again, or set box_gain to 0"
+        )
+
+
 def window_side(cells: int) -> int:
     """W: the head sees W x W of M x M cells, 3/4 of a side, an even number."""
     return 2 * round(3 * cells / 8)

@@ -29,6 +29,7 @@ from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.regression import check_padding
 from spcnet.runtime.strict import build
 from spcnet.runtime.tracker import Tracker
 from spcnet.training.config import TrainConfig, put
@@ -191,6 +192,7 @@ def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
 
     def objective(trial: Trial, values: dict[str, Any]) -> float:
         config = TrackerConfig.from_dict(values["tracker"])
+        check_padding(found.config, config)
         tracker = Tracker(CpuBackend(config, backbone, regression=found.regression))
         aucs: list[float] = []
         for index, video in enumerate(videos):

@@ -28,6 +28,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.regression import check_padding
 from spcnet.runtime.tracker import Tracker
 from spcnet.training.network import FIXED_BY_TRAINING
 from spcnet.training.replay import replay
@@ -64,6 +65,7 @@ class Candidate:
         """The tracker, on one thread of the CPU. Raises FileNotFoundError, ValueError."""
         found, session = model.load(model.find(self.model))
         config = TrackerConfig.from_dict(dataclasses.asdict(found.config) | dict(self.settings))
+        check_padding(found.config, config)
         return Tracker(CpuBackend(config, OnnxBackbone(session), regression=found.regression))
 
 

@@ -27,6 +27,7 @@ from spcnet.runtime import TrackerConfig, model
 from spcnet.runtime.cuda.engine_record import EngineRecord
 from spcnet.runtime.regression import pair_shape, window_side
 from spcnet.training import checkpoint
+from spcnet.training.validate import Candidate
 
 
 @pytest.mark.parametrize("cells", [9, 16, 24, 63])
@@ -65,6 +66,23 @@ def test_the_gain_is_that_of_the_checkpoint_unless_it_is_set(head_checkpoint, he
     weights = heads.head_weights(4, window_side(49))
     count = sum(array.size for array in weights.values())
     assert json.loads(capsys.readouterr().out)["provenance"]["regression_parameters"] == count
+
+
+def test_a_head_is_not_shown_other_patches_than_it_was_learnt_on(
+    head_checkpoint, head_model, tmp_path, capsys
+):
+    path, reason = (
+        tmp_path / "set.onnx",
+        "padding is 1.5, but the box regression was learnt with 2; put it back",
+    )
+    words = ["export", str(head_checkpoint), "-o", str(path), "--set", "padding=1.5"]
+    assert main(words) == 2
+    assert reason in capsys.readouterr().err and not path.exists()
+    with pytest.raises(ValueError, match=reason):
+        Candidate.parse(f"{head_model},padding=1.5").open()
+    Candidate.parse(f"{head_model},padding=1.5,box_gain=0").open().close()
+    assert main([*words, "--set", "box_gain=0"]) == 0
+    assert model.load(path)[0].regression is None  # so that no gain can be set later
 
 
 def test_a_gain_without_a_head_is_refused(tiny_checkpoint, tmp_path):
