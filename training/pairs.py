@@ -219,7 +219,7 @@ def _cumulative(tracks: Sequence[Track], weights: Mapping[str, float]) -> NDArra
         return drawn
     if drawn[-1] == 0:
         raise ValueError("data.weights are 0 for all tracks; give some of them a weight above 0")
-    return drawn / drawn[-1]
+    return np.asarray(drawn / drawn[-1], np.float64)
 
 
 def _grey(pyramid: Pyramid) -> Pyramid:

@@ -140,7 +140,7 @@ class Trax:
             self._frames += 1
             path = self._process.folder / f"{self._frames:08d}.bmp"
             (self._process.folder / f"{self._frames - 1:08d}.bmp").unlink(missing_ok=True)
-            path.write_bytes(cv2.imencode(".bmp", frame)[1])
+            path.write_bytes(cv2.imencode(".bmp", frame)[1].tobytes())
             return f"file://{path}"
         if self._image_form == "memory":
             pixels = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).tobytes()
