@@ -7,10 +7,8 @@ or a path of weights must be refused before anything is opened.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 OPERATORS = frozenset(
     (
@@ -90,38 +88,35 @@ def _check_node(node: memoryview) -> tuple[str, list[str]]:
 
 
 def _check_tensor(tensor: memoryview, weights: Mapping[str, int]) -> None:
+    """Raise ValueError where a constant is too large, in another file, or no weights of use."""
     shape: list[int] = []
-    kind, name, numbers = 0, "", list[NDArray[Any]]()
-    raw: list[memoryview] = []
+    kind, name, stored = 0, "", list[memoryview]()
     for number, value in _fields(tensor):
-        if number in _EXTERNAL_FIELDS and value != 0:
-            raise ValueError("uses external weights, a single file is required")
-        if number == 1:
+        if number in _EXTERNAL_FIELDS:
+            if value != 0:
+                raise ValueError("uses external weights, a single file is required")
+        elif number not in _TENSOR_FIELDS:
+            raise ValueError(f"keeps the numbers of a tensor in field {number}")
+        elif number == 1:
             shape += _integers(value)
         elif number == 2:
-            kind = _integers(value)[-1]
-        elif number == 4:
-            raw.append(_message(value))
+            kind = sum(_integers(value)[-1:])
         elif number == 8:
             name = _text(value)
-        elif number == 9:
-            raw.append(_message(value))
-        elif number not in _TENSOR_FIELDS | _EXTERNAL_FIELDS:
-            raise ValueError(f"keeps the numbers of a tensor in field {number}")
+        elif number in (4, 9):  # float_data, raw_data
+            stored.append(_message(value))
     if any(side < 1 for side in shape) or (len(shape) in (1, 4) and max(shape) > LARGEST_SIDE):
         raise ValueError(f"has a tensor {name!r:.60} of {shape}, at most {LARGEST_SIDE} a side is taken")
     if kind not in _TYPES:
         return
-    for part in raw:
-        size = np.dtype(_TYPES[kind]).itemsize
-        numbers.append(np.frombuffer(part[: len(part) // size * size], _TYPES[kind]))
-    values = np.concatenate(numbers) if numbers else np.empty(0)
+    size = np.dtype(_TYPES[kind]).itemsize
+    values = np.frombuffer(b"".join(part[: len(part) // size * size] for part in stored), _TYPES[kind])
     if not np.isfinite(values).all():
         raise ValueError(f"has a tensor {name!r:.60} with a number that is not finite")
     largest = float(np.abs(values).max(initial=0))
     if name in weights and largest > LARGEST_WEIGHT:
         raise ValueError(f"has weights {name!r:.60} of {largest:.2g}, at most {LARGEST_WEIGHT:g} is taken")
-    if weights.get(name) == 1 and len(shape) == 4 and not values.any():
+    if weights.get(name) == 1 and len(shape) == 4 and not largest:
         raise ValueError(f"has weights {name!r:.60} that are all 0")
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 T = TypeVar("T")
 
 
-def read_json(text: str, name: str) -> Any:
+def read_json(text: str | bytes, name: str, advice: str = "export the model again") -> Any:
     """The value of standard JSON, without NaN. Raises ValueError, naming the text."""
 
     def refuse(constant: str) -> None:
@@ -23,7 +23,7 @@ def read_json(text: str, name: str) -> Any:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{name} is not JSON ({reason}); export the model again") from None
+        raise ValueError(f"{name} is not JSON ({reason}); {advice}") from None
 
 
 def build(cls: type[T], values: Any, name: str) -> T:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from spcnet.runtime.strict import read_json
 
 Json = Mapping[str, Any]
 MANY = 6  # numbers in a list: of more only the range is written
@@ -45,19 +46,12 @@ def read(folder: Path) -> Records:
 def _read(path: Path) -> Json:
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}; measure again, or remove it") from None
+    found = read_json(path.read_bytes(), str(path), "measure again, or remove it")
     if not isinstance(found, dict):
         raise ValueError(
             f"{path} holds a {type(found).__name__}, a record is an object; measure again, or remove it"
         )
     return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
 
 
 @contextmanager

@@ -39,6 +39,15 @@ def test_the_boxes_are_those_of_the_model(graphs, video):
     assert set(trackers[1].update(frames[-1]).popitem()[1].timings) >= {"crop", "respond", "locate", "learn"}
 
 
+def test_a_flat_target_is_refused_and_the_former_one_stays(graphs, video):
+    frames, boxes = video
+    tracker = Tracker.load(graphs[1])
+    tracker.init(frames[0], boxes[0])
+    with pytest.raises(ValueError, match="the target is flat"):
+        tracker.init(np.full_like(frames[0], 128), boxes[0])
+    assert tracker.update(frames[1]).box.x == pytest.approx(boxes[1][0], abs=2)
+
+
 def test_they_stay_on_the_cpu(graphs):
     with pytest.raises(
         ValueError, match=r"portable graph, which runs on the CPU only; give the model, .*tiny\.onnx"

@@ -32,9 +32,9 @@ def accuracy(**auc):
     ("text", "error", "message"),
     (
         (None, FileNotFoundError, "accuracy.json; run `spcnet bench accuracy"),
-        ("{", ValueError, "accuracy.json is no JSON"),
+        ("{", ValueError, "accuracy.json is not JSON"),
         ("[1]", ValueError, "accuracy.json holds a list, a record is an object"),
-        ('{"a": NaN}', ValueError, "accuracy.json is no JSON: NaN is no number"),
+        ('{"a": NaN}', ValueError, "accuracy.json is not JSON .NaN is not standard JSON"),
         ('{"trackers": {"a": {"mean": {"auc": null}}}}', ValueError, "no tracker has an AUC"),
         ('{"trackers": {"a": {"mean": {"auc": 2}}}}', ValueError, "2 is not from 0 to 1"),
         ('{"trackers": 3}', ValueError, "not as this version writes them .* measure again"),

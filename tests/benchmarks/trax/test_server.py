@@ -8,6 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import synthetic
 from trax import BufferImage, FileImage, Image, Mask, MemoryImage, Polygon, Rectangle, Region, TraxException
 from trax.client import Client
 
@@ -134,7 +135,7 @@ def test_what_is_refused_ends_with_its_sentence(image, box, sentence, session, f
 
 
 def test_another_frame_size_is_refused_and_a_new_sequence_may_have_one(session, files):
-    small = MemoryImage.create(np.zeros((100, 120, 3), np.uint8))
+    small = MemoryImage.create(synthetic.nearly_flat((100, 120)))
     session.init(FileImage.create(str(files[0])), Rectangle.create(60, 50, 48, 36))
     session.init(small, Rectangle.create(20, 20, 30, 30))
     session.update(small)
