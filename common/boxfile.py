@@ -13,6 +13,12 @@ from spcnet.runtime.files import write_text
 
 ONE_BASED = np.array([1.0, 1.0, 0.0, 0.0])  # offset from 0-based to 1-based boxes x,y,w,h
 
+# What to do about lines of other kinds, by the number of their values.
+MENDS = {
+    8: "; of a polygon write the upright box",
+    10: "; of a MOT file write the columns x,y,w,h of one target",
+}
+
 
 def read_text(path: Path) -> str:
     """A text file of a data set in UTF-8, or in UTF-16 where it begins so, as PowerShell writes it.
@@ -38,17 +44,20 @@ def read_boxes(path: Path, polygons: bool = False) -> NDArray[np.float64]:
         if not line.strip():
             continue
         if re.fullmatch(r"\s*(-?\d+,\d+[\s;]+){3}-?\d+,\d+\s*", line):
-            raise ValueError(f"{path}, line {number}: {line!r} has decimal commas; write decimal points")
+            raise ValueError(f"{path}, line {number}: {line[:80]!r} has decimal commas; write decimal points")
         try:
             values = [float(value) for value in line.replace(",", " ").split()]
         except ValueError:
-            raise ValueError(f"{path}, line {number}: {line!r} is not four numbers x,y,w,h") from None
+            mask = "; of a mask write the upright box" if line.startswith("m") else ""
+            raise ValueError(
+                f"{path}, line {number}: {line[:80]!r} is not four numbers x,y,w,h{mask}"
+            ) from None
         if len(values) == 8 and polygons:
             corners = np.reshape(values, (4, 2))
             values = [*corners.min(0), *np.ptp(corners, axis=0)]
         if len(values) != 4:
-            polygon = "; of a polygon write the upright box" if len(values) == 8 else ""
-            raise ValueError(f"{path}, line {number}: {len(values)} values, expected x,y,w,h{polygon}")
+            mend = MENDS.get(len(values), "")
+            raise ValueError(f"{path}, line {number}: {len(values)} values, expected x,y,w,h{mend}")
         boxes.append(values)
     return np.array(boxes, np.float64).reshape(-1, 4)
 

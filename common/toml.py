@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The tables of a file; what names it in the errors. Raises FileNotFoundError, ValueError."""
     try:
-        return _parse(Path(path).read_text("utf-8", "replace"))
+        return _parse(Path(path).read_text("utf-8-sig", "replace"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no {what} {path}; mend the path") from None
     except (ValueError, RecursionError) as error:

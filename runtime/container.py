@@ -1,8 +1,10 @@
-"""Containers of video: how long a file must be by its own account, and which files are text."""
+"""Containers of video: how long a file must be by its own account, and which files are none."""
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,23 +12,32 @@ _BOXES = set(b"ftyp moov mdat moof mfra free skip wide styp sidx uuid udta meta 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")
 _TS = 188  # bytes of a packet of a transport stream, each of which begins with a G
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))  # bytes that text has none of
 _HEAD = 1 << 13  # bytes of a file that tell
 
 
-def is_text(path: Path) -> bool:
-    """Whether a file is text, which FFmpeg would draw as pictures. Raises OSError."""
+def mistaken(path: Path) -> str:
+    """ "an empty file", "a text file" or "an archive", of which FFmpeg may make pictures; "" for any other.
+
+    Raises OSError.
+    """
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    return len(head.translate(None, _CONTROL)) == len(head) and not head.startswith(b"YUV4MPEG2")
+    if not head:
+        return "an empty file"
+    if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
+        return "an archive"
+    text = len(head.translate(None, _CONTROL)) == len(head) and not head.startswith(b"YUV4MPEG2")
+    return "a text file" if text else ""
 
 
 def stated_size(path: Path) -> int | None:
     """The bytes of a whole file as its container states them; None where it does not.
 
-    Known are MP4 and its relatives, AVI, Matroska and WebM, ASF, and transport streams, which are whole
-    packets. A file that is shorter was cut off. Raises OSError.
+    Known are MP4 and its relatives, AVI, Matroska and WebM, ASF, FLV where it has its size, and transport
+    streams, which are whole packets. A file that is shorter was cut off. Raises OSError.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -39,10 +50,18 @@ def stated_size(path: Path) -> int | None:
     if head.startswith(_EBML):
         at = head.find(_SEGMENT) + len(_SEGMENT)
         return _element_end(head, at) if at >= len(_SEGMENT) else None
+    if head.startswith(b"FLV"):
+        at = head.lower().find(b"filesize\0") + 9  # a number of 8 bytes, among the metadata
+        return int(max(_double(head[at : at + 8]), 0)) or None if at >= 9 else None
     at = head.find(_ASF_PROPERTIES) + 40  # GUID, size, GUID of the file
     if head.startswith(_ASF) and at >= 40:
         return int.from_bytes(head[at : at + 8], "little") or None
     return None
+
+
+def _double(data: bytes) -> float:
+    value: float = struct.unpack(">d", data.ljust(8, b"\0"))[0]
+    return value if math.isfinite(value) else 0.0
 
 
 def _boxes_end(file: BinaryIO) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from spcnet.runtime.frame import Frame
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _HEAD = 1 << 16  # bytes of a file that are searched for its size
 
 
@@ -31,11 +31,13 @@ def is_image(name: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> bool:
 def image_names(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[str]:
     """The names of the images in a folder, in natural order.
 
-    Raises FileNotFoundError where there is no folder.
+    A link to an image that is gone counts as one: frames keep their numbers, and reading it tells. Raises
+    FileNotFoundError where there is no folder.
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if is_image(entry.name, suffixes) and entry.is_file()]
+            found = [entry for entry in entries if is_image(entry.name, suffixes)]
+            names = [e.name for e in found if e.is_file() or (e.is_symlink() and not os.path.exists(e.path))]
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"no folder {folder}, where the frames should be; restore it") from None
     return sorted(names, key=natural)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from spcnet.runtime.container import is_text, stated_size
+from spcnet.runtime.container import mistaken, stated_size
 from spcnet.runtime.files import utf8_name
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.imagefile import IMAGE_SUFFIXES, image_names, is_image, natural, read_image
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TRIES = 1000  # in a row that a file may fail to give a frame before it counts as ended
 # Pixel formats of FFmpeg with 16 bits a channel: grey in either order of bytes, RGB and BGR.
-DEEP = (b"Y1\0\x10", b"\x10\x001Y", b"RGB0", b"BGR0")
+DEEP = (b"Y1\0\x10", b"\x10\x001Y", b"RGB0", b"BGR0", b"0BGR", b"0RGB")
 
 
 class VideoError(RuntimeError):
@@ -227,10 +227,15 @@ def _live(name: str, capture: cv2.VideoCapture, why: str) -> Video:
 
 
 def _file(source: str, path: Path) -> Video:
-    if path.stat().st_size == 0:
-        raise VideoError(f"{source} is an empty file; give a video")
-    if is_text(path):
-        raise VideoError(f"{source} is a text file; give a video")
+    if is_image(path.name):
+        pictures = cv2.imcount(utf8_name(path))
+        if pictures > 1:  # a stack or an animation, of which the first would be read alone
+            raise VideoError(
+                f"{source} holds {pictures} pictures; convert it into a video or a folder of images"
+            )
+        return ImageFolder(source, [path])
+    if other := mistaken(path):
+        raise VideoError(f"{source} is {other}; give a video, or a folder of images")
     capture = cv2.VideoCapture(utf8_name(path.absolute()))  # a bare name may look like a URL: "a:b.mp4"
     if not capture.isOpened():
         raise VideoError(f"{source} cannot be opened as a video; it is damaged or of an unknown kind")

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from spcnet.common.tracks import ImageFiles, Track
 from spcnet.runtime.imagefile import image_size
 
 MIN_STILL = 12  # px: the shorter side of an object
+LARGEST = 1 << 20  # px: a longer side is a broken annotation
 MAX_STILL = 0.75  # of the picture: beyond, there is no context around the object
 
 
@@ -63,7 +65,7 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
         try:
             content = json.loads(table.read_bytes())
             known = {
-                item["id"]: (os.fspath(item["file_name"]), (int(item["width"]), int(item["height"])))
+                item["id"]: (os.fspath(item["file_name"]), as_size(item["width"], item["height"]))
                 for item in content["images"]
             }
             annotations = list(content["annotations"])
@@ -87,6 +89,14 @@ def read_coco(folder: Path, watch: Watch = iter) -> list[Track]:
                 raise FileNotFoundError(f"{table} names {name}, which is not in {images}; restore it")
             tracks += make_stills(f"{Path(name).stem}:{key}", images / name, (x, y, w, h), size)
     return tracks
+
+
+def as_size(width: Any, height: Any) -> tuple[int, int]:
+    """Width and height of an image as annotations have them. Raises ValueError, TypeError, OverflowError."""
+    size = int(width), int(height)
+    if not 0 < min(size) <= max(size) <= LARGEST:
+        raise ValueError(f"the size {str(width)[:20]} x {str(height)[:20]} is not within 1 and {LARGEST} px")
+    return size
 
 
 def make_stills(name: str, image: Path, box: Sequence[float], size: tuple[int, int]) -> list[Track]:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree  # it resolves no external entity
 import numpy as np
 
 from spcnet.common.readers import Watch
-from spcnet.common.readers.stills import make_stills
+from spcnet.common.readers.stills import as_size, make_stills
 from spcnet.common.tracks import ImageFiles, Track, make_track
 from spcnet.runtime.imagefile import image_names, natural
 
@@ -69,17 +69,20 @@ def _read_video(folder: Path, data: Path) -> list[Track]:
 
 
 def read_voc(folder: Path, watch: Watch = iter) -> list[Track]:
-    """Annotations/*.xml and JPEGImages/*.jpg; 1-based.
+    """Annotations/*.xml and JPEGImages/*, of any kind of image; 1-based.
 
     Difficult objects and those that fill the picture are left out.
     """
     tracks: list[Track] = []
     tables = [path for path in (folder / "Annotations").glob("[!.]*.xml") if path.is_file()]
+    images = {Path(name).stem: name for name in image_names(folder / "JPEGImages")} if tables else {}
     for table in watch(sorted(tables, key=natural)):
         size, things = _read_objects(table)
-        frame = folder / "JPEGImages" / f"{table.stem}.jpg"
-        if not frame.is_file():
-            raise FileNotFoundError(f"{table} has no image {frame}; restore it")
+        if table.stem not in images:
+            raise FileNotFoundError(
+                f"{table} has no image {folder / 'JPEGImages' / table.stem}.jpg; restore it"
+            )
+        frame = folder / "JPEGImages" / images[table.stem]
         for number, thing in enumerate(things, 1):
             if not thing.difficult:
                 tracks += make_stills(f"{table.stem}:{number}", frame, thing.box(1), size)
@@ -93,7 +96,7 @@ def _read_objects(path: Path) -> tuple[tuple[int, int], list[Thing]]:
     except ElementTree.ParseError as error:
         raise ValueError(f"{path} is not whole XML ({error}); copy it again") from None
     try:
-        width, height = (int(root.findtext(f"size/{key}", "?")) for key in ("width", "height"))
+        size = as_size(*(root.findtext(f"size/{key}", "?") for key in ("width", "height")))
         things = []
         for item in root.iter("object"):
             left, top, right, bottom = (
@@ -105,4 +108,4 @@ def _read_objects(path: Path) -> tuple[tuple[int, int], list[Thing]]:
         raise ValueError(
             f"{path}: {error}; every image needs a size and every object a bndbox in numbers"
         ) from None
-    return (width, height), things
+    return size, things

@@ -71,12 +71,17 @@ def test_an_unreadable_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
-    [("notes.txt", "1,2,3,4 é\r\n" * 99, "a text file"), ("empty.mp4", "", "an empty file")],
+    [
+        ("notes.txt", "1,2,3,4 é\r\n".encode() * 99, "a text file"),
+        ("empty.mp4", b"", "an empty file"),
+        ("frames.zip", b"PK\3\4" + bytes(99), "an archive"),
+        ("frames.tar", b"1.jpg" + bytes(252) + b"ustar" + bytes(250), "an archive"),
+    ],
 )
-def test_text_and_empty_files_are_no_video(tmp_path, name, text, message):
-    """FFmpeg draws text as pictures of letters."""
+def test_files_of_which_ffmpeg_would_make_pictures_are_no_video(tmp_path, name, text, message):
+    """It draws the letters of a text, and finds the JPEG files in an archive, in the order of the archive."""
     path = tmp_path / name
-    path.write_text(text)
+    path.write_bytes(text)
     with pytest.raises(VideoError, match=rf"{name} is {message}; give a video"):
         open_video(str(path))
 
@@ -184,15 +189,18 @@ def test_an_mp4_file_that_was_cut_off_gives_what_it_has(tmp_path, video):
     assert 0 < seen < 20
 
 
-def test_a_container_may_promise_too_many_frames(tmp_path, video):
-    """The count of Matroska is duration times rate: too many at varying rates or with longer sound."""
-    path = write(tmp_path / "long.mkv", video[0])
+@pytest.mark.parametrize(
+    ("name", "codec", "mark"), [("long.mkv", "MJPG", b"\x44\x89\x88"), ("long.flv", "FLV1", b"duration\0")]
+)
+def test_a_container_may_promise_too_many_frames(tmp_path, video, name, codec, mark):
+    """The count is duration times rate: too many at varying rates or with longer sound."""
+    path = write(tmp_path / name, video[0], codec)
     data = path.read_bytes()
-    at = data.index(b"\x44\x89\x88") + 3  # Duration, of 8 bytes
+    at = data.index(mark) + len(mark)
     (duration,) = struct.unpack(">d", data[at : at + 8])
-    path.write_bytes(data[:at] + struct.pack(">d", 1.5 * duration) + data[at + 8 :])
+    path.write_bytes(data[:at] + struct.pack(">d", 4 * duration) + data[at + 8 :])
     opened, frames = frames_of(str(path))
-    assert (opened.count, len(frames), opened.skipped) == (30, 20, 0)
+    assert (opened.count, len(frames), opened.skipped) == (80, 20, 0)
 
 
 def numbers_of(source):
@@ -227,6 +235,25 @@ def test_a_damaged_image_is_skipped_and_named(folder, bad):
     (folder / "000.png").write_bytes(b"broken")
     with pytest.raises(VideoError, match=r"000\.png cannot be read"):
         numbers_of(folder)
+
+
+def test_a_link_to_an_image_that_is_gone_is_no_missing_number(folder):
+    (folder / "003.png").unlink()
+    (folder / "003.png").symlink_to("gone")
+    with pytest.raises(VideoError, match=r"no image .*003\.png; restore it"):
+        numbers_of(folder)
+
+
+def test_a_single_image_is_a_source_of_one_frame(tmp_path, video):
+    deep, grey = tmp_path / "deep.png", tmp_path / "grey.pgm"
+    cv2.imwrite(str(deep), video[0][0].astype(np.uint16))
+    cv2.imwrite(str(grey), video[0][0][..., 0])
+    assert frames_of(str(grey))[1][0].shape == (240, 320, 3)
+    with pytest.raises(VideoError, match=r"deep\.png has dtype uint16"):
+        frames_of(str(deep))
+    cv2.imwritemulti(str(tmp_path / "stack.tif"), video[0][:3])
+    with pytest.raises(VideoError, match=r"stack\.tif holds 3 pictures; convert it"):
+        open_video(str(tmp_path / "stack.tif"))
 
 
 def test_another_frame_size_ends_a_source(folder):

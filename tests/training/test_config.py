@@ -113,3 +113,9 @@ def test_a_bad_file_is_refused(text, message, tmp_path):
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_toml(tmp_path / "bad.toml")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_config(tmp_path):
+    text = PUBLISHED.read_text("utf-8").replace("data/", f"{CONFIGS}/data/")
+    (tmp_path / "marked.toml").write_text(text, "utf-8-sig")
+    assert TrainConfig.from_toml(tmp_path / "marked.toml") == TrainConfig.from_toml(PUBLISHED)

@@ -66,6 +66,10 @@ def test_vid_frames_that_lack_are_named(vid):
             '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/hostname">]><a>&e;</a>',
             r"is not whole XML \(undefined entity",
         ),
+        (
+            annotation(size=(0, 0)),
+            "the size 0 x 0 is not within 1 and 1048576 px; every image",
+        ),  # some versions of LabelImg
         ("<annotation></annotation>", "every image needs a size"),
         (annotation((0, (1, 2, "x", 4), False)), "'x'; every image needs a size and every object a bndbox"),
         (annotation().replace("</size>", "</size><object></object>"), "every object a bndbox"),
@@ -91,6 +95,9 @@ def test_voc_boxes_are_one_based(tmp_path):
     assert [track.name for track in tracks] == ["2007_1:1", "2007_1:5"]
     assert [track.boxes.tolist() for track in tracks] == [[[0, 0, 20, 30]], [[4.5, 5, 25.5, 26]]]
     (tmp_path / "JPEGImages" / "2007_1.jpg").unlink()
+    image = write_image(tmp_path / "JPEGImages" / "2007_1.png")  # as CVAT and LabelImg have them
+    assert read_voc(tmp_path)[0].paths == [image]
+    image.unlink()
     with pytest.raises(FileNotFoundError, match=r"2007_1\.xml has no image .*2007_1\.jpg"):
         read_voc(tmp_path)
 
