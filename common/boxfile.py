@@ -31,6 +31,11 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file of a data set that are not blank; a name in them may have blanks."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
 def read_boxes(path: Path, polygons: bool = False) -> NDArray[np.float64]:
     """The boxes (lines, 4) of a file, separated by commas, tabs or blanks; NaN marks an absent target.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spcnet.common.boxfile import ONE_BASED, read_boxes
+from spcnet.common.boxfile import ONE_BASED, read_boxes, read_text
 from spcnet.common.metrics import Floats, Score, measure, precision_curve, score, success_curve
 from spcnet.common.tracks import Track
 
@@ -94,7 +94,7 @@ def seconds(folder: Path, tracker: str, videos: Sequence[Track]) -> Floats:
         path = _path(folder, tracker, video, "_time.txt")
         if path.is_file():
             try:
-                times += [float(line) for line in path.read_text().split()][1:]
+                times += [float(line) for line in read_text(path).split()][1:]
             except ValueError as error:
                 raise ValueError(f"{path}: {error}; it needs the seconds of each frame, one a line") from None
     return np.array(times, np.float64)
@@ -113,7 +113,7 @@ def _why_short(path: Path, boxes: Floats, video: Track) -> str:
     """The likely reason for the wrong length of a file, to end its sentence."""
     if not 0 < len(boxes) < len(video.frames):
         return ""
-    lines = path.read_text(errors="replace").rstrip().splitlines()
+    lines = read_text(path).rstrip().splitlines()
     blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
     if blank:
         return f"; {len(blank)} lines are blank, the first is line {blank[0]}: write NaN,NaN,NaN,NaN there"

@@ -23,6 +23,7 @@ import numpy as np
 
 from spcnet.benchmarks.trackers import refuse_twins, split_label
 from spcnet.benchmarks.vot.stacks import SUPERVISED, VOT2015, resolve
+from spcnet.common.boxfile import read_lines
 from spcnet.common.suites import open_data
 from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import model
@@ -119,7 +120,7 @@ def _registry(commands: Mapping[str, str]) -> str:
 
 def _check_vot(data: Path, stack: str, allow_missing: bool) -> list[str]:
     """The names of the sequences in a data set of VOT, which must be there."""
-    names = (data / "list.txt").read_text().split()
+    names = read_lines(data / "list.txt")
     wanted = VOT2015 if stack == "vot2015" and not allow_missing else ()
     missing = [name for name in wanted if name not in names]
     missing += [name for name in names if not (data / name / "groundtruth.txt").is_file()]

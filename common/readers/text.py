@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spcnet.common.boxfile import ONE_BASED, read_boxes, read_text
+from spcnet.common.boxfile import ONE_BASED, read_boxes, read_lines, read_text
 from spcnet.common.readers import Watch
 from spcnet.common.tracks import Boxes, ImageFiles, Track, make_track
 from spcnet.runtime.imagefile import image_names, natural
@@ -109,7 +109,7 @@ def _find_got10k(folder: Path) -> dict[str, Path]:
     listed = folder / "list.txt"
     if not listed.is_file():
         return {table.parent.name: table for table in _sorted(folder, "*/groundtruth.txt")}
-    tables = {name: folder / name / "groundtruth.txt" for name in read_text(listed).split()}
+    tables = {name: folder / name / "groundtruth.txt" for name in read_lines(listed)}
     for name, table in tables.items():
         if not table.is_file():
             raise FileNotFoundError(

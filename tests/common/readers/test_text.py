@@ -57,6 +57,9 @@ def test_got10k_lists_and_absences(got10k, read, labels):
     (got10k / "dog" / "absence.label").write_text(labels)
     (dog,) = read("got10k", got10k)
     np.testing.assert_array_equal(dog.boxes, [[1, 2, 3, 4], NAN, [1, 2, 3, 4]])
+    (got10k / "cat").rename(got10k / "my cat")
+    (got10k / "list.txt").write_text("my cat\r\n\r\ndog\r\n")
+    assert [track.name for track in read("got10k", got10k)] == ["my cat", "dog"]
     (got10k / "list.txt").write_text("dog\ncow\n")
     with pytest.raises(FileNotFoundError, match=r"list\.txt names the track 'cow', but there is no"):
         read("got10k", got10k)
