@@ -60,6 +60,10 @@ def make_bundle(
         )
     if target.exists() and not (target / ABOUT).is_file():
         raise ValueError(f"{target} is there and is no bundle; remove it, or give another name")
+    if foreign := _foreign(target):
+        raise ValueError(
+            f"{target} holds {foreign}, which is not of the bundle; move it away, or give another name"
+        )
     if not checkpoint.is_file():
         raise FileNotFoundError(
             f"no checkpoint {checkpoint}; give the checkpoint.safetensors of a training run"
@@ -90,6 +94,18 @@ def make_bundle(
                 os.replace(old, target)
             raise
     return made
+
+
+def _foreign(folder: Path) -> str | None:
+    """The name of a file in a bundle that neither it lists nor spcnet build makes there."""
+    sums = folder / SUMS
+    lines = sums.read_text("utf-8", "replace").splitlines() if sums.is_file() else []
+    ours = {SUMS, ABOUT, *(line.partition("  ")[2] for line in lines)}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in ours and not name.endswith((".engine", ".engine.json")):
+            return name
+    return None
 
 
 def _run(name: str, make: Callable[[], Written], lacking: str, folder: Path) -> Made:

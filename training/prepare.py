@@ -65,6 +65,8 @@ def prepare(
             f"{folder} holds shards of other tracks or of another config; give another folder, or remove it"
         )
     if before is None:
+        if other := next((p for n in range(len(shards)) if (p := shard_path(folder, n)).exists()), None):
+            raise ValueError(f"{other} is there and of no shards; give another folder, or move it away")
         manifest.save(folder)
     missing = [n for n in range(len(shards)) if not shard_path(folder, n).with_suffix(".npz").is_file()]
     done = manifest.frames - sum(frames[n] for n in missing)

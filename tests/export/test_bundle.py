@@ -114,6 +114,18 @@ def test_an_old_bundle_is_replaced_by_one_named_after_its_run(checkpoint, copy, 
     assert sorted(os.listdir(tmp_path)) == ["c4", "tiny"] and os.listdir(tmp_path / "c4") == [run.name]
 
 
+def test_a_bundle_with_a_file_of_somebody_else_is_not_replaced(checkpoint, copy):
+    (copy / "tiny.engine").write_text("made by spcnet build")
+    (copy / "notes").mkdir()
+    (copy / "notes" / "mine.txt").write_text("mine")
+    before = files(copy)
+    with pytest.raises(
+        ValueError, match=r"tiny holds notes/mine\.txt, which is not of the bundle; move it away"
+    ):
+        make_bundle(checkpoint, copy, targets=[])
+    assert files(copy) == before
+
+
 def test_a_failed_step_keeps_the_old_bundle(checkpoint, copy, tmp_path):
     before = {file: (copy / file).read_bytes() for file in files(copy)}
     with pytest.raises(ValueError, match="does not build for SM87"):

@@ -206,6 +206,13 @@ def test_other_tracks_and_shards_of_shards_are_refused(config, whole, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+def test_a_file_that_only_looks_like_a_shard_is_not_replaced(config, tmp_path):
+    (tmp_path / "000000.tar").write_text("mine")
+    with pytest.raises(ValueError, match=r"000000\.tar is there and of no shards; give another folder"):
+        prepare(config, tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"000000.tar": "mine"}
+
+
 def test_bad_images_and_tracks_without_a_target_are_named(toml, tmp_path):
     video = synthetic.moving_target(count=3)
     cat = synthetic.write_tracks(tmp_path / "tracks", ("cat",), *video, ".jpg") / "cat"
