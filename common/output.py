@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spcnet.runtime.files import write_text
+from spcnet.runtime.strict import read_json
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # header and rows
 
@@ -26,6 +27,19 @@ def valid(record: Any) -> Any:
     if isinstance(record, list | tuple):
         return [valid(value) for value in record]
     return None if isinstance(record, float) and not math.isfinite(record) else record
+
+
+def read(path: Path, remedy: str) -> dict[str, Any]:
+    """The record in a JSON file. Raises FileNotFoundError, ValueError; remedy ends their sentence."""
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no {path}; {remedy}") from None
+    found = read_json(text, str(path), remedy)
+    if not isinstance(found, dict) or not found:
+        what = "an empty record" if found == {} else f"a {type(found).__name__}"
+        raise ValueError(f"{path} holds {what}, a record is an object with fields; {remedy}")
+    return found
 
 
 def write(folder: Path, name: str, record: Mapping[str, Any], markdown: str) -> None:

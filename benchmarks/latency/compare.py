@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def _tracker(
     stages = {}
     for stage in both[0]:
         if stage and stage in both[1]:
-            stages[stage] = _verdict(ratio(both[0][stage], both[1][stage], period), threshold)
+            with suppress(ValueError):  # a stage of few frames, such as learning, tells nothing
+                stages[stage] = _verdict(ratio(both[0][stage], both[1][stage], period), threshold)
     return {**_verdict(ratio(both[0][""], both[1][""], period), threshold), "stages": stages}
 
 

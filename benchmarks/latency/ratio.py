@@ -58,9 +58,10 @@ def ratio(a: Series, b: Series, period: int, seed: int = 0) -> Ratio:
     centre = np.median(np.log(np.concatenate([a.calibration, b.calibration])), axis=0)
     units = [_units(series, np.where(kept, level, np.nan), centre) for series in (a, b)]
     if min(len(found) for found in units) < 2:
+        needed = max(2 * BLOCK, *(BLOCK // 2 * len(series.runs) for series in (a, b)))
         raise ValueError(
-            f"{len(a.times)} and {len(b.times)} frames are too few to compare; measure at least "
-            f"{4 * BLOCK} of each"
+            f"{len(a.times)} and {len(b.times)} frames are too few to compare; measure at least {needed} of "
+            "each, in as many runs"
         )
     value, weights, correction = _estimate(*units)
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spcnet.runtime.strict import read_json
+from spcnet.common import output
 
 Json = Mapping[str, Any]
 MANY = 6  # numbers in a list: of more only the range is written
@@ -32,25 +32,16 @@ class Times(NamedTuple):
 
 def read(folder: Path) -> Records:
     """Read them. Raises FileNotFoundError without accuracy.json, ValueError on a file that is no record."""
-    found = Records(*(_read(folder / f"{name}.json") for name in Records._fields))
-    if not found.accuracy:
-        raise FileNotFoundError(
-            f"no {folder / 'accuracy.json'}; run `spcnet bench accuracy OTB -o {folder}` first"
-        )
+    needed = folder / "accuracy.json"
+    first = output.read(needed, f"run `spcnet bench accuracy DATA -o {folder}` first")
+    others = (folder / f"{name}.json" for name in Records._fields[1:])
+    found = Records(
+        first, *(output.read(p, "measure again, or remove it") if p.is_file() else {} for p in others)
+    )
     with understood("accuracy.json"):
-        if not ranking(found.accuracy):
-            raise ValueError("no tracker has an AUC")
-    return found
-
-
-def _read(path: Path) -> Json:
-    if not path.is_file():
-        return {}
-    found = read_json(path.read_bytes(), str(path), "measure again, or remove it")
-    if not isinstance(found, dict):
-        raise ValueError(
-            f"{path} holds a {type(found).__name__}, a record is an object; measure again, or remove it"
-        )
+        ranked = ranking(found.accuracy)
+    if not ranked:
+        raise ValueError(f"in {needed} no tracker has an AUC: all of them failed, as it says; run them again")
     return found
 
 

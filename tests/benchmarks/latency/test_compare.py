@@ -54,6 +54,16 @@ def test_a_stage_that_became_slower_is_named_and_is_no_failure_by_itself(rng):
     assert re.search(r"\| one: crop \| 1\.(19|20)\d .*\| slower \|", compare_markdown(found))
 
 
+def test_a_stage_of_few_frames_does_not_keep_the_others_from_being_compared(rng):
+    a = record(rng, frames=100)
+    times = a["trackers"]["one"]["threads"]["1"]
+    times["stage_samples_ms"]["learn"] = [float(index % 50 == 0) for index in range(len(times["samples_ms"]))]
+    found = compare(a, a)["trackers"]["one"]["threads"]["1"]
+    assert (
+        found["verdict"] == "no difference" and "crop" in found["stages"] and "learn" not in found["stages"]
+    )
+
+
 def test_an_interval_that_hides_the_threshold_says_so(rng):
     a, b = record(rng, frames=80), record(rng, frames=80)
     found = compare(a, b, threshold=0.001)
@@ -114,7 +124,7 @@ def test_what_else_differs_is_noted(rng):
     (
         (None, "there is no"),
         ("{", "is not JSON"),
-        ("[1]", "has the format list, not spcnet-speed-1"),
+        ("[1]", "holds a list, a record is an object"),
         ('{"frames": 3}', "has the format None"),
     ),
 )

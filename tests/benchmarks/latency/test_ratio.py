@@ -115,8 +115,13 @@ def test_the_same_files_give_the_same_interval(rng):
 
 def test_too_few_frames_are_refused(rng):
     a = series(rng, runs=1, length=9)
-    with pytest.raises(ValueError, match="9 and 9 frames are too few to compare; measure at least 80"):
+    with pytest.raises(ValueError, match="9 and 9 frames are too few to compare; measure at least 40"):
         ratio(a, a, PERIOD)
+    ratio(*[series(rng, runs=1, length=40)] * 2, PERIOD)  # as it says
+    short = series(rng, runs=11, length=9)
+    with pytest.raises(ValueError, match="99 and 99 frames are too few to compare; measure at least 110"):
+        ratio(short, short, PERIOD)
+    ratio(*[series(rng, runs=11, length=10)] * 2, PERIOD)
     nothing = Series(np.zeros(200), np.ones((200, 1)), (200,))
     with pytest.raises(ValueError, match="too few to compare"):
         ratio(nothing, nothing, PERIOD)

@@ -31,10 +31,13 @@ def accuracy(**auc):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     (
-        (None, FileNotFoundError, "accuracy.json; run `spcnet bench accuracy"),
+        (None, FileNotFoundError, "there is no .*accuracy.json; run `spcnet bench accuracy"),
         ("{", ValueError, "accuracy.json is not JSON"),
+        ("{}", ValueError, "accuracy.json holds an empty record"),
+        ("null", ValueError, "accuracy.json holds a NoneType"),
         ("[1]", ValueError, "accuracy.json holds a list, a record is an object"),
-        ('{"a": NaN}', ValueError, "accuracy.json is not JSON .NaN is not standard JSON"),
+        ('{"a": NaN}', ValueError, r"accuracy.json is not JSON \(NaN is not standard JSON\)"),
+        ("[" * 9999, ValueError, "accuracy.json is not JSON"),
         ('{"trackers": {"a": {"mean": {"auc": null}}}}', ValueError, "no tracker has an AUC"),
         ('{"trackers": {"a": {"mean": {"auc": 2}}}}', ValueError, "2 is not from 0 to 1"),
         ('{"trackers": 3}', ValueError, "not as this version writes them .* measure again"),
