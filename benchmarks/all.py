@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from spcnet.benchmarks.options import DATA, add_suite, add_trackers
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, positive
 
 
 def add_all(kinds: Commands[argparse.ArgumentParser]) -> None:
@@ -19,7 +19,7 @@ def add_all(kinds: Commands[argparse.ArgumentParser]) -> None:
     every.add_argument("data", type=Path, help=DATA)
     add_suite(every)
     add_trackers(every, "the zoo, kcf, csrt, mosse, medianflow")
-    every.add_argument("--jobs", type=int, default=1, help="processes for the accuracy (default: 1)")
+    every.add_argument("--jobs", type=positive, default=1, help="processes for the accuracy (default: 1)")
     every.add_argument("--no-frames", action="store_true", help="no picture of the data in the page")
     every.add_argument("-o", "--out", type=Path, default=Path("results"), help="folder to write to")
     every.set_defaults(run=_all)

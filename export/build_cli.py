@@ -104,11 +104,13 @@ def _kernels(options: argparse.Namespace) -> int:
 def _engines(options: argparse.Namespace) -> int:
     from spcnet.export.engine import build_engine
     from spcnet.runtime import model
+    from spcnet.runtime.files import check_outputs
     from spcnet.runtime.progress import bar
 
     if Path(options.model).is_dir():
         return _bundle(options)
     source = model.find(options.model)
+    check_outputs({"--output": options.output}, {"the model": source})
     targets = list(dict.fromkeys(options.target or [None]))
     if options.output and len(targets) > 1:
         raise ValueError(f"{len(targets)} targets give {len(targets)} engines; leave out --output")

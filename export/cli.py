@@ -8,8 +8,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from spcnet.common import output
 from spcnet.common.toml import assignment
 from spcnet.runtime.cli import Commands
+from spcnet.runtime.files import check_outputs
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -86,18 +88,26 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _scores(path: Path, name: str) -> dict[str, Any]:
     """The scores of one tracker in a record of spcnet bench accuracy."""
-    record = json.loads(path.read_text())
-    if name not in record.get("trackers", {}):
-        raise ValueError(f"{path} has no scores of {name}; it has {', '.join(record.get('trackers', {}))}")
-    found = record["trackers"][name]
-    by_sequence = {video: round(score["auc"], 3) for video, score in found["by_sequence"].items()}
-    means = {key: round(value, 6) for key, value in found["mean"].items()}
-    return {
-        **means,
-        "sequences": record["sequences"],
-        "frames": record["frames"],
-        "auc_by_sequence": by_sequence,
-    }
+    record = output.read(path, "give --scores the accuracy.json of spcnet bench accuracy")
+    try:
+        if name not in record["trackers"]:
+            has = ", ".join(record["trackers"]) or "those of no tracker"
+            raise ValueError(f"{path} has no scores of {name}; it has {has}")
+        found = record["trackers"][name]
+        if None in found["mean"].values():
+            raise ValueError(f"{path} has no scores of {name}, which failed; run spcnet bench accuracy again")
+        by_sequence = {video: round(score["auc"], 3) for video, score in found["by_sequence"].items()}
+        means = {key: round(value, 6) for key, value in found["mean"].items()}
+        return {
+            **means,
+            "sequences": record["sequences"],
+            "frames": record["frames"],
+            "auc_by_sequence": by_sequence,
+        }
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no record of spcnet bench accuracy ({error!r}); give --scores an accuracy.json"
+        ) from None
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -109,6 +119,12 @@ def _export(options: argparse.Namespace) -> int:
         return _bundle(options)
     if options.target:
         raise ValueError("--target is for the engines of a --bundle; an engine alone is made by spcnet build")
+    if options.precision == "int8" and not options.calibrate:
+        raise ValueError("--precision int8 needs tracks to take real patches from; give --calibrate TRACKS")
+    if options.calibrate and options.precision != "int8":
+        raise ValueError(f"--calibrate is for int8, and --precision is {options.precision}; leave one out")
+    inputs = {"the checkpoint": options.checkpoint, "--scores": options.scores}
+    check_outputs({"--out": options.out}, inputs)
     from spcnet.export.parity import export_checked
 
     scores = _scores(options.scores, options.out.stem) if options.scores else {}
@@ -136,8 +152,8 @@ def _bundle(options: argparse.Namespace) -> int:
 
     scores = {}
     if options.scores:
-        names = json.loads(options.scores.read_text()).get("trackers", {})
-        scores = {name: _scores(options.scores, name) for name in names}
+        names = output.read(options.scores, "give --scores the accuracy.json of spcnet bench accuracy")
+        scores = {name: _scores(options.scores, name) for name in names.get("trackers", {})}
     table = Table("", "seconds", "bytes", "files", "", box=None)
     with bar(description="bundle", transient=True) as report:
         made = make_bundle(
@@ -176,6 +192,8 @@ def _check(options: argparse.Namespace) -> int:
     if options.sequence and not options.sequences:
         raise ValueError(f"--sequence {options.sequence[0]} is in no folder; give --sequences OTB too")
     words = ["spcnet", "check", options.reference, *options.others]
+    given = {name: Path(name) for name in (options.reference, *options.others)}
+    check_outputs({"--report": options.report}, given)
     clips = [DEMO]
     if options.sequences:
         words += ["--sequences", str(options.sequences)]

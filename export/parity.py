@@ -79,10 +79,12 @@ def export_checked(
 ) -> tuple[Model, Parity]:
     """Export a checkpoint as export_onnx does, and compare the model with it before it takes its name.
 
-    Raises as export_onnx, and RuntimeError where the two differ.
+    Raises as export_onnx, ValueError on another suffix, and RuntimeError where the two differ.
     """
     from spcnet.export.onnx import export_onnx  # devices that compare engines have no torch
 
+    if target.suffix != ".onnx":
+        raise ValueError(f"the model to write is {target}; give it a name that ends in .onnx")
     with replacing(target) as aside:
         model = export_onnx(checkpoint, aside, overrides, scores, precision, calibrate)
         parity = check_parity(checkpoint, aside)

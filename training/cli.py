@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spcnet.common.toml import assignment
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, positive
 
 if TYPE_CHECKING:
     from spcnet.training.config import TrainConfig
@@ -37,7 +37,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     prepare = commands.add_parser("prepare", help="cut and pack the data of a training into shards")
     _add_data_options(prepare)
     prepare.add_argument("-o", "--out", type=Path, required=True, help="folder of the shards")
-    prepare.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    prepare.add_argument("--jobs", type=positive, default=1, help="processes (default: 1)")
     prepare.set_defaults(run=_prepare)
 
     regress = commands.add_parser("regress", help="learn the box regression of a trained backbone")
@@ -58,7 +58,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         help="MODEL or MODEL,KEY=VALUE,...: a name of the zoo or an .onnx file, and changed settings of its "
         "tracker; the first is what the others are compared with",
     )
-    validate.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    validate.add_argument("--jobs", type=positive, default=1, help="processes (default: 1)")
     validate.add_argument("--json", action="store_true", help="print JSON")
     validate.set_defaults(run=_validate)
 
@@ -216,10 +216,12 @@ def _validate(options: argparse.Namespace) -> int:
 def _tune(options: argparse.Namespace) -> int:
     import json
 
-    from spcnet.runtime.files import write_text
+    from spcnet.runtime.files import check_outputs, write_text
     from spcnet.training.tune import Space, best, open_study, search, to_toml
 
+    check_outputs({"--out": options.out}, {"the search space": options.space})
     space = Space.from_toml(options.space)
+    check_outputs({"--out": options.out}, {"its config": Path(space.config)})
     stopped = False
     try:
         study = search(space)

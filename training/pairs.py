@@ -209,7 +209,7 @@ def _leave_signals(_: int) -> None:
 
 def _cumulative(tracks: Sequence[Track], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """(len(tracks),): the share of the draws that the tracks up to each one take."""
-    drawn = np.cumsum(
+    drawn: NDArray[np.float64] = np.cumsum(
         [
             track.weight * next((w for prefix, w in weights.items() if track.name.startswith(prefix)), 1.0)
             for track in tracks

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spcnet.common.tracks import Track
-from spcnet.runtime.files import refuse_folder
+from spcnet.runtime.files import check_outputs
 from spcnet.runtime.regression import window_side
 from spcnet.training import checkpoint
 from spcnet.training.box_pairs import BoxPairs, BoxSample
@@ -212,9 +212,7 @@ def regress(config: TrainConfig, source: Path, target: Path, say: Callable[[str]
                 f"{source} was trained with {name} {value}, but the config says {given}; give the config "
                 "of its training"
             )
-    refuse_folder(target)  # before the work
-    if target.exists() and target.samefile(source):
-        raise ValueError(f"{target} is the checkpoint that is read; give --out another name")
+    check_outputs({"--out": target}, {"the checkpoint": source})  # before the work
     trainer = RegressionTrainer(config, backbone)
     begun = time.perf_counter()
     errors = trainer.run(say)

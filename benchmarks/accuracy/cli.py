@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spcnet.benchmarks.options import DEFAULT, add_data, add_output, add_trackers
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, positive
 
 if TYPE_CHECKING:
     from spcnet.benchmarks.accuracy.record import Scored
@@ -33,7 +33,9 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         help="beside ope: tre (20 starts in time), sre (12 starts beside the target), seg (begun anew every "
         "100 frames); repeat",
     )
-    accuracy.add_argument("--jobs", type=int, default=1, help="processes (default: 1, for undisturbed times)")
+    accuracy.add_argument(
+        "--jobs", type=positive, default=1, help="processes (default: 1, for undisturbed times)"
+    )
     accuracy.add_argument(
         "--timeout",
         type=float,
@@ -123,7 +125,7 @@ def _accuracy(options: argparse.Namespace) -> int:
         )
         return 1 if lost else 0
     files = [*record.of_run(entries, options.out), *others]
-    refuse_twins([file.name for file in files], [*trackers, *options.results])
+    refuse_twins([file.name for file in files], [*trackers, *options.results], len(others))
     scored = {protocol: record.score(files, videos, protocol) for protocol in protocols}
     more = {"machine": machine(), "suite": options.suite, "jobs": options.jobs}
     _report(options, "accuracy", {**more, **record.record(files, videos, scored)}, scored)
@@ -137,7 +139,9 @@ def _score(options: argparse.Namespace) -> int:
 
     videos = open_data(options.data, options.suite, tuple(options.sequence), options.allow_missing)
     folder = options.results
-    names = options.tracker or sorted(path.name for path in folder.glob("*") if any(path.glob("*.txt")))
+    names = list(dict.fromkeys(options.tracker or ())) or sorted(
+        path.name for path in folder.glob("*") if any(path.glob("*.txt"))
+    )
     if not names:
         raise FileNotFoundError(f"no results in {folder}; expected <tracker>/<sequence>.txt")
     files = [record.of_folder(name, folder / name, options.one_based) for name in names]

@@ -144,10 +144,12 @@ class Worker:
                 raise EOFError
             self._connection.recv()
         except (EOFError, OSError):
+            process.join(BYE)
+            why = _death(process.exitcode)
             self._end()
             raise RuntimeError(
-                "the process that tracks did not begin; a script that starts it needs "
-                "`if __name__ == '__main__':` around what it does"
+                f"the process that tracks did not begin: {why}, for the reason above; if that is "
+                "its bootstrapping phase, put `if __name__ == '__main__':` around what the script does"
             ) from None
 
     def _end(self) -> None:

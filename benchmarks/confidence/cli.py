@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from spcnet.benchmarks.options import DATA, add_output
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, positive
 
 
 def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
@@ -19,7 +19,7 @@ def add_confidence(kinds: Commands[argparse.ArgumentParser]) -> None:
     )
     confidence.add_argument("data", type=Path, help=DATA)
     confidence.add_argument("--tracker", required=True, metavar="NAME", help="zoo name or .onnx file")
-    confidence.add_argument("--jobs", type=int, default=1, help="processes that track (default: 1)")
+    confidence.add_argument("--jobs", type=positive, default=1, help="processes that track (default: 1)")
     add_output(confidence)
     confidence.set_defaults(run=_confidence)
 

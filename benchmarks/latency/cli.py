@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spcnet.benchmarks.options import DEFAULT, add_output, add_trackers
-from spcnet.runtime.cli import Commands
+from spcnet.runtime.cli import Commands, box
 
 if TYPE_CHECKING:
     from spcnet.common.clips import Clip
@@ -21,9 +21,7 @@ def add_speed(kinds: Commands[argparse.ArgumentParser]) -> None:
     """bench speed."""
     speed = kinds.add_parser("speed", help="latency per frame and stage on the demo clip or a video")
     speed.add_argument("--video", help="file, folder or pattern (default: the demo clip)")
-    speed.add_argument(
-        "--box", type=float, nargs=4, metavar=("X", "Y", "W", "H"), help="target, with --video"
-    )
+    speed.add_argument("--box", type=box, metavar="X,Y,W,H", help="target, with --video")
     speed.add_argument("--data", type=Path, metavar="OTB", help="folder of sequences, with --clip")
     speed.add_argument("--clip", metavar="SEQUENCE", help="sequence of --data to take times on")
     speed.add_argument(

@@ -74,6 +74,7 @@ def guard(name: str, folder: Path, clips: Sequences, open_: Open = open_tracker)
     broken, notes = [], []
     with closing(open_(name, 1)) as tracker:
         remedy = f"store one with `spcnet bench guard {shlex.quote(name)} --update FOLDER`"
+        remedy += ", then compare with --baselines FOLDER"
         stored = read(folder / f"{tracker.name}.json", FORMAT, remedy)
         if tracker.identity != stored["sha256"]:
             shas = f"the model is {tracker.identity[:12]}, the baseline's {stored['sha256'][:12]}"

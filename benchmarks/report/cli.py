@@ -30,8 +30,10 @@ def add_report(kinds: Commands[argparse.ArgumentParser]) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.report import page, records, sequence_results
-    from spcnet.runtime.files import write_text
+    from spcnet.runtime.files import check_outputs, write_text
 
+    names = [f"{name}.json" for name in records.Records._fields]
+    check_outputs({"--out": options.out}, {name: options.results / name for name in names})
     found = records.read(options.results)
     trackers = records.ranking(found.accuracy)
     by_sequence = (

@@ -62,12 +62,16 @@ def split_label(name: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", name)
 
 
-def refuse_twins(names: Sequence[str], asked: Sequence[str]) -> None:
-    """Raise ValueError where two trackers, which were asked for by these words, have one name."""
+def refuse_twins(names: Sequence[str], asked: Sequence[str], files: int = 0) -> None:
+    """Raise ValueError where two trackers, which were asked for by these words, have one name.
+
+    The last words, as many as files, are NAME=FOLDER of --results.
+    """
     for index, name in enumerate(names):
         if name in names[:index]:
             what = split_label(asked[index])[1]
-            raise ValueError(f"two trackers have the name {name}; give one another, as LABEL={what}")
+            label = "LABEL" if index < len(names) - files else "--results NAME"
+            raise ValueError(f"two trackers have the name {name}; give one another, as {label}={what}")
 
 
 def is_peer(name: str) -> bool:

@@ -16,7 +16,9 @@ RECORD = {
     "sequences": 1,
     "frames": 12,
     "trackers": {
-        "mine": {"mean": {"auc": 0.51234, "op": 0.6, "dp": 0.7}, "by_sequence": {"A": {"auc": 0.51234}}}
+        "failed": {"mean": {"auc": None, "op": None, "dp": None}, "by_sequence": {}},
+        "bare": {"mean": {"auc": 0.5}},
+        "mine": {"mean": {"auc": 0.51234, "op": 0.6, "dp": 0.7}, "by_sequence": {"A": {"auc": 0.51234}}},
     },
 }
 
@@ -78,7 +80,32 @@ def test_weights_that_are_no_numbers_of_use_leave_the_old_model(
         ("export {checkpoint} -o {new}.onnx --set scales=4", "must be odd"),
         ("export {checkpoint} -o {new}.onnx --set colour=red", "unknown key tracker.colour"),
         ("export {checkpoint} -o {new}.onnx --target 86", "--target is for the engines of a --bundle"),
-        ("export {checkpoint} -o {new}.onnx --scores {scores}", "has no scores of new; it has mine"),
+        (
+            "export {checkpoint} -o {new}.onnx --scores {scores}",
+            "has no scores of new; it has failed, bare, mine",
+        ),
+        ("export {checkpoint} -o {new}.txt", "new.txt; give it a name that ends in .onnx"),
+        (
+            "export {checkpoint} -o {checkpoint}",
+            "checkpoint.safetensors is given as --out and as the checkpoint",
+        ),
+        ("export {checkpoint} -o {new}.onnx --precision int8", "give --calibrate TRACKS"),
+        (
+            "export {checkpoint} -o {new}.onnx --calibrate {folder}",
+            "--calibrate is for int8, and --precision is",
+        ),
+        ("export {checkpoint} -o {new}.onnx --scores {new}.json", "there is no {new}.json; give --scores"),
+        (
+            "export {checkpoint} -o failed.onnx --scores {scores}",
+            "has no scores of failed, which failed; run",
+        ),
+        (
+            "export {checkpoint} -o bare.onnx --scores {scores}",
+            "no record of spcnet bench accuracy (KeyError",
+        ),
+        ("export {checkpoint} -o {new}.onnx --scores {checkpoint}", "is not JSON"),
+        ("build {model} -o {model}", "tiny.onnx is given as --output and as the model"),
+        ("check nano {model} --report {model}", "tiny.onnx is given as --report and as "),
         ("export {checkpoint} --bundle {new} --graphs", "--bundle writes the graphs and all precisions"),
         (
             "export {checkpoint} --bundle {new} --precision int8",
@@ -91,12 +118,15 @@ def test_weights_that_are_no_numbers_of_use_leave_the_old_model(
         ("build c99 --target 86", "no model named 'c99'"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, message, tiny_checkpoint, tiny_model, tmp_path, capsys):
+def test_what_does_not_fit_is_refused(
+    arguments, message, tiny_checkpoint, tiny_model, tmp_path, capsys, monkeypatch
+):
     (tmp_path / "accuracy.json").write_text(json.dumps(RECORD))
+    monkeypatch.chdir(tmp_path)
     places = {"checkpoint": tiny_checkpoint, "model": tiny_model, "new": tmp_path / "new"}
     words = arguments.format(folder=tmp_path, scores=tmp_path / "accuracy.json", **places).split()
     assert main(words) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(**places) in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["accuracy.json"]
 
 

@@ -73,6 +73,19 @@ def test_refusals_are_one_line_and_status_2(arguments, message, capsys, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "verb",
+    ["prepare x.toml -o y", "validate x.toml base", "bench accuracy x", "bench all x", "bench confidence x"],
+)
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_no_process_is_no_number_of_processes(verb, count, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([*verb.split(), "--jobs", count])
+    assert stop.value.code == 2 and not list(tmp_path.iterdir())
+    assert f"argument --jobs: '{count}' is not a whole number of at least 1" in capsys.readouterr().err
+
+
 def test_info_prints_config_and_provenance(tiny_model, capsys):
     assert main(["info", str(tiny_model)]) == 0
     text = capsys.readouterr().out

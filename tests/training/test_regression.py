@@ -223,7 +223,7 @@ def test_the_command_says_how_it_goes_and_refuses_what_does_not_fit(given, tmp_p
         (["--set", "regression.lr=-1"], "regression.lr is -1; give a positive number"),
         (["--set", "regression.stills_share=2"], "regression.stills_share is 2; give a share"),
         (["--set", "regression.step=1"], "there is no parameter regression.step"),
-        (["-o", str(source)], "is the checkpoint that is read; give --out another name"),
+        (["-o", str(source)], "is given as --out and as the checkpoint; give --out another name"),
         (["-o", str(tmp_path)], "is a folder; give the name of a file"),
         (["--set", "regression.lr=1e30"], "at step 2; lower regression.lr"),
     ):
