@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -49,7 +50,8 @@ def install(
         record, built = build_engine(source, path, options, on_progress)
         lines.append(f"{'built' if built else 'up to date:'} {path} by {record.flavour} {record.version}")
         model = path
-    lines.append(f"load it: Tracker.load({str(model)!r}), or spcnet track VIDEO --model {model}")
+    command = f"spcnet track VIDEO --box X,Y,W,H --model {shlex.quote(str(model))}"
+    lines.append(f"load it: Tracker.load({str(model)!r}), or {command}")
     return Installed(str(model), lines)
 
 

@@ -1,3 +1,7 @@
+import json
+import shutil
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -6,6 +10,7 @@ import numpy as np
 import pytest
 import synthetic
 
+from spcnet.__main__ import main
 from spcnet.benchmarks.accuracy import run
 from spcnet.benchmarks.accuracy.supervise import Worker
 from spcnet.common.boxfile import read_boxes
@@ -101,6 +106,56 @@ def test_who_is_another_where_the_work_is_done_is_refused(data):
         (entry,) = worker.describe(["fine"], OPEN)
         outcome = worker.track(run.Job(video, "ope", (entry._replace(identity="2"),), OPEN))
     assert outcome["fine"].startswith("fine failed when it was opened for Short: fine is not what it was")
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+if __name__ != "__main__":
+    import no_such_module
+else:
+    from spcnet.benchmarks.accuracy import run
+    from spcnet.common.suites import open_data
+    run.run(["mosse"], open_data(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_a_process_that_does_not_begin_is_told_from_a_script_without_its_guard(data, tmp_path):
+    (tmp_path / "script.py").write_text(BROKEN)
+    command = [sys.executable, tmp_path / "script.py", data, tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert "No module named 'no_such_module'" in done.stderr
+    said = (
+        "RuntimeError: the process that tracks did not begin: its process ended with exit status 1, for the"
+    )
+    assert done.stderr.splitlines()[-1].startswith(said)
+
+
+def test_a_tracker_that_finishes_nothing_is_in_the_tables(data, tmp_path, capsys):
+    """All trackers fail on all sequences: there are no means, and every failure has its reason."""
+    for name in ("Long", "Short"):
+        shutil.copytree(data / name, tmp_path / "data" / name)
+        sorted((tmp_path / "data" / name / "img").iterdir())[2].write_bytes(b"damaged")
+    out = tmp_path / "out"
+    assert main(["bench", "accuracy", str(tmp_path / "data"), "--tracker", "mosse", "-o", str(out)]) == 1
+    assert capsys.readouterr().out.count("cannot be read as an image") == 2
+    found = json.loads((out / "accuracy.json").read_text())
+    assert found["compared"] == [] and found["trackers"]["opencv-mosse"]["mean"]["auc"] is None
+    assert main(["bench", "report", str(out), "-o", str(tmp_path / "page.html")]) == 2
+    assert "no tracker has an AUC: all of them failed" in capsys.readouterr().err
+
+
+def test_results_of_one_name_are_told_how_to_get_another(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["bench", "accuracy", str(data), "--tracker", "mosse", "-o", str(out)]
+    assert main(words) == 0
+    folder = out / "opencv-mosse"
+    assert main([*words, "--results", f"opencv-mosse={folder}"]) == 2
+    said = f"two trackers have the name opencv-mosse; give one another, as --results NAME={folder}"
+    assert said in capsys.readouterr().err
+    assert (
+        main(["bench", "score", str(data), str(out), *["--tracker", "opencv-mosse"] * 2, "-o", str(out)]) == 0
+    )
 
 
 def test_failed_ones_are_tried_again(data, tmp_path):

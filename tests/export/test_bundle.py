@@ -211,7 +211,7 @@ def test_without_a_gpu_the_model_is_what_to_load(copy, cache, video, capsys):
     placed = files(cache)
     assert len(placed) == 2 and images.find((8, 7)).origin.startswith("fatbin ")  # the runtime finds them
     assert main(["build", str(copy)]) == 0 and files(cache) == placed
-    assert "load it: Tracker.load(" in capsys.readouterr().out
+    assert f"or spcnet track VIDEO --box X,Y,W,H --model {copy / 'tiny.onnx'}\n" in capsys.readouterr().out
 
 
 def test_with_a_gpu_and_no_tensorrt_the_kernels_run_the_model(copy, site, cache, monkeypatch):
