@@ -146,10 +146,10 @@ def test_a_process_that_dies_is_named():
         ("--threads 0", "counted from 1"),
         ("--tracker nothing", "no model named 'nothing'"),
         ("--video v.mp4", "--video and --box go together"),
-        ("--box 1 2 3 4", "--video and --box go together"),
+        ("--box 1,2,3,4", "--video and --box go together"),
         ("--data otb", "--data and --clip go together"),
         ("--clip Deer", "--data and --clip go together"),
-        ("--video v --box 1 2 3 4 --data otb --clip Deer", "give one of them"),
+        ("--video v --box 1,2,3,4 --data otb --clip Deer", "give one of them"),
     ),
 )
 def test_refusals_of_the_command(tmp_path, capsys, arguments, message):
