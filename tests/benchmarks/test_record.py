@@ -127,7 +127,6 @@ def test_the_command_writes_both_reports(data, others, tmp_path, capsys):
         (("--results", "theirs"), "--results 'theirs' is not NAME=FOLDER"),
         (("--results", "theirs=nowhere"), "nowhere; expected <sequence>.txt"),
         (("--protocol", "vot"), "no protocol 'vot'; there are ope, tre, sre, seg"),
-        (("--jobs", "0"), "jobs is 0"),
         (("--suite", "otb2013"), "Basketball"),
         (("--tracker", "nothing"), "no model named 'nothing'"),
     ),
