@@ -240,7 +240,8 @@ if limit:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 for step in range(1, 1_000_000):
-    checkpoint.save(path, {"a": torch.full((200_000,), float(step))}, {"step": step})
+    meta = {"config": {"tracker": {}}, "seconds": 0.0, "validation": {}, "torch": ""}
+    checkpoint.save(path, {"a": torch.full((200_000,), float(step))}, meta | {"step": step})
     print(step, flush=True)
 """
 
@@ -261,10 +262,11 @@ def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
 def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
     """The file size limit of the process stands in for the disk: the write really fails."""
     path = tmp_path / "checkpoint.safetensors"
-    checkpoint.save(path, {"a": torch.zeros(3)}, {"step": 0})
+    meta = {"config": {"tracker": {}}, "step": 0, "seconds": 0.0, "validation": {}, "torch": ""}
+    checkpoint.save(path, {"a": torch.zeros(3)}, meta)
     done = python(SAVE, path, 4096)
     assert done.returncode != 0 and not done.stdout
-    assert checkpoint.load(path)[1] == {"step": 0}
+    assert checkpoint.load(path)[1] == meta
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
