@@ -160,9 +160,11 @@ def attributes(records: Records, styles: Styles) -> str:
     found = {name: {c: share(trackers[name]["auc_by_attribute"][c]) for c in counts} for name in names}
     parts = []
     if len(counts) >= 3:
-        curves = [
-            Curve(name, styles[name], range(len(counts)), list(auc.values())) for name, auc in found.items()
-        ]
+        curves = []
+        for name, auc in found.items():
+            known = [index for index, value in enumerate(auc.values()) if not math.isnan(value)]
+            if known:
+                curves.append(Curve(name, styles[name], known, [[*auc.values()][index] for index in known]))
         parts.append(
             figure(
                 "AUC by attribute; the lines only join the marks of a tracker.",
