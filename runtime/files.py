@@ -57,9 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path itself is yielded. Raises IsADirectoryError, and any OSError of the writing with the name of path.
     """
     refuse_folder(path)
-    if _written_through(
-        path
-    ):  # before the link is followed: that of a pipe, as /dev/stdout, leads to no name
+    if _written_through(path):  # asked before the link is followed: that of a pipe leads to no name
         yield path
         return
     path = Path(os.path.realpath(path))

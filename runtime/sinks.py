@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -52,7 +53,7 @@ def draw(frame: Frame, results: Mapping[int, Result]) -> Frame:
     return image
 
 
-class _FileSink:
+class _FileSink(ABC):
     """A file that is written aside: _whole holds it open, and gives it its name when it is closed."""
 
     def __init__(self) -> None:
@@ -63,8 +64,9 @@ class _FileSink:
             self._write(index, frame, results)
             self._whole = stack.pop_all()
 
+    @abstractmethod
     def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
-        raise NotImplementedError
+        """Write one frame's results, as Sink.write has them."""
 
     def close(self) -> None:
         self._whole.close()
