@@ -8,7 +8,7 @@ from pathlib import Path
 from spcnet.benchmarks.trackers import NAMES
 
 DATA = "folder of sequences, in the layout of OTB, GOT-10k, VOT, LaSOT, TrackingNet or UAV123"
-DEFAULT = ("lite", "kcf", "csrt", "mosse")
+DEFAULT = ("base", "kcf", "csrt", "mosse")
 
 
 def add_trackers(parser: argparse.ArgumentParser, default: str = ", ".join(DEFAULT)) -> None:

@@ -17,6 +17,8 @@ from spcnet.runtime.config import TrackerConfig
 
 MIN_SIDE = 4.0  # px: below this a target has no texture to track
 SCALE_RANGE = (0.2, 5.0)  # of the first size, as in the published trackers
+OFFSET_FADE = 0.9  # an offset counts so much less with every search, ...
+LEAST_SHARE = 1e-3  # ... and from this share on nothing
 
 
 class Box(NamedTuple):
@@ -43,6 +45,27 @@ class State(NamedTuple):
 
     def to_box(self) -> Box:
         return Box(self.cx - (self.w - 1) / 2, self.cy - (self.h - 1) / 2, self.w, self.h)
+
+
+class Offset(NamedTuple):
+    """The zero error of a search: how far off its answer is on the very frame that was learnt."""
+
+    x: float = 0.0  # of the centre, in sides of the answer
+    y: float = 0.0
+    w: float = 0.0  # logarithm of the factor of the width
+    h: float = 0.0
+
+    @classmethod
+    def between(cls, learnt: State, found: State) -> Offset:
+        return cls(
+            (found.cx - learnt.cx) / found.w,
+            (found.cy - learnt.cy) / found.h,
+            math.log(found.w / learnt.w),
+            math.log(found.h / learnt.h),
+        )
+
+
+NO_OFFSET = Offset()
 
 
 def check_box(box: Sequence[float], frame_width: int, frame_height: int) -> Box:
@@ -139,3 +162,19 @@ def limited(
         w=first.w * w,
         h=first.h * h,
     )
+
+
+def without_offset(
+    found: State,
+    offset: Offset,
+    share: float,
+    first: State,
+    frame_size: tuple[int, int],
+    config: TrackerConfig,
+) -> State:
+    """The state that was found less a share of the offset; see limited for first and frame_size."""
+    if share < LEAST_SHARE:
+        return found
+    center = found.cx - share * offset.x * found.w, found.cy - share * offset.y * found.h
+    factors = found.w / first.w * math.exp(-share * offset.w), found.h / first.h * math.exp(-share * offset.h)
+    return limited(center, factors, first, frame_size, config)

@@ -20,8 +20,8 @@ from spcnet.runtime.colour import ColourModel, TargetColours
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Frame, as_bgr, check_format
-from spcnet.runtime.geometry import State, move
-from spcnet.runtime.recovery import TargetState, may_learn
+from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, Offset, State, move, without_offset
+from spcnet.runtime.recovery import Status, TargetState, may_learn
 from spcnet.runtime.regression import RegressionHead, TargetBox
 
 Real = NDArray[np.float32]
@@ -44,6 +44,8 @@ class _Target:
     appearance: Appearance
     colours: TargetColours | None
     box: TargetBox | None
+    offset: Offset = NO_OFFSET
+    share: float = 1.0  # of the offset that counts in the next search
     age: int = 0  # frames since it was added
 
 
@@ -101,7 +103,11 @@ class HostBackend(ABC):
         for turn, rate in first_turns(self.config):
             [seen] = self._observe(frame, [state], self.config.learn_scales, turn)
             appearance.learn(*seen, rate)
-        self._targets[slot] = _Target(state, TargetState(state), appearance, colours, box)
+        target = _Target(state, TargetState(state), appearance, colours, box)
+        [measurement], _ = self._search(frame, [target])
+        if measurement.status == Status.TRACKING:
+            target.offset = Offset.between(state, measurement.state)
+        self._targets[slot] = target
         return slot
 
     def remove(self, slot: int) -> None:
@@ -119,7 +125,7 @@ class HostBackend(ABC):
     def update(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         self.timings.clear()
         targets = [self._target(slot) for slot in slots]
-        before = [(target.state, target.age) for target in targets]
+        before = [(target.state, target.share, target.age) for target in targets]
         try:
             found = self._localize(frame, slots)
             due = []
@@ -132,7 +138,7 @@ class HostBackend(ABC):
             self._learn(frame, due)
         except BaseException:  # out of memory, or Ctrl-C
             for target, former in zip(targets, before, strict=True):
-                target.state, target.age = former
+                target.state, target.share, target.age = former
             raise
         return found
 
@@ -149,6 +155,16 @@ class HostBackend(ABC):
 
     def _localize(self, frame: Frame, slots: Sequence[int]) -> list[Measurement]:
         targets = [self._target(slot) for slot in slots]
+        found, states = self._search(frame, targets)
+        for target, known in zip(targets, states, strict=True):  # only now that none has failed
+            target.state = known
+            target.share *= OFFSET_FADE
+        return found
+
+    def _search(
+        self, frame: Frame, targets: Sequence[_Target]
+    ) -> tuple[list[Measurement], list[TargetState]]:
+        """The measurements of targets in a frame, and their next states, which they do not take yet."""
         size = frame.shape[0], frame.shape[1]
         places = [target.state.search_state(size, self.config) for target in targets]
         found, states = [], []
@@ -162,17 +178,19 @@ class HostBackend(ABC):
             with stage(self.timings, "locate"):
                 peak = locate.find_peak(responses, self.config, colour)
                 state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
+            sure = peak.score >= self.config.uncertain_score
             if target.box is not None:
                 with stage(self.timings, "regress"):  # a stage of every frame, also where no peak is sure
-                    if peak.score >= self.config.uncertain_score:
+                    if sure:
                         state = target.box.correct(state, place, peak, seen[1], size)
+            if sure:
+                first, offset, share = target.first, target.offset, target.share
+                state = without_offset(state, offset, share, first, size, self.config)
             known, state, status = target.state.after(state, peak.score, self.config)
             states.append(known)
             score = peak.score if math.isfinite(peak.score) else 0.0
             found.append(Measurement(state, score, peak.psr, status))
-        for target, known in zip(targets, states, strict=True):  # only now that none has failed
-            target.state = known
-        return found
+        return found, states
 
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
         self.timings.setdefault("learn", 0.0)  # a stage of every frame, also where no target is due

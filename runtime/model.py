@@ -19,7 +19,7 @@ from spcnet.runtime.strict import read_json
 FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
 ZOO = Path(__file__).parent / "models"
-DEFAULT_MODEL = "lite"
+DEFAULT_MODEL = "base"
 
 
 class ModelError(ValueError):

@@ -16,7 +16,7 @@ from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.head import HeadWeights, halved
 from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, PACK_FRAME, TARGET
-from spcnet.runtime.geometry import State
+from spcnet.runtime.geometry import Offset, State, without_offset
 from spcnet.runtime.locate import Peak
 from spcnet.runtime.regression import corrected, pair_shape
 
@@ -128,13 +128,14 @@ def _correct(
         w, h = place.w * factor, place.h * factor
         cell = (1 + config.padding) / m
         window = (place.cx + column * cell * w, place.cy + row * cell * h, w, h)
-        windows[i] = (*window, -1 if move is None else exponent + 1, row, column)
+        offset, share = Offset(*rng.uniform(-0.05, 0.05, 4)), 0.7 * (i != 1)
+        windows[i] = (*window, share, -1 if move is None else exponent + 1, row, column)
         state = State(*(np.array(window) * rng.uniform(0.95, 1.05, 4)))
         state = state._replace(cx=min(max(state.cx, 0), 319), cy=min(max(state.cy, 0), 239))
         # Sizes inside of their limits, and at the lower and the upper one.
         ends = rng.choice([0.201, 1.0, 4.95], 2)
         first = State(0, 0, state.w / ends[0], state.h / ends[1])
-        before[slot] = (*state, first.w, first.h, 7, 0.1, 0, state.cx, state.cy)
+        before[slot] = (*state, first.w, first.h, 7, 0.1, 0, state.cx, state.cy, *offset, share)
         old[5 + i] = (*state, 0.5, 9, 0, *state, state.cx, state.cy)
         after[slot], new[5 + i] = before[slot], old[5 + i]
         if move is None:
@@ -148,7 +149,8 @@ def _correct(
         answer = reference(pairs[i].reshape(1, -1, side, side), head)[1][0]
         peak = Peak(exponent + 0.3, row * up + 0.4, column * up - 0.4, 0.5, 9.0)
         state = corrected(state, answer, place, peak, first, FRAME_SIZE, config)
-        after[slot] = (*state, first.w, first.h, 7, 0.1, 0, state.cx, state.cy)
+        state = without_offset(state, offset, share, first, FRAME_SIZE, config)
+        after[slot] = (*state, first.w, first.h, 7, 0.1, 0, state.cx, state.cy, *offset, share)
         new[5 + i] = (*state, 0.5, 9, 0, *state, state.cx, state.cy)
     expected = reference(pairs.reshape(targets, -1, side, side), head)[0]
     frame = put(np.frombuffer(PACK_FRAME(0, 0, *FRAME_SIZE[::-1], *[0] * 6, 3, 2, 0, 5), np.uint8))

@@ -20,7 +20,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import FFT_SIZES, Filters, Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, PACK_FRAME, TARGET, TILE
-from spcnet.runtime.geometry import State, move
+from spcnet.runtime.geometry import OFFSET_FADE, Offset, State, move, without_offset
 from spcnet.runtime.recovery import Status, TargetState, may_learn
 from spcnet.runtime.regression import searched_exponent, whole_cells
 
@@ -157,7 +157,8 @@ class _Input:
             factor = self.rng.uniform(0.8, 1.2)
             cx, cy = self.rng.uniform(-10, 330), self.rng.uniform(-10, 250)
             look = (cx + self.rng.uniform(-9, 9), cy + self.rng.uniform(-9, 9))
-            states[i] = (cx, cy, w * factor, h * factor, w, h, 3, 0, i, *look)
+            offset = self.rng.uniform(-0.05, 0.05, 4)
+            states[i] = (cx, cy, w * factor, h * factor, w, h, 3, 0, i, *look, *offset, 0.6 * (i != 1))
         return states
 
 
@@ -378,20 +379,25 @@ def _peak_with(given: _Input, colours: NDArray[np.float32] | None) -> float:
     seen = np.zeros(case.targets, CELL_WINDOW)  # by the box regression
     for i, slot in enumerate(slots):
         peak = locate.find_peak(responses[i], config, None if colours is None else colours[i])
-        cx, cy, w, h, first_w, first_h, _, _, misses, x, y = (float(v) for v in targets[slot])
+        cx, cy, w, h, first_w, first_h, _, _, misses, x, y, *offset, share = map(float, targets[slot])
         first, known = State(cx, cy, first_w, first_h), State(cx, cy, w, h)
         state = move(State(x, y, w, h), first, (peak.scale, peak.row, peak.column), (height, width), config)
+        if config.box_gain == 0 and peak.score >= config.uncertain_score:
+            state = without_offset(state, Offset(*offset), share, first, (height, width), config)
         after_peak, state, status = TargetState(known, int(misses)).after(state, peak.score, config)
         place = after_peak.search_state((height, width), config)
         found = (*state, peak.score, peak.psr, list(Status).index(status))
         expected[i] = (*found, *after_peak.seen, place.cx, place.cy)
         rate = config.interp_factor if may_learn(status, config) else 0.0
-        after[i] = (*after_peak.seen, first_w, first_h, 4, rate, after_peak.misses, place.cx, place.cy)
+        after[i] = (
+            *(*after_peak.seen, first_w, first_h, 4, rate, after_peak.misses, place.cx, place.cy),
+            *(*offset, share * OFFSET_FADE),
+        )
         exponent, (row, column) = searched_exponent(peak, config), whole_cells(peak, config)
         factor, cell = config.scale_step**exponent, (1 + config.padding) / config.grid
         center = x + column * cell * w * factor, y + row * cell * h * factor
         patch = exponent + case.scales // 2 if peak.score >= config.uncertain_score else -1
-        seen[i] = (*center, w * factor, h * factor, patch, row, column)
+        seen[i] = (*center, w * factor, h * factor, share, patch, row, column)
     map_address = 0 if colours is None else memory.put(colours)
     inputs = memory.put(responses), map_address, memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))

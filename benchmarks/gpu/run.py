@@ -52,7 +52,7 @@ from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Layer
 
 PARTS = {"checks": 90, "boxes": 90, "frames": 150, "kernels": 90, "compare": 90}  # seconds that each may take
-MODELS = ("base", "lite", "nano", "c32-125")
+MODELS = ("base", "nano", "c32-125")
 QUICK_CASES = tuple(
     kernels.Case(*shape)
     for shape in ((32, 3, 8, 1), (63, 5, 4, 3), (64, 1, 33, 3), (125, 3, 32, 1), (128, 3, 32, 1))

@@ -21,7 +21,7 @@ def add_vot(kinds: Commands[argparse.ArgumentParser]) -> None:
         "--tracker",
         action="append",
         metavar="NAME",
-        help="zoo name, .onnx file or trax:COMMAND LINE; LABEL= before it names it; repeat (default: lite)",
+        help="zoo name, .onnx file or trax:COMMAND LINE; LABEL= before it names it; repeat (default: base)",
     )
     vot.add_argument(
         "--stack", default=BOTH, help=f"{BOTH} (the default), vot2015, or any other that the toolkit has"
@@ -47,7 +47,7 @@ def _vot(options: argparse.Namespace) -> int:
     made = workspace.make(
         options.data,
         options.workspace,
-        options.tracker or ["lite"],
+        options.tracker or ["base"],
         options.stack,
         options.fps,
         options.threads,

@@ -31,7 +31,7 @@ from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.cuda.region import Place, Reach, Region
 from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Picture, check_format
-from spcnet.runtime.geometry import State
+from spcnet.runtime.geometry import NO_OFFSET, Offset, State
 from spcnet.runtime.patches import check_texture
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.regression import open_head
@@ -113,14 +113,22 @@ class CudaBackend:
             self._settled()
             slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
             self._reserve(slot + 1, 1)
-            self._device.write(self._slots.targets + slot * TARGET.itemsize, first_state(state))
-            self._targets[slot] = _Known(Place(*state, state.cx, state.cy))
+            self._put(slot, state, NO_OFFSET)
             try:
                 self._run(ADD, frame, [slot])
+                [found] = self._run(LOCALIZE, frame, [slot])
+                tracking = found.status == Status.TRACKING
+                self._put(slot, state, Offset.between(state, found.state) if tracking else NO_OFFSET)
             except BaseException:
                 del self._targets[slot]
                 raise
             return slot
+
+    def _put(self, slot: int, state: State, offset: Offset) -> None:
+        """Begin the state of a target, here and on the device."""
+        address = self._slots.targets + slot * TARGET.itemsize
+        self._device.write(address, first_state(state, offset))
+        self._targets[slot] = _Known(Place(*state, state.cx, state.cy))
 
     def remove(self, slot: int) -> None:
         with self._use():

@@ -19,7 +19,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
 from spcnet.runtime.cuda.head import HeadWeights, head_arrays
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
-from spcnet.runtime.geometry import MIN_SIDE, SCALE_RANGE, State, scale_exponents
+from spcnet.runtime.geometry import MIN_SIDE, NO_OFFSET, SCALE_RANGE, Offset, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
 from spcnet.runtime.regression import window_side
 
@@ -40,9 +40,9 @@ class Filters(NamedTuple):
     fast_den: int = 0
 
 
-def first_state(state: State) -> NDArray[Any]:
+def first_state(state: State, offset: Offset = NO_OFFSET) -> NDArray[Any]:
     """The row of TARGET of a target that begins at state."""
-    return np.array([(*state, state.w, state.h, 0, 0, 0, state.cx, state.cy)], TARGET)
+    return np.array([(*state, state.w, state.h, 0, 0, 0, state.cx, state.cy, *offset, 1)], TARGET)
 
 
 class Launcher:

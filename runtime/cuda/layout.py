@@ -12,6 +12,7 @@ import numpy as np
 
 from spcnet.runtime.colour import BINS, COLOURS, NEUTRAL
 from spcnet.runtime.config import RANGES
+from spcnet.runtime.geometry import LEAST_SHARE, OFFSET_FADE
 from spcnet.runtime.locate import FLAT
 from spcnet.runtime.recovery import SEARCH_OFFSETS, Status
 from spcnet.runtime.regression import LIMIT, MAX_SHIFT
@@ -49,6 +50,8 @@ TARGET = np.dtype(  # the state of one target, in pixels; float64, as on the hos
         ("misses", "d"),  # of spcnet.runtime.recovery.TargetState
         ("search_x", "d"),  # centre of the next search
         ("search_y", "d"),
+        *((name, "d") for name in ("offset_x", "offset_y", "offset_w", "offset_h")),  # geometry.Offset
+        ("share", "d"),  # of it that counts in the next search
     ],
     align=True,
 )
@@ -91,6 +94,7 @@ SEARCH = np.dtype(  # constants of the search for the peak: see spcnet.runtime.c
 CELL_WINDOW = np.dtype(  # what the box regression sees of a search
     [
         *((name, "d") for name in ("cx", "cy", "w", "h")),  # the target as searched, moved by whole cells
+        ("share", "d"),  # of the target's offset
         ("patch", "i"),  # of the pyramid; -1: no regression, the peak is not sure
         ("row", "i"),  # the move, in cells
         ("column", "i"),
@@ -135,6 +139,8 @@ def header() -> str:
     lines = [f"const int {name} = {value};" for name, value in integers.items()]
     lines += [
         f"const double FLAT = {FLAT!r};",
+        f"const double OFFSET_FADE = {OFFSET_FADE!r};",
+        f"const double LEAST_SHARE = {LEAST_SHARE!r};",
         f"const double BOX_LIMIT = {LIMIT!r};",
         f"const double BOX_SHIFT = {MAX_SHIFT!r};",
         f"const float NEUTRAL = {NEUTRAL!r}f;",

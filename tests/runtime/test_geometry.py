@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spcnet.runtime import Box, TrackerConfig
-from spcnet.runtime.geometry import MIN_SIDE, State, check_box, move, scale_exponents
+from spcnet.runtime.geometry import (
+    MIN_SIDE,
+    Offset,
+    State,
+    check_box,
+    move,
+    scale_exponents,
+    without_offset,
+)
 
 sides = st.floats(1, 500)
 places = st.floats(-1000, 1000)
@@ -16,6 +24,27 @@ places = st.floats(-1000, 1000)
 def test_box_and_state_convert_back(x, y, w, h):
     box = State.from_box((x, y, w, h)).to_box()
     assert box == pytest.approx(Box(x, y, w, h), abs=1e-9)
+
+
+SIZED = st.tuples(st.floats(50, 150), st.floats(50, 150), st.floats(20, 60), st.floats(20, 60))
+
+
+@given(SIZED, SIZED, st.floats(0.5, 1), st.sampled_from([0.0, 0.3]))
+def test_what_a_search_was_off_on_the_learnt_frame_is_subtracted(learnt, found, share, box_gain):
+    learnt, found = State(*learnt), State(*found)
+    if not box_gain:  # one factor for both sides
+        found = found._replace(h=learnt.h * found.w / learnt.w)
+    offset = Offset.between(learnt, found)
+
+    def less(share):
+        config = TrackerConfig(box_gain=box_gain)
+        return without_offset(found, offset, share, learnt, (200, 200), config)
+
+    assert less(1.0) == pytest.approx(learnt)
+    assert less(1e-4) == found
+    part = less(share)
+    assert part.w == pytest.approx(learnt.w**share * found.w ** (1 - share))
+    assert part.cy == pytest.approx(share * learnt.cy + (1 - share) * found.cy)
 
 
 def test_the_centre_of_one_pixel_is_the_pixel():

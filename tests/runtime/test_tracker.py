@@ -7,6 +7,7 @@ import synthetic
 from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Status, Tracker
+from spcnet.runtime.model import zoo
 
 BAD_FRAMES = [
     None,
@@ -42,6 +43,19 @@ def test_the_result_tells_score_psr_and_stages(reference):
     assert 0.3 < result.score < 1.1 and result.psr > 10
     assert list(result.timings) == ["crop", "features", "dft", "respond", "locate", "learn"]
     assert all(seconds > 0 for seconds in result.timings.values())
+
+
+@pytest.mark.parametrize("model", zoo())
+def test_a_search_on_the_learnt_frame_finds_what_was_learnt(model, video):
+    """Also when each box found begins the target anew."""
+    frames, boxes = video
+    tracker, box = Tracker.load(model), boxes[0]
+    for again in range(50):
+        tracker.init(frames[0], box)
+        found = tracker.update(frames[0])
+        assert found.status == Status.TRACKING
+        np.testing.assert_allclose(found.box, boxes[0], atol=1e-6, err_msg=str(again))
+        box = found.box
 
 
 @pytest.mark.parametrize("bad", BAD_FRAMES, ids=["none", "float", "empty", "rank", "size"])

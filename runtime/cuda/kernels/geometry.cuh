@@ -29,3 +29,13 @@ __device__ inline Box limited(
         target.first_w * fmax(fmin(wider, high_w), low_w),
         target.first_h * fmax(fmin(higher, high_h), low_h)};
 }
+
+// geometry.without_offset: what was found less a share of the target's offset.
+__device__ inline Box without_offset(
+    const Box& found, double share, const Target& target, const Frame& frame, const Search& search) {
+    if (share < LEAST_SHARE) return found;
+    return limited(
+        found.cx - share * target.offset_x * found.w, found.cy - share * target.offset_y * found.h,
+        found.w / target.first_w * exp(-share * target.offset_w),
+        found.h / target.first_h * exp(-share * target.offset_h), target, frame, search);
+}

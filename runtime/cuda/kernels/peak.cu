@@ -120,6 +120,8 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
     Box box = limited(
         target.search_x + right_by * point * target.w, target.search_y + down_by * point * target.h,
         target.w / target.first_w * step, target.h / target.first_h * step, target, frame, search);
+    bool sure = score >= search.uncertain_score;
+    if (sure && !windows) box = without_offset(box, target.share, target, frame, search); // else after the regression
     if (windows) {
         double factor = nearest < 0 ? 1 / steps : steps, up = search.upsampling;
         double columns = rint(right_by / up), rows = rint(down_by / up);
@@ -128,13 +130,14 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
             target.search_y + rows * up * point * target.h,
             target.w * factor,
             target.h * factor,
-            score >= search.uncertain_score ? (int)nearest + middle : -1,
+            target.share,
+            sure ? (int)nearest + middle : -1,
             (int)rows,
             (int)columns};
     }
     double told = finite ? score : 0.0; // no number that is not finite leaves
     Measurement found = {
-        box.cx, box.cy, box.w, box.h, told, psr, double(score < search.uncertain_score ? UNCERTAIN : TRACKING)};
+        box.cx, box.cy, box.w, box.h, told, psr, double(sure ? TRACKING : UNCERTAIN)};
     bool recovers = search.recovery_radius > 0;
     bool missed = score < (target.misses > 1 ? search.uncertain_score : search.lost_score);
     if (missed && !recovers) found.status = LOST;
@@ -157,6 +160,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         target.h = found.h;
         target.misses = 0;
     }
+    target.share *= OFFSET_FADE;
     if (search.interval) {
         bool due = ((int)target.age + 1) % search.interval == 0 && (found.status == TRACKING || !recovers);
         target.age += 1;

@@ -166,7 +166,7 @@ extern "C" __global__ void __launch_bounds__(512, 2) regress_box(
     __syncthreads();
     bool finite = true; // comparisons with a NaN are false
     for (int i = 0; i < 4; i++) finite = finite && fabsf(box[i]) < INFINITY_F;
-    if (tid || !finite) return;
+    if (tid) return;
 
     const Search& search = *search_pointer;
     const Frame frame = *frame_pointer;
@@ -177,11 +177,13 @@ extern "C" __global__ void __launch_bounds__(512, 2) regress_box(
     double size = clamped(gain * (wider + higher) / 2, -BOX_LIMIT, BOX_LIMIT);
     double aspect = clamped(gain * (wider - higher), -BOX_LIMIT, BOX_LIMIT) / 2;
     double dx = clamped(box[2], -BOX_SHIFT, BOX_SHIFT), dy = clamped(box[3], -BOX_SHIFT, BOX_SHIFT);
-    Box state = limited(
+    Box state = {target.cx, target.cy, target.w, target.h};
+    if (finite) state = limited(
         target.cx + gain * (place.cx + dx * place.w - target.cx),
         target.cy + gain * (place.cy + dy * place.h - target.cy),
         target.w / target.first_w * exp(size + aspect), target.h / target.first_h * exp(size - aspect), target, frame,
         search);
+    state = without_offset(state, place.share, target, frame, search);
     target.cx = target.search_x = found.cx = found.seen_x = found.search_x = state.cx;
     target.cy = target.search_y = found.cy = found.seen_y = found.search_y = state.cy;
     target.w = found.w = found.seen_w = state.w;

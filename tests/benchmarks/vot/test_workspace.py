@@ -148,7 +148,7 @@ def test_the_command_prints_what_is_next(data, tmp_path, capsys):
     folder = tmp_path / "my ws"
     assert main(["bench", "vot", str(data), str(folder)]) == 0
     text = capsys.readouterr().out
-    assert "with 2 sequences" in text and f"vot evaluate --workspace '{folder}' lite" in text
+    assert "with 2 sequences" in text and f"vot evaluate --workspace '{folder}' base" in text
     assert main(["bench", "vot", str(data), str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sequences"] == ["Left", "Right-1"]
     assert main(["bench", "vot", str(data), str(folder), "--run", "/nosuch/vot"]) == 2

@@ -12,7 +12,7 @@ from spcnet.runtime import Status, TrackerConfig, locate
 from spcnet.runtime.colour import COLOURS, ColourModel, TargetColours
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, PACK_FRAME, TARGET, TILE
-from spcnet.runtime.geometry import State, move
+from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, State, move
 from spcnet.runtime.recovery import TargetState, may_learn
 from spcnet.runtime.regression import window_side
 
@@ -70,7 +70,7 @@ def correct(device, weights):
     with Memory(device) as memory:
         templates = memory.put(rng.gamma(0.5, 2, (1, 8, side, side)).astype(np.float32))
         features = memory.put(rng.gamma(0.5, 2, (3, 8, 17, 17)).astype(np.float32))
-        windows = memory.put(np.array([(*state, 1, 2, -1)], CELL_WINDOW))
+        windows = memory.put(np.array([(*state, 0, 1, 2, -1)], CELL_WINDOW))
         frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, 120, 100, *[0] * 6, 3, 2, 0, 0), np.uint8))
         slots, targets, results = memory.put(np.zeros(1, np.int32)), *map(memory.put, before)
         first = memory.space((side // 2) ** 2 * 32 * 4)
@@ -159,7 +159,7 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         seen = State(*place, 20.0, 10.0)
         known = TargetState(seen, misses, (place[0] / 2, place[1] / 2))
         search = known.search_state(size, config)
-        targets[i] = (*seen, 20.0, 10.0, age, 9, misses, search.cx, search.cy)
+        targets[i] = (*seen, 20.0, 10.0, age, 9, misses, search.cx, search.cy, *NO_OFFSET, 1)
         peak = locate.find_peak(responses[i : i + 1], config)
         found = move(search, seen, (peak.scale, peak.row, peak.column), size, config)
         state, reported, status = known.after(found, peak.score, config)
@@ -167,7 +167,18 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         search = state.search_state(size, config)
         found = (*reported, score, peak.psr, list(Status).index(status))
         expected[i] = (*found, *state.seen, search.cx, search.cy)
-        after[i] = (*state.seen, 20.0, 10.0, age + 1, rate, state.misses, search.cx, search.cy)
+        after[i] = (
+            *state.seen,
+            20.0,
+            10.0,
+            age + 1,
+            rate,
+            state.misses,
+            search.cx,
+            search.cy,
+            *NO_OFFSET,
+            OFFSET_FADE,
+        )
     launcher = Launcher(device, config)
     with Memory(device) as memory:
         frame = memory.put(np.frombuffer(PACK_FRAME(0, 0, size[1], size[0], *[0] * 6, 3, 2, 0, 0), np.uint8))
