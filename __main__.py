@@ -20,6 +20,7 @@ from importlib import import_module
 
 from spcnet import __version__
 from spcnet.runtime.doctor import libraries
+from spcnet.runtime.signals import STOPS, like_ctrl_c
 
 VERBS = (  # modules with a function add_commands(commands)
     "spcnet.runtime.cli",
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"the address space is limited to {limit >> 20} MiB, at least {ADDRESS_SPACE >> 20} MiB are "
             "needed; raise it by ulimit -v"
         )
-    with _pressed() as pressed:
+    with like_ctrl_c(), _pressed() as pressed:
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
@@ -116,7 +117,7 @@ def _pressed() -> Iterator[Callable[[], bool]]:
     os.set_blocking(write, False)
     former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
-        yield lambda: bool(select.select([read], [], [], 0)[0]) and signal.SIGINT in os.read(read, 4096)
+        yield lambda: bool(select.select([read], [], [], 0)[0] and {*STOPS} & {*os.read(read, 4096)})
     finally:
         signal.set_wakeup_fd(former)
         os.close(read)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from spcnet.runtime.signals import delayed
 
 
 @contextmanager
@@ -34,15 +35,8 @@ def interruptible(trt: Any, config: Any, on_progress: Callable[[float], None]) -
 
     monitor = Monitor()
     config.progress_monitor = monitor
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    if main:
-        signal.signal(signal.SIGINT, lambda *_: stopped.append(KeyboardInterrupt()))
-    try:
+    with delayed(lambda *_: stopped.append(KeyboardInterrupt())):
         yield
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
     if stopped:
         raise stopped[0]
 

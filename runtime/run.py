@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +13,7 @@ import numpy as np
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.signals import delayed
 from spcnet.runtime.sinks import Sink
 from spcnet.runtime.tracker import MultiTracker, Result
 from spcnet.runtime.video import Video, VideoError
@@ -142,18 +141,11 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
     A second Ctrl-C, for a source that hangs, raises KeyboardInterrupt at once.
     """
     pressed: list[int] = []
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is the application's
-    if not ours or threading.current_thread() is not threading.main_thread():  # only there it can be set
-        yield lambda: False
-        return
 
     def note(number: int, _: object) -> None:
         if pressed:
             raise KeyboardInterrupt
         pressed.append(number)
 
-    signal.signal(signal.SIGINT, note)
-    try:
+    with delayed(note):
         yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -109,9 +109,9 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 
 def _train(options: argparse.Namespace) -> int:
     import shlex
-    import signal
     import sys
 
+    from spcnet.runtime.signals import delayed
     from spcnet.training.config import TrainConfig
     from spcnet.training.distributed import join
     from spcnet.training.train import Trainer, checkpoint_of
@@ -135,12 +135,8 @@ def _train(options: argparse.Namespace) -> int:
             )
         else:
             trainer = Trainer(given, folder, processes)
-        former = {s: signal.signal(s, trainer.stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with delayed(trainer.stop):
             path = trainer.run()
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
     done = trainer.position == trainer.config.steps
     if processes.rank == 0 and done:
         print(f"checkpoint {path}")

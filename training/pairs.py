@@ -23,6 +23,7 @@ from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import patches
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State, scale_exponents
+from spcnet.runtime.signals import STOPS
 from spcnet.training.config import DataConfig
 
 Image = NDArray[np.uint8]
@@ -202,9 +203,9 @@ def load(
 
 
 def _leave_signals(_: int) -> None:
-    """Ctrl-C and SIGTERM reach the loader's processes too: they go on until the run has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Signals that stop a run reach the loader's processes too: they go on until it has saved."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _cumulative(tracks: Sequence[Track], weights: Mapping[str, float]) -> NDArray[np.float64]:

@@ -13,15 +13,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from spcnet.common.pool import Pool
 from spcnet.common.shards import Manifest, shard_path, write_shard
 from spcnet.common.sources import read_all
 from spcnet.common.tracks import Boxes, Track, read_bytes
@@ -78,8 +77,7 @@ def prepare(
         with ExitStack() as stack:
             run: Callable[..., Iterator[None]] = map
             if jobs > 1:
-                spawn = multiprocessing.get_context("spawn")
-                run = stack.enter_context(ProcessPoolExecutor(jobs, spawn)).map
+                run = stack.enter_context(Pool(jobs)).map
             for number, _ in zip(missing, run(pack, paths, parts), strict=True):
                 done += frames[number]
                 progress(done, manifest.frames)

@@ -7,11 +7,9 @@ have no say.
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from spcnet.common.metrics import Floats, grouped_bootstrap, iou, success_curve
 from spcnet.common.output import table
+from spcnet.common.pool import Pool
 from spcnet.common.toml import assignment
 from spcnet.common.tracks import Track
 from spcnet.runtime import model
@@ -115,8 +114,7 @@ def validate(
     for candidate in candidates:
         candidate.open().close()  # refused here, not in a process
     results = {}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, _begin, (tuple(candidates),)) as pool:
+    with Pool(jobs, _begin, (tuple(candidates),)) as pool:
         work = {
             name: [pool.submit(_follow_all, track) for track in tracks] for name, tracks in chosen.items()
         }

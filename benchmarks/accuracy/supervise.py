@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -31,6 +30,7 @@ from spcnet.benchmarks.accuracy.track import (
     track,
     where,
 )
+from spcnet.common.pool import alone
 
 LOOK = 0.5  # s from one look at the clock to the next, at most
 BEGIN, BYE = 120.0, 1.0  # s that a process may take to begin, and to end when it has cut the connection
@@ -187,9 +187,8 @@ def work(jobs: Sequence[Job], workers: Sequence[Worker]) -> Generator[tuple[Job,
 
 def serve(connection: Connection[Any, Any], place: Place) -> None:
     """The main function of the process: one call after the other, until the parent is gone."""
-    os.setsid()  # only the parent handles Ctrl-C, and the children of trackers can be killed as a group
+    alone()
     os.dup2(2, 1)  # output of trackers must not mix with that of the command
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send("ready")
     while True:
         try:
@@ -200,13 +199,6 @@ def serve(connection: Connection[Any, Any], place: Place) -> None:
         except Exception as error:
             answer = False, _portable(error)
         connection.send(answer)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent
-    parent.join()
-    os.killpg(0, signal.SIGKILL)
 
 
 def _portable(error: Exception) -> Exception:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from spcnet.benchmarks.confidence import removal
 from spcnet.benchmarks.confidence.measures import Trace
 from spcnet.benchmarks.confidence.removal import Removal
 from spcnet.common.metrics import iou
+from spcnet.common.pool import Pool
 from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import model
 from spcnet.runtime.cpu import CpuBackend
@@ -63,8 +62,7 @@ def run(
     ]
     tasks.sort(key=lambda task: -task.frames)  # so that no process is left with a long one at the end
     traces: dict[tuple[str, str, int | None], Trace | None] = {}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) if jobs > 1 else nullcontext() as pool:
+    with Pool(jobs) if jobs > 1 else nullcontext() as pool:
         for task, trace in zip(tasks, (pool.map if pool else map)(partial(_track, path), tasks), strict=True):
             traces[task.way, task.video.name, task.start] = trace
             progress(task.video.name, task.frames)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -27,6 +25,7 @@ from spcnet.benchmarks.latency.warnings import record_warnings
 from spcnet.benchmarks.trackers import open_tracker, refuse_twins
 from spcnet.common.clips import Clip, digest
 from spcnet.common.machine import machine
+from spcnet.common.pool import Pool
 
 Result = TypeVar("Result")
 FORMAT = "spcnet-speed-1"
@@ -146,7 +145,7 @@ def _series(runs: Sequence[Times]) -> dict[str, list[float]]:
 
 def fresh(function: Callable[..., Result], *arguments: Any, **more: Any) -> Result:
     """Call the function in a fresh process. Raises what it raises, and RuntimeError if the process died."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with Pool(1) as pool:
         try:
             return pool.submit(function, *arguments, **more).result()
         except BrokenProcessPool:

@@ -178,7 +178,7 @@ def test_what_was_interrupted_goes_on(data, one_process, tiny_model, tmp_path):
     assert {path: (tmp_path / path).stat().st_mtime_ns for path in begun} == stamps
 
 
-@pytest.mark.parametrize("how", (signal.SIGINT, signal.SIGKILL))
+@pytest.mark.parametrize("how", (signal.SIGTERM, signal.SIGKILL))
 def test_the_command_is_interrupted_and_leaves_no_process(data, one_process, tiny_model, tmp_path, how):
     words = words_of(data, tiny_model)
     command = [sys.executable, "-m", "spcnet", *words, "--jobs", "2", "-o", str(tmp_path)]
@@ -188,7 +188,7 @@ def test_the_command_is_interrupted_and_leaves_no_process(data, one_process, tin
         workers = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         process.send_signal(how)
         error = process.communicate()[1]
-    assert process.returncode == (2 if how == signal.SIGINT else -9)
+    assert process.returncode == (2 if how == signal.SIGTERM else -9)
     assert "Traceback" not in error
     assert workers and all(map(bad_trackers.ended, workers))
     assert 0 < len(boxes(tmp_path)) < len(one_process)

@@ -112,7 +112,8 @@ def test_help_and_import_need_neither_torch_nor_a_gpu():
     assert "track" in done.stdout and "needs the package torch; pip install 'spcnet[train]'" in done.stderr
 
 
-def test_ctrl_c_keeps_what_was_tracked(tmp_path):
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_ctrl_c_and_what_stops_a_service_keep_what_was_tracked(number, tmp_path):
     command = [sys.executable, "-m", "spcnet", "demo", str(tmp_path), "--model", "c32-125"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -121,7 +122,7 @@ def test_ctrl_c_keeps_what_was_tracked(tmp_path):
         if aside and aside.stat().st_size > 50_000:
             break
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted; what was tracked before is kept" in errors
     rows = (tmp_path / "boxes.csv").read_text().splitlines()
