@@ -16,6 +16,7 @@ _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7
 _TS = 188  # bytes of a packet of a transport stream, each of which begins with a G
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))  # bytes that text has none of
 _HEAD = 1 << 13  # bytes of a file that tell
+_ZEROS = 1 << 10  # bytes that no stream of pictures ends with
 
 
 def mistaken(path: Path) -> str:
@@ -57,6 +58,16 @@ def stated_size(path: Path) -> int | None:
     if head.startswith(_ASF) and at >= 40:
         return int.from_bytes(head[at : at + 8], "little") or None
     return None
+
+
+def is_unfilled(path: Path) -> bool:
+    """Whether the end of a file is zeros, as where its room was reserved and copying it was interrupted.
+
+    A container may reserve some room itself: it tells only where pictures are missing, too. Raises OSError.
+    """
+    with path.open("rb") as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - _ZEROS, 0))
+        return not any(file.read())
 
 
 def _double(data: bytes) -> float:

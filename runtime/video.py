@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from spcnet.runtime.container import mistaken, stated_size
+from spcnet.runtime.container import is_unfilled, mistaken, stated_size
 from spcnet.runtime.files import utf8_name
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.imagefile import IMAGE_SUFFIXES, image_names, is_image, natural, read_image
@@ -161,6 +161,11 @@ class Capture(Video):
             short = self.fps and self.count and max(end, read / self.fps) < 0.9 * self.count / self.fps - 0.5
         else:
             short = size < stated
+        if not short and is_unfilled(self._path) and (not self.count or read < self.count):
+            raise VideoError(
+                f"{self.name} broke off after {read} frames; its end is zeros, so it was not copied whole: "
+                "copy it again"
+            )
         if short:
             whole = f"{stated} bytes, of which it has {size}" if stated else f"about {self.count} frames"
             raise VideoError(

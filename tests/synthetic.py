@@ -16,7 +16,7 @@ def texture(rng, height, width, cell):
 
 def nearly_flat(size=(240, 320)):
     """A frame (H, W, 3) uint8 that varies by a few grey levels, all in one bin of a histogram of 16."""
-    return np.random.default_rng(0).integers(96, 112, (*size, 3), np.uint8)
+    return 96 + texture(np.random.default_rng(0), *size, cell=24) // np.uint8(16)
 
 
 def moving_target(count=20, size=(240, 320), side=(36, 48), seed=0, growth=1.01, velocity=(2.0, 3.0)):

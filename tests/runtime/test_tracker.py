@@ -86,6 +86,7 @@ FLAT = {
     "grey card": np.full((240, 320, 3), 128, np.uint8),
     "black": np.zeros((240, 320, 3), np.uint8),
     "noise of a grey level": np.random.default_rng(3).normal(20, 1, (240, 320, 3)).round().astype(np.uint8),
+    "noise": np.random.default_rng(3).normal(128, 5, (240, 320, 3)).round().astype(np.uint8),
     "a slope": np.broadcast_to(np.linspace(100, 110, 320).astype(np.uint8)[:, None], (240, 320, 3)),
 }
 
