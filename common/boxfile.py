@@ -18,6 +18,7 @@ MENDS = {
     8: "; of a polygon write the upright box",
     10: "; of a MOT file write the columns x,y,w,h of one target",
 }
+EXPORT = "; of what an annotation tool exported write x,y,w,h in pixels, a line per frame"
 
 
 def read_text(path: Path) -> str:
@@ -55,13 +56,13 @@ def read_boxes(path: Path, polygons: bool = False) -> NDArray[np.float64]:
         except ValueError:
             mask = "; of a mask write the upright box" if line.startswith("m") else ""
             raise ValueError(
-                f"{path}, line {number}: {line[:80]!r} is not four numbers x,y,w,h{mask}"
+                f"{path}, line {number}: {line[:80]!r} is not four numbers x,y,w,h{mask or EXPORT}"
             ) from None
         if len(values) == 8 and polygons:
             corners = np.reshape(values, (4, 2))
             values = [*corners.min(0), *np.ptp(corners, axis=0)]
         if len(values) != 4:
-            mend = MENDS.get(len(values), "")
+            mend = MENDS.get(len(values), EXPORT if len(values) > 4 else "")
             raise ValueError(f"{path}, line {number}: {len(values)} values, expected x,y,w,h{mend}")
         boxes.append(values)
     return np.array(boxes, np.float64).reshape(-1, 4)

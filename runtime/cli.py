@@ -115,6 +115,7 @@ def _run(
     check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
     tracker = MultiTracker.load(name, backend=options.backend, threads=options.threads)
     with open_video(source) as video, bar(video.count, "track") as progress:
+        check_outputs(outputs, {f"frame {number} of the source": p for number, p in enumerate(video.paths)})
 
         def sinks() -> Iterator[Sink]:
             if video_path:

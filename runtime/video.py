@@ -33,12 +33,13 @@ class Video:
     """An open source: iterate over it, or over numbered(), for the frames. A context manager.
 
     fps is 0 where unknown; count is the number of frames the source promises, in many containers an estimate,
-    None for a live one. skipped is the number of frames that could not be decoded so far, and damage says why
-    the first of them could not.
+    None for a live one. paths are the files it reads. skipped is the number of frames that could not be
+    decoded so far, and damage says why the first of them could not.
     """
 
     def __init__(self, name: str, fps: float, count: int | None) -> None:
         self.name, self.fps, self.count = name, fps, count
+        self.paths: Sequence[Path] = ()
         self.skipped, self.damage = 0, ""
 
     def read(self) -> Iterator[tuple[int, Frame]]:
@@ -118,6 +119,7 @@ class Capture(Video):
         count = int(promised) if path and 0 < promised < float("inf") else None
         super().__init__(name, fps if 0 < fps < float("inf") else 0.0, count)
         self._capture, self._path = capture, path
+        self.paths = [path] if path else []
 
     def read(self) -> Iterator[tuple[int, Frame]]:
         """As Video.read, counted from the first frame that can be decoded."""

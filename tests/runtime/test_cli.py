@@ -33,6 +33,21 @@ def test_track_writes_what_was_asked_for(folder, video, tiny_model, capsys):
     assert all((folder / name).stat().st_size > 100 for name in outputs.values())
 
 
+@pytest.mark.parametrize("source", ("frames", "frames/*.png"))
+def test_no_image_of_the_source_is_replaced(source, folder, video, tiny_model, capsys):
+    image = folder / "frames" / "005.png"
+    before = image.read_bytes()
+    box = ",".join(f"{v:g}" for v in video[1][0])
+    arguments = ["track", str(folder / source), "--box", box, "--model", str(tiny_model)]
+    assert main([*arguments, "--csv", str(image)]) == 2 and image.read_bytes() == before
+    assert (
+        "005.png is given as --csv and as frame 5 of the source; give --csv another"
+        in capsys.readouterr().err
+    )
+    beside = folder / "frames" / "out.csv"
+    assert [main([*arguments, "--csv", str(beside)]) for _ in range(2)] == [0, 0]
+
+
 def test_a_source_that_breaks_off_is_status_1(folder, video, tiny_model, capsys):
     cv2.imwrite(str(folder / "frames" / "005.png"), video[0][0][:99, :99])
     box = ",".join(f"{v:g}" for v in video[1][0])

@@ -149,11 +149,9 @@ def add_loop(graph):
     node(graph, "Loop", ["", ""], body=body)
 
 
-def late_key(graph):
-    """External data whose protobuf has the value before its key."""
+def external(graph):
     tensor = graph.graph.initializer[0]
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add().ParseFromString(b"\x12\x0b/etc/passwd\x0a\x08location")
+    set_external_data(tensor, "/etc/passwd")
     tensor.ClearField("raw_data")
 
 
@@ -185,7 +183,7 @@ UNSAFE = {
     ),
     "function": (lambda graph: graph.functions.add(name="f"), "has a field 25 in the model"),
     "sparse": (lambda graph: graph.graph.sparse_initializer.add(), "has a field 15 in the graph"),
-    "external": (late_key, "uses external weights, a single file is required"),
+    "external": (external, "uses external weights, a single file is required"),
     "padding": (large_attribute, "has an operator Conv with 1000000, at most 64 is taken"),
     "side": (
         lambda graph: graph.graph.initializer.append(
@@ -209,6 +207,17 @@ def test_a_network_that_is_not_ours_is_refused_before_it_is_opened(tiny_model, t
     monkeypatch.delattr("onnxruntime.InferenceSession")
     with pytest.raises(ModelError, match=rf"unsafe\.onnx {message}.*; export it again"):
         model.load(resealed(graph, tmp_path / "unsafe.onnx"))
+
+
+def test_external_weights_are_seen_whatever_the_order_of_the_fields(tiny_model):
+    """onnx writes the key first, and so would hide the other order."""
+    graph = onnx.load(tiny_model)
+    external(graph)
+    data = graph.SerializeToString()
+    key, value = b"\x0a\x08location", b"\x12\x0b/etc/passwd"
+    assert data.count(key + value) == 1
+    with pytest.raises(ValueError, match="uses external weights"):
+        check_network(data.replace(key + value, value + key))
 
 
 @pytest.fixture(scope="module")

@@ -86,10 +86,11 @@ def test_a_byte_order_mark_is_no_part_of_a_number(got10k, read):
     ("line", "message"),
     [
         ("1,2,3", "3 values, expected x,y,w,h"),
-        ("1,2,3,4,5,6", "6 values, expected x,y,w,h"),
+        ("0,7,1,2,3,4", "6 values, expected x,y,w,h; of what an annotation tool exported write x,y,w,h in"),
         ("1,1,10,20,30,40,1,-1,-1,-1", "10 values, expected x,y,w,h; of a MOT file write the columns"),
         ("m12,4,3,2,0,6" + ",5" * 99, "is not four numbers x,y,w,h; of a mask write the upright box"),
-        ("1,2,three,4", "is not four numbers x,y,w,h"),
+        ("1,2,three,4", "is not four numbers x,y,w,h; of what an annotation tool exported write"),
+        ('a.jpg,99,"{}",1,0,"{""name"":""rect"",""x"":6}","{}"', "is not four numbers x,y,w,h; of what an"),
         ("\x00\ufffd", "is not four numbers x,y,w,h"),
         ("1,5 2,5 3,5 4,5", "has decimal commas; write decimal points"),
         ("1,5\t2,5\t3,5\t4,5", "has decimal commas; write decimal points"),
