@@ -17,6 +17,7 @@ import synthetic
 
 from spcnet.common.metrics import iou
 from spcnet.runtime import MultiTracker
+from spcnet.runtime.model import DEFAULT_MODEL
 
 UPDATES = 60_000
 PERIOD = 240  # updates after which the target is back where it began
@@ -41,7 +42,7 @@ def course() -> list[tuple[np.ndarray, tuple[float, float, float, float]]]:
     return found
 
 
-def soak(updates: int = UPDATES, model: str = "lite", period: int = PERIOD) -> dict[str, Any]:
+def soak(updates: int = UPDATES, model: str = DEFAULT_MODEL, period: int = PERIOD) -> dict[str, Any]:
     """Follow one target all the time, beside one that is added anew in every period; the figures."""
     frames = course()[:: PERIOD // period]
     tracker = MultiTracker.load(model, backend="cpu")
