@@ -1,4 +1,4 @@
-"""Pool that share the work of a verb, and end with it."""
+"""Pools of processes that share the work of a verb, and end with it."""
 
 from __future__ import annotations
 
