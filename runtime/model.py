@@ -20,6 +20,7 @@ FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
 ZOO = Path(__file__).parent / "models"
 DEFAULT_MODEL = "base"
+BLANK_HASH = b"0" * 64  # where a file's own hash comes to stand
 
 
 class ModelError(ValueError):
@@ -61,9 +62,9 @@ def find(name: str | Path) -> Path:
 
 def seal(data: bytes) -> bytes:
     """Replace the 64 zeros in a file by the SHA-256 of the file, the zeros included."""
-    if data.count(_BLANK) != 1:
-        raise ValueError(f"expected one run of 64 zeros to hold the hash, found {data.count(_BLANK)}")
-    return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
+    if data.count(BLANK_HASH) != 1:
+        raise ValueError(f"expected one run of 64 zeros to hold the hash, found {data.count(BLANK_HASH)}")
+    return data.replace(BLANK_HASH, hashlib.sha256(data).hexdigest().encode())
 
 
 def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
@@ -112,7 +113,9 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
             "it was not written by spcnet export"
         )
     sha256 = meta.get("spcnet.sha256", "")
-    found = hashlib.sha256(data.replace(sha256.encode(), _BLANK, 1)).hexdigest() if len(sha256) == 64 else ""
+    found = (
+        hashlib.sha256(data.replace(sha256.encode(), BLANK_HASH, 1)).hexdigest() if len(sha256) == 64 else ""
+    )
     if found != sha256 or not sha256:
         raise ModelError(
             f"{path} was altered after its export: its SHA-256 is {found}, recorded is {sha256!r}; export it "
@@ -122,9 +125,6 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
         return open_session(data, threads), meta
     except ValueError as error:
         raise ModelError(f"{path} {error}") from None
-
-
-_BLANK = b"0" * 64
 
 
 def _check_signature(

@@ -6,9 +6,12 @@ or a path of weights must be refused before anything is opened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 OPERATORS = frozenset(
     (
@@ -46,18 +49,34 @@ def properties(data: bytes) -> dict[str, str]:
     return found
 
 
+class Network(NamedTuple):
+    """The operators of a network with the names of their inputs, in order, and its constants by name."""
+
+    nodes: list[tuple[str, list[str]]]
+    arrays: dict[str, NDArray[Any]]  # those of floating point
+
+
 def check_network(data: bytes) -> None:
     """Raise ValueError where a network is not one of ours; the text goes on after its name."""
-    weights: dict[str, int] = {}  # name -> place among the inputs of a Conv or Gemm
-    tensors = []
+    read_network(data)
+
+
+def read_network(data: bytes) -> Network:
+    """The graph of a network. Raises ValueError where it is none of ours; the text goes on after its name."""
+    nodes, tensors = [], []
     for graph in _parts(memoryview(data), _GRAPH, _MODEL_FIELDS, "the model"):
-        for node in _parts(graph, _NODE, _GRAPH_FIELDS, "the graph"):
-            operator, inputs = _check_node(node)
-            if operator in ("Conv", "Gemm"):
-                weights |= {name: place for place, name in enumerate(inputs) if place}
+        nodes += [_check_node(node) for node in _parts(graph, _NODE, _GRAPH_FIELDS, "the graph")]
         tensors += list(_parts(graph, _INITIALIZER, _GRAPH_FIELDS, "the graph"))
+    weights = {  # name -> place among the inputs of a Conv or Gemm
+        name: place
+        for operator, inputs in nodes
+        for place, name in enumerate(inputs)
+        if place and operator in ("Conv", "Gemm")
+    }
+    found = Network(nodes, {})
     for tensor in tensors:
-        _check_tensor(tensor, weights)
+        found.arrays.update(_check_tensor(tensor, weights))
+    return found
 
 
 def _check_node(node: memoryview) -> tuple[str, list[str]]:
@@ -87,8 +106,11 @@ def _check_node(node: memoryview) -> tuple[str, list[str]]:
     return operator, inputs
 
 
-def _check_tensor(tensor: memoryview, weights: Mapping[str, int]) -> None:
-    """Raise ValueError where a constant is too large, in another file, or no weights of use."""
+def _check_tensor(tensor: memoryview, weights: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """A constant by its name, if it is of floating point.
+
+    Raises ValueError where it is too large, in another file, or no weights of use.
+    """
     shape: list[int] = []
     kind, name, stored = 0, "", list[memoryview]()
     for number, value in _fields(tensor):
@@ -108,7 +130,7 @@ def _check_tensor(tensor: memoryview, weights: Mapping[str, int]) -> None:
     if any(side < 1 for side in shape) or (len(shape) in (1, 4) and max(shape) > LARGEST_SIDE):
         raise ValueError(f"has a tensor {name!r:.60} of {shape}, at most {LARGEST_SIDE} a side is taken")
     if kind not in _TYPES:
-        return
+        return {}
     size = np.dtype(_TYPES[kind]).itemsize
     values = np.frombuffer(b"".join(part[: len(part) // size * size] for part in stored), _TYPES[kind])
     if not np.isfinite(values).all():
@@ -118,6 +140,9 @@ def _check_tensor(tensor: memoryview, weights: Mapping[str, int]) -> None:
         raise ValueError(f"has weights {name!r:.60} of {largest:.2g}, at most {LARGEST_WEIGHT:g} is taken")
     if weights.get(name) == 1 and len(shape) == 4 and not largest:
         raise ValueError(f"has weights {name!r:.60} that are all 0")
+    if values.size != math.prod(shape):
+        raise ValueError(f"has a tensor {name!r:.60} of {shape} with {values.size} numbers")
+    return {name: values.reshape(shape)}
 
 
 def _parts(data: memoryview, wanted: int, allowed: frozenset[int], whole: str) -> Iterator[memoryview]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from spcnet.benchmarks.gpu.kernels import CHANNELS, Case, Deviation, distance
 from spcnet.benchmarks.gpu.memory import Memory
-from spcnet.runtime.cuda.backbone import TENSOR_CORES, ConvBackbone, Weights
+from spcnet.runtime.cuda.backbone import TENSOR_CORES, ConvBackbone
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions, published
+from spcnet.runtime.weights import Weights
 
 STRIDED: tuple[Layer, ...] = (
     *(Convolution(c, stride) for c, stride in ((12, 2), (20, 2), (8, 1), (16, 1))),

@@ -13,12 +13,13 @@ from spcnet.benchmarks.gpu.kernels import TARGETS, Case, Deviation, distance
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
-from spcnet.runtime.cuda.head import HeadWeights, halved
+from spcnet.runtime.cuda.head import halved
 from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, PACK_FRAME, TARGET
 from spcnet.runtime.geometry import Offset, State, without_offset
 from spcnet.runtime.locate import Peak
 from spcnet.runtime.regression import corrected, pair_shape
+from spcnet.runtime.weights import HeadWeights
 
 CELLS = (16, 17, 24, 25, 32, 33)  # M
 CHANNELS = (8, 32, 33)

@@ -20,6 +20,7 @@ from spcnet.runtime.cuda.layout import MAX_CHANNELS
 from spcnet.runtime.cuda.memory import allocate_all
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions
 from spcnet.runtime.model import INPUT, OUTPUT, ModelError
+from spcnet.runtime.weights import Weights
 
 Real = NDArray[np.float32]
 TENSOR_CORES = (7, 5)  # compute capability from which conv_mma.cu runs
@@ -41,20 +42,6 @@ class DeviceBackbone(Protocol):
 
     def close(self) -> None:
         """Release all resources."""
-
-
-class Weights(NamedTuple):
-    """A backbone's layers, and the weights of its convolutions."""
-
-    layers: tuple[Layer, ...]
-    weights: list[Real]  # (C1, 3, kernel, kernel), (C2, C1, kernel, kernel), ...
-    biases: list[Real]  # (C1,), (C2,), ...
-
-    @property
-    def alpha(self) -> float:
-        """alpha / size of the normalisation at the end; 0 without one."""
-        last = self.layers[-1]
-        return last.alpha / last.size if isinstance(last, LocalResponseNorm) else 0.0
 
 
 class ConvBackbone:

@@ -24,7 +24,6 @@ from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.device import BATCH, CaptureError, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
-from spcnet.runtime.cuda.head import HeadWeights
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
@@ -35,6 +34,7 @@ from spcnet.runtime.geometry import NO_OFFSET, Offset, State
 from spcnet.runtime.patches import check_texture
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.regression import open_head
+from spcnet.runtime.weights import HeadWeights, read_head_weights
 
 _log = logging.getLogger("spcnet")
 
@@ -374,6 +374,4 @@ def _head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None
         return None
     open_head(config, regression)
     assert regression is not None
-    from spcnet.runtime.cuda.weights import read_head_weights  # which needs onnx
-
     return read_head_weights(regression)

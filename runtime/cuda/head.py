@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,9 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
 from spcnet.runtime.cuda.layout import HEAD_CHANNELS, MAX_WINDOW
 from spcnet.runtime.regression import pair_shape
+from spcnet.runtime.weights import HeadWeights
 
 Real = NDArray[np.float32]
-
-
-class HeadWeights(NamedTuple):
-    """The weights of a regression head: three convolutions and a linear layer."""
-
-    weights: tuple[Real, ...]  # (32, 3C, 3, 3), (32, 32, 3, 3), (32, 32, 3, 3), (4, 32 * W3 * W3)
-    biases: tuple[Real, ...]  # (32,), (32,), (32,), (4,)
 
 
 def halved(side: int) -> list[int]:

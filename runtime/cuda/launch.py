@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from spcnet.runtime import colour, dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
-from spcnet.runtime.cuda.head import HeadWeights, head_arrays
+from spcnet.runtime.cuda.head import head_arrays
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
 from spcnet.runtime.geometry import MIN_SIDE, NO_OFFSET, SCALE_RANGE, Offset, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
 from spcnet.runtime.regression import window_side
+from spcnet.runtime.weights import HeadWeights
 
 FFT_SIZES = (32, 64, 128)
 

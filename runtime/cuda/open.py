@@ -12,6 +12,7 @@ from spcnet.runtime.cuda.backbone import ConvBackbone, DeviceBackbone, OrtBackbo
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.model import ModelError
+from spcnet.runtime.weights import read_weights
 
 _log = logging.getLogger("spcnet")
 
@@ -66,8 +67,6 @@ def open_backbone(
     if backbone == "onnxruntime":
         session = open_ort_session(found.path, device.stream, gpu)
         return found.config, OrtBackbone(session, index=gpu), found.regression
-    from spcnet.runtime.cuda.weights import read_weights
-
     try:
         network = ConvBackbone(device, read_weights(found), half=backbone == "kernels-fp16")
     except ModelError:

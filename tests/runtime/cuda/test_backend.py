@@ -15,7 +15,7 @@ from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Status, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import open as cuda_open
-from spcnet.runtime.cuda.backbone import ConvBackbone, Weights
+from spcnet.runtime.cuda.backbone import ConvBackbone
 from spcnet.runtime.cuda.backend import BATCH, CudaBackend
 from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT
@@ -24,6 +24,7 @@ from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
+from spcnet.runtime.weights import Weights
 
 
 @pytest.fixture(scope="module")

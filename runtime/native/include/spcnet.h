@@ -1,0 +1,177 @@
+/*
+ * spcnet.h - the SPCNet tracker as a C library.
+ *
+ *     char why[SPCNET_MESSAGE];
+ *     spcnet *tracker;
+ *     if (spcnet_open("nano.spcnet", 1, &tracker, why, sizeof why)) { puts(why); return 1; }
+ *     spcnet_frame frame = {{pixels}, {stride}, 1280, 720, SPCNET_BGR};
+ *     spcnet_box box = {x, y, w, h};
+ *     int id;
+ *     if (spcnet_add(tracker, &frame, box, &id)) { puts(spcnet_last_error(tracker)); return 1; }
+ *     while (next_frame(&frame)) {
+ *         spcnet_result result;
+ *         if (spcnet_update(tracker, &frame, &result, 1, NULL)) break;
+ *         draw(result.box);
+ *     }
+ *     spcnet_close(tracker);
+ *
+ * A model file (.spcnet) comes from "spcnet export CHECKPOINT_OR_MODEL --native". Every function that can fail
+ * returns a spcnet_code, 0 where it succeeded; after another, nothing has changed, and spcnet_last_error() says in one
+ * sentence what was given, what is needed and what to do. Different trackers may be used from different threads at the
+ * same time, one tracker by one thread at a time. The library has no global state, writes nothing to the console and
+ * calls neither exit nor abort. Memory is allocated by spcnet_open, spcnet_add and spcnet_reset alone, and by the first
+ * frame of a format that needs a conversion.
+ *
+ * Coordinates are in pixels, x before y, from 0. A box (x, y, w, h) names its top-left pixel and covers the pixels
+ * x .. x + w - 1 and y .. y + h - 1, as in OpenCV.
+ */
+#ifndef SPCNET_H
+#define SPCNET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32) || defined(SPCNET_STATIC)
+#define SPCNET_API
+#else
+#define SPCNET_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SPCNET_ABI 1         /* changes when this header does in a way that old programs do not fit */
+#define SPCNET_MESSAGE 512   /* bytes that hold every message */
+
+typedef struct spcnet spcnet; /* a tracker: one model and any number of targets */
+
+typedef enum spcnet_code {
+    SPCNET_OK = 0,
+    SPCNET_BAD_ARGUMENT = 1, /* a pointer, a number, a frame or a box that cannot be used */
+    SPCNET_BAD_FILE = 2,     /* a model file that is not there, is cut off, altered or of another kind */
+    SPCNET_NO_TARGET = 3,    /* no target of this id, or no target at all */
+    SPCNET_NO_MEMORY = 4
+} spcnet_code;
+
+typedef enum spcnet_format {
+    SPCNET_BGR = 0, /* three bytes a pixel */
+    SPCNET_RGB = 1,
+    SPCNET_BGRA = 2, /* four bytes a pixel; the fourth is not looked at */
+    SPCNET_RGBA = 3,
+    SPCNET_GREY = 4,
+    SPCNET_NV12 = 5, /* data[0] luma; data[1] U, V interleaved at half the size. BT.601, limited range, as OpenCV */
+    SPCNET_I420 = 6, /* data[0] luma; data[1] U and data[2] V at half the size. The same colours */
+    SPCNET_YUYV = 7  /* Y0 U Y1 V: two pixels in four bytes. The same colours */
+} spcnet_format;
+
+/* A picture, in the caller's memory; it is read during the call only. */
+typedef struct spcnet_frame {
+    const uint8_t *data[3]; /* the first byte of each plane that the format has; the others are not looked at */
+    ptrdiff_t stride[3];    /* bytes from a row to the next, for each plane; at least the bytes of a row */
+    int width, height;      /* pixels; even for NV12 and I420, an even width for YUYV */
+    spcnet_format format;
+} spcnet_frame;
+
+typedef struct spcnet_box {
+    double x, y, w, h;
+} spcnet_box;
+
+typedef enum spcnet_status {
+    SPCNET_TRACKING = 0,
+    SPCNET_UNCERTAIN = 1, /* followed, but not learnt */
+    SPCNET_LOST = 2       /* not found; it is searched around where it was last seen */
+} spcnet_status;
+
+typedef struct spcnet_result {
+    int id; /* of the target */
+    spcnet_status status;
+    spcnet_box box;
+    double score; /* the filter's response at the peak; about 1 on the frame that was learnt */
+    double psr;   /* peak-to-sidelobe ratio of the response */
+} spcnet_result;
+
+/* Seconds that each stage of the latest add, reset, update, localize or learn took, all targets together. */
+typedef struct spcnet_times {
+    double crop, features, dft, respond, locate, learn, colour, regress, total;
+} spcnet_times;
+
+/* What may be changed between frames; the model file has the values to begin with. */
+typedef enum spcnet_parameter {
+    SPCNET_UNCERTAIN_SCORE = 0, /* a peak below it is UNCERTAIN ... */
+    SPCNET_LOST_SCORE = 1,      /* ... and below this one LOST */
+    SPCNET_RECOVERY_RADIUS = 2, /* a lost target is searched so many of its sides around; 0: peaks are followed */
+    SPCNET_UPDATE_INTERVAL = 3, /* learn on every so many frames, from 1 on */
+    SPCNET_INTERP_FACTOR = 4,   /* learning rate of the filter; 0: do not learn */
+    SPCNET_BOX_GAIN = 5         /* share of the box regression; 0: width and height keep their ratio */
+} spcnet_parameter;
+
+/* The SPCNET_ABI that the library was built with; a program may compare it with the header's. */
+SPCNET_API int spcnet_abi(void);
+
+/* The library's version, such as "0.5.0", and below it the instructions it has chosen, such as "avx2". */
+SPCNET_API const char *spcnet_version(void);
+SPCNET_API const char *spcnet_instructions(void);
+
+/*
+ * Open a model, from a file or from memory, which is copied. threads is the number to use, from 1 to 64. On success
+ * *tracker is a tracker to be closed; else it is NULL and message, if not NULL, has the reason, cut to size bytes.
+ * BAD_ARGUMENT, BAD_FILE, NO_MEMORY.
+ */
+SPCNET_API spcnet_code spcnet_open(const char *path, int threads, spcnet **tracker, char *message, size_t size);
+SPCNET_API spcnet_code spcnet_open_memory(
+    const void *data, size_t bytes, int threads, spcnet **tracker, char *message, size_t size);
+
+/* Free a tracker; NULL is none. */
+SPCNET_API void spcnet_close(spcnet *tracker);
+
+/* One sentence about the latest call of this tracker that failed; "" where none has. It is valid until the next. */
+SPCNET_API const char *spcnet_last_error(const spcnet *tracker);
+
+/*
+ * Begin to track what is in box, cut to the frame. All targets live on frames of one size. *id is a number of its own
+ * among this tracker's targets. BAD_ARGUMENT: also a box without texture. NO_MEMORY.
+ */
+SPCNET_API spcnet_code spcnet_add(spcnet *tracker, const spcnet_frame *frame, spcnet_box box, int *id);
+
+/* Begin a target anew under its id, such as where a detector found it. As spcnet_add, and NO_TARGET. */
+SPCNET_API spcnet_code spcnet_reset(spcnet *tracker, int id, const spcnet_frame *frame, spcnet_box box);
+
+/* Forget a target. With the last one, frames may have another size. NO_TARGET. */
+SPCNET_API spcnet_code spcnet_remove(spcnet *tracker, int id);
+
+/* The number of targets. */
+SPCNET_API int spcnet_count(const spcnet *tracker);
+
+/*
+ * Find all targets in the next frame, and learn them where they were found. results receives one entry a target, in
+ * the order in which they were added; capacity is its length, at least spcnet_count(). *count, if not NULL, is the
+ * number written. BAD_ARGUMENT, NO_TARGET where there is none, NO_MEMORY.
+ */
+SPCNET_API spcnet_code spcnet_update(
+    spcnet *tracker, const spcnet_frame *frame, spcnet_result *results, int capacity, int *count);
+
+/* The same without learning. A learn after it, or none, is the caller's choice. */
+SPCNET_API spcnet_code spcnet_localize(
+    spcnet *tracker, const spcnet_frame *frame, spcnet_result *results, int capacity, int *count);
+
+/* Learn all targets from a frame, where they were last found. */
+SPCNET_API spcnet_code spcnet_learn(spcnet *tracker, const spcnet_frame *frame);
+
+/*
+ * The response map of a target in the latest update or localize: at the best scale, of the filter and the colour model
+ * together, *side x *side points, the middle of the patch in the middle, into response, of capacity numbers. With
+ * response NULL only *side is set. NO_TARGET: also before the first update.
+ */
+SPCNET_API spcnet_code spcnet_response(const spcnet *tracker, int id, float *response, size_t capacity, int *side);
+
+SPCNET_API spcnet_code spcnet_get(const spcnet *tracker, spcnet_parameter parameter, double *value);
+SPCNET_API spcnet_code spcnet_set(spcnet *tracker, spcnet_parameter parameter, double value);
+
+/* The times of the latest call. */
+SPCNET_API void spcnet_last_times(const spcnet *tracker, spcnet_times *times);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
