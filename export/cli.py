@@ -17,9 +17,18 @@ from spcnet.runtime.files import check_outputs
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """export, check."""
     export = commands.add_parser("export", help="checkpoint to the ONNX model that the runtime loads")
-    export.add_argument("checkpoint", type=Path, help="checkpoint.safetensors of a training run")
-    what = export.add_mutually_exclusive_group(required=True)
-    what.add_argument("-o", "--out", type=Path, metavar="FILE.onnx", help="model to write")
+    export.add_argument(
+        "checkpoint",
+        type=Path,
+        help="checkpoint.safetensors of a training run; for --native also an .onnx model, or a zoo name",
+    )
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("-o", "--out", type=Path, metavar="FILE", help="model to write")
+    export.add_argument(
+        "--native",
+        action="store_true",
+        help="write the model file of the C library, FILE.spcnet (default: named as the checkpoint)",
+    )
     what.add_argument(
         "--bundle",
         type=Path,
@@ -111,6 +120,10 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
 
 
 def _export(options: argparse.Namespace) -> int:
+    if options.native:
+        return _native(options)
+    if not options.bundle and not options.out:
+        raise ValueError("nothing to write is named; give -o FILE.onnx, --bundle DIR or --native")
     if options.bundle:
         if options.graphs or options.precision != "fp32":
             raise ValueError(
@@ -140,6 +153,21 @@ def _export(options: argparse.Namespace) -> int:
 
         for path in export_graphs(options.out).values():
             print(f"{path}: {path.stat().st_size} bytes")
+    return 0
+
+
+def _native(options: argparse.Namespace) -> int:
+    for name in ("bundle", "target", "scores", "calibrate", "graphs"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} is not for the model of the C library; leave it or --native out")
+    if options.precision != "fp32":
+        raise ValueError(f"--native writes fp32, and --precision is {options.precision}; leave one out")
+    from spcnet.export.native import export_native
+    from spcnet.runtime.native.modelfile import SUFFIX
+
+    target = options.out or Path(options.checkpoint.stem + SUFFIX)
+    check_outputs({"--out": target}, {"the checkpoint": options.checkpoint})
+    print(f"{target}: {export_native(options.checkpoint, target, dict(options.set))} bytes")
     return 0
 
 

@@ -52,12 +52,7 @@ def export_onnx(
     """
     backbone, config, meta = load_backbone(source)
     overrides = dict(overrides or {})
-    for key in FIXED_BY_TRAINING:
-        if key in overrides:
-            raise ValueError(
-                f"{key} belongs to the trained network and cannot be changed at export; train anew"
-            )
-    config = TrackerConfig.from_dict({**json.loads(config.to_json()), **overrides})
+    config = changed_config(config, overrides)
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
     if (precision == "int8") != (calibrate is not None):
@@ -114,6 +109,16 @@ def export_onnx(
         aside.write_bytes(runtime_model.seal(graph.SerializeToString()))
         model, _ = runtime_model.load(aside)
     return dataclasses.replace(model, path=target)
+
+
+def changed_config(config: TrackerConfig, overrides: Mapping[str, Any]) -> TrackerConfig:
+    """A config with other values. Raises ValueError on those that belong to the network."""
+    for key in FIXED_BY_TRAINING:
+        if key in overrides:
+            raise ValueError(
+                f"{key} belongs to the trained network and cannot be changed at export; train anew"
+            )
+    return TrackerConfig.from_dict({**json.loads(config.to_json()), **overrides})
 
 
 def to_onnx(backbone: Backbone, config: TrackerConfig) -> onnx.ModelProto:
