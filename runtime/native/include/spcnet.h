@@ -19,8 +19,8 @@
  * returns a spcnet_code, 0 where it succeeded; after another, nothing has changed, and spcnet_last_error() says in one
  * sentence what was given, what is needed and what to do. Different trackers may be used from different threads at the
  * same time, one tracker by one thread at a time. The library has no global state, writes nothing to the console and
- * calls neither exit nor abort. Memory is allocated by spcnet_open, spcnet_add and spcnet_reset alone, and by the first
- * frame of a format that needs a conversion.
+ * calls neither exit nor abort. Memory is allocated by spcnet_open, spcnet_add and spcnet_reset alone. No frame is
+ * converted: of every format only the pixels that a target's patch samples are read.
  *
  * Coordinates are in pixels, x before y, from 0. A box (x, y, w, h) names its top-left pixel and covers the pixels
  * x .. x + w - 1 and y .. y + h - 1, as in OpenCV.
@@ -91,7 +91,10 @@ typedef struct spcnet_result {
     double psr;   /* peak-to-sidelobe ratio of the response */
 } spcnet_result;
 
-/* Seconds that each stage of the latest add, reset, update, localize or learn took, all targets together. */
+/*
+ * Seconds that each stage of the latest add, reset, update, localize or learn took, all targets together. With several
+ * threads a stage is the sum over them, total the time that passed.
+ */
 typedef struct spcnet_times {
     double crop, features, dft, respond, locate, learn, colour, regress, total;
 } spcnet_times;
@@ -102,7 +105,7 @@ typedef enum spcnet_parameter {
     SPCNET_LOST_SCORE = 1,      /* ... and below this one LOST */
     SPCNET_RECOVERY_RADIUS = 2, /* a lost target is searched so many of its sides around; 0: peaks are followed */
     SPCNET_UPDATE_INTERVAL = 3, /* learn on every so many frames, from 1 on */
-    SPCNET_INTERP_FACTOR = 4,   /* learning rate of the filter; 0: do not learn */
+    SPCNET_INTERP_FACTOR = 4,   /* learning rate of the filter; 0: nothing is learnt */
     SPCNET_BOX_GAIN = 5         /* share of the box regression; 0: width and height keep their ratio */
 } spcnet_parameter;
 
@@ -134,7 +137,10 @@ SPCNET_API const char *spcnet_last_error(const spcnet *tracker);
  */
 SPCNET_API spcnet_code spcnet_add(spcnet *tracker, const spcnet_frame *frame, spcnet_box box, int *id);
 
-/* Begin a target anew under its id, such as where a detector found it. As spcnet_add, and NO_TARGET. */
+/*
+ * Begin a target anew under its id, such as where a detector found it. As spcnet_add, and NO_TARGET. The frame of the
+ * only target may have another size than before.
+ */
 SPCNET_API spcnet_code spcnet_reset(spcnet *tracker, int id, const spcnet_frame *frame, spcnet_box box);
 
 /* Forget a target. With the last one, frames may have another size. NO_TARGET. */

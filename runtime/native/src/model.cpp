@@ -14,7 +14,7 @@
 
 #include "sha256.h"
 
-namespace spcnet {
+namespace spc {
 namespace {
 
 constexpr char FORMAT[] = "spcnet-native-1";
@@ -431,4 +431,4 @@ bool read_model(const void* data, std::size_t bytes, Model& model, std::string& 
         && reader.read_layers("head", model.head) && reader.check_model(model);
 }
 
-} // namespace spcnet
+} // namespace spc

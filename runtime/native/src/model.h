@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace spcnet {
+namespace spc {
 
 // As spcnet.runtime.config.TrackerConfig, with its names.
 struct Config {
@@ -42,4 +42,4 @@ struct Model {
 // given, and throws std::bad_alloc.
 bool read_model(const void* data, std::size_t bytes, Model& model, std::string& why);
 
-} // namespace spcnet
+} // namespace spc

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace spcnet {
+namespace spc {
 namespace {
 
 // The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
@@ -69,4 +69,4 @@ void Sha256::block() {
     for (int i = 0; i < 8; ++i) state_[i] += s[i];
 }
 
-} // namespace spcnet
+} // namespace spc

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace spcnet {
+namespace spc {
 
 class Sha256 {
 public:
@@ -20,4 +20,4 @@ private:
     std::uint64_t length_ = 0; // bytes added
 };
 
-} // namespace spcnet
+} // namespace spc

@@ -1,0 +1,316 @@
+// The C interface: everything that comes from outside is checked here. The only exceptions of the library are those
+// of the allocator and of std::thread; they end here.
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <limits>
+#include <system_error>
+
+#include "tracker.h"
+
+#ifndef SPCNET_VERSION
+#error "define SPCNET_VERSION as a string, such as 0.5.0"
+#endif
+
+using namespace spc;
+
+// The name of the header's handle.
+struct spcnet {
+    spcnet(const Model& model, int threads, const Kernels& kernels) : tracker(model, threads, kernels) {}
+
+    Tracker tracker;
+    FrameSize frame = {}; // of all targets
+    int next = 0; // id
+    mutable char error[SPCNET_MESSAGE] = "";
+
+    __attribute__((format(printf, 3, 4))) spcnet_code fail(spcnet_code code, const char* form, ...) const {
+        std::va_list values;
+        va_start(values, form);
+        std::vsnprintf(error, sizeof error, form, values);
+        va_end(values);
+        return code;
+    }
+    int find(int id) const { // index, or -1
+        for (std::size_t i = 0; i < tracker.targets.size(); i++)
+            if (tracker.targets[i]->id == id) return int(i);
+        return -1;
+    }
+    spcnet_code missing(int id) const {
+        return fail(SPCNET_NO_TARGET, "there is no target %d; give an id that spcnet_add has set", id);
+    }
+};
+
+namespace {
+
+const int MAX_THREADS = 64;
+
+void tell(char* message, std::size_t size, const char* text) {
+    if (message && size) std::snprintf(message, size, "%s", text);
+}
+
+spcnet_code open_model(
+    const void* data, std::size_t bytes, const char* name, int threads, spcnet** tracker, char* message,
+    std::size_t size) {
+    std::string why;
+    Model model;
+    if (!read_model(data, bytes, model, why)) {
+        tell(message, size, (std::string(name) + " " + why).c_str());
+        return SPCNET_BAD_FILE;
+    }
+    *tracker = new spcnet(model, threads, *choose_kernels());
+    return SPCNET_OK;
+}
+
+// Call body, which opens a model, with what both ways to open share.
+template <class Body>
+spcnet_code opening(int threads, spcnet** tracker, char* message, std::size_t size, const Body& body) {
+    if (message && size) *message = 0;
+    if (tracker) *tracker = nullptr;
+    if (!tracker) return tell(message, size, "tracker is NULL; give the address of a pointer"), SPCNET_BAD_ARGUMENT;
+    if (threads < 1 || threads > MAX_THREADS) {
+        char text[SPCNET_MESSAGE];
+        std::snprintf(text, sizeof text, "threads is %d; give a number from 1 to %d", threads, MAX_THREADS);
+        return tell(message, size, text), SPCNET_BAD_ARGUMENT;
+    }
+    try {
+        return body();
+    } catch (const std::bad_alloc&) {
+        return tell(message, size, "there is not enough memory to open the model; free some"), SPCNET_NO_MEMORY;
+    } catch (const std::system_error&) {
+        return tell(message, size, "the system starts no more threads; ask for fewer"), SPCNET_NO_MEMORY;
+    }
+}
+
+// Check a frame; unless alone is true, also that it has the size of the targets' frames.
+spcnet_code check(const spcnet* handle, const spcnet_frame* frame, bool alone) {
+    char why[SPCNET_MESSAGE];
+    if (!check_frame(frame, why)) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
+    if (!alone && (frame->width != handle->frame.width || frame->height != handle->frame.height))
+        return handle->fail(
+            SPCNET_BAD_ARGUMENT, "the frame is %d x %d px, the first one was %d x %d; give frames of one size, or start anew",
+            frame->width, frame->height, handle->frame.width, handle->frame.height);
+    return SPCNET_OK;
+}
+
+// Begin a target at an index of the list: a new one at its end, or in place of another.
+spcnet_code begin(spcnet* handle, const spcnet_frame* frame, spcnet_box box, std::size_t index, int id) {
+    auto& targets = handle->tracker.targets;
+    bool alone = targets.size() == (index < targets.size() ? 1 : 0);
+    if (spcnet_code code = check(handle, frame, alone)) return code;
+    FrameSize size = {frame->width, frame->height};
+    char why[SPCNET_MESSAGE];
+    if (!check_box(box, size, why)) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
+    try {
+        targets.reserve(index + 1);
+        std::unique_ptr<Target> target = handle->tracker.begin(*frame, from_box(box), why);
+        if (!target) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
+        target->id = id;
+        if (index < targets.size())
+            targets[index] = std::move(target);
+        else
+            targets.push_back(std::move(target));
+    } catch (const std::bad_alloc&) {
+        return handle->fail(SPCNET_NO_MEMORY, "there is not enough memory for another target; remove one");
+    }
+    handle->frame = size;
+    return SPCNET_OK;
+}
+
+spcnet_code search(
+    spcnet* handle, const spcnet_frame* frame, bool learns, spcnet_result* results, int capacity, int* count) {
+    if (!handle) return SPCNET_BAD_ARGUMENT;
+    std::size_t needed = handle->tracker.targets.size();
+    if (needed == 0) return handle->fail(SPCNET_NO_TARGET, "there is no target; call spcnet_add first");
+    if (spcnet_code code = check(handle, frame, false)) return code;
+    if (!results) return handle->fail(SPCNET_BAD_ARGUMENT, "results is NULL; give an array of %zu", needed);
+    if (capacity < 0 || std::size_t(capacity) < needed)
+        return handle->fail(
+            SPCNET_BAD_ARGUMENT, "capacity is %d, but there are %zu targets; give results as many", capacity, needed);
+    handle->tracker.search(*frame, learns, results);
+    if (count) *count = int(needed);
+    return SPCNET_OK;
+}
+
+struct Parameter {
+    const char* name;
+    double low, high;
+};
+
+const Parameter PARAMETERS[] = {
+    {"UNCERTAIN_SCORE", 0, 10},       {"LOST_SCORE", 0, 10},   {"RECOVERY_RADIUS", 0, 10},
+    {"UPDATE_INTERVAL", 1, 1000000}, {"INTERP_FACTOR", 0, 1}, {"BOX_GAIN", 0, 1}};
+
+bool known(spcnet_parameter parameter) {
+    return unsigned(parameter) < sizeof PARAMETERS / sizeof *PARAMETERS;
+}
+
+} // namespace
+
+int spcnet_abi(void) {
+    return SPCNET_ABI;
+}
+
+const char* spcnet_version(void) {
+    return SPCNET_VERSION;
+}
+
+const char* spcnet_instructions(void) {
+    return choose_kernels()->name;
+}
+
+spcnet_code spcnet_open(const char* path, int threads, spcnet** tracker, char* message, std::size_t size) {
+    return opening(threads, tracker, message, size, [&] {
+        if (!path) return tell(message, size, "path is NULL; give the path of a .spcnet file"), SPCNET_BAD_ARGUMENT;
+        std::vector<char> data;
+        std::FILE* file = std::fopen(path, "rb");
+        bool whole = file != nullptr;
+        if (file) {
+            struct Closer {
+                std::FILE* file;
+                ~Closer() { std::fclose(file); }
+            } closer{file};
+            char piece[16384];
+            while (std::size_t read = std::fread(piece, 1, sizeof piece, file))
+                data.insert(data.end(), piece, piece + read);
+            whole = !std::ferror(file);
+        }
+        if (!whole)
+            return tell(message, size, (std::string(path) + " cannot be read; give the path of a .spcnet file").c_str()),
+                   SPCNET_BAD_FILE;
+        return open_model(data.data(), data.size(), path, threads, tracker, message, size);
+    });
+}
+
+spcnet_code spcnet_open_memory(
+    const void* data, std::size_t bytes, int threads, spcnet** tracker, char* message, std::size_t size) {
+    return opening(threads, tracker, message, size, [&] {
+        if (!data) return tell(message, size, "data is NULL; give the bytes of a .spcnet file"), SPCNET_BAD_ARGUMENT;
+        return open_model(data, bytes, "the model", threads, tracker, message, size);
+    });
+}
+
+void spcnet_close(spcnet* tracker) {
+    delete tracker;
+}
+
+const char* spcnet_last_error(const spcnet* tracker) {
+    return tracker ? tracker->error : "";
+}
+
+spcnet_code spcnet_add(spcnet* tracker, const spcnet_frame* frame, spcnet_box box, int* id) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (!id) return tracker->fail(SPCNET_BAD_ARGUMENT, "id is NULL; give the address of a number");
+    if (tracker->next == std::numeric_limits<int>::max())
+        return tracker->fail(SPCNET_NO_MEMORY, "all ids have been used; open the model again");
+    spcnet_code code = begin(tracker, frame, box, tracker->tracker.targets.size(), tracker->next);
+    if (code == SPCNET_OK) *id = tracker->next++;
+    return code;
+}
+
+spcnet_code spcnet_reset(spcnet* tracker, int id, const spcnet_frame* frame, spcnet_box box) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    int index = tracker->find(id);
+    return index < 0 ? tracker->missing(id) : begin(tracker, frame, box, index, id);
+}
+
+spcnet_code spcnet_remove(spcnet* tracker, int id) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    int index = tracker->find(id);
+    if (index < 0) return tracker->missing(id);
+    tracker->tracker.targets.erase(tracker->tracker.targets.begin() + index);
+    return SPCNET_OK;
+}
+
+int spcnet_count(const spcnet* tracker) {
+    return tracker ? int(tracker->tracker.targets.size()) : 0;
+}
+
+spcnet_code spcnet_update(
+    spcnet* tracker, const spcnet_frame* frame, spcnet_result* results, int capacity, int* count) {
+    return search(tracker, frame, true, results, capacity, count);
+}
+
+spcnet_code spcnet_localize(
+    spcnet* tracker, const spcnet_frame* frame, spcnet_result* results, int capacity, int* count) {
+    return search(tracker, frame, false, results, capacity, count);
+}
+
+spcnet_code spcnet_learn(spcnet* tracker, const spcnet_frame* frame) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (tracker->tracker.targets.empty())
+        return tracker->fail(SPCNET_NO_TARGET, "there is no target; call spcnet_add first");
+    if (spcnet_code code = check(tracker, frame, false)) return code;
+    tracker->tracker.learn(*frame);
+    return SPCNET_OK;
+}
+
+spcnet_code spcnet_response(const spcnet* tracker, int id, float* response, std::size_t capacity, int* side) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (!side) return tracker->fail(SPCNET_BAD_ARGUMENT, "side is NULL; give the address of a number");
+    int index = tracker->find(id);
+    if (index < 0) return tracker->missing(id);
+    const Target& target = *tracker->tracker.targets[index];
+    if (!target.searched)
+        return tracker->fail(SPCNET_NO_TARGET, "target %d was not searched yet; call spcnet_update first", id);
+    int points = tracker->tracker.config.points(), half = points / 2;
+    if (response && capacity < target.response.size())
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "capacity is %zu, but the response has %zu numbers; give space for those", capacity,
+            target.response.size());
+    *side = points;
+    if (response) // the displacement 0 lies at the first point, wrapped
+        for (int y = 0; y < points; y++)
+            for (int x = 0; x < points; x++)
+                response[(y + half) % points * points + (x + half) % points] = target.response[y * points + x];
+    return SPCNET_OK;
+}
+
+spcnet_code spcnet_get(const spcnet* tracker, spcnet_parameter parameter, double* value) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (!value) return tracker->fail(SPCNET_BAD_ARGUMENT, "value is NULL; give the address of a number");
+    if (!known(parameter))
+        return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
+    const Config& config = tracker->tracker.config;
+    const double values[] = {config.uncertain_score, config.lost_score, config.recovery_radius,
+                             double(config.update_interval), config.interp_factor, config.box_gain};
+    *value = values[parameter];
+    return SPCNET_OK;
+}
+
+spcnet_code spcnet_set(spcnet* tracker, spcnet_parameter parameter, double value) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (!known(parameter))
+        return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
+    Config& config = tracker->tracker.config;
+    const Parameter& range = PARAMETERS[parameter];
+    if (!(value >= range.low && value <= range.high) ||
+        (parameter == SPCNET_UPDATE_INTERVAL && value != std::floor(value)))
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "%s is %g; give a %snumber in [%g, %g]", range.name, value,
+            parameter == SPCNET_UPDATE_INTERVAL ? "whole " : "", range.low, range.high);
+    double lost = parameter == SPCNET_LOST_SCORE ? value : config.lost_score;
+    double uncertain = parameter == SPCNET_UNCERTAIN_SCORE ? value : config.uncertain_score;
+    if (lost > uncertain)
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "LOST_SCORE would be %g and UNCERTAIN_SCORE %g; the first must not be above the second",
+            lost, uncertain);
+    if (parameter == SPCNET_INTERP_FACTOR && config.fast_interp_factor > 0 && value > config.fast_interp_factor)
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "INTERP_FACTOR is %g, above this model's second rate; give at most %g", value,
+            config.fast_interp_factor);
+    if (parameter == SPCNET_BOX_GAIN && value > 0 && !tracker->tracker.has_head)
+        return tracker->fail(SPCNET_BAD_ARGUMENT, "BOX_GAIN is %g, but the model has no box regression; give 0", value);
+    switch (parameter) {
+    case SPCNET_UNCERTAIN_SCORE: config.uncertain_score = value; break;
+    case SPCNET_LOST_SCORE: config.lost_score = value; break;
+    case SPCNET_RECOVERY_RADIUS: config.recovery_radius = value; break;
+    case SPCNET_UPDATE_INTERVAL: config.update_interval = int(value); break;
+    case SPCNET_INTERP_FACTOR: config.interp_factor = value; break;
+    case SPCNET_BOX_GAIN: config.box_gain = value; break;
+    }
+    return SPCNET_OK;
+}
+
+void spcnet_last_times(const spcnet* tracker, spcnet_times* times) {
+    if (times) *times = tracker ? tracker->tracker.times : spcnet_times{};
+}

@@ -1,0 +1,114 @@
+#include "locate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace spc {
+
+namespace {
+
+const double FLAT = 1e-12; // standard deviation below which a response has no PSR
+const double PSR_REACH = 3.0; // half side, in sigmas of the label, of the square that is not sidelobe
+const int MAX_SCALES = 33;
+
+// Offset of the peak of the parabola through three neighbouring samples: -0.5 ... 0.5.
+double parabola(double before, double top, double after) {
+    double curvature = 2 * top - before - after;
+    return curvature > 0 ? 0.5 * (after - before) / curvature : 0.0;
+}
+
+// Offset of the refined scale from the best one, s, within the searched scales.
+double scale_offset(const double* maxima, int scales, int s) {
+    int middle = std::min(std::max(s, 1), scales - 2), inward = middle - s;
+    const double* value = maxima + middle;
+    double offset = parabola(value[-1], value[0], value[1]);
+    if (!inward) return offset;
+    if (2 * value[0] - value[-1] - value[1] <= 0) return 0.0; // no peak inside: the last scale is the best guess
+    return inward * clamped(1 + inward * offset, 0, 0.5);
+}
+
+// A wrapped index as a signed displacement.
+int displacement(int index, int size) {
+    return index > (size - 1) / 2 ? index - size : index;
+}
+
+struct Moments {
+    double sum = 0, square = 0;
+
+    void add(const float* values, int count) {
+        double sums[4] = {}, squares[4] = {}; // four chains, so that additions overlap
+        int i = 0;
+        for (; i + 4 <= count; i += 4)
+            for (int j = 0; j < 4; j++) {
+                double value = values[i + j];
+                sums[j] += value;
+                squares[j] += value * value;
+            }
+        for (; i < count; i++) {
+            double value = values[i];
+            sums[0] += value;
+            squares[0] += value * value;
+        }
+        sum += sums[0] + sums[1] + sums[2] + sums[3];
+        square += squares[0] + squares[1] + squares[2] + squares[3];
+    }
+};
+
+} // namespace
+
+Peak find_peak(const float* responses, const float* joint, int stride, const Config& config) {
+    int scales = config.scales, size = config.points(), half = scales / 2;
+    double maxima[MAX_SCALES];
+    Moments moments[MAX_SCALES];
+    int best = 0;
+    bool finite = true;
+    for (int s = 0; s < scales; s++) {
+        float top = -std::numeric_limits<float>::infinity();
+        for (int row = 0; row < size; row++) {
+            const float* values = joint + (std::size_t(s) * size + row) * stride;
+            for (int i = 0; i < size; i++) top = std::max(top, values[i]);
+            moments[s].add(responses + (std::size_t(s) * size + row) * stride, size);
+        }
+        maxima[s] = top * std::pow(config.scale_penalty, std::abs(s - half));
+        finite = finite && std::isfinite(float(moments[s].sum));
+        if (maxima[s] > maxima[best]) best = s;
+    }
+    if (!finite) return {{0, 0, 0}, -std::numeric_limits<double>::infinity(), 0, half};
+
+    const float* response = joint + std::size_t(best) * size * stride;
+    const float* filter = responses + std::size_t(best) * size * stride;
+    int row = 0, column = 0;
+    for (int y = 0; y < size; y++) {
+        int x = int(std::max_element(response + y * stride, response + y * stride + size) - (response + y * stride));
+        if (response[y * stride + x] > response[row * stride + column]) {
+            row = y;
+            column = x;
+        }
+    }
+    auto at = [&](int y, int x) { return double(response[(y + size) % size * stride + (x + size) % size]); };
+    double top = at(row, column);
+    double d_row = parabola(at(row - 1, column), top, at(row + 1, column));
+    double d_column = parabola(at(row, column - 1), top, at(row, column + 1));
+    double score = filter[row * stride + column], psr = 0;
+
+    int reach = int(std::nearbyint(PSR_REACH * config.sigma() * config.response_upsampling)), side = 2 * reach + 1;
+    if (side < size) {
+        Moments near;
+        int x = (column - reach + size) % size, right = std::min(side, size - x);
+        for (int y = row - reach; y <= row + reach; y++) {
+            const float* values = filter + (y + size) % size * stride;
+            near.add(values + x, right);
+            near.add(values, side - right);
+        }
+        double outside = double(size) * size - double(side) * side;
+        double mean = (moments[best].sum - near.sum) / outside;
+        double deviation = std::sqrt(std::max((moments[best].square - near.square) / outside - mean * mean, 0.0));
+        if (deviation > FLAT) psr = (score - mean) / deviation;
+    }
+    double d_scale = scales > 1 ? scale_offset(maxima, scales, best) : 0.0;
+    return {
+        {best - half + d_scale, displacement(row, size) + d_row, displacement(column, size) + d_column}, score, psr, best};
+}
+
+} // namespace spc

@@ -1,0 +1,85 @@
+#include "network.h"
+
+namespace spc {
+
+namespace {
+
+// Weights (outputs, inputs, kernel, kernel) as kernels.convolve wants them; what is added is 0.
+Array<float> pack(const Layer& layer, int inputs, int group) {
+    int taps = layer.kernel * layer.kernel;
+    Array<float> packed(std::size_t(padded(layer.outputs)) * taps * inputs);
+    for (int o = 0; o < layer.outputs; o++)
+        for (int i = 0; i < layer.inputs; i++)
+            for (int t = 0; t < taps; t++)
+                packed[((std::size_t(o / group) * taps + t) * inputs + i) * group + o % group] =
+                    layer.weight[(std::size_t(o) * layer.inputs + i) * taps + t];
+    return packed;
+}
+
+} // namespace
+
+Network::Network(const std::vector<Layer>& layers, int cells, int depth, const Kernels& kernels)
+    : kernels_(kernels), depth_(depth), cells_(cells) {
+    int channels = 0;
+    for (const Layer& layer : layers) {
+        Step step = {};
+        step.convolves = layer.kind == Layer::CONVOLUTION;
+        if (step.convolves) {
+            int outputs = padded(layer.outputs), group = outputs % kernels.group ? LANES : kernels.group;
+            if (shapes_.empty())
+                border_ = layer.padding;
+            else
+                shapes_.back().border = layer.padding;
+            Convolution& c = step.convolution;
+            c.kernel = layer.kernel;
+            c.stride = layer.stride;
+            c.inputs = layer.inputs;
+            c.outputs = outputs;
+            c.cells = (cells_ + 2 * layer.padding - layer.kernel) / layer.stride + 1;
+            c.in_pixel = depth_;
+            c.out_pixel = outputs;
+            c.relu = layer.relu;
+            step.weight = pack(layer, layer.inputs, group);
+            step.bias = Array<float>(outputs);
+            for (int o = 0; o < layer.outputs; o++) step.bias[o] = layer.bias[o];
+            shapes_.push_back({c.cells, 0, outputs});
+            channels = layer.outputs;
+            depth_ = outputs;
+            cells_ = c.cells;
+        } else
+            step.normalisation = {channels, depth_, layer.size, layer.alpha / layer.size, layer.beta,
+                                  layer.k};
+        step.picture = int(shapes_.size()) - 1;
+        steps_.push_back(std::move(step));
+    }
+}
+
+std::vector<Picture> Network::pictures() const {
+    std::vector<Picture> made;
+    for (std::size_t i = 0; i + 1 < shapes_.size(); i++) {
+        const Shape& shape = shapes_[i];
+        made.emplace_back(shape.cells, shape.border, shape.depth);
+    }
+    return made;
+}
+
+void Network::run(const float* in, std::ptrdiff_t row, std::vector<Picture>& pictures, Picture& result) const {
+    for (const Step& step : steps_) {
+        bool last = step.picture == int(shapes_.size()) - 1;
+        Picture& picture = last ? result : pictures[step.picture];
+        if (step.convolves) {
+            Convolution c = step.convolution;
+            c.in_row = row;
+            c.out_row = picture.row();
+            c.weight = step.weight.data();
+            c.bias = step.bias.data();
+            kernels_.convolve(c, in, picture.inside());
+        } else
+            for (int y = 0; y < picture.cells; y++)
+                kernels_.normalise(step.normalisation, picture.inside() + y * picture.row(), picture.cells);
+        in = picture.numbers.data();
+        row = picture.row();
+    }
+}
+
+} // namespace spc

@@ -1,0 +1,133 @@
+#include "patches.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace spc {
+
+namespace {
+
+const double PI = 3.14159265358979323846;
+
+struct Format {
+    const char* name;
+    int planes;
+    int row[3]; // bytes for two pixels of a row of each plane
+    int even_width, even_height; // what the sides are multiples of
+};
+
+const Format FORMATS[] = {
+    {"BGR", 1, {6, 0, 0}, 1, 1},  {"RGB", 1, {6, 0, 0}, 1, 1},  {"BGRA", 1, {8, 0, 0}, 1, 1},
+    {"RGBA", 1, {8, 0, 0}, 1, 1}, {"GREY", 1, {2, 0, 0}, 1, 1}, {"NV12", 2, {2, 2, 0}, 2, 2},
+    {"I420", 3, {2, 1, 1}, 2, 2}, {"YUYV", 1, {4, 0, 0}, 2, 1}};
+
+// The pixels on both sides of a sample along an axis, and its share of the second one.
+void place(double sample, int size, int& first, int& second, float& share) {
+    float x = float(sample), whole = std::floor(x);
+    share = x - whole;
+    first = int(clamped(whole, 0, size - 1));
+    second = int(clamped(double(whole) + 1, 0, size - 1));
+}
+
+} // namespace
+
+bool check_frame(const spcnet_frame* frame, char* why) {
+    if (!frame) return std::snprintf(why, SPCNET_MESSAGE, "the frame is NULL; give a picture"), false;
+    unsigned number = unsigned(frame->format);
+    if (number >= sizeof FORMATS / sizeof *FORMATS) {
+        std::snprintf(why, SPCNET_MESSAGE, "the frame's format is %u; give one of spcnet_format", number);
+        return false;
+    }
+    const Format& format = FORMATS[number];
+    int width = frame->width, height = frame->height;
+    if (width < 1 || height < 1 || width > LONGEST_SIDE || height > LONGEST_SIDE) {
+        std::snprintf(
+            why, SPCNET_MESSAGE, "the frame is %d x %d px; give sides from 1 to %d", width, height, LONGEST_SIDE);
+        return false;
+    }
+    if (width % format.even_width || height % format.even_height) {
+        std::snprintf(
+            why, SPCNET_MESSAGE, "the frame is %d x %d px; %s needs an even width%s", width, height, format.name,
+            format.even_height == 2 ? " and height" : "");
+        return false;
+    }
+    for (int plane = 0; plane < format.planes; plane++) {
+        long long needed = (long long)format.row[plane] * width / 2;
+        if (!frame->data[plane]) {
+            std::snprintf(why, SPCNET_MESSAGE, "plane %d of the %s frame is NULL; give its pixels", plane, format.name);
+            return false;
+        }
+        if (frame->stride[plane] < needed) {
+            std::snprintf(
+                why, SPCNET_MESSAGE, "stride %d of the %s frame is %lld bytes, but a row of %d px has %lld; give at least those",
+                plane, format.name, (long long)frame->stride[plane], width, needed);
+            return false;
+        }
+    }
+    return true;
+}
+
+Patch::Patch(const Config& config, int border) : size_(config.patch_size), border_(border) {
+    pixels_ = Array<float>(row() * (size_ + 2 * border_) + 1); // a pixel is written as four numbers
+    places_ = Array<int>(4 * size_);
+    shares_ = Array<float>(2 * size_);
+}
+
+void Patch::cut(
+    const spcnet_frame& frame, const State& state, const Config& config, double scale, double turn,
+    const Kernels& kernels) {
+    int n = size_;
+    double extent = (1 + config.padding) * scale;
+    double step_x = state.w * extent / n, step_y = state.h * extent / n;
+    float mean[3] = {float(config.pixel_mean[0]), float(config.pixel_mean[1]), float(config.pixel_mean[2])};
+    int *left = places_.data(), *right = left + n, *upper = right + n, *lower = upper + n;
+    float *u = shares_.data(), *v = u + n;
+    SampledRow row = {left, right, upper, lower, u, v, n, turn != 0};
+    double cosine = std::cos(turn * PI / 180), sine = std::sin(turn * PI / 180), middle = 0.5 * (n - 1);
+    if (turn == 0)
+        for (int i = 0; i < n; i++)
+            place((state.cx - middle * step_x) + i * step_x, frame.width, left[i], right[i], u[i]);
+    for (int j = 0; j < n; j++) {
+        if (turn == 0)
+            place((state.cy - middle * step_y) + j * step_y, frame.height, upper[0], lower[0], v[0]);
+        else
+            for (int i = 0; i < n; i++) {
+                double across = (i - middle) * step_x, down = (j - middle) * step_y;
+                place((state.cx + across * cosine) - down * sine, frame.width, left[i], right[i], u[i]);
+                place((state.cy + across * sine) + down * cosine, frame.height, upper[i], lower[i], v[i]);
+            }
+        float* out = pixels_.data() + (j + border_) * this->row() + 3 * border_;
+        kernels.sample(frame, row, mean, out);
+    }
+}
+
+double hann(int index, int size, double power) {
+    if (size == 1) return 1;
+    return std::pow(0.5 + 0.5 * std::cos(PI * (1 - size + 2 * index) / (size - 1)), power);
+}
+
+double texture(const Patch& patch, const Config& config) {
+    int n = patch.size();
+    double most = 0, weights = 0;
+    for (int i = 0; i < n; i++) weights += hann(i, n, config.learn_window);
+    for (int channel = 0; channel < 3; channel++) {
+        double mean = 0, square = 0;
+        for (int y = 0; y < n; y++) {
+            double row_mean = 0, row_square = 0;
+            for (int x = 0; x < n; x++) {
+                double value = patch.line(y)[3 * x + channel], weight = hann(x, n, config.learn_window);
+                row_mean += weight * value;
+                row_square += weight * value * value;
+            }
+            mean += hann(y, n, config.learn_window) * row_mean;
+            square += hann(y, n, config.learn_window) * row_square;
+        }
+        mean /= weights * weights;
+        square /= weights * weights;
+        most = std::max(most, square - mean * mean);
+    }
+    return std::sqrt(most);
+}
+
+} // namespace spc

@@ -1,0 +1,47 @@
+// The patch around a target, as spcnet.runtime.patches.
+#pragma once
+
+#include "array.h"
+#include "geometry.h"
+#include "kernels.h"
+
+namespace spc {
+
+const int LONGEST_SIDE = 32766; // px of a frame, as in spcnet.runtime.frame
+
+// false, and a sentence in why (of SPCNET_MESSAGE bytes), where a frame cannot be read.
+bool check_frame(const spcnet_frame* frame, char* why);
+
+// N x N pixels of B, G, R minus the mean, interleaved, within a border of zeros.
+class Patch {
+public:
+    Patch() = default;
+    Patch(const Config& config, int border);
+
+    // Cut at scale times the size of state, turned by so many degrees clockwise. Bilinear; outside of the frame the
+    // border pixel repeats.
+    void cut(
+        const spcnet_frame& frame, const State& state, const Config& config, double scale, double turn,
+        const Kernels& kernels);
+
+    int size() const { return size_; }
+    const float* with_border() const { return pixels_.data(); }
+    std::ptrdiff_t row() const { return 3 * std::ptrdiff_t(size_ + 2 * border_); } // to the next
+    const float* line(int y) const { return pixels_.data() + (y + border_) * row() + 3 * border_; }
+
+private:
+    int size_ = 0, border_ = 0;
+    Array<float> pixels_;
+    Array<int> places_; // of a row's samples: left, right, upper, lower
+    Array<float> shares_;
+};
+
+// The texture of a target's first patch: the standard deviation under the window of learnt features, in grey levels,
+// of the channel that has most. Below MIN_TEXTURE there is nothing to learn.
+const double MIN_TEXTURE = 2.0;
+double texture(const Patch& patch, const Config& config);
+
+// np.hanning(size) to the given power.
+double hann(int index, int size, double power);
+
+} // namespace spc

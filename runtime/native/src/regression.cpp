@@ -1,0 +1,104 @@
+#include "regression.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace spc {
+
+namespace {
+
+const double LIMIT = 0.1; // of the logarithms of size and aspect ratio: the most that one frame changes them
+const double MAX_SHIFT = 1.0; // of an answer, in target sides
+
+std::vector<Layer> convolutions(const Model& model) {
+    return {model.head.begin(), model.head.end() - 1};
+}
+
+} // namespace
+
+RegressionHead::RegressionHead(const Model& model, const Kernels& kernels)
+    : channels_(model.config.channels), side_(model.config.window()),
+      network_(convolutions(model), side_, padded(3 * channels_), kernels) {
+    const Layer& linear = model.head.back();
+    int cells = network_.cells() * network_.cells(), depth = network_.depth();
+    int channels = linear.inputs / cells;
+    weight_ = Array<float>(std::size_t(4) * cells * depth);
+    bias_ = Array<float>(4);
+    for (int o = 0; o < 4; o++) {
+        bias_[o] = linear.bias[o];
+        for (int c = 0; c < channels; c++)
+            for (int i = 0; i < cells; i++)
+                weight_[(std::size_t(o) * cells + i) * depth + c] =
+                    linear.weight[(std::size_t(o) * channels + c) * cells + i];
+    }
+}
+
+RegressionHead::Space RegressionHead::space() const {
+    return {Picture(side_, network_.border(), padded(3 * channels_)),
+            Picture(network_.cells(), 0, network_.depth()), network_.pictures()};
+}
+
+void RegressionHead::window(
+    const Picture& features, int row, int column, float* out, std::ptrdiff_t pixel, std::ptrdiff_t gap) const {
+    int first = (features.cells - side_) / 2;
+    for (int y = 0; y < side_; y++, out += gap)
+        for (int x = 0; x < side_; x++, out += pixel) {
+            int down = first + row + y, right = first + column + x;
+            bool inside = down >= 0 && down < features.cells && right >= 0 && right < features.cells;
+            const float* seen = features.inside() + down * features.row() + right * features.depth;
+            for (int c = 0; c < channels_; c++) out[c] = inside ? std::sqrt(seen[c]) : 0;
+        }
+}
+
+void RegressionHead::box(
+    const float* first, const Picture& features, int row, int column, Space& space, double* box) const {
+    Picture& pair = space.pair; // template, searched cells, and their product
+    window(features, row, column, pair.inside() + channels_, pair.depth, pair.row() - side_ * pair.depth);
+    for (int y = 0; y < side_; y++)
+        for (int x = 0; x < side_; x++) {
+            float* out = pair.inside() + y * pair.row() + x * pair.depth;
+            for (int c = 0; c < channels_; c++) {
+                out[c] = *first++;
+                out[2 * channels_ + c] = out[c] * out[channels_ + c];
+            }
+        }
+    network_.run(space.pair.numbers.data(), space.pair.row(), space.pictures, space.result);
+    const Array<float>& found = space.result.numbers;
+    for (int o = 0; o < 4; o++) {
+        float sum = 0;
+        for (std::size_t i = 0; i < found.size(); i++) sum += weight_[o * found.size() + i] * found[i];
+        box[o] = sum + bias_[o];
+    }
+}
+
+void whole_cells(const Shift& shift, const Config& config, int& row, int& column) {
+    row = int(std::nearbyint(shift.row / config.response_upsampling));
+    column = int(std::nearbyint(shift.column / config.response_upsampling));
+}
+
+int searched_scale(const Shift& shift, const Config& config) {
+    int half = config.scales / 2;
+    return int(clamped(std::nearbyint(shift.scale), -half, half)) + half;
+}
+
+State corrected(
+    const State& state, const double* box, const State& place, const Shift& shift, const State& first, FrameSize frame,
+    const Config& config) {
+    for (int i = 0; i < 4; i++)
+        if (!std::isfinite(box[i])) return state;
+    double dx = clamped(box[2], -MAX_SHIFT, MAX_SHIFT), dy = clamped(box[3], -MAX_SHIFT, MAX_SHIFT);
+    int row, column;
+    whole_cells(shift, config, row, column);
+    double factor = std::pow(config.scale_step, searched_scale(shift, config) - config.scales / 2);
+    double cell = (1 + config.padding) / config.grid(), width = place.w * factor, height = place.h * factor;
+    double x = place.cx + (column * cell + dx) * width, y = place.cy + (row * cell + dy) * height;
+    double lw = std::log(width / state.w) + box[0], lh = std::log(height / state.h) + box[1];
+    double gain = config.box_gain;
+    double size = clamped(gain * (lw + lh) / 2, -LIMIT, LIMIT);
+    double aspect = clamped(gain * (lw - lh), -LIMIT, LIMIT) / 2;
+    return limited(
+        state.cx + gain * (x - state.cx), state.cy + gain * (y - state.cy), state.w / first.w * std::exp(size + aspect),
+        state.h / first.h * std::exp(size - aspect), first, frame, config);
+}
+
+} // namespace spc

@@ -1,0 +1,276 @@
+#include "tracker.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+namespace spc {
+
+namespace {
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Adds the seconds of its life to a stage.
+class Stage {
+public:
+    explicit Stage(double& seconds) : seconds_(seconds), start_(now()) {}
+    ~Stage() { seconds_ += now() - start_; }
+
+private:
+    double& seconds_;
+    double start_;
+};
+
+} // namespace
+
+Tracker::Tracker(const Model& model, int threads, const Kernels& kernels)
+    : config(model.config), has_head(!model.head.empty()), kernels(kernels), pool_(threads),
+      backbone_(model.backbone, config.patch_size, 3, kernels), filter_(config, backbone_.depth(), kernels),
+      slots_(threads), lanes_(threads) {
+    if (config.colour_weight > 0) colour_model_ = std::make_unique<ColourModel>(config, kernels);
+    if (has_head) head_ = std::make_unique<RegressionHead>(model, kernels);
+    int scales = std::max(config.scales, config.learn_scales), points = config.points();
+    std::size_t response = std::size_t(points) * filter_.stride();
+    for (Slot& slot : slots_) {
+        for (int s = 0; s < scales; s++) {
+            slot.patches.emplace_back(config, backbone_.border());
+            slot.features.emplace_back(backbone_.cells(), 0, backbone_.depth());
+        }
+        slot.spectra = Array<float>(scales * filter_.spectrum_size());
+        slot.responses = Array<float>(config.scales * response);
+        if (colour_model_) {
+            slot.joint = Array<float>(config.scales * response);
+            slot.colour = Array<float>(response);
+        }
+    }
+    for (Lane& lane : lanes_) {
+        lane.pictures = backbone_.pictures();
+        lane.space = Array<float>(filter_.space_size());
+        if (colour_model_) {
+            lane.colour = Array<float>(colour_model_->space_size());
+            lane.counts = Array<int>(2 * COLOURS);
+        }
+        if (head_) lane.head = head_->space();
+    }
+}
+
+std::unique_ptr<Target> Tracker::begin(const spcnet_frame& frame, const State& state, char* why) {
+    start_times();
+    Slot& slot = slots_[0];
+    Lane& lane = lanes_[0];
+    int scales = config.learn_scales, middle = scales / 2;
+    auto target = std::make_unique<Target>();
+    target->first = state;
+    target->state = {state, 0, 0, 0};
+    target->filter = filter_.target(config);
+    target->response = Array<float>(std::size_t(config.points()) * config.points());
+    if (colour_model_) target->colours = colour_model_->target();
+    if (head_) target->cells = Array<float>(head_->template_size());
+
+    slot.place = state;
+    double turns[] = {0, config.first_turn, -config.first_turn}, rates[] = {1, 1.0 / 3, 1.0 / 4};
+    for (int i = 0; i < (config.first_turn > 0 ? 3 : 1); i++) { // together the turned weigh as much as the upright
+        for (int s = 0; s < scales; s++) observe(frame, slot, lane, s, scales, true, turns[i]);
+        if (i == 0) {
+            double found = texture(slot.patches[middle], config);
+            if (!(found >= MIN_TEXTURE)) {
+                std::snprintf(
+                    why, SPCNET_MESSAGE,
+                    "the target is flat: it and its surroundings vary by %.2f grey levels (standard deviation), needed are "
+                    "%g; give a box with texture, or begin in a later frame",
+                    found, MIN_TEXTURE);
+                return nullptr;
+            }
+            if (head_) {
+                Stage stage(lane.times.regress);
+                head_->learn(slot.features[middle], target->cells.data());
+            }
+            if (colour_model_) {
+                Stage stage(lane.times.colour);
+                colour_model_->learn(target->colours, slot.patches[middle], 1, lane.counts.data());
+            }
+        }
+        Stage stage(lane.times.learn);
+        filter_.learn(target->filter, slot.spectra.data(), rates[i], config);
+    }
+    for (int s = 0; s < config.scales; s++) {
+        observe(frame, slot, lane, s, config.scales, false, 0);
+        respond(*target, slot, lane, s);
+    }
+    locate(frame, *target, slot, lane);
+    if (slot.result.status == SPCNET_TRACKING) target->offset = offset_between(state, slot.found);
+    target->state = {state, 0, 0, 0};
+    target->searched = false; // by the caller
+    sum_times();
+    return target;
+}
+
+void Tracker::search(const spcnet_frame& frame, bool learns, spcnet_result* results) {
+    start_times();
+    FrameSize size = {frame.width, frame.height};
+    int threads = pool_.threads(), scales = config.scales;
+    for (std::size_t first = 0; first < targets.size(); first += threads) {
+        int count = int(std::min(targets.size() - first, std::size_t(threads)));
+        for (int i = 0; i < count; i++) slots_[i].place = targets[first + i]->state.search_state(size, config);
+        pool_.run([&](int thread) {
+            for (int i = thread; i < count * scales; i += threads) {
+                Slot& slot = slots_[i / scales];
+                Lane& lane = lanes_[thread];
+                int s = i % scales;
+                observe(frame, slot, lane, s, scales, false, 0);
+                respond(*targets[first + i / scales], slot, lane, s);
+            }
+        });
+        pool_.run([&](int thread) {
+            for (int i = thread; i < count; i += threads) {
+                Target& target = *targets[first + i];
+                locate(frame, target, slots_[i], lanes_[thread]);
+                target.share *= OFFSET_FADE;
+                results[first + i] = slots_[i].result;
+                slots_[i].due = false;
+                if (!learns) continue;
+                target.age++;
+                slots_[i].due =
+                    target.age % config.update_interval == 0 && may_learn(slots_[i].result.status, config);
+            }
+        });
+        if (learns) learn_due(frame, first, count);
+    }
+    sum_times();
+}
+
+void Tracker::learn(const spcnet_frame& frame) {
+    start_times();
+    for (std::size_t first = 0; first < targets.size(); first += slots_.size()) {
+        int count = int(std::min(targets.size() - first, slots_.size()));
+        for (int i = 0; i < count; i++) slots_[i].due = config.interp_factor > 0;
+        learn_due(frame, first, count);
+    }
+    sum_times();
+}
+
+// Learn the targets from first on whose slots are due, at their states.
+void Tracker::learn_due(const spcnet_frame& frame, std::size_t first, int count) {
+    int threads = pool_.threads(), scales = config.learn_scales;
+    bool any = false;
+    for (int i = 0; i < count; i++) {
+        slots_[i].place = targets[first + i]->state.seen;
+        any = any || slots_[i].due;
+    }
+    if (!any) return;
+    pool_.run([&](int thread) {
+        for (int i = thread; i < count * scales; i += threads)
+            if (slots_[i / scales].due)
+                observe(frame, slots_[i / scales], lanes_[thread], i % scales, scales, true, 0);
+    });
+    pool_.run([&](int thread) {
+        Lane& lane = lanes_[thread];
+        for (int i = thread; i < count; i += threads) {
+            if (!slots_[i].due) continue;
+            Target& target = *targets[first + i];
+            {
+                Stage stage(lane.times.learn);
+                filter_.learn(target.filter, slots_[i].spectra.data(), -1, config);
+            }
+            if (colour_model_) {
+                Stage stage(lane.times.colour);
+                colour_model_->learn(
+                    target.colours, slots_[i].patches[scales / 2], float(config.colour_rate), lane.counts.data());
+            }
+        }
+    });
+}
+
+// Patch, features and spectrum of one scale of a pyramid.
+void Tracker::observe(
+    const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn) {
+    {
+        Stage stage(lane.times.crop);
+        double factor = std::pow(config.scale_step, scale - scales / 2);
+        slot.patches[scale].cut(frame, slot.place, config, factor, turn, kernels);
+    }
+    {
+        Stage stage(lane.times.features);
+        const Patch& patch = slot.patches[scale];
+        backbone_.run(patch.with_border(), patch.row(), lane.pictures, slot.features[scale]);
+    }
+    Stage stage(lane.times.dft);
+    filter_.transform(
+        slot.features[scale], learns, lane.space.data(), &slot.spectra[scale * filter_.spectrum_size()]);
+}
+
+// The response of a target to the spectrum of one scale.
+void Tracker::respond(const Target& target, Slot& slot, Lane& lane, int scale) {
+    Stage stage(lane.times.respond);
+    filter_.respond(
+        target.filter, &slot.spectra[scale * filter_.spectrum_size()], lane.space.data(),
+        &slot.responses[scale * std::size_t(config.points()) * filter_.stride()]);
+}
+
+// Peak, state and status of a target, of the responses in its slot.
+void Tracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane) {
+    FrameSize size = {frame.width, frame.height};
+    int points = config.points(), stride = filter_.stride();
+    std::size_t count = std::size_t(points) * stride;
+    const float* joint = slot.responses.data();
+    if (colour_model_) {
+        Stage stage(lane.times.colour);
+        colour_model_->respond(
+            target.colours, slot.patches[config.scales / 2], lane.colour.data(), slot.colour.data());
+        float weight = float(config.colour_weight);
+        for (int s = 0; s < config.scales; s++)
+            for (std::size_t i = 0; i < count; i++)
+                slot.joint[s * count + i] = (1 - weight) * slot.responses[s * count + i] + weight * slot.colour[i];
+        joint = slot.joint.data();
+    }
+    Peak peak;
+    State& found = slot.found;
+    {
+        Stage stage(lane.times.locate);
+        peak = find_peak(slot.responses.data(), joint, stride, config);
+        found = move(slot.place, target.first, peak.shift, size, config);
+        const float* response = joint + peak.scale * count;
+        for (int y = 0; y < points; y++)
+            for (int x = 0; x < points; x++)
+                target.response[y * points + x] = std::isfinite(peak.score) ? response[y * stride + x] : 0;
+        target.searched = true;
+    }
+    bool sure = peak.score >= config.uncertain_score;
+    if (head_ && config.box_gain > 0 && sure) {
+        Stage stage(lane.times.regress);
+        int row, column;
+        double box[4];
+        whole_cells(peak.shift, config, row, column);
+        head_->box(
+            target.cells.data(), slot.features[searched_scale(peak.shift, config)], row, column, lane.head, box);
+        found = corrected(found, box, slot.place, peak.shift, target.first, size, config);
+    }
+    if (sure) found = without_offset(found, target.offset, target.share, target.first, size, config);
+    spcnet_status status = target.state.advance(found, peak.score, config);
+    slot.result = {target.id, status, to_box(found), std::isfinite(peak.score) ? peak.score : 0, peak.psr};
+}
+
+void Tracker::start_times() {
+    started_ = now();
+    for (Lane& lane : lanes_) lane.times = {};
+}
+
+void Tracker::sum_times() {
+    times = {};
+    for (const Lane& lane : lanes_) {
+        times.crop += lane.times.crop;
+        times.features += lane.times.features;
+        times.dft += lane.times.dft;
+        times.respond += lane.times.respond;
+        times.locate += lane.times.locate;
+        times.learn += lane.times.learn;
+        times.colour += lane.times.colour;
+        times.regress += lane.times.regress;
+    }
+    times.total = now() - started_;
+}
+
+} // namespace spc

@@ -1,0 +1,137 @@
+"""The C library by ctypes, as little of it as the tests need."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_size_t,
+    c_ssize_t,
+    c_void_p,
+)
+
+import numpy as np
+
+OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY = range(5)
+BGR, RGB, BGRA, RGBA, GREY, NV12, I420, YUYV = range(8)
+STATUS = ("TRACKING", "UNCERTAIN", "LOST")
+STAGES = ("crop", "features", "dft", "respond", "locate", "learn", "colour", "regress", "total")
+
+
+class CFrame(Structure):
+    _fields_ = [
+        ("data", c_void_p * 3),
+        ("stride", c_ssize_t * 3),
+        ("width", c_int),
+        ("height", c_int),
+        ("format", c_int),
+    ]
+
+
+class CBox(Structure):
+    _fields_ = [(name, c_double) for name in "xywh"]
+
+    def __iter__(self):
+        return iter((self.x, self.y, self.w, self.h))
+
+
+class CResult(Structure):
+    _fields_ = [("id", c_int), ("status", c_int), ("box", CBox), ("score", c_double), ("psr", c_double)]
+
+
+class CTimes(Structure):
+    _fields_ = [(name, c_double) for name in STAGES]
+
+
+class NativeError(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+def load(path):
+    """The library, with the types of its functions."""
+    library = ctypes.CDLL(str(path))
+    handle, frame, results = c_void_p, POINTER(CFrame), POINTER(CResult)
+    for name, result, arguments in (
+        ("abi", c_int, []),
+        ("version", c_char_p, []),
+        ("instructions", c_char_p, []),
+        ("open", c_int, [c_char_p, c_int, POINTER(handle), c_char_p, c_size_t]),
+        ("open_memory", c_int, [c_char_p, c_size_t, c_int, POINTER(handle), c_char_p, c_size_t]),
+        ("close", None, [handle]),
+        ("last_error", c_char_p, [handle]),
+        ("add", c_int, [handle, frame, CBox, POINTER(c_int)]),
+        ("reset", c_int, [handle, c_int, frame, CBox]),
+        ("remove", c_int, [handle, c_int]),
+        ("count", c_int, [handle]),
+        ("update", c_int, [handle, frame, results, c_int, POINTER(c_int)]),
+        ("localize", c_int, [handle, frame, results, c_int, POINTER(c_int)]),
+        ("learn", c_int, [handle, frame]),
+        ("response", c_int, [handle, c_int, POINTER(c_float), c_size_t, POINTER(c_int)]),
+        ("get", c_int, [handle, c_int, POINTER(c_double)]),
+        ("set", c_int, [handle, c_int, c_double]),
+        ("last_times", None, [handle, POINTER(CTimes)]),
+    ):
+        function = getattr(library, f"spcnet_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def as_frame(pixels, pixel_format=BGR):
+    """A frame of an array (H, W, C), (H, W), or planes of them; rows may lie apart, pixels may not."""
+    planes = pixels if isinstance(pixels, (list, tuple)) else [pixels]
+    frame = CFrame(width=planes[0].shape[1], height=planes[0].shape[0], format=pixel_format)
+    for index, plane in enumerate(planes):
+        frame.data[index], frame.stride[index] = plane.ctypes.data, plane.strides[0]
+    frame.planes = planes  # so that they live as long
+    return frame
+
+
+class Handle:
+    """A tracker of the library; every call raises NativeError with its code and sentence."""
+
+    def __init__(self, library, model, threads=1):
+        self.library, self.handle = library, c_void_p()
+        message = ctypes.create_string_buffer(512)
+        code = library.spcnet_open_memory(model, len(model), threads, byref(self.handle), message, 512)
+        if code:
+            raise NativeError(code, message.value.decode())
+
+    def __del__(self):
+        self.library.spcnet_close(self.handle)
+
+    def call(self, name, *arguments):
+        if code := getattr(self.library, f"spcnet_{name}")(self.handle, *arguments):
+            raise NativeError(code, self.library.spcnet_last_error(self.handle).decode())
+
+    def add(self, frame, box):
+        found = c_int()
+        self.call("add", byref(frame), CBox(*box), byref(found))
+        return found.value
+
+    def search(self, name, frame):
+        results = (CResult * max(self.library.spcnet_count(self.handle), 1))()
+        self.call(name, byref(frame), results, len(results), None)
+        return list(results)
+
+    def update(self, frame):
+        return self.search("update", frame)
+
+    def response(self, target):
+        side = c_int()
+        self.call("response", target, None, 0, byref(side))
+        found = np.empty((side.value, side.value), np.float32)
+        self.call("response", target, found.ctypes.data_as(POINTER(c_float)), found.size, byref(side))
+        return found
+
+    def times(self):
+        times = CTimes()
+        self.library.spcnet_last_times(self.handle, byref(times))
+        return {name: getattr(times, name) for name in STAGES}
