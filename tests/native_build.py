@@ -45,16 +45,17 @@ FAST = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 def compile_library(folder, *probes, compiler="g++"):
     """Build the shared library in a folder, with files of tests/native in it; returns its path.
 
-    With probes all of its symbols can be seen.
+    A probe includes api.cpp, so that its tests reach everything behind the interface.
     """
     needs(shutil.which(compiler), compiler)
     on_x86 = platform.machine() in ("x86_64", "AMD64")
     common = [
         compiler, "-std=c++17", *WARNINGS, "-fno-rtti", "-fPIC", "-pthread", f"-I{INCLUDE}", f"-I{SOURCES}",
-        '-DSPCNET_VERSION="0"', *([] if probes else ["-fvisibility=hidden"]),
+        '-DSPCNET_VERSION="0"', "-fvisibility=hidden",
     ]  # fmt: skip
     objects = []
-    for source in [*sorted(SOURCES.glob("*.cpp")), *(TESTS / probe for probe in probes)]:
+    sources = [path for path in sorted(SOURCES.glob("*.cpp")) if not (probes and path.name == "api.cpp")]
+    for source in [*sources, *(TESTS / probe for probe in probes)]:
         flags = ("-O2", "-ffp-contract=off")
         if source.name in KERNEL_FLAGS:
             flags = FAST + (KERNEL_FLAGS[source.name] if on_x86 else ())

@@ -18,6 +18,9 @@ from ctypes import (
 
 import numpy as np
 
+from spcnet.runtime import model
+from spcnet.runtime.native.modelfile import native_model
+
 OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY = range(5)
 BGR, RGB, BGRA, RGBA, GREY, NV12, I420, YUYV = range(8)
 STATUS = ("TRACKING", "UNCERTAIN", "LOST")
@@ -84,6 +87,33 @@ def load(path):
     return library
 
 
+def load_probe(path):
+    """The library with the functions of probe.cpp."""
+    library = load(path)
+    arrays = c_void_p
+    for name, result, arguments in (
+        ("open", c_void_p, [c_char_p, c_size_t, c_int, c_char_p]),
+        ("place", None, [c_void_p, c_int, arrays]),
+        ("parts", c_void_p, [c_char_p, c_size_t, c_char_p]),
+        ("free", None, [c_void_p]),
+        ("patch", None, [c_void_p, POINTER(CFrame), arrays, c_double, c_double, arrays]),
+        ("features", None, [c_void_p, arrays, arrays]),
+        ("spectrum", None, [c_void_p, arrays, c_int, arrays]),
+        ("response", None, [c_void_p, arrays, c_int, arrays, arrays]),
+        ("colours", None, [c_void_p, POINTER(CFrame), arrays, arrays, arrays]),
+        ("peak", None, [c_void_p, arrays, arrays, arrays]),
+        ("box", None, [c_void_p, arrays, arrays, c_int, c_int, arrays]),
+    ):
+        function = getattr(library, f"probe_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def native_bytes(name):
+    """The model file of the library for a model of the zoo, or a path."""
+    return native_model(model.load(model.find(name))[0])
+
+
 def as_frame(pixels, pixel_format=BGR):
     """A frame of an array (H, W, C), (H, W), or planes of them; rows may lie apart, pixels may not."""
     planes = pixels if isinstance(pixels, (list, tuple)) else [pixels]
@@ -97,10 +127,13 @@ def as_frame(pixels, pixel_format=BGR):
 class Handle:
     """A tracker of the library; every call raises NativeError with its code and sentence."""
 
-    def __init__(self, library, model, threads=1):
+    def __init__(self, library, data, threads=1, instructions=None):
         self.library, self.handle = library, c_void_p()
+        if instructions:
+            self.handle = c_void_p(library.probe_open(data, len(data), threads, instructions.encode()))
+            return
         message = ctypes.create_string_buffer(512)
-        code = library.spcnet_open_memory(model, len(model), threads, byref(self.handle), message, 512)
+        code = library.spcnet_open_memory(data, len(data), threads, byref(self.handle), message, 512)
         if code:
             raise NativeError(code, message.value.decode())
 

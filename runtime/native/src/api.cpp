@@ -49,15 +49,15 @@ void tell(char* message, std::size_t size, const char* text) {
 }
 
 spcnet_code open_model(
-    const void* data, std::size_t bytes, const char* name, int threads, spcnet** tracker, char* message,
-    std::size_t size) {
+    const void* data, std::size_t bytes, const char* name, int threads, const Kernels& kernels, spcnet** tracker,
+    char* message, std::size_t size) {
     std::string why;
     Model model;
     if (!read_model(data, bytes, model, why)) {
         tell(message, size, (std::string(name) + " " + why).c_str());
         return SPCNET_BAD_FILE;
     }
-    *tracker = new spcnet(model, threads, *choose_kernels());
+    *tracker = new spcnet(model, threads, kernels);
     return SPCNET_OK;
 }
 
@@ -177,7 +177,7 @@ spcnet_code spcnet_open(const char* path, int threads, spcnet** tracker, char* m
         if (!whole)
             return tell(message, size, (std::string(path) + " cannot be read; give the path of a .spcnet file").c_str()),
                    SPCNET_BAD_FILE;
-        return open_model(data.data(), data.size(), path, threads, tracker, message, size);
+        return open_model(data.data(), data.size(), path, threads, *choose_kernels(), tracker, message, size);
     });
 }
 
@@ -185,7 +185,7 @@ spcnet_code spcnet_open_memory(
     const void* data, std::size_t bytes, int threads, spcnet** tracker, char* message, std::size_t size) {
     return opening(threads, tracker, message, size, [&] {
         if (!data) return tell(message, size, "data is NULL; give the bytes of a .spcnet file"), SPCNET_BAD_ARGUMENT;
-        return open_model(data, bytes, "the model", threads, tracker, message, size);
+        return open_model(data, bytes, "the model", threads, *choose_kernels(), tracker, message, size);
     });
 }
 

@@ -1,0 +1,20 @@
+"""Fixtures: the C library with its probe, and the instruction sets of this processor."""
+
+import native_handle
+import pytest
+from native_build import compile_library
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The C library, and the functions of probe.cpp."""
+    return native_handle.load_probe(compile_library(tmp_path_factory.mktemp("native"), "probe.cpp"))
+
+
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def instructions(request, library):
+    """Each set of instructions that this processor has, as the library names them."""
+    data = native_handle.native_bytes("nano")
+    if not native_handle.Handle(library, data, instructions=request.param).handle:
+        pytest.skip(f"this processor has no {request.param}")
+    return request.param
