@@ -8,7 +8,7 @@ namespace {
 struct Parts {
     Parts(const Model& model, const Kernels& kernels)
         : config(model.config), kernels(kernels), backbone(model.backbone, config.patch_size, 3, kernels),
-          filter(config, backbone.depth(), kernels), colours(config, kernels), pictures(backbone.pictures()),
+          filter(config, backbone.depth(), kernels), colours(config, kernels), network(backbone.space()),
           space(filter.space_size()) {
         if (!model.head.empty()) head = std::make_unique<RegressionHead>(model, kernels);
     }
@@ -26,7 +26,7 @@ struct Parts {
     Network backbone;
     CorrelationFilter filter;
     ColourModel colours;
-    std::vector<Picture> pictures;
+    Network::Space network;
     std::unique_ptr<RegressionHead> head;
     Array<float> space;
 };
@@ -81,7 +81,7 @@ PROBE void probe_features(Parts* parts, const float* patch, float* out) {
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < n; y++)
             for (int x = 0; x < n; x++) in.inside()[y * in.row() + 3 * x + c] = patch[(c * n + y) * n + x];
-    parts->backbone.run(in.numbers.data(), in.row(), parts->pictures, result);
+    parts->backbone.run(in.numbers.data(), in.row(), parts->network, result);
     for (int c = 0; c < parts->config.channels; c++)
         for (int i = 0; i < m * m; i++) out[c * m * m + i] = result.numbers[i * result.depth + c];
 }

@@ -18,7 +18,7 @@ struct Picture {
     Picture() = default;
     Picture(int cells, int border, int depth)
         : cells(cells), border(border), depth(depth),
-          numbers(std::size_t(cells + 2 * border) * (cells + 2 * border) * depth) {}
+          numbers(std::size_t(cells + 2 * border + 2) * (cells + 2 * border) * depth) {} // two rows that are not used
     std::ptrdiff_t row() const { return std::ptrdiff_t(cells + 2 * border) * depth; }
     float* inside() { return numbers.data() + border * (row() + depth); }
     const float* inside() const { return numbers.data() + border * (row() + depth); }
@@ -34,11 +34,15 @@ public:
     int depth() const { return depth_; } // of the result, without a border
     int cells() const { return cells_; }
 
-    // The pictures between the input and the result, that run() writes; one set a thread.
-    std::vector<Picture> pictures() const;
+    // What run() writes on its way to the result; one a thread.
+    struct Space {
+        std::vector<Picture> pictures;
+        Array<float> winograd;
+    };
+    Space space() const;
 
     // in: the input with its border, row numbers from a row to the next.
-    void run(const float* in, std::ptrdiff_t row, std::vector<Picture>& pictures, Picture& result) const;
+    void run(const float* in, std::ptrdiff_t row, Space& space, Picture& result) const;
 
 private:
     struct Step {

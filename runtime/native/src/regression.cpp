@@ -35,7 +35,7 @@ RegressionHead::RegressionHead(const Model& model, const Kernels& kernels)
 
 RegressionHead::Space RegressionHead::space() const {
     return {Picture(side_, network_.border(), padded(3 * channels_)),
-            Picture(network_.cells(), 0, network_.depth()), network_.pictures()};
+            Picture(network_.cells(), 0, network_.depth()), network_.space()};
 }
 
 void RegressionHead::window(
@@ -62,11 +62,11 @@ void RegressionHead::box(
                 out[2 * channels_ + c] = out[c] * out[channels_ + c];
             }
         }
-    network_.run(space.pair.numbers.data(), space.pair.row(), space.pictures, space.result);
-    const Array<float>& found = space.result.numbers;
+    network_.run(space.pair.numbers.data(), space.pair.row(), space.network, space.result);
+    std::size_t count = weight_.size() / 4;
     for (int o = 0; o < 4; o++) {
         float sum = 0;
-        for (std::size_t i = 0; i < found.size(); i++) sum += weight_[o * found.size() + i] * found[i];
+        for (std::size_t i = 0; i < count; i++) sum += weight_[o * count + i] * space.result.numbers[i];
         box[o] = sum + bias_[o];
     }
 }

@@ -15,7 +15,7 @@ public:
 
     struct Space {
         Picture pair, result;
-        std::vector<Picture> pictures;
+        Network::Space network;
     };
     Space space() const;
     std::size_t template_size() const { return std::size_t(side_) * side_ * channels_; }

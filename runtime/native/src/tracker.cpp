@@ -47,7 +47,7 @@ Tracker::Tracker(const Model& model, int threads, const Kernels& kernels)
         }
     }
     for (Lane& lane : lanes_) {
-        lane.pictures = backbone_.pictures();
+        lane.network = backbone_.space();
         lane.space = Array<float>(filter_.space_size());
         if (colour_model_) {
             lane.colour = Array<float>(colour_model_->space_size());
@@ -195,7 +195,7 @@ void Tracker::observe(
     {
         Stage stage(lane.times.features);
         const Patch& patch = slot.patches[scale];
-        backbone_.run(patch.with_border(), patch.row(), lane.pictures, slot.features[scale]);
+        backbone_.run(patch.with_border(), patch.row(), lane.network, slot.features[scale]);
     }
     Stage stage(lane.times.dft);
     filter_.transform(

@@ -60,7 +60,7 @@ private:
     };
     // Work space of a thread.
     struct Lane {
-        std::vector<Picture> pictures;
+        Network::Space network;
         Array<float> space, colour;
         Array<int> counts;
         RegressionHead::Space head;
