@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from native_build import compile_program
 
+from spcnet.runtime import Tracker
+
 NAN, INF = float("nan"), float("inf")
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 BOX = (30, 20, 20, 16)
@@ -86,8 +88,12 @@ def test_a_box_that_cannot_be_tracked_changes_nothing(tracker, words):
     assert tracker.library.spcnet_count(tracker.handle) == 1
 
 
-def test_a_flat_target_is_refused(tracker):
-    refused(nh.BAD_ARGUMENT, "the target is flat", tracker.add, frame(np.full_like(PIXELS, 7)), BOX)
+@pytest.mark.parametrize("noise", [0, 1, 3, 9])
+def test_a_flat_target_is_refused_as_in_python(tracker, head_model, noise):
+    flat = np.random.default_rng(1).integers(90, 91 + noise, PIXELS.shape, np.uint8)
+    with pytest.raises(ValueError, match="the target is flat") as expected:
+        Tracker.load(head_model, backend="cpu").init(flat, BOX)
+    refused(nh.BAD_ARGUMENT, str(expected.value), tracker.add, frame(flat), BOX)
 
 
 def test_null_is_refused(tracker, library):

@@ -118,25 +118,28 @@ double hann(int index, int size, double power) {
 }
 
 double texture(const Patch& patch, const Config& config) {
+    const int CELLS = 16; // along a side: means over them average noise away
     int n = patch.size();
-    double most = 0, weights = 0;
-    for (int i = 0; i < n; i++) weights += hann(i, n, config.learn_window);
-    for (int channel = 0; channel < 3; channel++) {
-        double mean = 0, square = 0;
-        for (int y = 0; y < n; y++) {
-            double row_mean = 0, row_square = 0;
-            for (int x = 0; x < n; x++) {
-                double value = patch.line(y)[3 * x + channel], weight = hann(x, n, config.learn_window);
-                row_mean += weight * value;
-                row_square += weight * value * value;
+    double side = double(n) / CELLS, weights = 0, mean[3] = {}, square[3] = {};
+    auto share = [side](int cell, int pixel) { // of a cell that a pixel covers, along an axis
+        return std::max(std::min((cell + 1) * side, pixel + 1.0) - std::max(cell * side, double(pixel)), 0.0) / side;
+    };
+    for (int i = 0; i < CELLS; i++)
+        for (int j = 0; j < CELLS; j++) {
+            double levels[3] = {};
+            for (int y = int(i * side); y < n && y < (i + 1) * side; y++)
+                for (int x = int(j * side); x < n && x < (j + 1) * side; x++)
+                    for (int c = 0; c < 3; c++) levels[c] += share(i, y) * share(j, x) * patch.line(y)[3 * x + c];
+            double weight = hann(i + 1, CELLS + 2, config.learn_window) * hann(j + 1, CELLS + 2, config.learn_window);
+            weights += weight;
+            for (int c = 0; c < 3; c++) {
+                mean[c] += weight * levels[c];
+                square[c] += weight * levels[c] * levels[c];
             }
-            mean += hann(y, n, config.learn_window) * row_mean;
-            square += hann(y, n, config.learn_window) * row_square;
         }
-        mean /= weights * weights;
-        square /= weights * weights;
-        most = std::max(most, square - mean * mean);
-    }
+    double most = 0;
+    for (int c = 0; c < 3; c++)
+        most = std::max(most, square[c] / weights - mean[c] / weights * (mean[c] / weights));
     return std::sqrt(most);
 }
 

@@ -36,9 +36,9 @@ private:
     Array<float> shares_;
 };
 
-// The texture of a target's first patch: the standard deviation under the window of learnt features, in grey levels,
-// of the channel that has most. Below MIN_TEXTURE there is nothing to learn.
-const double MIN_TEXTURE = 2.0;
+// The texture of a target's first patch: the standard deviation of means over cells, under the window of learnt
+// features, in grey levels, of the channel that has most. Below MIN_TEXTURE there is nothing to learn.
+const double MIN_TEXTURE = 1.5;
 double texture(const Patch& patch, const Config& config);
 
 // np.hanning(size) to the given power.

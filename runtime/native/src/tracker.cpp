@@ -79,8 +79,8 @@ std::unique_ptr<Target> Tracker::begin(const spcnet_frame& frame, const State& s
             if (!(found >= MIN_TEXTURE)) {
                 std::snprintf(
                     why, SPCNET_MESSAGE,
-                    "the target is flat: it and its surroundings vary by %.2f grey levels (standard deviation), needed are "
-                    "%g; give a box with texture, or begin in a later frame",
+                    "the target is flat: it and its surroundings vary by %.2f grey levels (standard deviation, without "
+                    "noise), needed are %g; give a box with texture, or begin in a later frame",
                     found, MIN_TEXTURE);
                 return nullptr;
             }
