@@ -171,6 +171,7 @@ def test_open_refuses_what_it_cannot_use(library, head_model, tmp_path):
         (nh.BAD_ARGUMENT, "path is NULL", "open", (None, 1)),
         (nh.BAD_FILE, "nowhere.spcnet cannot be read", "open", (b"nowhere.spcnet", 1)),
         (nh.BAD_FILE, str(tmp_path), "open", (bytes(tmp_path), 1)),
+        (nh.BAD_FILE, "/dev/zero cannot be read, or has more", "open", (b"/dev/zero", 1)),
         (nh.BAD_FILE, "empty.spcnet", "open", (bytes(path), 1)),
         (nh.BAD_FILE, "the model", "open_memory", (data, len(data) - 1, 1)),
     ):

@@ -43,6 +43,7 @@ struct spcnet {
 namespace {
 
 const int MAX_THREADS = 64;
+const std::size_t MAX_FILE = std::size_t(1) << 28; // bytes; no end is in sight of a device
 
 void tell(char* message, std::size_t size, const char* text) {
     if (message && size) std::snprintf(message, size, "%s", text);
@@ -170,12 +171,13 @@ spcnet_code spcnet_open(const char* path, int threads, spcnet** tracker, char* m
                 ~Closer() { std::fclose(file); }
             } closer{file};
             char piece[16384];
-            while (std::size_t read = std::fread(piece, 1, sizeof piece, file))
+            std::size_t read;
+            while (data.size() <= MAX_FILE && (read = std::fread(piece, 1, sizeof piece, file)) != 0)
                 data.insert(data.end(), piece, piece + read);
-            whole = !std::ferror(file);
+            whole = !std::ferror(file) && data.size() <= MAX_FILE;
         }
         if (!whole)
-            return tell(message, size, (std::string(path) + " cannot be read; give the path of a .spcnet file").c_str()),
+            return tell(message, size, (std::string(path) + " cannot be read, or has more than 256 MB; give a .spcnet file").c_str()),
                    SPCNET_BAD_FILE;
         return open_model(data.data(), data.size(), path, threads, *choose_kernels(), tracker, message, size);
     });

@@ -356,6 +356,7 @@ bool File::check_layers(const char* network, std::vector<Layer>& layers, int& ch
             cells = 1;
             break;
         case Layer::NORMALISATION:
+            fits = index > 0 && channels <= 512; // its squares are kept on the stack
             layer.inputs = layer.outputs = channels;
         }
         fits = fits && cells <= LARGEST_SIDE && numbers(channels, cells) <= LARGEST_OUTPUT;
@@ -389,7 +390,7 @@ bool File::check_model(Model& model) {
     channels = 3 * config.channels;
     cells = config.window();
     for (const Layer& layer : model.head) {
-        if (layer.kind == Layer::NORMALISATION || (layer.kind == Layer::LINEAR) != (&layer == &model.head.back()))
+        if (model.head.size() < 2 || layer.kind == Layer::NORMALISATION || (layer.kind == Layer::LINEAR) != (&layer == &model.head.back()))
             return refuse("has a regression head that is not convolutions and one linear layer; export it again");
     }
     if (cells < 1 || !check_layers("head", model.head, channels, cells)) {
