@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "patches.h"
 
@@ -55,9 +56,11 @@ CorrelationFilter::CorrelationFilter(const Config& config, int depth, const Kern
         amplitudes_[s] = float(std::exp(-0.5 * exponent * exponent));
     }
     label_ = Array<float>(points());
+    Array<double> spectrum(waves); // even: that of -f is that of f
+    for (int f = 0; f < waves; f++) spectrum[f] = label_spectrum(f, m, sigma);
     for (int r = 0; r < rows; r++)
         for (int k = 0; k < columns; k++)
-            label_[r * columns + k] = float(label_spectrum(r - center, m, sigma) * label_spectrum(k, m, sigma));
+            label_[r * columns + k] = float(spectrum[std::abs(r - center)] * spectrum[k]);
 
     inverse_cosine_ = Array<float>(std::size_t(p / 2 + 1) * frequencies);
     inverse_sine_ = Array<float>(std::size_t(p / 2 + 1) * frequencies);
