@@ -88,7 +88,8 @@ spcnet_code check(const spcnet* handle, const spcnet_frame* frame, bool alone) {
     if (!check_frame(frame, why)) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
     if (!alone && (frame->width != handle->frame.width || frame->height != handle->frame.height))
         return handle->fail(
-            SPCNET_BAD_ARGUMENT, "the frame is %d x %d px, the first one was %d x %d; give frames of one size, or start anew",
+            SPCNET_BAD_ARGUMENT,
+            "the frame is %d x %d px, the first one was %d x %d; give frames of one size, or start anew",
             frame->width, frame->height, handle->frame.width, handle->frame.height);
     return SPCNET_OK;
 }
@@ -177,7 +178,9 @@ spcnet_code spcnet_open(const char* path, int threads, spcnet** tracker, char* m
             whole = !std::ferror(file) && data.size() <= MAX_FILE;
         }
         if (!whole)
-            return tell(message, size, (std::string(path) + " cannot be read, or has more than 256 MB; give a .spcnet file").c_str()),
+            return tell(
+                       message, size,
+                       (std::string(path) + " cannot be read, or has more than 256 MB; give a .spcnet file").c_str()),
                    SPCNET_BAD_FILE;
         return open_model(data.data(), data.size(), path, threads, *choose_kernels(), tracker, message, size);
     });
@@ -294,7 +297,8 @@ spcnet_code spcnet_set(spcnet* tracker, spcnet_parameter parameter, double value
     double uncertain = parameter == SPCNET_UNCERTAIN_SCORE ? value : config.uncertain_score;
     if (lost > uncertain)
         return tracker->fail(
-            SPCNET_BAD_ARGUMENT, "LOST_SCORE would be %g and UNCERTAIN_SCORE %g; the first must not be above the second",
+            SPCNET_BAD_ARGUMENT,
+            "LOST_SCORE would be %g and UNCERTAIN_SCORE %g; the first must not be above the second",
             lost, uncertain);
     if (parameter == SPCNET_INTERP_FACTOR && config.fast_interp_factor > 0 && value > config.fast_interp_factor)
         return tracker->fail(

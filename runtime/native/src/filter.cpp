@@ -123,7 +123,8 @@ void CorrelationFilter::respond(
     }
     kernels_.multiply(
         inverse_cosine_.data(), frequencies, 1, sums, wide, with_cosine, wide, half, frequencies, wide);
-    kernels_.multiply(inverse_sine_.data(), frequencies, 1, differences, wide, with_sine, wide, half, frequencies, wide);
+    kernels_.multiply(
+        inverse_sine_.data(), frequencies, 1, differences, wide, with_sine, wide, half, frequencies, wide);
     for (int i = 0; i < half; i++) {
         const float *c = with_cosine + i * wide, *s = with_sine + i * wide;
         float *down = lines + i * wide, *up = lines + (p - i) % p * wide;

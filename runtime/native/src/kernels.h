@@ -26,7 +26,8 @@ struct SampledRow {
     bool turned;
 };
 
-// A convolution and ReLU of a picture with its border of zeros. weight: [outputs / group][kernel, kernel, inputs][group]
+// A convolution and ReLU of a picture with its border of zeros.
+// weight: [outputs / group][kernel, kernel, inputs][group]
 struct Convolution {
     int kernel, stride, inputs, outputs; // outputs: a multiple of LANES
     int cells; // along an axis of the result

@@ -108,7 +108,8 @@ Peak find_peak(const float* responses, const float* joint, int stride, const Con
     }
     double d_scale = scales > 1 ? scale_offset(maxima, scales, best) : 0.0;
     return {
-        {best - half + d_scale, displacement(row, size) + d_row, displacement(column, size) + d_column}, score, psr, best};
+        {best - half + d_scale, displacement(row, size) + d_row, displacement(column, size) + d_column}, score, psr,
+        best};
 }
 
 } // namespace spc

@@ -390,7 +390,8 @@ bool File::check_model(Model& model) {
     channels = 3 * config.channels;
     cells = config.window();
     for (const Layer& layer : model.head) {
-        if (model.head.size() < 2 || layer.kind == Layer::NORMALISATION || (layer.kind == Layer::LINEAR) != (&layer == &model.head.back()))
+        if (model.head.size() < 2 || layer.kind == Layer::NORMALISATION
+            || (layer.kind == Layer::LINEAR) != (&layer == &model.head.back()))
             return refuse("has a regression head that is not convolutions and one linear layer; export it again");
     }
     if (cells < 1 || !check_layers("head", model.head, channels, cells)) {

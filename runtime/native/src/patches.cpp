@@ -60,7 +60,8 @@ bool check_frame(const spcnet_frame* frame, char* why) {
         }
         if (frame->stride[plane] < needed) {
             std::snprintf(
-                why, SPCNET_MESSAGE, "stride %d of the %s frame is %lld bytes, but a row of %d px has %lld; give at least those",
+                why, SPCNET_MESSAGE,
+                "stride %d of the %s frame is %lld bytes, but a row of %d px has %lld; give at least those",
                 plane, format.name, (long long)frame->stride[plane], width, needed);
             return false;
         }
