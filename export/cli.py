@@ -163,11 +163,12 @@ def _native(options: argparse.Namespace) -> int:
     if options.precision != "fp32":
         raise ValueError(f"--native writes fp32, and --precision is {options.precision}; leave one out")
     from spcnet.export.native import export_native
-    from spcnet.runtime.native.modelfile import SUFFIX
+    from spcnet.runtime.model import NATIVE_SUFFIX
 
-    target = options.out or Path(options.checkpoint.stem + SUFFIX)
+    target = options.out or Path(options.checkpoint.stem + NATIVE_SUFFIX)
     check_outputs({"--out": target}, {"the checkpoint": options.checkpoint})
-    print(f"{target}: {export_native(options.checkpoint, target, dict(options.set))} bytes")
+    checked = export_native(options.checkpoint, target, dict(options.set))
+    print(f"{target}: {target.stat().st_size} bytes\n{checked}")
     return 0
 
 

@@ -3,38 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spcnet.common.metrics import iou
 from spcnet.runtime import model
+from spcnet.runtime.backend import Backend
+from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.files import write_bytes
-from spcnet.runtime.native.modelfile import SUFFIX, native_file, native_model
+from spcnet.runtime.native.backend import NativeBackend
+from spcnet.runtime.native.library import missing
+from spcnet.runtime.native.modelfile import native_file, native_model
+from spcnet.runtime.open import open_backend
+from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.tracker import Tracker
+from spcnet.runtime.video import open_video
 from spcnet.runtime.weights import Weights, read_head_weights
 
+FRAMES, OVERLAP = 12, 0.999  # of the demo clip, and the least IoU of the boxes there
 
-def export_native(source: Path, target: Path, overrides: Mapping[str, Any] | None = None) -> int:
-    """Write the file of a checkpoint, an ONNX model or a name of the zoo; returns its size in bytes.
+
+def export_native(source: Path, target: Path, overrides: Mapping[str, Any] | None = None) -> str:
+    """Write the file of a checkpoint, an ONNX model or a name of the zoo; returns how it was checked.
 
     overrides changes fields of a checkpoint's tracker config that do not belong to the network. Raises
-    FileNotFoundError, ModelError, ValueError.
+    FileNotFoundError, ModelError, ValueError, and RuntimeError where the library tracks in another way.
     """
-    if target.suffix != SUFFIX:
-        raise ValueError(f"the model to write is {target}; give it a name that ends in {SUFFIX}")
+    if target.suffix != model.NATIVE_SUFFIX:
+        raise ValueError(f"the model to write is {target}; give it a name that ends in {model.NATIVE_SUFFIX}")
     if source.suffix == ".safetensors":
-        data = _of_checkpoint(source, overrides or {})
+        data, reference = _of_checkpoint(source, overrides or {})
     elif overrides:
         raise ValueError(f"{source} is a model, whose config is fixed; give its checkpoint to change it")
     else:
-        found, _ = model.load(model.find(source))
-        data = native_model(found)
+        data = native_model(model.load(model.find(source))[0])
+        reference = open_backend(str(source), "cpu")
+    checked = check_native(data, target.name, reference)
     write_bytes(target, data)
-    return len(data)
+    return checked
 
 
-def _of_checkpoint(source: Path, overrides: Mapping[str, Any]) -> bytes:
-    from spcnet.export.head import load_head  # which needs torch and onnx
+def check_native(data: bytes, name: str, reference: Backend) -> str:
+    """Track the demo clip by the library and by the reference. Raises RuntimeError where the boxes differ."""
+    if reason := missing():
+        return f"not compared with its source: {reason}"
+    trackers = [Tracker(backend) for backend in (reference, NativeBackend(data, name))]
+    boxes: list[list[NDArray[np.float64]]] = [[], []]
+    with open_video(str(DEMO_VIDEO)) as video:
+        for index, frame in enumerate(islice(video, FRAMES)):
+            for tracker, found in zip(trackers, boxes, strict=True):
+                if index:
+                    found.append(np.array(tracker.update(frame).box))
+                else:
+                    tracker.init(frame, DEMO_BOX)
+    worst = float(iou(np.array(boxes[0]), np.array(boxes[1])).min())
+    told = f"on {FRAMES - 1} frames of video: IoU of the boxes at least {worst:.5f} (allowed {OVERLAP})"
+    if not worst >= OVERLAP:
+        raise RuntimeError(f"NOT equal to its source {told}; {name} is not written")
+    return f"equal to its source {told}"
+
+
+def _of_checkpoint(source: Path, overrides: Mapping[str, Any]) -> tuple[bytes, Backend]:
+    """The file, and the checkpoint in torch."""
+    import torch  # only a checkpoint needs it
+
+    from spcnet.export.head import load_head
     from spcnet.export.onnx import changed_config
     from spcnet.training.checkpoint import load_backbone
 
@@ -45,5 +82,10 @@ def _of_checkpoint(source: Path, overrides: Mapping[str, Any]) -> bytes:
         [np.asarray(getattr(layer, part).numpy(), np.float32) for layer in backbone.convolutions]
         for part in ("weight", "bias")
     )
+
+    def features(patches: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        out[:] = backbone(torch.from_numpy(patches)).numpy()
+
     network = Weights(backbone.layers, weights, biases)
-    return native_file(config, network, None if head is None else read_head_weights(head))
+    data = native_file(config, network, None if head is None else read_head_weights(head))
+    return data, CpuBackend(config, features, regression=head)

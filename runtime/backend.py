@@ -14,6 +14,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
 
+BACKENDS = ("auto", "cpu", "native", "cuda")  # names to ask for one by
 PENDING = 2  # updates that may be submitted before the first is collected
 
 

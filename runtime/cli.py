@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spcnet.runtime.backend import BACKENDS
+
 if TYPE_CHECKING:
     from spcnet.runtime.run import Summary
 
@@ -49,9 +51,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=None, help="name in the zoo, or an .onnx file")
-    parser.add_argument(
-        "--backend", default="auto", choices=("auto", "cpu", "cuda"), help="where to run (default: auto)"
-    )
+    parser.add_argument("--backend", default="auto", choices=BACKENDS, help="where to run (default: auto)")
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)"
     )

@@ -62,6 +62,7 @@ def examine(root: Path = Path("/"), library: str | None = None) -> list[Finding]
     system = f"Python {platform.python_version()}, {platform.platform()}"
     parts: dict[str, Callable[[], list[Finding]]] = {
         "ONNX providers": _providers,
+        "C library": lambda: [_native()],
         "CUDA": lambda: _cuda(library),
         "TensorRT": lambda: [_tensorrt()],
         "Jetson": lambda: _jetson(root),
@@ -178,6 +179,16 @@ def _providers() -> list[Finding]:
         advice = "a provider that is listed need not work, it is listed without a GPU, too; spcnet uses CPU"
         return [Finding("ONNX providers", "note", found, advice)]
     return [Finding("ONNX providers", "ok", found)]
+
+
+def _native() -> Finding:
+    from spcnet.runtime.native.library import load_library, missing
+
+    if reason := missing():
+        return Finding("C library", "note", reason, "without it backend='native' is off")
+    library = load_library()
+    version, instructions = library.spcnet_version(), library.spcnet_instructions()
+    return Finding("C library", "ok", f"{version.decode()}, with {instructions.decode()}")
 
 
 def _driver(driver: DriverInfo | None, library: str) -> list[Finding]:

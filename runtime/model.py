@@ -20,6 +20,7 @@ FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
 ZOO = Path(__file__).parent / "models"
 DEFAULT_MODEL = "base"
+NATIVE_SUFFIX = ".spcnet"  # of the model files of the C library
 BLANK_HASH = b"0" * 64  # where a file's own hash comes to stand
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spcnet.runtime import model
-from spcnet.runtime.backend import Backend
+from spcnet.runtime.backend import BACKENDS, Backend
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.frame import check_format
@@ -19,21 +19,27 @@ _log = logging.getLogger("spcnet")
 def open_backend(
     path: str, backend: str = "auto", threads: int = 1, pixel_format: str = "bgr", **cuda: Any
 ) -> Backend:
-    """Open a model (a name of the zoo, or a path) on a backend: "cpu", "cuda", or "auto".
+    """Open a model (a name of the zoo, or a path) on a backend: "cpu", "native", "cuda", or "auto".
 
     "auto" takes the GPU if one can be used. An engine runs on a GPU only, portable graphs
-    (NAME.localize.onnx) on the CPU only. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises
-    ValueError, RuntimeError.
+    (NAME.localize.onnx) in "cpu" only, the model file of the C library (NAME.spcnet) in "native" only. cuda
+    are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
     """
-    if backend not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"backend is {backend!r}; give 'auto', 'cpu' or 'cuda'")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}; give one of {', '.join(BACKENDS)}")
     check_format(pixel_format)
     chosen, reason = backend, "as asked"
     if path.endswith(GRAPH):
         chosen, reason = "cpu", f"{path} is a portable graph"
-        if backend == "cuda":
+        if backend not in ("auto", chosen):
             raise ValueError(
-                f"{reason}, which runs on the CPU only; give the model, {path.removesuffix(GRAPH)}.onnx"
+                f"{reason}, which runs in backend='cpu' only; give the model, {path.removesuffix(GRAPH)}.onnx"
+            )
+    elif path.endswith(model.NATIVE_SUFFIX):
+        chosen, reason = "native", f"{path} is a model of the C library"
+        if backend not in ("auto", chosen):
+            raise ValueError(
+                f"{reason}, which runs in backend='native' only; give the .onnx it was made from"
             )
     elif backend == "auto":
         from spcnet.runtime.cuda import available  # only here, for a fast import of the runtime
@@ -46,11 +52,17 @@ def open_backend(
 
         return open_cuda(path, pixel_format=pixel_format, **cuda)
     if cuda:
-        raise ValueError(f"{', '.join(cuda)} given, but the backend is cpu ({reason}); only cuda takes them")
+        raise ValueError(
+            f"{', '.join(cuda)} given, but the backend is {chosen} ({reason}); only cuda takes them"
+        )
     if path.endswith(".engine"):
         raise ValueError(
             f"{path} is a TensorRT engine, which needs a GPU ({reason}); give the .onnx it was built from"
         )
+    if chosen == "native":
+        from spcnet.runtime.native.backend import open_native
+
+        return open_native(path, threads, pixel_format)
     if path.endswith(GRAPH):
         return GraphBackend(open_graphs(Path(path), threads), pixel_format)
     found, session = model.load(model.find(path), threads)

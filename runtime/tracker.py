@@ -55,12 +55,12 @@ class MultiTracker:
     ) -> MultiTracker:
         """Open a model: a name of the zoo, or the path of an .onnx or .engine file.
 
-        backend is "cpu", "cuda", or "auto" (the GPU if one can be used); the choice and its reason are logged
-        ("spcnet", INFO). threads is the number of threads of the backbone; the filter stays in the caller's
-        thread, and the crops use OpenCV's pool (cv2.setNumThreads). pixel_format is one of
-        spcnet.runtime.frame.FORMATS. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda (backbone,
-        stream, graphs). Raises FileNotFoundError, ModelError (a ValueError), ValueError, and RuntimeError if
-        backend="cuda" cannot run.
+        backend is "cpu", "native" (the C library), "cuda", or "auto" (the GPU if one can be used); the choice
+        and its reason are logged ("spcnet", INFO). threads is the number on the CPU: in "cpu" those
+        of the backbone, where the filter stays in the caller's thread and the crops use OpenCV's pool
+        (cv2.setNumThreads). pixel_format is one of spcnet.runtime.frame.FORMATS. cuda are the keywords of
+        spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). Raises FileNotFoundError, ModelError (a
+        ValueError), ValueError, and RuntimeError if the backend that is asked for cannot run.
         """
         return cls(open_backend(os.fspath(model), backend, threads, pixel_format, **cuda))
 

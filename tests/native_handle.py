@@ -5,51 +5,24 @@ from __future__ import annotations
 import ctypes
 from ctypes import (
     POINTER,
-    Structure,
     byref,
     c_char_p,
     c_double,
     c_float,
     c_int,
     c_size_t,
-    c_ssize_t,
     c_void_p,
 )
 
 import numpy as np
 
 from spcnet.runtime import model
+from spcnet.runtime.native.library import STAGES, CBox, CFrame, CResult, CTimes, load_library
 from spcnet.runtime.native.modelfile import native_model
 
 OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY = range(5)
 BGR, RGB, BGRA, RGBA, GREY, NV12, I420, YUYV = range(8)
 STATUS = ("TRACKING", "UNCERTAIN", "LOST")
-STAGES = ("crop", "features", "dft", "respond", "locate", "learn", "colour", "regress", "total")
-
-
-class CFrame(Structure):
-    _fields_ = [
-        ("data", c_void_p * 3),
-        ("stride", c_ssize_t * 3),
-        ("width", c_int),
-        ("height", c_int),
-        ("format", c_int),
-    ]
-
-
-class CBox(Structure):
-    _fields_ = [(name, c_double) for name in "xywh"]
-
-    def __iter__(self):
-        return iter((self.x, self.y, self.w, self.h))
-
-
-class CResult(Structure):
-    _fields_ = [("id", c_int), ("status", c_int), ("box", CBox), ("score", c_double), ("psr", c_double)]
-
-
-class CTimes(Structure):
-    _fields_ = [(name, c_double) for name in STAGES]
 
 
 class NativeError(Exception):
@@ -58,38 +31,9 @@ class NativeError(Exception):
         self.code = code
 
 
-def load(path):
-    """The library, with the types of its functions."""
-    library = ctypes.CDLL(str(path))
-    handle, frame, results = c_void_p, POINTER(CFrame), POINTER(CResult)
-    for name, result, arguments in (
-        ("abi", c_int, []),
-        ("version", c_char_p, []),
-        ("instructions", c_char_p, []),
-        ("open", c_int, [c_char_p, c_int, POINTER(handle), c_char_p, c_size_t]),
-        ("open_memory", c_int, [c_char_p, c_size_t, c_int, POINTER(handle), c_char_p, c_size_t]),
-        ("close", None, [handle]),
-        ("last_error", c_char_p, [handle]),
-        ("add", c_int, [handle, frame, CBox, POINTER(c_int)]),
-        ("reset", c_int, [handle, c_int, frame, CBox]),
-        ("remove", c_int, [handle, c_int]),
-        ("count", c_int, [handle]),
-        ("update", c_int, [handle, frame, results, c_int, POINTER(c_int)]),
-        ("localize", c_int, [handle, frame, results, c_int, POINTER(c_int)]),
-        ("learn", c_int, [handle, frame]),
-        ("response", c_int, [handle, c_int, POINTER(c_float), c_size_t, POINTER(c_int)]),
-        ("get", c_int, [handle, c_int, POINTER(c_double)]),
-        ("set", c_int, [handle, c_int, c_double]),
-        ("last_times", None, [handle, POINTER(CTimes)]),
-    ):
-        function = getattr(library, f"spcnet_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
 def load_probe(path):
     """The library with the functions of probe.cpp."""
-    library = load(path)
+    library = load_library(path)
     arrays = c_void_p
     for name, result, arguments in (
         ("open", c_void_p, [c_char_p, c_size_t, c_int, c_char_p]),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spcnet.benchmarks.options import DEFAULT, add_data, add_output, add_trackers
+from spcnet.runtime.backend import BACKENDS
 from spcnet.runtime.cli import Commands, positive
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
     accuracy.add_argument(
         "--backend",
         default="auto",
-        choices=("auto", "cpu", "cuda"),
+        choices=BACKENDS,
         help="where our models run (default: auto)",
     )
     add_output(accuracy)

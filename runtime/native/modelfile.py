@@ -23,7 +23,6 @@ from spcnet.runtime.model import BLANK_HASH, Model, ModelError, seal
 from spcnet.runtime.weights import HeadWeights, Weights, read_head_weights, read_weights
 
 FORMAT = "spcnet-native-1"
-SUFFIX = ".spcnet"
 HEAD_CONVOLUTION = 2.0, 1.0  # stride and padding of the head's convolutions
 
 _TYPES = {"F64": "<f8", "F32": "<f4"}

@@ -308,7 +308,7 @@ def test_the_pixel_format_is_the_callers(tiny_model, video):
 
 
 def test_the_backend_is_chosen_by_name(tiny_model, caplog):
-    with pytest.raises(ValueError, match="backend is 'tpu'; give 'auto', 'cpu' or 'cuda'"):
+    with pytest.raises(ValueError, match="backend is 'tpu'; give one of auto, cpu, native, cuda"):
         Tracker.load(tiny_model, backend="tpu")
     for threads in (-1, 5000):
         with pytest.raises(ValueError, match=f"threads is {threads}; give a number up to 128, or 0"):
