@@ -44,8 +44,9 @@ def build(
     extra: Sequence[str] = (),
     sources: Sequence[Path] | None = None,
     machine: str = platform.machine(),
+    link: Sequence[str] = ("-shared", "-s"),
 ) -> Path:
-    """Build the shared library, stripped, and return its path.
+    """Build the shared library, stripped, or what else link makes, and return its path.
 
     command is the compiler, extra are more flags, sources those of the library unless given, machine is what
     it is built for. Raises OSError without a compiler, RuntimeError with what it says where it fails.
@@ -62,7 +63,7 @@ def build(
 
         objects = list(pool.map(compile_one, sources or sorted(SOURCES.glob("*.cpp"))))
         exports = [] if sources else [f"-Wl,--version-script={HOME / 'exports.map'}"]
-        _call([*command, "-shared", "-s", "-pthread", *exports, *extra, *objects, "-o", str(target)])
+        _call([*command, *link, "-pthread", *exports, *extra, *objects, "-o", str(target)])
     return target
 
 

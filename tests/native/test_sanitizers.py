@@ -1,0 +1,75 @@
+"""The library under sanitizers, and on another processor."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native_build import SOURCES, TESTS
+from native_handle import native_bytes
+from needs import needs
+
+from spcnet.common.metrics import iou
+from spcnet.runtime import Tracker, model
+from spcnet.runtime.native.build import INCLUDE, build
+from spcnet.runtime.native.modelfile import native_model
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "native" / "track.c"
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
+
+
+def program(folder, source, *extra, compiler="g++", machine=None):
+    """A program of tests/native with the library in it."""
+    needs(shutil.which(compiler), compiler)
+    sources = [*sorted(SOURCES.glob("*.cpp")), TESTS / source]
+    machine = machine or platform.machine()
+    return build(folder / "program", "0", [compiler], ["-Werror", *extra], sources, machine, link=())
+
+
+def run(*words, **environment):
+    done = subprocess.run(
+        list(map(str, words)), check=False, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def tiny_file(tmp_path, head_model):
+    path = tmp_path / "head.spcnet"
+    path.write_bytes(native_model(model.load(head_model)[0]))
+    return path
+
+
+def test_random_files_and_calls_under_asan_and_ubsan(tmp_path, tiny_file):
+    flags = ["-g", "-DSTANDALONE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    output = run(program(tmp_path, "fuzz.cpp", *flags), tiny_file, FUZZ_SECONDS, 1)
+    assert int(output.split()[0]) > 100
+
+
+def test_trackers_in_several_threads_under_tsan(tmp_path, tiny_file):
+    assert run(program(tmp_path, "threads.cpp", "-g", "-fsanitize=thread"), tiny_file) == "done\n"
+
+
+def test_boxes_on_aarch64_are_those_of_the_reference(tmp_path, video):
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    needs(emulator, "qemu-user")
+    for compiler in ("g++", "gcc"):
+        needs(shutil.which(f"aarch64-linux-gnu-{compiler}"), f"{compiler}-aarch64-linux-gnu")
+    library = build(tmp_path / "libspcnet.so", "0", ["aarch64-linux-gnu-g++"], ["-Werror"], machine="aarch64")
+    words = ["aarch64-linux-gnu-gcc", EXAMPLE, f"-I{INCLUDE}", library, "-o", tmp_path / "track"]
+    subprocess.run(list(map(str, words)), check=True)
+    (tmp_path / "nano.spcnet").write_bytes(native_bytes("nano"))
+    frames, truth = video
+    tracker = Tracker.load("nano", backend="cpu")
+    tracker.init(frames[0], truth[0])
+    expected = np.array([tracker.update(frame).box for frame in frames[1:8]])
+    words = [emulator, "-L", "/usr/aarch64-linux-gnu", "-E", f"LD_LIBRARY_PATH={tmp_path}"]
+    words += [tmp_path / "track", tmp_path / "nano.spcnet", 320, 240, *truth[0]]
+    raw = b"".join(frame.tobytes() for frame in frames[:8])
+    done = subprocess.run(list(map(str, words)), input=raw, check=True, capture_output=True)
+    found = np.array([line.split()[1:5] for line in done.stdout.splitlines()], float)
+    assert iou(found, expected).min() > 0.998  # of two decimals
