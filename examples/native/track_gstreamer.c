@@ -62,7 +62,7 @@ int main(int count, char **words) {
             break;
         }
         spcnet_frame frame = {.width = info.width, .height = info.height,
-            .format = (spcnet_format)format_of(GST_VIDEO_INFO_FORMAT(&info))};
+            .format = format_of(GST_VIDEO_INFO_FORMAT(&info))};
         for (guint plane = 0; plane < GST_VIDEO_FRAME_N_PLANES(&mapped); ++plane) {
             frame.data[plane] = GST_VIDEO_FRAME_PLANE_DATA(&mapped, plane);
             frame.stride[plane] = GST_VIDEO_FRAME_PLANE_STRIDE(&mapped, plane);

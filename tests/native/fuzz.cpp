@@ -55,7 +55,7 @@ struct Picture {
 
     Picture(Source& source, int width, int height) {
         frame.width = width, frame.height = height;
-        frame.format = static_cast<spcnet_format>(source.byte() % 8);
+        frame.format = source.byte() % 8;
         const int rows[3] = {height, (height + 1) / 2, (height + 1) / 2};
         const int sizes[8] = {3, 3, 4, 4, 1, 1, 1, 2};
         const int count = frame.format == SPCNET_NV12 ? 2 : frame.format == SPCNET_I420 ? 3 : 1;
@@ -73,7 +73,7 @@ struct Picture {
         case 1: frame.stride[source.byte() % count] = source.byte() - 128; break;
         case 2: frame.width = source.byte() % 2 ? -1 : std::numeric_limits<int>::max(); break;
         case 3: frame.height = 0; break;
-        case 4: frame.format = static_cast<spcnet_format>(source.byte() - 9); break;
+        case 4: frame.format = source.byte() - 9; break;
         }
     }
 };
@@ -108,8 +108,8 @@ void call(Source source) {
         case 4: code = spcnet_learn(tracker, frame); break;
         case 5: code = spcnet_localize(tracker, frame, results.data(), source.byte() % 17, &count); break;
         case 6: code = spcnet_response(tracker, id, source.byte() % 2 ? response.data() : nullptr, response.size(), &count); break;
-        case 7: code = spcnet_set(tracker, static_cast<spcnet_parameter>(source.byte() % 8 - 1), value); break;
-        case 8: code = spcnet_get(tracker, static_cast<spcnet_parameter>(source.byte() % 8 - 1), &value); break;
+        case 7: code = spcnet_set(tracker, source.byte() % 8 - 1, value); break;
+        case 8: code = spcnet_get(tracker, source.byte() % 8 - 1, &value); break;
         default: code = spcnet_update(tracker, frame, source.byte() ? results.data() : nullptr, 16, &count);
         }
         check(code >= SPCNET_OK && code <= SPCNET_NO_MEMORY, "a code that the header does not have");

@@ -45,13 +45,13 @@ def tiny_file(tmp_path, head_model):
 
 
 def test_random_files_and_calls_under_asan_and_ubsan(tmp_path, tiny_file):
-    flags = ["-g", "-DSTANDALONE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-O1", "-DSTANDALONE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     output = run(program(tmp_path, "fuzz.cpp", *flags), tiny_file, FUZZ_SECONDS, 1)
     assert int(output.split()[0]) > 100
 
 
 def test_trackers_in_several_threads_under_tsan(tmp_path, tiny_file):
-    assert run(program(tmp_path, "threads.cpp", "-g", "-fsanitize=thread"), tiny_file) == "done\n"
+    assert run(program(tmp_path, "threads.cpp", "-O1", "-fsanitize=thread"), tiny_file) == "done\n"
 
 
 def test_boxes_on_aarch64_are_those_of_the_reference(tmp_path, video):

@@ -70,7 +70,7 @@ typedef struct spcnet_frame {
     const uint8_t *data[3]; /* the first byte of each plane that the format has; the others are not looked at */
     ptrdiff_t stride[3];    /* bytes from a row to the next, for each plane; at least the bytes of a row */
     int width, height;      /* pixels; even for NV12 and I420, an even width for YUYV */
-    spcnet_format format;
+    int format;             /* an spcnet_format */
 } spcnet_frame;
 
 typedef struct spcnet_box {
@@ -171,8 +171,8 @@ SPCNET_API spcnet_code spcnet_learn(spcnet *tracker, const spcnet_frame *frame);
  */
 SPCNET_API spcnet_code spcnet_response(const spcnet *tracker, int id, float *response, size_t capacity, int *side);
 
-SPCNET_API spcnet_code spcnet_get(const spcnet *tracker, spcnet_parameter parameter, double *value);
-SPCNET_API spcnet_code spcnet_set(spcnet *tracker, spcnet_parameter parameter, double value);
+SPCNET_API spcnet_code spcnet_get(const spcnet *tracker, int parameter, double *value);
+SPCNET_API spcnet_code spcnet_set(spcnet *tracker, int parameter, double value);
 
 /* The times of the latest call. */
 SPCNET_API void spcnet_last_times(const spcnet *tracker, spcnet_times *times);

@@ -142,7 +142,7 @@ const Parameter PARAMETERS[] = {
     {"UNCERTAIN_SCORE", 0, 10},       {"LOST_SCORE", 0, 10},   {"RECOVERY_RADIUS", 0, 10},
     {"UPDATE_INTERVAL", 1, 1000000}, {"INTERP_FACTOR", 0, 1}, {"BOX_GAIN", 0, 1}};
 
-bool known(spcnet_parameter parameter) {
+bool known(int parameter) {
     return unsigned(parameter) < sizeof PARAMETERS / sizeof *PARAMETERS;
 }
 
@@ -270,7 +270,7 @@ spcnet_code spcnet_response(const spcnet* tracker, int id, float* response, std:
     return SPCNET_OK;
 }
 
-spcnet_code spcnet_get(const spcnet* tracker, spcnet_parameter parameter, double* value) {
+spcnet_code spcnet_get(const spcnet* tracker, int parameter, double* value) {
     if (!tracker) return SPCNET_BAD_ARGUMENT;
     if (!value) return tracker->fail(SPCNET_BAD_ARGUMENT, "value is NULL; give the address of a number");
     if (!known(parameter))
@@ -282,7 +282,7 @@ spcnet_code spcnet_get(const spcnet* tracker, spcnet_parameter parameter, double
     return SPCNET_OK;
 }
 
-spcnet_code spcnet_set(spcnet* tracker, spcnet_parameter parameter, double value) {
+spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
     if (!tracker) return SPCNET_BAD_ARGUMENT;
     if (!known(parameter))
         return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
