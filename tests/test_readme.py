@@ -15,7 +15,7 @@ COMMANDS = [
     for text in PAGES.values()
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     for line in block.splitlines()
-    if "spcnet " in line
+    if re.search(r"(?<![.\w])spcnet ", line)
 ]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
