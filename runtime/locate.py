@@ -112,4 +112,4 @@ def _peak_to_sidelobe(response: NDArray[np.float32], row: int, column: int, sigm
     mean = (float(response.sum(dtype=np.float64)) - near.sum()) / count
     square = (float(np.einsum("rc,rc->", response, response, dtype=np.float64)) - (near**2).sum()) / count
     deviation = float(np.sqrt(max(square - mean**2, 0.0)))
-    return (float(response[row, column]) - mean) / deviation if deviation > FLAT else 0.0
+    return float((response[row, column] - mean) / deviation) if deviation > FLAT else 0.0

@@ -12,6 +12,7 @@ from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone
 from spcnet.runtime.frame import check_format
 from spcnet.runtime.graphs import GRAPH, GraphBackend, open_graphs
+from spcnet.runtime.native import library
 
 _log = logging.getLogger("spcnet")
 
@@ -21,7 +22,7 @@ def open_backend(
 ) -> Backend:
     """Open a model (a name of the zoo, or a path) on a backend: "cpu", "native", "cuda", or "auto".
 
-    "auto" takes the GPU if one can be used. An engine runs on a GPU only, portable graphs
+    "auto" takes the GPU if one can be used, else the C library if it was built. An engine runs on a GPU only, portable graphs
     (NAME.localize.onnx) in "cpu" only, the model file of the C library (NAME.spcnet) in "native" only. cuda
     are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
     """
@@ -44,8 +45,10 @@ def open_backend(
     elif backend == "auto":
         from spcnet.runtime.cuda import available  # only here, for a fast import of the runtime
 
-        lacking = available.missing()
-        chosen, reason = ("cpu", lacking) if lacking else ("cuda", "a GPU can be used")
+        chosen, reason = "cuda", "a GPU can be used"
+        if lacking := available.missing():
+            unbuilt = library.missing()
+            chosen, reason = ("cpu", f"{lacking}; {unbuilt}") if unbuilt else ("native", lacking)
     _log.info("backend %s: %s", chosen, reason)
     if chosen == "cuda":
         from spcnet.runtime.cuda.open import open_cuda  # pycuda is needed only here

@@ -49,7 +49,7 @@ def track(tracker: Contender, frames: Sequence[Frame], box: Sequence[float]) -> 
 
 def update(name: str, folder: Path, clips: Sequences) -> Path:
     """Store the baseline of a model as it is now; gives the file."""
-    with closing(open_tracker(name, 1)) as tracker:
+    with closing(open_tracker(name, 1, "cpu")) as tracker:
         found = {clip: (digest(frames), track(tracker, frames, box)) for clip, (frames, box) in clips.items()}
     record = {
         "format": FORMAT,
