@@ -22,9 +22,10 @@ def open_backend(
 ) -> Backend:
     """Open a model (a name of the zoo, or a path) on a backend: "cpu", "native", "cuda", or "auto".
 
-    "auto" takes the GPU if one can be used, else the C library if it was built. An engine runs on a GPU only, portable graphs
-    (NAME.localize.onnx) in "cpu" only, the model file of the C library (NAME.spcnet) in "native" only. cuda
-    are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
+    "auto" takes the GPU if one can be used, else the C library if it was built. An engine runs on a GPU only,
+    portable graphs (NAME.localize.onnx) in "cpu" only, the model file of the C library (NAME.spcnet) in
+    "native" only. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError,
+    RuntimeError.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; give one of {', '.join(BACKENDS)}")

@@ -39,6 +39,11 @@ def sequences() -> Sequences:
     return {"demo": (DEMO.read(FRAMES), DEMO.box), "synthetic": (made[:FRAMES], boxes[0])}
 
 
+def reference(name: str, threads: int) -> Contender:
+    """A tracker on the reference backend; rounding is not the same in another."""
+    return open_tracker(name, threads, "cpu")
+
+
 def track(tracker: Contender, frames: Sequence[Frame], box: Sequence[float]) -> Floats:
     """The boxes (frames, 4), the first the given one, on one thread."""
     cv2.setNumThreads(1)
@@ -49,7 +54,7 @@ def track(tracker: Contender, frames: Sequence[Frame], box: Sequence[float]) -> 
 
 def update(name: str, folder: Path, clips: Sequences) -> Path:
     """Store the baseline of a model as it is now; gives the file."""
-    with closing(open_tracker(name, 1, "cpu")) as tracker:
+    with closing(reference(name, 1)) as tracker:
         found = {clip: (digest(frames), track(tracker, frames, box)) for clip, (frames, box) in clips.items()}
     record = {
         "format": FORMAT,
@@ -66,7 +71,7 @@ def update(name: str, folder: Path, clips: Sequences) -> Path:
     return path
 
 
-def guard(name: str, folder: Path, clips: Sequences, open_: Open = open_tracker) -> dict[str, list[str]]:
+def guard(name: str, folder: Path, clips: Sequences, open_: Open = reference) -> dict[str, list[str]]:
     """How a model breaks its baseline in folder, a sentence each, and notes.
 
     Raises FileNotFoundError, ValueError on a baseline, and what opening and tracking raise.
