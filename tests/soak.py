@@ -1,6 +1,6 @@
 """Track a made-up video for very many frames: wild boxes, growth of memory, open files, times.
 
-python tests/soak.py [UPDATES] [MODEL]
+python tests/soak.py [UPDATES] [MODEL] [BACKEND]
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ def course() -> list[tuple[np.ndarray, tuple[float, float, float, float]]]:
     return found
 
 
-def soak(updates: int = UPDATES, model: str = DEFAULT_MODEL, period: int = PERIOD) -> dict[str, Any]:
+def soak(
+    updates: int = UPDATES, model: str = DEFAULT_MODEL, backend: str = "auto", period: int = PERIOD
+) -> dict[str, Any]:
     """Follow one target all the time, beside one that is added anew in every period; the figures."""
     frames = course()[:: PERIOD // period]
-    tracker = MultiTracker.load(model, backend="cpu")
+    tracker = MultiTracker.load(model, backend=backend)
     steady, other = tracker.add(*frames[0]), tracker.add(*frames[0])
     overlaps, seconds = np.zeros((2, updates))  # which do not grow themselves
     wild, kilobytes, files = 0, [], []

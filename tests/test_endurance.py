@@ -7,8 +7,9 @@ import soak
 pytestmark = pytest.mark.slow
 
 
-def test_a_short_soak():
-    found = soak.soak(updates=1500, model="nano", period=120)
+@pytest.mark.parametrize("backend", ["cpu", "native"])
+def test_a_short_soak(backend):
+    found = soak.soak(1500, "nano", backend, period=120)
     assert found["wild boxes"] == 0
     for figure, most in (("RSS in KiB", 1 << 11), ("open files", 0)):
         early, late = found[f"{figure} after the first tenth and at the end"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import shlex
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spcnet.benchmarks.options import DEFAULT, add_data, add_output, add_trackers
-from spcnet.runtime.backend import BACKENDS
 from spcnet.runtime.cli import Commands, positive
 
 if TYPE_CHECKING:
@@ -57,12 +55,6 @@ def add_accuracy(kinds: Commands[argparse.ArgumentParser]) -> None:
         help="score these files beside, <sequence>.txt with x,y,w,h for every frame; repeat for several",
     )
     add_trackers(accuracy)
-    accuracy.add_argument(
-        "--backend",
-        default="auto",
-        choices=BACKENDS,
-        help="where our models run (default: auto)",
-    )
     add_output(accuracy)
     accuracy.set_defaults(run=_accuracy)
 
@@ -101,7 +93,6 @@ def _accuracy(options: argparse.Namespace) -> int:
     named = ",".join(["ope", *options.protocol]).lower().split(",")
     protocols = list(dict.fromkeys(name.strip() for name in named))
     trackers = options.tracker or list(DEFAULT)
-    opener = functools.partial(open_tracker, backend=options.backend)
     part = run.share(videos, protocols, options.shard or (1, 1))
     with progress.bar(sum(run.frames(*one) for one in part)) as done:
         entries = run.run(
@@ -112,7 +103,7 @@ def _accuracy(options: argparse.Namespace) -> int:
             done,
             protocols,
             options.timeout,
-            opener,
+            open_tracker,
             options.shard,
         )
     if options.shard:

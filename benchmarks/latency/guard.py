@@ -41,7 +41,7 @@ def sequences() -> Sequences:
 
 def reference(name: str, threads: int) -> Contender:
     """A tracker on the reference backend; rounding is not the same in another."""
-    return open_tracker(name, threads, "cpu")
+    return open_tracker(f"cpu:{name}", threads)
 
 
 def track(tracker: Contender, frames: Sequence[Frame], box: Sequence[float]) -> Floats:

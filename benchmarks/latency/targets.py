@@ -10,7 +10,7 @@ import numpy as np
 
 from spcnet.benchmarks.latency.interleaved import FRAME, Schedule, interleave
 from spcnet.benchmarks.latency.samples import summary
-from spcnet.benchmarks.trackers import split_label
+from spcnet.benchmarks.trackers import split_backend, split_label
 from spcnet.common.clips import Clip
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
@@ -26,9 +26,10 @@ class Batch:
     kind, identity, settings = "ours", "", ""
 
     def __init__(self, name: str, threads: int, count: int) -> None:
-        label, model = split_label(name)
+        label, what = split_label(name)
+        backend, model = split_backend(what)
         self.name, self._count = label or find(model).stem, count
-        self._tracker = MultiTracker.load(model, threads=threads)
+        self._tracker = MultiTracker.load(model, threads=threads, backend=backend)
         self.close = self._tracker.close
 
     def init(self, frame: Frame, box: Sequence[float]) -> None:

@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from spcnet.runtime.backend import BACKENDS
+
 if TYPE_CHECKING:  # the command line reads NAMES: keep it quick
     from spcnet.runtime.frame import Frame
     from spcnet.runtime.geometry import Box
 
 PEERS = ("kcf", "csrt", "mosse", "medianflow")
 NAMES = (
-    f"zoo name, .onnx file, or a peer: {', '.join(PEERS)}, nano:BACKBONE.onnx,HEAD.onnx, vit:MODEL.onnx, "
-    "trax:COMMAND LINE"
+    f"zoo name or .onnx file, {', '.join(f'{name}:' for name in BACKENDS[1:])} before it for a backend; or a "
+    f"peer: {', '.join(PEERS)}, nano:BACKBONE.onnx,HEAD.onnx, vit:MODEL.onnx, trax:COMMAND LINE"
 )
 _LABEL = re.compile(r"([A-Za-z0-9][\w.+-]*)=(.+)", re.DOTALL | re.ASCII)  # it names a folder of results
 
@@ -43,14 +45,14 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
-def open_tracker(name: str, threads: int = 1, backend: str = "auto") -> Contender:
+def open_tracker(name: str, threads: int = 1) -> Contender:
     """A tracker by name: see NAMES; LABEL= before a name gives it another one in results and tables.
 
-    backend is that of our models; threads are for them, and told to processes of others. Raises
-    FileNotFoundError, ValueError and RuntimeError when there is no such tracker.
+    threads are for our models, and told to processes of others. Raises FileNotFoundError, ValueError and
+    RuntimeError when there is no such tracker.
     """
     label, what = split_label(name)
-    tracker = _open(what, threads, backend)
+    tracker = _open(what, threads)
     if label:
         tracker.name = label
     return tracker
@@ -60,6 +62,12 @@ def split_label(name: str) -> tuple[str, str]:
     """LABEL and the rest of a name; the label is empty where there is none."""
     found = _LABEL.fullmatch(name)
     return (found[1], found[2]) if found else ("", name)
+
+
+def split_backend(name: str) -> tuple[str, str]:
+    """The backend and the rest of a name without its label; "auto" where none stands before it."""
+    backend, colon, rest = name.partition(":")
+    return (backend, rest) if colon and backend in BACKENDS else ("auto", name)
 
 
 def refuse_twins(names: Sequence[str], asked: Sequence[str], files: int = 0) -> None:
@@ -79,11 +87,11 @@ def is_peer(name: str) -> bool:
     return name in PEERS or name.startswith(("nano:", "vit:", "trax:"))
 
 
-def _open(name: str, threads: int, backend: str) -> Contender:
+def _open(name: str, threads: int) -> Contender:
     if not is_peer(name):
         from spcnet.benchmarks.trackers.ours import Ours
 
-        return Ours(name, threads, backend)
+        return Ours(name, threads)
     kind, _, what = name.partition(":")
     if kind == "trax":
         from spcnet.benchmarks.trackers.trax import Trax

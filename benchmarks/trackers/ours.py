@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import spcnet
+from spcnet.benchmarks.trackers import split_backend
 from spcnet.runtime import model
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
@@ -16,11 +17,12 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Ours:
-    """A name of the zoo, or an .onnx file, on a backend: cpu, cuda, or auto as Tracker.load chooses it."""
+    """A name of the zoo or an .onnx file, on the backend that stands before it, else as Tracker.load chooses."""
 
     kind = "ours"
 
-    def __init__(self, path: str, threads: int, backend: str = "auto") -> None:
+    def __init__(self, name: str, threads: int) -> None:
+        backend, path = split_backend(name)
         found = model.find(path)
         self.name = found.stem
         self.identity = hashlib.sha256(found.read_bytes()).hexdigest()
@@ -46,9 +48,9 @@ class Ours:
 
 @functools.cache
 def sources(folder: Path = Path(model.__file__).parent) -> str:
-    """SHA-256 of the installed sources that track: the runtime and its kernels."""
+    """SHA-256 of the installed sources that track: the runtime, its kernels and the C library."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".cu", ".cuh"):
+        if path.suffix in (".py", ".cu", ".cuh", ".cpp", ".h", ".inc"):
             digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -86,7 +86,7 @@ def test_files_that_nobody_signed_are_refused_and_stay(data, tmp_path):
 
 def test_our_identity_follows_all_that_boxes_depend_on(tiny_model, tmp_path, monkeypatch):
     def settings(threads=1):
-        with closing(open_tracker(str(tiny_model), threads, "cpu")) as tracker:
+        with closing(open_tracker(f"cpu:{tiny_model}", threads)) as tracker:
             return tracker.settings
 
     known = [settings(), settings(threads=2)]
@@ -101,10 +101,11 @@ def test_our_identity_follows_all_that_boxes_depend_on(tiny_model, tmp_path, mon
         ("kernels/b.cu", ""),
         ("kernels/b.cu", "3"),
         ("c.cuh", ""),
+        ("d.cpp", ""),
     ):
         (tmp_path / name).write_text(text)
         hashes.add(ours.sources.__wrapped__(tmp_path))
-    assert len(hashes) == 5
+    assert len(hashes) == 6
 
 
 def test_a_label_tells_two_apart(data, tiny_model, tmp_path):
