@@ -17,7 +17,7 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Ours:
-    """A name of the zoo or an .onnx file, on the backend that stands before it, else as Tracker.load chooses."""
+    """A name of the zoo or an .onnx file, on the backend before it, else as Tracker.load chooses."""
 
     kind = "ours"
 
