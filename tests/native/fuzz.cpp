@@ -68,12 +68,12 @@ struct Picture {
             frame.data[plane] = planes.back().data();
             frame.stride[plane] = row + gap;
         }
-        switch (source.byte()) { // now and then a bad one
+        switch (source.byte()) { // now and then one that can be told to be bad
         case 0: frame.data[source.byte() % count] = nullptr; break;
-        case 1: frame.stride[source.byte() % count] = source.byte() - 128; break;
+        case 1: frame.stride[source.byte() % count] -= 1 + source.byte(); break;
         case 2: frame.width = source.byte() % 2 ? -1 : std::numeric_limits<int>::max(); break;
         case 3: frame.height = 0; break;
-        case 4: frame.format = source.byte() - 9; break;
+        case 4: frame.format = source.byte() % 2 ? 8 + source.byte() : -1 - source.byte(); break;
         }
     }
 };

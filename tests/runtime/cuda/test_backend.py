@@ -407,7 +407,7 @@ def test_a_network_that_the_kernels_do_not_know_runs_in_onnx_runtime(
     monkeypatch.setattr(
         cuda_open, "open_ort_session", lambda path, *_: opened.append(path) or model.load(path)[1]
     )
-    for path, reason in ((wide, "our kernels compute"), (half, "computes in fp16, our own convolutions take")):
+    for path, reason in ((wide, "our kernels compute"), (half, "computes in fp16, our own conv")):
         open_backbone(str(path), HostDevice(), "auto")[1].close()
         with pytest.raises(model.ModelError, match=reason):
             open_backbone(str(path), HostDevice(), "kernels")
