@@ -91,7 +91,8 @@ def _open(name: str, threads: int) -> Contender:
     if not is_peer(name):
         from spcnet.benchmarks.trackers.ours import Ours
 
-        return Ours(name, threads)
+        backend, path = split_backend(name)
+        return Ours(path, threads, backend)
     kind, _, what = name.partition(":")
     if kind == "trax":
         from spcnet.benchmarks.trackers.trax import Trax

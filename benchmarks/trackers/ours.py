@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import spcnet
-from spcnet.benchmarks.trackers import split_backend
 from spcnet.runtime import model
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box
@@ -17,12 +16,11 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Ours:
-    """A name of the zoo or an .onnx file, on the backend before it, else as Tracker.load chooses."""
+    """A name of the zoo or an .onnx file, on a backend: cpu, native, cuda, or auto as Tracker.load chooses."""
 
     kind = "ours"
 
-    def __init__(self, name: str, threads: int) -> None:
-        backend, path = split_backend(name)
+    def __init__(self, path: str, threads: int, backend: str) -> None:
         found = model.find(path)
         self.name = found.stem
         self.identity = hashlib.sha256(found.read_bytes()).hexdigest()
