@@ -16,7 +16,7 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Ours:
-    """A name of the zoo or an .onnx file, on a backend: cpu, native, cuda, or auto as Tracker.load chooses."""
+    """A name of the zoo or an .onnx file, on a backend of Tracker.load."""
 
     kind = "ours"
 
