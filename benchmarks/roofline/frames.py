@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.recovery import may_learn
+from spcnet.runtime.recovery import Status, may_learn
 from spcnet.runtime.tracker import Tracker
 
 Seconds = dict[str, float]  # stage -> seconds
@@ -41,17 +41,18 @@ def measure(
 
     One model runs at a time: the idle threads of a second session would spin on the cores. The two halves of
     Tracker.update are called and timed one by one. threads limits the backbone, BLAS and OpenCV. The first
-    warmup frames are not counted. Raises ValueError if no frame that is learnt from remains,
-    FileNotFoundError and ModelError on a model.
+    warmup frames are not counted; a search is timed where the target was found, as all stages run there.
+    Raises ValueError if no such frame or none that is learnt from remains, FileNotFoundError and ModelError
+    on a model.
     """
     if len(frames) < 2:
         raise ValueError(f"the video has {len(frames)} frame(s); give one of at least 2")
     cv2.setNumThreads(threads)
-    searched, learnt = list[Seconds](), list[Seconds]()
+    searched, learnt, count = list[Seconds](), list[Seconds](), 0
     with threadpool_limits(threads):
         tracker = Tracker.load(model, backend="cpu", threads=threads)
         config, begun, skipped = tracker.config, time.perf_counter(), warmup
-        while not searched or time.perf_counter() - begun < seconds:
+        while not count or time.perf_counter() - begun < seconds:
             tracker.init(frames[0], box)
             for index, frame in enumerate(frames[1:], 1):
                 start = time.perf_counter()
@@ -64,15 +65,18 @@ def measure(
                 if skipped:
                     skipped -= 1
                     continue
-                searched.append(found)
+                count += 1
+                if status == Status.TRACKING:
+                    searched.append(found)
                 if due:
                     learnt.append({**tracker.timings, TOTAL: time.perf_counter() - start})
-    if not learnt:
+    lacks = "finds the target in" if not searched else "learns from" if not learnt else ""
+    if lacks:
         raise ValueError(
-            f"{model.stem} learns from none of {len(frames) - 1} frames after a warm-up of {warmup}; "
-            "give a longer video"
+            f"{model.stem} {lacks} none of {len(frames) - 1} frames after a warm-up of {warmup}; give a "
+            "longer video"
         )
-    return UpdateTimes(_medians(searched), _medians(learnt), len(learnt) / len(searched))
+    return UpdateTimes(_medians(searched), _medians(learnt), len(learnt) / count)
 
 
 def _medians(calls: Sequence[Seconds]) -> Seconds:
