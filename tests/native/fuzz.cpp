@@ -154,7 +154,7 @@ int main(int, char** words) {
             for (std::size_t i = 1; i < input.size(); ++i) input[i] = static_cast<char>(random());
         } else {
             input += whole;
-            for (unsigned changes = random() % 6; changes; --changes) { // most of them in the header
+            for (unsigned changes = random() % 6; changes && !input.empty(); --changes) { // most of them in the header
                 const std::size_t place = 1 + random() % (random() % 4 ? 3000 : whole.size());
                 switch (random() % 4) {
                 case 0: input[place % input.size()] = static_cast<char>(random()); break;
