@@ -17,7 +17,7 @@ from spcnet.runtime.geometry import State, scale_exponents
 # pixels, and the filter would divide by next to nothing. The first target of each of 1,614 tracks has 10.8 or
 # more; noise of 5 grey levels has 1.2 on a target of 20 px and 0.8 on one of 60 px.
 MIN_TEXTURE = 1.5
-_CELLS = 16  # along a side of that patch; the means over them show a target and average noise away
+TEXTURE_CELLS = 16  # along a side of that patch; the means over them show a target and average noise away
 
 Samples = NDArray[np.float32]  # a coordinate of each pixel of a patch: (1, N), (N, 1) or (N, N)
 
@@ -167,8 +167,8 @@ def check_texture(patch: NDArray[np.float32], config: TrackerConfig) -> None:
     the channel that has most.
     """
     image = np.ascontiguousarray(np.moveaxis(patch, 0, -1))
-    cells = np.float64(cv2.resize(image, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA))
-    weights = np.outer(*[np.hanning(_CELLS + 2)[1:-1] ** config.learn_window] * 2)
+    cells = np.float64(cv2.resize(image, (TEXTURE_CELLS, TEXTURE_CELLS), interpolation=cv2.INTER_AREA))
+    weights = np.outer(*[np.hanning(TEXTURE_CELLS + 2)[1:-1] ** config.learn_window] * 2)
     weights /= weights.sum()
     mean, square = (np.einsum("ijc,ij->c", values, weights) for values in (cells, np.square(cells)))
     texture = float(np.sqrt(np.maximum(square - mean**2, 0)).max())

@@ -4,19 +4,18 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 import struct
 import subprocess
 
+import native_constants
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from native_build import SOURCES, compile_program
+from native_build import compile_program
 from safetensors.numpy import load
 
 from spcnet.runtime import ModelError, TrackerConfig, model
-from spcnet.runtime.config import RANGES
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.native import modelfile
 from spcnet.runtime.native.modelfile import native_file, native_model, read_config
@@ -119,18 +118,8 @@ def test_the_window_of_the_head(read, rng, grid):
     assert read(native_file(config, network, head))[0]["window"] == window_side(grid)
 
 
-def test_the_ranges_are_those_of_the_config():
-    text = (SOURCES / "model.cpp").read_text()
-    found = {
-        name: (kind == "WHOLE", float(low), math.inf if high == "INF" else float(high))
-        for kind, name, low, high in re.findall(
-            r"^ +(WHOLE|REAL)\((\w+), (\S+), (\S+)\),", text, re.MULTILINE
-        )
-    }
-    kinds = {field.name: field.type == "int" for field in dataclasses.fields(TrackerConfig)}
-    expected = {name: (kinds[name], *map(float, limits)) for name, limits in RANGES.items()}
-    assert expected.pop("pixel_mean") == (False, 0, 255)  # the C++ has three of them, checked apart
-    assert found == expected
+def test_the_constants_are_those_of_the_reference():
+    assert native_constants.FILE.read_text() == native_constants.header(), "python tests/native_constants.py"
 
 
 def remade(data, change):

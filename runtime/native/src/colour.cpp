@@ -5,19 +5,12 @@
 
 namespace spc {
 
-namespace {
-const double INNER = 0.8; // of the target's sides: the foreground
-const double OUTER = 1.5; // of the target's sides: outside of it is the background
-const double BOX = 0.7; // of the target's sides: the likelihood is averaged over such a box
-const float NEUTRAL = 1e-3f; // share of the pixels that is added to either histogram
-} // namespace
-
 ColourModel::ColourModel(const Config& config, const Kernels& kernels)
     : kernels_(kernels), size_(config.patch_size), width_(padded(size_)), points_(config.points()),
       mean_{float(config.pixel_mean[0]), float(config.pixel_mean[1]), float(config.pixel_mean[2])} {
     int n = size_;
-    double side = n / (1 + config.padding), inner = std::max(INNER * side / 2, 0.5);
-    double outer = std::max(std::min(OUTER * side / 2, n / 2.0 - 0.75), inner);
+    double side = n / (1 + config.padding), inner = std::max(COLOUR_INNER * side / 2, 0.5);
+    double outer = std::max(std::min(COLOUR_OUTER * side / 2, n / 2.0 - 0.75), inner);
     zones_ = Array<unsigned char>(n);
     double counts[3] = {};
     for (int i = 0; i < n; i++) {
@@ -31,7 +24,7 @@ ColourModel::ColourModel(const Config& config, const Kernels& kernels)
     int p = points_, stride = padded(p);
     means_ = Array<float>(std::size_t(p) * width_);
     transposed_ = Array<float>(std::size_t(width_) * stride);
-    double half = BOX * side / 2;
+    double half = COLOUR_BOX * side / 2;
     for (int i = 0; i < p; i++) {
         double center = n / 2.0 + (i > (p - 1) / 2 ? i - p : i) * (double(n) / p);
         double low = clamped(center - half, 0, n), high = clamped(center + half, 0, n);
@@ -70,7 +63,7 @@ void ColourModel::learn(TargetColours& colours, const Patch& patch, float rate, 
         float &target = colours.target[i], &surroundings = colours.surroundings[i];
         target += rate * (counts[i] / pixels_[0] - target);
         surroundings += rate * (counts[COLOURS + i] / pixels_[1] - surroundings);
-        float t = target + NEUTRAL, s = surroundings + NEUTRAL;
+        float t = target + float(COLOUR_NEUTRAL), s = surroundings + float(COLOUR_NEUTRAL);
         colours.likelihoods[i] = t / (t + s);
     }
 }

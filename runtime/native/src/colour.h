@@ -2,13 +2,11 @@
 #pragma once
 
 #include "array.h"
+#include "constants.h"
 #include "kernels.h"
 #include "patches.h"
 
 namespace spc {
-
-const int BINS = 16; // of a channel
-const int COLOURS = BINS * BINS * BINS;
 
 struct TargetColours {
     Array<float> target, surroundings; // histograms (COLOURS)

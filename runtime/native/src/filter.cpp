@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "constants.h"
 #include "patches.h"
 
 namespace spc {
@@ -11,7 +12,6 @@ namespace spc {
 namespace {
 
 const double TWO_PI = 6.28318530717958647692;
-const double BAND_FLOOR = 1e-5; // frequencies where the label's spectrum is below this share of its peak are left out
 
 double label_spectrum(int frequency, int cells, double sigma) {
     double sum = 0;

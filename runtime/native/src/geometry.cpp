@@ -4,13 +4,9 @@
 #include <cmath>
 #include <cstdio>
 
-namespace spc {
+#include "constants.h"
 
-namespace {
-const double MIN_SIDE = 4.0; // px: below this a target has no texture to track
-const double MIN_FACTOR = 0.2, MAX_FACTOR = 5.0; // of the first size
-const double LEAST_SHARE = 1e-3; // of an offset, below which it counts nothing
-} // namespace
+namespace spc {
 
 State from_box(const spcnet_box& box) {
     return {box.x + (box.w - 1) / 2, box.y + (box.h - 1) / 2, box.w, box.h};

@@ -46,8 +46,6 @@ State limited(
 
 Offset offset_between(const State& learnt, const State& found);
 
-const double OFFSET_FADE = 0.9; // an offset counts so much less with every search
-
 // The state that was found less a share of the offset.
 State without_offset(
     const State& found, const Offset& offset, double share, const State& first, FrameSize frame, const Config& config);

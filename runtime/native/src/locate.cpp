@@ -4,13 +4,11 @@
 #include <cmath>
 #include <limits>
 
+#include "constants.h"
+
 namespace spc {
 
 namespace {
-
-const double FLAT = 1e-12; // standard deviation below which a response has no PSR
-const double PSR_REACH = 3.0; // half side, in sigmas of the label, of the square that is not sidelobe
-const int MAX_SCALES = 33;
 
 // Offset of the peak of the parabola through three neighbouring samples: -0.5 ... 0.5.
 double parabola(double before, double top, double after) {

@@ -12,6 +12,7 @@
 #include <limits>
 #include <string_view>
 
+#include "constants.h"
 #include "sha256.h"
 
 namespace spc {
@@ -24,7 +25,6 @@ constexpr int LARGEST_SIDE = 1024; // channels; cells along an axis
 constexpr int LARGEST_ATTRIBUTE = 64; // kernel, stride, padding
 constexpr float LARGEST_WEIGHT = 1e6f; // the features of larger ones overflow
 constexpr std::uint64_t LARGEST_OUTPUT = std::uint64_t{1} << 27; // numbers that a layer writes
-constexpr double INF = std::numeric_limits<double>::infinity();
 
 // A number of the config, and its range.
 struct Field {
@@ -34,35 +34,9 @@ struct Field {
     double low, high;
 };
 
-#define WHOLE(name, low, high) {#name, &Config::name, nullptr, low, high}
-#define REAL(name, low, high) {#name, nullptr, &Config::name, low, high}
-// As RANGES of runtime/config.py, which a test compares.
-constexpr Field FIELDS[] = {
-    WHOLE(patch_size, 8, 512),
-    WHOLE(channels, 1, 512),
-    WHOLE(stride, 1, 16),
-    WHOLE(scales, 1, 33),
-    WHOLE(learn_scales, 1, 33),
-    WHOLE(response_upsampling, 1, 16),
-    REAL(scale_step, 1.0001, 2.0),
-    REAL(padding, 0.1, 10.0),
-    REAL(output_sigma_factor, 0.01, 1.0),
-    REAL(search_window, 0.0, 8.0),
-    REAL(learn_window, 0.0, 8.0),
-    REAL(scale_sigma, 0.01, INF),
-    REAL(regularization, 0.0, 1e12),
-    REAL(interp_factor, 0.0, 1.0),
-    REAL(fast_interp_factor, 0.0, 1.0),
-    REAL(first_turn, 0.0, 90.0),
-    REAL(scale_penalty, 0.1, 1.0),
-    WHOLE(update_interval, 1, 1000000),
-    REAL(uncertain_score, 0.0, 10.0),
-    REAL(lost_score, 0.0, 10.0),
-    REAL(recovery_radius, 0.0, 10.0),
-    REAL(colour_weight, 0.0, 1.0),
-    REAL(colour_rate, 0.0, 1.0),
-    REAL(box_gain, 0.0, 1.0),
-};
+#define WHOLE(name, low, high) {#name, &Config::name, nullptr, low, high},
+#define REAL(name, low, high) {#name, nullptr, &Config::name, low, high},
+constexpr Field FIELDS[] = {CONFIG_FIELDS(WHOLE, REAL)};
 
 struct Tensor {
     std::string_view name;

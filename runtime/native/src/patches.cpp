@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "constants.h"
+
 namespace spc {
 
 namespace {
@@ -119,19 +121,18 @@ double hann(int index, int size, double power) {
 }
 
 double texture(const Patch& patch, const Config& config) {
-    const int CELLS = 16; // along a side: means over them average noise away
     int n = patch.size();
-    double side = double(n) / CELLS, weights = 0, mean[3] = {}, square[3] = {};
+    double side = double(n) / TEXTURE_CELLS, weights = 0, mean[3] = {}, square[3] = {};
     auto share = [side](int cell, int pixel) { // of a cell that a pixel covers, along an axis
         return std::max(std::min((cell + 1) * side, pixel + 1.0) - std::max(cell * side, double(pixel)), 0.0) / side;
     };
-    for (int i = 0; i < CELLS; i++)
-        for (int j = 0; j < CELLS; j++) {
+    for (int i = 0; i < TEXTURE_CELLS; i++)
+        for (int j = 0; j < TEXTURE_CELLS; j++) {
             double levels[3] = {};
             for (int y = int(i * side); y < n && y < (i + 1) * side; y++)
                 for (int x = int(j * side); x < n && x < (j + 1) * side; x++)
                     for (int c = 0; c < 3; c++) levels[c] += share(i, y) * share(j, x) * patch.line(y)[3 * x + c];
-            double weight = hann(i + 1, CELLS + 2, config.learn_window) * hann(j + 1, CELLS + 2, config.learn_window);
+            double weight = hann(i + 1, TEXTURE_CELLS + 2, config.learn_window) * hann(j + 1, TEXTURE_CELLS + 2, config.learn_window);
             weights += weight;
             for (int c = 0; c < 3; c++) {
                 mean[c] += weight * levels[c];

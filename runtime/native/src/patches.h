@@ -7,8 +7,6 @@
 
 namespace spc {
 
-const int LONGEST_SIDE = 32766; // px of a frame, as in spcnet.runtime.frame
-
 // false, and a sentence in why (of SPCNET_MESSAGE bytes), where a frame cannot be read.
 bool check_frame(const spcnet_frame* frame, char* why);
 
@@ -38,7 +36,6 @@ private:
 
 // The texture of a target's first patch: the standard deviation of means over cells, under the window of learnt
 // features, in grey levels, of the channel that has most. Below MIN_TEXTURE there is nothing to learn.
-const double MIN_TEXTURE = 1.5;
 double texture(const Patch& patch, const Config& config);
 
 // np.hanning(size) to the given power.

@@ -2,12 +2,9 @@
 
 #include <climits>
 
-namespace spc {
+#include "constants.h"
 
-namespace {
-// Centres of the searches for a lost target, in turn, in recovery_radius target sides from where it was last seen.
-const double SEARCH_OFFSETS[4][2] = {{0, 0}, {1, 0}, {-0.5, 0.8660254037844386}, {-0.5, -0.8660254037844386}};
-} // namespace
+namespace spc {
 
 State TargetState::search_state(FrameSize frame, const Config& config) const {
     State place = seen;
@@ -15,7 +12,7 @@ State TargetState::search_state(FrameSize frame, const Config& config) const {
         place.cx = weak_x;
         place.cy = weak_y;
     } else if (misses > 1) {
-        const double* offset = SEARCH_OFFSETS[(misses - 2) % 4];
+        const double* offset = SEARCH_OFFSETS[(misses - 2) % SEARCH_PLACES];
         place.cx = clamped(seen.cx + offset[0] * config.recovery_radius * seen.w, 0, frame.width - 1.0);
         place.cy = clamped(seen.cy + offset[1] * config.recovery_radius * seen.h, 0, frame.height - 1.0);
     }
@@ -36,7 +33,7 @@ spcnet_status TargetState::advance(State& found, double score, const Config& con
         *this = {seen, 1, found.cx, found.cy};
         return SPCNET_UNCERTAIN;
     }
-    misses = misses < INT_MAX - 4 ? misses + 1 : misses - 3; // the same place of the round
+    misses = misses < INT_MAX - SEARCH_PLACES ? misses + 1 : misses + 1 - SEARCH_PLACES; // the same place of the round
     found = seen;
     return SPCNET_LOST;
 }

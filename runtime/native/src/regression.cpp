@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "constants.h"
+
 namespace spc {
 
 namespace {
-
-const double LIMIT = 0.1; // of the logarithms of size and aspect ratio: the most that one frame changes them
-const double MAX_SHIFT = 1.0; // of an answer, in target sides
 
 std::vector<Layer> convolutions(const Model& model) {
     return {model.head.begin(), model.head.end() - 1};
@@ -86,7 +85,7 @@ State corrected(
     const Config& config) {
     for (int i = 0; i < 4; i++)
         if (!std::isfinite(box[i])) return state;
-    double dx = clamped(box[2], -MAX_SHIFT, MAX_SHIFT), dy = clamped(box[3], -MAX_SHIFT, MAX_SHIFT);
+    double dx = clamped(box[2], -BOX_SHIFT, BOX_SHIFT), dy = clamped(box[3], -BOX_SHIFT, BOX_SHIFT);
     int row, column;
     whole_cells(shift, config, row, column);
     double factor = std::pow(config.scale_step, searched_scale(shift, config) - config.scales / 2);
@@ -94,8 +93,8 @@ State corrected(
     double x = place.cx + (column * cell + dx) * width, y = place.cy + (row * cell + dy) * height;
     double lw = std::log(width / state.w) + box[0], lh = std::log(height / state.h) + box[1];
     double gain = config.box_gain;
-    double size = clamped(gain * (lw + lh) / 2, -LIMIT, LIMIT);
-    double aspect = clamped(gain * (lw - lh), -LIMIT, LIMIT) / 2;
+    double size = clamped(gain * (lw + lh) / 2, -BOX_LIMIT, BOX_LIMIT);
+    double aspect = clamped(gain * (lw - lh), -BOX_LIMIT, BOX_LIMIT) / 2;
     return limited(
         state.cx + gain * (x - state.cx), state.cy + gain * (y - state.cy), state.w / first.w * std::exp(size + aspect),
         state.h / first.h * std::exp(size - aspect), first, frame, config);

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "constants.h"
+
 namespace spc {
 
 namespace {
