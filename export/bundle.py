@@ -140,6 +140,7 @@ class _Contents:
             ("ONNX FP16", partial(self.model, "fp16"), ""),
             ("ONNX INT8", partial(self.model, "int8"), no_tracks),
             ("localize, learn", self.graphs, ""),
+            ("C library", self.native, ""),
             ("CUDA kernels", self.kernels, no_compiler),
             *((f"engine sm_{target}", partial(self.engine, target), no_rtx) for target in targets),
             ("texts", self.texts, ""),
@@ -159,6 +160,12 @@ class _Contents:
 
         paths = export_graphs(self.folder / model_name(self.name, "fp32")).values()
         return "the whole method, for any ONNX runtime", list(paths)
+
+    def native(self) -> Written:
+        from spcnet.export.native import export_native
+
+        path = self.folder / f"{self.name}{model.NATIVE_SUFFIX}"
+        return export_native(self.folder / model_name(self.name, "fp32"), path), [path]
 
     def kernels(self) -> Written:
         path = self.folder / KERNELS / images.fatbin_name(compiler.source(compiler.KERNELS))

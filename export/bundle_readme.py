@@ -36,6 +36,7 @@ JetPack. `spcnet doctor` says what is missing.
 | `{name}.onnx` | the backbone in FP32, with the tracker's configuration | everywhere |
 | `{name}-fp16.onnx`, `{name}-int8.onnx` | the same in lower precision | everywhere |
 | `{name}.localize.onnx`, `{name}.learn.onnx` | backbone and filter, for any ONNX runtime | everywhere |
+| `{name}.spcnet` | the model for the C library, libspcnet | everywhere |
 | `kernels/*.fatbin` | the CUDA kernels, compiled | NVIDIA GPUs of the listed targets |
 | `*.sm75.engine` ..., `.json` | TensorRT-RTX plans, built ahead | that GPU generation, Linux |
 | `bundle.json` | name and configuration, to read | |

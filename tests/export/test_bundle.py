@@ -62,6 +62,7 @@ def test_everything_is_in_it(made):
     assert files(folder) == sorted(
         [
             *("tiny.onnx", "tiny-fp16.onnx", "tiny-int8.onnx", "tiny.localize.onnx", "tiny.learn.onnx"),
+            "tiny.spcnet",
             *(f"tiny-fp16.sm{t}.engine{end}" for t in (75, 86) for end in ("", ".json")),
             *("README.md", "LICENSE", "bundle.json", "SHA256SUMS", fatbin, f"{fatbin}.json"),
         ]
