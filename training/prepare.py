@@ -4,7 +4,7 @@ How much is kept follows from the training config. The cut reaches as far as the
 pairs.py can ask for, displaced and at the largest scale, and MARGIN farther, because that patch keeps the
 template's shape while a target changes its own: 5.1 times the longer side for the shipped configs. The target
 is reduced to as many pixels as the smallest patch takes samples along its side, so that no patch has more
-samples than pixels which the video had: 50 px (geometric mean of the sides) for N = 128. A smaller target is
+samples than pixels which the video had: 37 px (geometric mean of the sides) for N = 96. A smaller target is
 not enlarged, and a JPEG that needs neither cut nor reduction is kept to the byte.
 """
 

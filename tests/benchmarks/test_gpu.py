@@ -56,7 +56,7 @@ def test_counts_by_hand():
         ),
         "invert": Work(6 * (561 * 8 + 1089 * 4 + 5 * 16), 6 * (8 * 33 * 561 + 4 * 1089 * 17 + 4 * 1089)),
         # PSR leaves out a square of 2 * round(3.3) + 1 = 7 pixels a side
-        "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 88 + 104), 2 * 3 * (15 + 49)),
+        "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 128 + 104), 2 * 3 * (15 + 49)),
     }
     # boxes of 7.7 pixels, cut at the border
     covered = sum(
@@ -82,13 +82,13 @@ def test_counts_of_the_box_regression():
     assert found == {
         "keep": Work(2 * 2 * cells * 4, 2 * cells),
         # 35 = 3 * 12 - 1 taps along an axis: the first cell has none before it
-        "pair": Work(2 * ((2 * cells + 32 * 12 * 12) * 4 + 48), 2 * (2 * cells + 2 * 35**2 * 12 * 32)),
+        "pair": Work(2 * ((2 * cells + 32 * 12 * 12) * 4 + 56), 2 * (2 * cells + 2 * 35**2 * 12 * 32)),
         "box": Work(
-            2 * (32 * 12 * 12 * 4 + 48 + 2 * 88 + 104),
+            2 * (32 * 12 * 12 * 4 + 56 + 2 * 128 + 104),
             2 * (2 * (17**2 + 8**2) * 32 * 32 + 2 * 4 * 32 * 3 * 3),
         ),
     }
-    assert counts.peak(config, 2).bytes == counts.peak(TINY, 2).bytes + 2 * 48
+    assert counts.peak(config, 2).bytes == counts.peak(TINY, 2).bytes + 2 * 56
 
 
 def test_counts_of_a_fast_filter():

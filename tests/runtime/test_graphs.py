@@ -50,7 +50,7 @@ def test_a_flat_target_is_refused_and_the_former_one_stays(graphs, video):
 
 def test_they_stay_on_the_cpu(graphs):
     with pytest.raises(
-        ValueError, match=r"portable graph, which runs on the CPU only; give the model, .*tiny\.onnx"
+        ValueError, match=r"portable graph, which runs in backend='cpu' only; give the model, .*tiny\.onnx"
     ):
         Tracker.load(graphs[1], backend="cuda")
     with pytest.raises(FileNotFoundError, match=r"no model file .*none\.localize\.onnx"):

@@ -135,7 +135,7 @@ def test_what_is_kept_of_a_frame_is_as_the_docstring_derives():
     config = TrainConfig.from_toml(Path(__file__).parents[2] / "configs" / "base.toml")
     tracker = config.optim.stages[-1].tracker(config.tracker)
     assert preparing.MARGIN * preparing.reach(config.data, tracker) == pytest.approx(5.1, abs=0.05)
-    assert preparing.density(config.data, tracker) == pytest.approx(49.5, abs=0.5)
+    assert preparing.density(config.data, tracker) == pytest.approx(37, abs=0.5)
 
 
 def test_processes_share_the_work(config, whole, tmp_path):

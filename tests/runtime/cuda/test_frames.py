@@ -132,5 +132,6 @@ def test_a_larger_frame_is_given_room_once(on_device, tiny_model, video, caplog)
         allocations = device.allocations
         tracker.update(frames[3])
     said = [r.message for r in caplog.records]
-    assert said == ["a frame of 230656 bytes is larger than the 168256 reserved: reserved anew"]
+    once = "a frame of 230656 bytes is larger than the 168256 reserved: reserved anew"
+    assert said == [once] * 2  # for each of the two frames that may be under way
     assert device.allocations == allocations

@@ -127,7 +127,7 @@ def test_what_is_missing_is_said(driver, tiny_model, caplog, setting, value, tex
     assert text in str(raised.value)
     with caplog.at_level(logging.INFO, "spcnet"):
         Tracker.load(tiny_model, backend="auto")
-    assert caplog.records[0].message.startswith("backend cpu: ") and text in caplog.records[0].message
+    assert caplog.records[0].message.startswith("backend native: ") and text in caplog.records[0].message
 
 
 def test_a_driver_without_graphs(driver, tiny_model, video, reference, caplog):
