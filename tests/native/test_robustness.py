@@ -1,6 +1,7 @@
 """What cannot be used is refused with a code and a sentence, and changes nothing."""
 
 import ctypes
+import os
 import re
 import subprocess
 from ctypes import byref, c_double, c_float, c_int, c_void_p
@@ -164,14 +165,17 @@ def test_open_refuses_what_it_cannot_use(library, head_model, tmp_path):
     handle, message, data = c_void_p(5), ctypes.create_string_buffer(512), nh.native_bytes(head_model)
     path = tmp_path / "empty.spcnet"
     path.write_bytes(b"")
+    pipe = tmp_path / "pipe.spcnet"
+    os.mkfifo(pipe)  # that nobody writes to
     for code, words, name, arguments in (
         (nh.BAD_ARGUMENT, "threads is 0", "open_memory", (data, len(data), 0)),
         (nh.BAD_ARGUMENT, "threads is 65", "open_memory", (data, len(data), 65)),
         (nh.BAD_ARGUMENT, "data is NULL", "open_memory", (None, 5, 1)),
         (nh.BAD_ARGUMENT, "path is NULL", "open", (None, 1)),
-        (nh.BAD_FILE, "nowhere.spcnet cannot be read", "open", (b"nowhere.spcnet", 1)),
+        (nh.BAD_FILE, "nowhere.spcnet is no file", "open", (b"nowhere.spcnet", 1)),
         (nh.BAD_FILE, str(tmp_path), "open", (bytes(tmp_path), 1)),
-        (nh.BAD_FILE, "/dev/zero cannot be read, or has more", "open", (b"/dev/zero", 1)),
+        (nh.BAD_FILE, "/dev/zero is no file", "open", (b"/dev/zero", 1)),
+        (nh.BAD_FILE, "pipe.spcnet is no file", "open", (bytes(pipe), 1)),
         (nh.BAD_FILE, "empty.spcnet", "open", (bytes(path), 1)),
         (nh.BAD_FILE, "the model", "open_memory", (data, len(data) - 1, 1)),
     ):

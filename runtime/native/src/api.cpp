@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <system_error>
 
@@ -163,6 +164,10 @@ const char* spcnet_instructions(void) {
 spcnet_code spcnet_open(const char* path, int threads, spcnet** tracker, char* message, std::size_t size) {
     return opening(threads, tracker, message, size, [&] {
         if (!path) return tell(message, size, "path is NULL; give the path of a .spcnet file"), SPCNET_BAD_ARGUMENT;
+        std::error_code error;
+        if (!std::filesystem::is_regular_file(path, error)) // a pipe may have no end, or no beginning
+            return tell(message, size, (std::string(path) + " is no file; give the path of a .spcnet file").c_str()),
+                   SPCNET_BAD_FILE;
         std::vector<char> data;
         std::FILE* file = std::fopen(path, "rb");
         bool whole = file != nullptr;
