@@ -6,10 +6,9 @@ learn: pyramids (T, S_learn, 3, N, N) to num (T, 2, C, R, K), den (T, R, K): eq.
 All float32, T dynamic; axis 1 of num holds the real and the imaginary part. The DFT is two products with
 constant matrices, window folded in, because the DFT operator is slow, inaccurate or missing nearly
 everywhere. They use MatMul, Split, Concat and arithmetic beside the backbone's operators. What remains for
-the host is the crop, the peak (spcnet.runtime.locate), the blend and, where colour_weight is above 0, the
-colour model (spcnet.runtime.colour). Where box_gain is above 0, both also give pyramid_features (T, S, C, M,
-M), of as many scales as the pyramids, and localize carries the regression head, as a model does
-(spcnet.runtime.regression).
+the host is all else (spcnet.runtime.host), such as the crop, the peak and the blend. Where box_gain is above
+0, both also give pyramid_features (T, S, C, M, M), of as many scales as the pyramids, and localize carries
+the regression head, as a model does (spcnet.runtime.regression).
 """
 
 from __future__ import annotations

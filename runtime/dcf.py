@@ -1,8 +1,8 @@
 """The correlation filter in joint scale-position space: window, DFT, learn, respond, blend.
 
-Equation numbers are those of Hu et al., JCST 2023. The label is a Gaussian, so its spectrum, and with it
-the numerator of the filter and the response, vanishes above a low frequency: only the band below it is
-ever computed. For the published label that is 47 x 24 of 125 x 63 frequencies at BAND_FLOOR, whatever M.
+Equation numbers are those of Hu et al., JCST 2023. The label is a Gaussian, so its spectrum, and with it the
+numerator of the filter and the response, vanishes above a low frequency: only the band below it is ever
+computed. For the published label that is 47 x 24 of 125 x 63 frequencies at BAND_FLOOR, for any larger M too.
 The DFT of so few frequencies is cheapest as two matrix products, and the Hann window, being separable, is
 folded into their constants.
 """

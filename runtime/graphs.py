@@ -1,8 +1,7 @@
 """The backend on the portable graphs that spcnet export --graphs writes.
 
-The graphs hold the backbone and the filter; the crop, the peak, the blend of eq. 25, the colour model and
-the box regression are the host's. So this is also the example of how to track on a device that has an ONNX
-runtime but not spcnet.
+The graphs hold the backbone and the filter; all else is the host's, as in spcnet.runtime.host. So this is
+also the example of how to track on a device that has an ONNX runtime but not spcnet.
 """
 
 from __future__ import annotations

@@ -136,11 +136,13 @@ class MultiTracker:
     def learn(self, frame: Any, targets: Iterable[int] | None = None) -> None:
         """Learn all targets, or the given ones, from frame at the places where they were last found.
 
-        With recovery on, a weak peak does not count as found.
+        With recovery on, a weak peak does not count as found. With an interp_factor of 0 nothing is learnt.
         """
         self._settled()
         checked, _ = self._check(frame)
-        self._backend.learn(checked, list(self._select(targets).values()))
+        slots = list(self._select(targets).values())
+        if self.config.interp_factor > 0:
+            self._backend.learn(checked, slots)
 
     def close(self) -> None:
         """Release the backend; the tracker cannot be used any more."""

@@ -46,9 +46,9 @@ class Ours:
 
 @functools.cache
 def sources(folder: Path = Path(model.__file__).parent) -> str:
-    """SHA-256 of the installed sources that track: the runtime, its kernels and the C library."""
+    """SHA-256 of what is installed and tracks: the runtime, its kernels and the C library."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".cu", ".cuh", ".cpp", ".h", ".inc"):
+        if path.suffix in (".py", ".cu", ".cuh", ".so"):
             digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()

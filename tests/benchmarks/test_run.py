@@ -101,7 +101,7 @@ def test_our_identity_follows_all_that_boxes_depend_on(tiny_model, tmp_path, mon
         ("kernels/b.cu", ""),
         ("kernels/b.cu", "3"),
         ("c.cuh", ""),
-        ("d.cpp", ""),
+        ("libd.so", ""),
     ):
         (tmp_path / name).write_text(text)
         hashes.add(ours.sources.__wrapped__(tmp_path))

@@ -275,6 +275,20 @@ def test_a_frame_allocates_next_to_nothing(video):
     assert peak < 4 * 3 * 125 * 125 * 4
 
 
+def test_nothing_is_learnt_at_a_rate_of_0(tiny_checkpoint, tmp_path, video):
+    """Neither the filter nor what stands beside it."""
+    changes = {"interp_factor": 0.0, "colour_weight": 0.3}
+    frames, boxes = video
+    tracker = Tracker.load(export_onnx(tiny_checkpoint, tmp_path / "still.onnx", changes).path)
+    found = []
+    for learnt in (False, True):
+        tracker.init(frames[0], boxes[0])
+        for frame in frames[1:4] if learnt else ():
+            tracker.learn(frame)
+        found.append(tracker.localize(frames[1]))
+    assert found[0] == found[1]
+
+
 def test_the_update_interval_skips_learning(tiny_checkpoint, video, tmp_path):
     frames, boxes = video
     path = export_onnx(tiny_checkpoint, tmp_path / "third.onnx", {"update_interval": 3}).path
