@@ -62,14 +62,15 @@ def test_boxes_on_aarch64_are_those_of_the_reference(tmp_path, video):
     library = build(tmp_path / "libspcnet.so", "0", ["aarch64-linux-gnu-g++"], ["-Werror"], machine="aarch64")
     words = ["aarch64-linux-gnu-gcc", EXAMPLE, f"-I{INCLUDE}", library, "-o", tmp_path / "track"]
     subprocess.run(list(map(str, words)), check=True)
-    (tmp_path / "nano.spcnet").write_bytes(native_bytes("nano"))
-    frames, truth = video
-    tracker = Tracker.load("nano", backend="cpu")
-    tracker.init(frames[0], truth[0])
-    expected = np.array([tracker.update(frame).box for frame in frames[1:8]])
     words = [emulator, "-L", "/usr/aarch64-linux-gnu", "-E", f"LD_LIBRARY_PATH={tmp_path}"]
-    words += [tmp_path / "track", tmp_path / "nano.spcnet", 320, 240, *truth[0]]
+    frames, truth = video
     raw = b"".join(frame.tobytes() for frame in frames[:8])
-    done = subprocess.run(list(map(str, words)), input=raw, check=True, capture_output=True)
-    found = np.array([line.split()[1:5] for line in done.stdout.splitlines()], float)
-    assert iou(found, expected).min() > 0.998  # of two decimals
+    for name in model.zoo():
+        (tmp_path / name).write_bytes(native_bytes(name))
+        tracker = Tracker.load(name, backend="cpu")
+        tracker.init(frames[0], truth[0])
+        expected = np.array([tracker.update(frame).box for frame in frames[1:8]])
+        track = list(map(str, [*words, tmp_path / "track", tmp_path / name, 320, 240, *truth[0]]))
+        done = subprocess.run(track, input=raw, check=True, capture_output=True)
+        found = np.array([line.split()[1:5] for line in done.stdout.splitlines()], float)
+        assert iou(found, expected).min() > 0.998, name  # of two decimals
