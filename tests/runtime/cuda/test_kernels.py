@@ -18,7 +18,12 @@ from spcnet.runtime.regression import window_side
 
 
 def in_the_half(case):
-    """Half of the table, with every pair of scales, channels and targets: on a GPU all of it runs."""
+    """Half of the table, with every pair of scales, channels and targets: on a GPU all of it runs.
+
+    The slowest, 15 patches of more than 125 cells, are left to the GPU, too.
+    """
+    if case.size > 125 and case.scales * case.targets == 15:
+        return False
     lists = (kernels.SCALES, kernels.CHANNELS, kernels.TARGETS)
     return sum(values.index(value) for values, value in zip(lists, case[1:], strict=True)) % 2 == 0
 
