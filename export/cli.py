@@ -29,6 +29,9 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="write the model file of the C library, FILE.spcnet (default: named as the checkpoint)",
     )
+    export.add_argument(
+        "--cuda", action="store_true", help="with --native: also for NVIDIA GPUs, those of --target"
+    )
     what.add_argument(
         "--bundle",
         type=Path,
@@ -40,8 +43,8 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         type=int,
         action="append",
         metavar="NN",
-        help="of a bundle's engines, built ahead: compute capability without the point; repeat (default: "
-        "all)",
+        help="compute capability without the point, of a bundle's engines, built ahead, or of --cuda; repeat "
+        "(default: all)",
     )
     export.add_argument(
         "--set",
@@ -122,6 +125,8 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
 def _export(options: argparse.Namespace) -> int:
     if options.native:
         return _native(options)
+    if options.cuda:
+        raise ValueError("--cuda is for the model of the C library; add --native, or leave it out")
     if not options.bundle and not options.out:
         raise ValueError("nothing to write is named; give -o FILE.onnx, --bundle DIR or --native")
     if options.bundle:
@@ -157,17 +162,19 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _native(options: argparse.Namespace) -> int:
-    for name in ("bundle", "target", "scores", "calibrate", "graphs"):
+    for name in ("bundle", *(() if options.cuda else ("target",)), "scores", "calibrate", "graphs"):
         if getattr(options, name):
             raise ValueError(f"--{name} is not for the model of the C library; leave it or --native out")
     if options.precision != "fp32":
         raise ValueError(f"--native writes fp32, and --precision is {options.precision}; leave one out")
     from spcnet.export.native import export_native
+    from spcnet.runtime.cuda.images import default_targets
     from spcnet.runtime.model import NATIVE_SUFFIX
 
     target = options.out or Path(options.checkpoint.stem + NATIVE_SUFFIX)
     check_outputs({"--out": target}, {"the checkpoint": options.checkpoint})
-    checked = export_native(options.checkpoint, target, dict(options.set))
+    gpus = (options.target or default_targets()) if options.cuda else ()
+    checked = export_native(options.checkpoint, target, dict(options.set), gpus)
     print(f"{target}: {target.stat().st_size} bytes\n{checked}")
     return 0
 

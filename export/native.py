@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.common.metrics import iou
+from spcnet.export.launches import record
 from spcnet.runtime import model
 from spcnet.runtime.backend import Backend
+from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
+from spcnet.runtime.cuda.backbone import TENSOR_CORES
+from spcnet.runtime.cuda.images import build_fatbin
 from spcnet.runtime.files import write_bytes
 from spcnet.runtime.native.backend import NativeBackend
 from spcnet.runtime.native.library import missing
-from spcnet.runtime.native.modelfile import native_file, native_model
+from spcnet.runtime.native.modelfile import native_file
 from spcnet.runtime.open import open_backend
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.tracker import Tracker
 from spcnet.runtime.video import open_video
-from spcnet.runtime.weights import Weights, read_head_weights
+from spcnet.runtime.weights import HeadWeights, Weights, read_head_weights, read_weights
 
 FRAMES, OVERLAP = 12, 0.999  # of the demo clip, and the least IoU of the boxes there
 
 
-def export_native(source: Path, target: Path, overrides: Mapping[str, Any] | None = None) -> str:
+def export_native(
+    source: Path,
+    target: Path,
+    overrides: Mapping[str, Any] | None = None,
+    gpus: Sequence[int] = (),
+) -> str:
     """Write the file of a checkpoint, an ONNX model or a name of the zoo; returns how it was checked.
 
-    overrides changes fields of a checkpoint's tracker config that do not belong to the network. Raises
-    FileNotFoundError, ModelError, ValueError, and RuntimeError where the library tracks in another way.
+    overrides changes fields of a checkpoint's tracker config that do not belong to the network; gpus are the
+    compute capabilities (87 is 8.7) that it gets code for. Raises FileNotFoundError, ModelError, ValueError,
+    CompileError without a compiler for a GPU, and RuntimeError where the library tracks in another way.
     """
     if target.suffix != model.NATIVE_SUFFIX:
         raise ValueError(f"the model to write is {target}; give it a name that ends in {model.NATIVE_SUFFIX}")
     if source.suffix == ".safetensors":
-        data, reference = _of_checkpoint(source, overrides or {})
+        network, reference, head = _of_checkpoint(source, overrides or {})
     elif overrides:
         raise ValueError(f"{source} is a model, whose config is fixed; give its checkpoint to change it")
     else:
-        data = native_model(model.load(model.find(source))[0])
-        reference = open_backend(str(source), "cpu")
+        found = model.load(model.find(source))[0]
+        network, reference, head = read_weights(found), open_backend(str(source), "cpu"), found.regression
+    head_weights = None if head is None else read_head_weights(head)
+    parts = for_gpus(reference.config, network, head_weights, gpus) if gpus else {}
+    data = native_file(reference.config, network, head_weights, parts)
     checked = check_native(data, target.name, reference)
     write_bytes(target, data)
     return checked
@@ -68,8 +82,22 @@ def check_native(data: bytes, name: str, reference: Backend) -> str:
     return f"equal to its source {told}"
 
 
-def _of_checkpoint(source: Path, overrides: Mapping[str, Any]) -> tuple[bytes, Backend]:
-    """The file, and the checkpoint in torch."""
+def for_gpus(
+    config: TrackerConfig, network: Weights, head: HeadWeights | None, gpus: Sequence[int]
+) -> dict[str, NDArray[Any]]:
+    """The tensors of a file for GPUs of these compute capabilities."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, _ = build_fatbin(gpus, Path(folder) / "kernels.fatbin")
+        parts = {"code": np.frombuffer(path.read_bytes(), np.uint8)}
+    with_cores, least = 10 * TENSOR_CORES[0] + TENSOR_CORES[1], min(gpus)
+    for capability in {least, max(least, with_cores)} if max(gpus) >= with_cores else {least}:
+        recorded = record(config, network, head, capability)
+        parts |= {f"{capability}.{name}": array for name, array in recorded.items()}
+    return parts
+
+
+def _of_checkpoint(source: Path, overrides: Mapping[str, Any]) -> tuple[Weights, Backend, bytes | None]:
+    """Its network, itself in torch, and its regression head."""
     import torch  # only a checkpoint needs it
 
     from spcnet.export.head import load_head
@@ -88,5 +116,4 @@ def _of_checkpoint(source: Path, overrides: Mapping[str, Any]) -> tuple[bytes, B
         out[:] = backbone(torch.from_numpy(patches)).numpy()
 
     network = Weights(backbone.layers, weights, biases)
-    data = native_file(config, network, None if head is None else read_head_weights(head))
-    return data, CpuBackend(config, features, regression=head)
+    return network, CpuBackend(config, features, regression=head), head

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import synthetic
 import torch
+from emulator import fake_driver
 
 from spcnet.export import engine as builder
 from spcnet.export.calibration import PATCHES
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime.cuda import engine as loader
+from spcnet.runtime.cuda import images
 from spcnet.runtime.regression import window_side
 from spcnet.training import checkpoint
 from spcnet.training.network import Backbone, NetworkConfig
@@ -34,7 +36,7 @@ SLOW = {
     "test_check", "test_onnx", "test_graphs", "test_head", "test_engine_build", "test_precision",
     "test_backend", "test_frames", "test_kernels", "test_pycuda", "test_resources", "test_gpu",
     "test_roofline_gpu", "test_guard", "test_speed", "test_supervise", "test_run", "test_server", "test_trax",
-    "test_browser", "test_page", "test_stride", "test_install", "test_sanitizers", "test_port",
+    "test_browser", "test_page", "test_stride", "test_install", "test_sanitizers", "test_port", "test_cuda",
 }  # fmt: skip
 
 
@@ -110,6 +112,67 @@ def head_checkpoint(make_checkpoint):
 def head_model(head_checkpoint, tmp_path_factory):
     """The path of a model with an untrained backbone and an untrained head."""
     return export_onnx(head_checkpoint, tmp_path_factory.mktemp("model") / "head.onnx").path
+
+
+@pytest.fixture(scope="session")
+def coloured_model(tiny_checkpoint, tmp_path_factory):
+    changes = {"colour_weight": 0.3, "colour_rate": 0.1}
+    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "coloured.onnx", changes).path
+
+
+@pytest.fixture(scope="session")
+def regressed_model(make_checkpoint, tmp_path_factory):
+    """Colour and box regression, on features of stride 2."""
+    config = TrackerConfig(
+        patch_size=64, channels=6, stride=2, response_upsampling=2, interp_factor=0.02, colour_weight=0.3,
+        colour_rate=0.1, box_gain=0.3, uncertain_score=0.12,
+    )  # fmt: skip
+    layers = [{"channels": 5, "stride": 2}, {"channels": 6}]
+    source = make_checkpoint(config, {"layers": layers}, heads.head_weights(6, 24, out=0.001))
+    return export_onnx(source, tmp_path_factory.mktemp("model") / "regressed.onnx").path
+
+
+@pytest.fixture(scope="session")
+def two_filter_model(tiny_checkpoint, tmp_path_factory):
+    """A slow and a fast filter, and turned first patches."""
+    changes = {"interp_factor": 0.02, "fast_interp_factor": 0.2, "first_turn": 12.0}
+    return export_onnx(tiny_checkpoint, tmp_path_factory.mktemp("model") / "two.onnx", changes).path
+
+
+@pytest.fixture(scope="session")
+def quick_model(make_checkpoint, tmp_path_factory):
+    """The smallest and fastest."""
+    config = TrackerConfig(patch_size=24, channels=4, stride=2, interp_factor=0.02)
+    source = make_checkpoint(config, {"layers": [{"channels": 4, "stride": 2}]})
+    return export_onnx(source, tmp_path_factory.mktemp("model") / "quick.onnx").path
+
+
+@pytest.fixture(params=["tiny_model", "coloured_model", "regressed_model", "two_filter_model"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def each_model(kind, request):
+    return request.getfixturevalue(kind)
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """The fake driver, as new; at the end nothing may be left, nothing freed twice, no end overrun."""
+    fake = fake_driver.start()
+    fake.fakecuda_reset()
+    for what, value in fake_driver.DEFAULTS.items():
+        fake_driver.put(what, value)
+    before = {what: fake_driver.count(what) for what in fake_driver.LIVE}
+    # The fake driver runs the host's build of the kernels, whatever image it is given.
+    monkeypatch.setattr(images, "find", lambda *a, **k: images.Image(b"image", "the host's build"))
+    monkeypatch.setattr(images, "plan", lambda *a, **k: images.Image(b"image", "the host's build"))
+    yield fake
+    for what, value in fake_driver.DEFAULTS.items():
+        fake_driver.put(what, value)
+    assert {what: fake_driver.count(what) for what in fake_driver.LIVE} == before
+    assert fake_driver.count("bad_frees") == fake_driver.count("overruns") == 0
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,22 @@
 """The constants of the C library are those of the Python reference: src/constants.h is written from them.
 
-python tests/native_constants.py writes the file anew.
+src/cuda_layout.h has the structures that it shares with the kernels. python tests/native_constants.py writes
+both files anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import textwrap
 from pathlib import Path
 
 from spcnet.runtime import colour, dcf, frame, geometry, locate, patches, recovery, regression
 from spcnet.runtime.config import RANGES, TrackerConfig
+from spcnet.runtime.cuda import layout
 
-FILE = Path(__file__).parents[1] / "runtime" / "native" / "src" / "constants.h"
+FOLDER = Path(__file__).parents[1] / "runtime" / "native" / "src"
 WIDTH = 118
 
 REALS = {  # name in C++ -> value
@@ -71,9 +75,36 @@ def header() -> str:
     return "\n".join(lines) + "\n"
 
 
+def cuda_layout() -> str:
+    """The text of cuda_layout.h."""
+    lines = [
+        "// Written by tests/native_constants.py from spcnet.runtime.cuda.layout, where the meanings are.",
+        "#pragma once",
+        "",
+        "#include <cstdint>",
+        "",
+        "namespace spc::device {",
+        "",
+        *map(_folded, layout.structures("std::uint64_t")),
+        "",
+        "} // namespace spc::device",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _folded(line: str) -> str:
+    """A structure on lines that end after a member."""
+    kept = re.sub(r"(\S) (\w+;)", r"\1~\2", line)
+    return textwrap.fill(kept, WIDTH, subsequent_indent="    ").replace("~", " ")
+
+
+FILES = {"constants.h": header, "cuda_layout.h": cuda_layout}
+
+
 def _number(value: float) -> str:
     return "INFINITY" if math.isinf(value) else f"{value:g}" if value < 1e6 else f"{value:.0f}"
 
 
 if __name__ == "__main__":
-    FILE.write_text(header())
+    for name, text in FILES.items():
+        (FOLDER / name).write_text(text())

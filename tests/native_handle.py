@@ -14,13 +14,16 @@ from ctypes import (
     c_void_p,
 )
 
+import cv2
 import numpy as np
 
+from spcnet.export.launches import record
 from spcnet.runtime import model
 from spcnet.runtime.native.library import STAGES, CBox, CFrame, CResult, CTimes, load_library
-from spcnet.runtime.native.modelfile import native_model
+from spcnet.runtime.native.modelfile import native_file, native_model
+from spcnet.runtime.weights import read_head_weights, read_weights
 
-OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY = range(5)
+OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY, NO_GPU = range(6)
 BGR, RGB, BGRA, RGBA, GREY, NV12, I420, YUYV = range(8)
 STATUS = ("TRACKING", "UNCERTAIN", "LOST")
 
@@ -68,16 +71,47 @@ def as_frame(pixels, pixel_format=BGR):
     return frame
 
 
+def formats(rng, height, width):
+    """A random picture in each format: the format, its planes, and OpenCV's BGR of them."""
+    bgr = rng.integers(0, 256, (height, width, 3), np.uint8)
+    luma = rng.integers(0, 256, (height, width), np.uint8)
+    u, v = (rng.integers(0, 256, (height // 2, width // 2), np.uint8) for _ in range(2))
+    bgra = np.dstack([bgr, rng.integers(0, 256, (height, width), np.uint8)])
+    yield BGR, [bgr], bgr
+    yield RGB, [np.ascontiguousarray(bgr[..., ::-1])], bgr
+    yield BGRA, [bgra], bgr
+    yield RGBA, [np.ascontiguousarray(bgra[..., [2, 1, 0, 3]])], bgr
+    yield GREY, [luma], cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR)
+    yield from _yuv(luma, u, v)
+
+
+def _yuv(luma, u, v):
+    """NV12, I420 and YUYV of luma (H, W) and chroma (H / 2, W / 2), and OpenCV's BGR of each."""
+    height, width = luma.shape
+    nv12 = np.dstack([u, v]).reshape(height // 2, width)
+    both = np.vstack([luma, nv12])
+    yield NV12, [luma, nv12], cv2.cvtColor(both, cv2.COLOR_YUV2BGR_NV12)
+    planes = np.concatenate([luma.ravel(), u.ravel(), v.ravel()]).reshape(height * 3 // 2, width)
+    yield I420, [luma, u, v], cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
+    pairs = np.dstack([luma, np.dstack([u, v]).repeat(2, 0).reshape(height, width)])
+    yield YUYV, [pairs], cv2.cvtColor(pairs, cv2.COLOR_YUV2BGR_YUY2)
+
+
 class Handle:
     """A tracker of the library; every call raises NativeError with its code and sentence."""
 
-    def __init__(self, library, data, threads=1, instructions=None):
+    def __init__(self, library, data, threads=1, instructions=None, gpu=None, stream=None):
         self.library, self.handle = library, c_void_p()
         if instructions:
             self.handle = c_void_p(library.probe_open(data, len(data), threads, instructions.encode()))
             return
         message = ctypes.create_string_buffer(512)
-        code = library.spcnet_open_memory(data, len(data), threads, byref(self.handle), message, 512)
+        first = (data, len(data))
+        last = (byref(self.handle), message, 512)
+        if gpu is None:
+            code = library.spcnet_open_memory(*first, threads, *last)
+        else:
+            code = library.spcnet_open_cuda_memory(*first, gpu, stream, *last)
         if code:
             raise NativeError(code, message.value.decode())
 
@@ -112,3 +146,16 @@ class Handle:
         times = CTimes()
         self.library.spcnet_last_times(self.handle, byref(times))
         return {name: getattr(times, name) for name in STAGES}
+
+
+def cuda_bytes(name, code=b"code that the fake driver does not look at"):
+    """The same model file with the launches for GPUs."""
+    found = model.load(model.find(name))[0]
+    network = read_weights(found)
+    head = None if found.regression is None else read_head_weights(found.regression)
+    parts = {
+        f"{capability}.{part}": values
+        for capability in (53, 75)
+        for part, values in record(found.config, network, head, capability).items()
+    }
+    return native_file(found.config, network, head, parts | {"code": np.frombuffer(code, np.uint8)})

@@ -28,7 +28,7 @@ int main(int count, char** words) {
     spcnet_box box{std::atof(words[3]), std::atof(words[4]), std::atof(words[5]), std::atof(words[6])};
     cv::Mat image;
     for (long number = 0; video.read(image); ++number) {
-        const spcnet_frame frame{{image.data}, {static_cast<std::ptrdiff_t>(image.step)}, image.cols, image.rows, SPCNET_BGR};
+        const spcnet_frame frame{{image.data}, {static_cast<std::ptrdiff_t>(image.step)}, image.cols, image.rows, SPCNET_BGR, SPCNET_HOST};
         spcnet_result result{};
         const spcnet_code code = number ? spcnet_update(tracker.get(), &frame, &result, 1, nullptr)
                                         : spcnet_add(tracker.get(), &frame, box, &result.id);

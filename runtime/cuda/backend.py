@@ -22,13 +22,12 @@ from spcnet.runtime.backend import PENDING, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
-from spcnet.runtime.cuda.device import BATCH, CaptureError, Device, Graph
+from spcnet.runtime.cuda.device import CaptureError, Device, Graph
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
-from spcnet.runtime.cuda.launch import Launcher, first_state
+from spcnet.runtime.cuda.launch import first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
-from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
+from spcnet.runtime.cuda.pipeline import ADD, LEARN, LOCALIZE, UPDATE, UPDATE_NOT_DUE, Pipeline
 from spcnet.runtime.cuda.region import Place, Reach, Region
-from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import NO_OFFSET, Offset, State
 from spcnet.runtime.patches import check_texture
@@ -41,7 +40,6 @@ _log = logging.getLogger("spcnet")
 STATUSES = tuple(Status)  # by number, as in layout.py
 CAPTURES = 3  # that fail in a row before plain launches stay
 MAX_GRAPHS = 64  # a graph is for one number of targets
-ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
 
 
 @dataclass
@@ -81,13 +79,6 @@ class CudaBackend:
         self._graphs_on = graphs and backbone.capturable
         if graphs and not backbone.capturable:
             _log.info("the backbone (%s) cannot be part of a CUDA graph: plain launches", backbone.name)
-        images = max(config.scales, config.learn_scales)
-        self._batch = min(BATCH, backbone.max_images // images)
-        if not self._batch:
-            raise ValueError(
-                f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target "
-                f"needs {images}: build it for at least so many"
-            )
         self._failed = 0  # captures in a row
         self._graphs: dict[tuple[str, int, int], Graph] = {}
         self._warm: set[tuple[str, int, int]] = set()
@@ -97,11 +88,10 @@ class CudaBackend:
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
-            self._launcher = Launcher(device, config, head=_head(config, regression))
+            self._pipeline = Pipeline(device, config, backbone, used_head(config, regression))
             self._reach = Reach(config)
             self._upload = Upload(device)
-            self._slots = SlotMemory(device, self._launcher)
-            self._work = WorkMemory(device, self._launcher)
+            self._slots = self._pipeline.slots
         self._closed = False
 
     def accept(self, frame: Any) -> tuple[Picture | DeviceFrame, tuple[int, int]]:
@@ -166,7 +156,7 @@ class CudaBackend:
             self._closed = True
             self._device.synchronize()
             self._forget_graphs()
-            for part in (self._work, self._slots, self._upload, self._launcher, self._backbone):
+            for part in (self._pipeline, self._upload, self._backbone):
                 part.close()
         self._device.close()
 
@@ -276,90 +266,23 @@ class CudaBackend:
         self._warm.add(key)
 
     def _launch(self, work: str, count: int, place: int) -> None:
-        """The kernels of a frame, for the first count slots of the device's list, BATCH at a time."""
-        frame = self._upload.record(place)
-        for first in range(0, count, self._batch):
-            batch, slots = min(count - first, self._batch), self._slots.list + 4 * first
-            if work not in (ADD, LEARN):
-                results = self._slots.results.address + first * MEASUREMENT.itemsize
-                self._locate(frame, slots, results, batch, update=work != LOCALIZE)
-            if work not in (LOCALIZE, UPDATE_NOT_DUE):
-                self._learn(frame, slots, batch, work)
+        self._pipeline.launch(work, self._upload.record(place), count, self._check_texture)
 
-    def _locate(self, frame: int, slots: int, results: int, count: int, *, update: bool) -> None:
-        work, memory, launcher = self._work, self._slots, self._launcher
-        images = count * self.config.scales
-        launcher.crop(frame, memory.targets, slots, work.patches, count, learn=False)
-        if launcher.coloured:
-            launcher.colour_respond(work.patches, memory.histograms, slots, work.colour, count)
-        self._backbone.enqueue(work.patches, work.features, images)
-        launcher.transform(work.features, work.half, images * self.config.channels, learn=False)
-        launcher.respond(work.half, memory.filters, slots, work.spectra, count)
-        launcher.invert(work.spectra, work.colour, work.responses, work.tiles, images)
-        launcher.peak(
-            *(
-                work.responses,
-                work.colour,
-                work.tiles,
-                frame,
-                slots,
-                memory.targets,
-                work.windows,
-                results,
-                count,
-            ),
-            update=update,
-        )
-        if launcher.side:
-            launcher.regress_pair(work.features, memory.templates, work.windows, slots, work.first, count)
-            launcher.regress_box(work.first, work.windows, frame, slots, memory.targets, results, count)
-
-    def _learn(self, frame: int, slots: int, count: int, kind: str) -> None:
-        work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
-        launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True)
-        if kind == ADD:
-            self._check_texture()
-        if launcher.coloured:
-            rate = {ADD: 1.0, LEARN: config.colour_rate}.get(kind)
-            launcher.colour_learn(work.patches, memory.targets, slots, memory.histograms, count, rate)
-        self._backbone.enqueue(work.patches, work.features, count * config.learn_scales)
-        if launcher.side and kind == ADD:
-            launcher.regress_keep(work.features, slots, memory.templates, count)
-        rates = {ADD: (1.0, 1.0), LEARN: (config.interp_factor, config.fast_interp_factor)}.get(kind)
-        self._learn_filters(slots, count, rates)
-        for turn, rate in first_turns(config) if kind == ADD else ():
-            launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True, turn=turn)
-            self._backbone.enqueue(work.patches, work.features, count * config.learn_scales)
-            self._learn_filters(slots, count, (rate, rate))
-
-    def _check_texture(self) -> None:
-        """Read the only new target's patch of the current size back. Raises ValueError if it is flat."""
+    def _check_texture(self, address: int) -> None:
+        """Read the first patch of a new target back. Raises ValueError if it is flat."""
         n = self.config.patch_size
         patch = np.empty((3, n, n), np.float32)
-        self._device.read(self._work.patches + self.config.learn_scales // 2 * patch.nbytes, patch)
+        self._device.read(address, patch)
         check_texture(patch, self.config)
-
-    def _learn_filters(self, slots: int, count: int, rates: tuple[float, float] | None) -> None:
-        work, memory, launcher, config = self._work, self._slots, self._launcher, self.config
-        images = count * config.learn_scales * config.channels
-        launcher.transform(work.features, work.half, images, learn=True)
-        launcher.learn(work.half, memory.targets, slots, memory.filters, count, rates)
 
     def _reserve(self, slots: int, count: int) -> None:
         """Make room for so many slots, and for so many targets at once."""
-        count = min(count, self._batch)
-        if slots <= self._slots.capacity and count <= self._work.batch:
+        if self._pipeline.fits(slots, count):
             return
         self._device.synchronize()
         self._forget_graphs()  # they contain the old addresses
-        if slots > self._slots.capacity:
-            self._slots.grow(max(slots, 2 * self._slots.capacity))
+        if self._pipeline.grow(slots, count):
             self._listed = ()
-        if count > self._work.batch:
-            batch = min(max(count, 2 * self._work.batch), self._batch)
-            images = batch * max(self.config.scales, self.config.learn_scales)
-            self._backbone.reserve(images, self.config.patch_size)
-            self._work.grow(batch)
 
     def _forget_graphs(self) -> None:
         for graph in self._graphs.values():
@@ -368,7 +291,7 @@ class CudaBackend:
         self._warm.clear()
 
 
-def _head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None:
+def used_head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None:
     """The weights of the regression head, if the config uses it. Raises ValueError."""
     if config.box_gain == 0:
         return None

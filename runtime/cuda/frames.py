@@ -148,9 +148,9 @@ class Upload:
         for part in rows:
             staging[end : end + part.size].reshape(part.shape)[:] = part
             end += part.size
-        data, chroma = planes[0], planes[1] if pixel == 1 else 0
-        size = frame.width, frame.height
-        record = PACK_FRAME(data, chroma, *size, pitch, pitch, *region, *frame.layout, result)
+        u, v = (planes[1], planes[1] + 1) if pixel == 1 else (0, 0)
+        size, channels = (frame.width, frame.height), (frame.layout.blue, 1, frame.layout.red)
+        record = PACK_FRAME(planes[0], u, v, *size, pitch, pitch, *region, pixel, *channels, 2, 2, result)
         if rows or record != self._written[place]:
             staging[: len(record)] = np.frombuffer(record, np.uint8)
             self._device.upload(self._memory[place], self._staging[place], end if rows else len(record))

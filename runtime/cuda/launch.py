@@ -77,7 +77,7 @@ class Launcher:
         self.side = window_side(m) if config.box_gain > 0 else 0  # W; 0: no box regression
         self._frequencies = self.rows - self.center  # F: vertical frequencies that are not negative
         self._device = device
-        self._constants = Arrays(device, self._arrays(config) | (head_arrays(config, head) if head else {}))
+        self.constants = Arrays(device, self._arrays(config) | (head_arrays(config, head) if head else {}))
         suffix = f"fft_{m}" if self.dft == "fft" else self.dft
         form = {
             "fft": ("PPPPi", "PPPPPPPiiiiif", "PPPPPPPPPPPPiiiiifff"),
@@ -167,7 +167,7 @@ class Launcher:
         """
         scales = self.config.learn_scales if learn else self.config.scales
         n = self.config.patch_size
-        factors = self._constants["learn_factors" if learn else "search_factors"]
+        factors = self.constants["learn_factors" if learn else "search_factors"]
         self._crop(
             grid(ceil_div(n, 32), ceil_div(n, 8), count * scales),
             (32, 8, 1),
@@ -177,7 +177,7 @@ class Launcher:
 
     def transform(self, features: int, half: int, images: int, *, learn: bool) -> None:
         """features (images, M, M) float32 to the K lowest horizontal frequencies half (images, K, M)."""
-        m, constants, use = self.config.grid, self._constants, "learn" if learn else "search"
+        m, constants, use = self.config.grid, self.constants, "learn" if learn else "search"
         if self.dft == "fft":
             self._rows(
                 grid(m // 32, images),
@@ -197,7 +197,7 @@ class Launcher:
 
     def colour_respond(self, patches: int, histograms: int, slots: int, colour: int, count: int) -> None:
         """Searched patches (count * S, 3, N, N) and histograms to colour (count, P, P) float32."""
-        config, constants = self.config, self._constants
+        config, constants = self.config, self.constants
         self._colour_respond(
             grid(self.tiles, count),
             (128, 1, 1),
@@ -210,7 +210,7 @@ class Launcher:
 
         The tiles' maxima are those of the joint response with colour (count, P, P); 0: without.
         """
-        config, constants = self.config, self._constants
+        config, constants = self.config, self.constants
         self._invert(
             grid(self.tiles, config.scales, images // config.scales),
             (128, 1, 1),
@@ -237,7 +237,7 @@ class Launcher:
         colour is (count, P, P), or 0: without. windows (count,) CELL_WINDOW are for the box regression, or 0.
         With update, the targets' age and learning rate are set, too.
         """
-        search = self._constants["update_constants" if update else "locate_constants"]
+        search = self.constants["update_constants" if update else "locate_constants"]
         arguments = (responses, colour, tiles, frame, search, slots, targets, windows, results)
         self._peak(grid(count), (128, 1, 1), *arguments)
 
@@ -245,7 +245,7 @@ class Launcher:
         self, features: int, templates: int, windows: int, slots: int, first: int, count: int
     ) -> None:
         """Searched features (count * S, C, M, M) in windows to first (count, W / 2, W / 2, 32) float32."""
-        config, constants = self.config, self._constants
+        config, constants = self.config, self.constants
         self._regress_pair(
             grid(self.side // 2, count),
             (256, 1, 1),
@@ -257,7 +257,7 @@ class Launcher:
         self, first: int, windows: int, frame: int, slots: int, targets: int, results: int, count: int
     ) -> None:
         """first of regress_pair into the states and the MEASUREMENT rows that peak left."""
-        constants = self._constants
+        constants = self.constants
         layers = [constants[f"head_{kind}{layer}"] for layer in (1, 2, 3) for kind in ("weight", "bias")]
         arguments = (frame, constants["locate_constants"], slots, targets, results, self.side)
         self._regress_box(grid(count), (512, 1, 1), first, windows, *layers, *arguments)
@@ -285,7 +285,7 @@ class Launcher:
         rates are the learning rates of a target's filter and of its fast one; None takes the rate of each
         target's state, and fast_interp_factor where that is not 0.
         """
-        config, constants = self.config, self._constants
+        config, constants = self.config, self.constants
         label = (constants["yf"], constants["learn_amplitudes"])
         arguments = (*label, targets, slots, *filters, config.learn_scales, config.channels)
         last = (*(rates or (-1.0, config.fast_interp_factor)), config.regularization)
@@ -302,7 +302,7 @@ class Launcher:
         self._colour_learn(
             grid(count),
             (512, 1, 1),
-            *(patches, self._constants["colour_zones"], targets, slots, histograms),
+            *(patches, self.constants["colour_zones"], targets, slots, histograms),
             *(config.learn_scales, config.patch_size, *config.pixel_mean, *colour.pixels(config)),
             *(config.colour_rate if rate is None else rate, rate is None),
         )
@@ -317,7 +317,7 @@ class Launcher:
         last: tuple[float, ...],
     ) -> None:
         """Launch a kernel that begins with the vertical DFT of half; use is "search" or "learn"."""
-        m, rows, band, constants = self.config.grid, self.rows, self.band, self._constants
+        m, rows, band, constants = self.config.grid, self.rows, self.band, self.constants
         if self.dft == "fft":
             shape, block = grid(band, count), 256
             first: tuple[int, ...] = (constants[f"{use}_window"], constants["table"])
@@ -329,4 +329,4 @@ class Launcher:
 
     def close(self) -> None:
         """Free the memory of the constants."""
-        self._constants.close()
+        self.constants.close()

@@ -28,16 +28,18 @@ HEAD_CHANNELS = 32  # that its convolutions write: the lanes of a warp
 # Structures by NumPy's type letters: P pointer, d float64, f float32, i int32.
 FRAME = np.dtype(
     [
-        ("data", "P"),  # where pixel (0, 0) would be; NV12: the luma plane
-        ("chroma", "P"),  # the same in NV12's plane of interleaved U, V at half the resolution
+        ("data", "P"),  # where pixel (0, 0) would be, or its luma
+        ("u", "P"),  # the same of its chroma in NV12, I420 and YUYV; NULL elsewhere
+        ("v", "P"),
         ("width", "i"),
         ("height", "i"),
         ("pitch", "i"),  # bytes from row to row
         ("chroma_pitch", "i"),
         *((name, "i") for name in ("left", "top", "right", "bottom")),  # the part that is in memory
-        ("pixel", "i"),  # bytes a pixel: 3, 4; 1 is NV12
-        ("red", "i"),  # byte of the channel inside a pixel
-        ("blue", "i"),
+        ("pixel", "i"),  # bytes from pixel to pixel
+        *((name, "i") for name in ("blue", "green", "red")),  # byte of the channel inside a pixel
+        ("chroma_step", "i"),  # bytes from the chroma of two pixels to that of the next two
+        ("chroma_rows", "i"),  # rows that share a row of chroma: 2, in YUYV 1
         ("result", "i"),  # record of the result buffer where the results of this frame begin
     ],
     align=True,
@@ -111,7 +113,6 @@ _STRUCTURES = {
     "CellWindow": CELL_WINDOW,
 }
 _TYPES = {
-    np.dtype("P"): "const unsigned char*",
     np.dtype("d"): "double",
     np.dtype("f"): "float",
     np.dtype("i"): "int",
@@ -146,7 +147,13 @@ def header() -> str:
         f"const float NEUTRAL = {NEUTRAL!r}f;",
         f"__constant__ double SEARCH_OFFSETS[SEARCH_PLACES][2] = {{{offsets}}};",
     ]
-    for name, fields in _STRUCTURES.items():
-        members = " ".join(f"{_TYPES[fields[field]]} {field};" for field in fields.names or ())
-        lines.append(f"struct {name} {{ {members} }};")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *structures("const unsigned char*")]) + "\n"
+
+
+def structures(pointer: str) -> list[str]:
+    """The structures in C++, a line each, with this type for pointers."""
+    types = _TYPES | {np.dtype("P"): pointer}
+    return [
+        f"struct {name} {{ {' '.join(f'{types[fields[field]]} {field};' for field in fields.names or ())} }};"
+        for name, fields in _STRUCTURES.items()
+    ]

@@ -37,7 +37,10 @@ class Place(NamedTuple):
 
 
 class Reach:
-    """The region for some targets, by the largest motion that the configuration allows."""
+    """The region for some targets, by the largest motion that the configuration allows.
+
+    half is, for each number of updates of unknown outcome, how far the patches reach, in target sides.
+    """
 
     def __init__(self, config: TrackerConfig) -> None:
         last = max(scale_exponents(max(config.scales, config.learn_scales)))
@@ -47,7 +50,7 @@ class Reach:
             shift, growth = config.box_gain * MAX_SHIFT * largest, growth * math.exp(1.5 * LIMIT)
         # In target sides: an update moves a target by half a patch at most, and makes it a scale larger; the
         # box regression adds to both.
-        self._half = [
+        self.half = [
             sum((patch / 2 + shift) * growth**i for i in range(moves)) + patch / 2 * growth**moves
             for moves in range(PENDING + 1)
         ]
@@ -59,7 +62,7 @@ class Reach:
         It is the whole frame as soon as it is more than half of it.
         """
         height, width = size
-        half, region = self._half[moves], Region(width, height, 0, 0)
+        half, region = self.half[moves], Region(width, height, 0, 0)
         for seen_x, seen_y, w, h, search_x, search_y, status in places:
             # A target that is missed once more is sought on a ring around where it was seen.
             ring = self._radius if moves and status != Status.TRACKING else 0.0

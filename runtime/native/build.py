@@ -63,7 +63,7 @@ def build(
 
         objects = list(pool.map(compile_one, sources or sorted(SOURCES.glob("*.cpp"))))
         exports = [] if sources else [f"-Wl,--version-script={HOME / 'exports.map'}"]
-        _call([*command, *link, "-pthread", *exports, *extra, *objects, "-o", str(target)])
+        _call([*command, *link, "-pthread", *exports, *extra, *objects, "-ldl", "-o", str(target)])
     return target
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 ABI = 1
 PATH = Path(__file__).with_name("libspcnet.so")
 MESSAGE = 512  # bytes that hold every message
-BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY = 1, 2, 3, 4
+BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY, NO_GPU = 1, 2, 3, 4, 5
 STAGES = ("crop", "features", "dft", "respond", "locate", "learn", "colour", "regress", "total")
 
 
@@ -23,6 +23,7 @@ class CFrame(ctypes.Structure):
         ("width", c_int),
         ("height", c_int),
         ("format", c_int),
+        ("memory", c_int),
     )
 
 
@@ -57,6 +58,12 @@ def load_library(path: Path | None = None) -> ctypes.CDLL:
         ("instructions", c_char_p, []),
         ("open", c_int, [c_char_p, c_int, POINTER(handle), c_char_p, c_size_t]),
         ("open_memory", c_int, [c_char_p, c_size_t, c_int, POINTER(handle), c_char_p, c_size_t]),
+        ("open_cuda", c_int, [c_char_p, c_int, c_void_p, POINTER(handle), c_char_p, c_size_t]),
+        (
+            "open_cuda_memory",
+            c_int,
+            [c_char_p, c_size_t, c_int, c_void_p, POINTER(handle), c_char_p, c_size_t],
+        ),
         ("close", None, [handle]),
         ("last_error", c_char_p, [handle]),
         ("add", c_int, [handle, frame, CBox, POINTER(c_int)]),

@@ -3,8 +3,9 @@
 The config is a tensor of float64 for each field, config.NAME. Layers are numbered from 0 and known by a
 tensor that describes them: backbone.I.convolution (stride, padding) with .weight (out, in, kernel, kernel)
 and .bias, backbone.I.local_response_norm (size, alpha, beta, k); the regression head is head.I in the same
-way, and its linear layer has .weight (out, in) and .bias alone. The metadata has the format and the SHA-256
-of the file.
+way, and its linear layer has .weight (out, in) and .bias alone. For GPUs there are cuda.code, a fatbin, and
+cuda.CC.plan, .kernels and .constants of spcnet.export.launches, for compute capabilities from CC on. The
+metadata has the format and the SHA-256 of the file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from spcnet.runtime.weights import HeadWeights, Weights, read_head_weights, read
 FORMAT = "spcnet-native-1"
 HEAD_CONVOLUTION = 2.0, 1.0  # stride and padding of the head's convolutions
 
-_TYPES = {"F64": "<f8", "F32": "<f4"}
+_TYPES = {"F64": "<f8", "F32": "<f4", "U8": "|u1"}
 
 
 def native_model(found: Model) -> bytes:
@@ -34,8 +36,10 @@ def native_model(found: Model) -> bytes:
     return native_file(found.config, read_weights(found), head)
 
 
-def native_file(config: TrackerConfig, network: Weights, head: HeadWeights | None) -> bytes:
-    """The file of a backbone and its regression head."""
+def native_file(
+    config: TrackerConfig, network: Weights, head: HeadWeights | None, cuda: Mapping[str, ArrayLike] = {}
+) -> bytes:
+    """The file of a backbone and its regression head, and of the tensors for GPUs, cuda.NAME."""
     tensors: dict[str, NDArray[Any]] = {}
 
     def add(kind: str, name: str, values: ArrayLike) -> None:
@@ -58,6 +62,8 @@ def native_file(config: TrackerConfig, network: Weights, head: HeadWeights | Non
             add("F64", f"head.{index}.convolution", HEAD_CONVOLUTION)
         add("F32", f"head.{index}.weight", weight)
         add("F32", f"head.{index}.bias", bias)
+    for name, values in cuda.items():
+        add("F64" if name.endswith(".plan") else "U8", f"cuda.{name}", values)
     return seal(_safetensors(tensors, {"format": FORMAT, "sha256": BLANK_HASH.decode()}))
 
 

@@ -16,6 +16,16 @@ from emulator.host_device import library
 from needs import needs
 
 HERE = Path(__file__).parent
+LIVE = ("live_device", "live_host", "live_streams", "live_events", "live_graphs", "live_modules")
+DEFAULTS = {
+    "memory": 4 << 30,
+    "integrated": 0,
+    "driver_version": 13000,
+    "devices": 1,
+    "no_graphs": 0,
+    "lazy": 0,
+    "ordinal": 0,
+}
 
 
 @cache

@@ -484,6 +484,14 @@ API Result cuCtxDetach(Context *context) {
     return leave(SUCCESS);
 }
 
+API Result cuDevicePrimaryCtxRelease_v2(int device) {
+    RETURN_IF(check_device(device));
+    ENTER_WITHOUT_CONTEXT();
+    if (!primary.alive) return leave(INVALID_CONTEXT);
+    primary.alive--;
+    return leave(SUCCESS);
+}
+
 API Result cuCtxPushCurrent_v2(Context *context) {
     ENTER_WITHOUT_CONTEXT();
     return leave(push_context(context));
@@ -671,7 +679,7 @@ API Result cuEventRecord(void *handle, void *stream_handle) {
     Event *event = find(EVENT, handle);
     if (!event) return leave(INVALID_HANDLE);
     Stream *stream;
-    if (stream_handle == (void *)1) { // CU_STREAM_LEGACY
+    if (stream_handle == NULL || stream_handle == (void *)1) { // CU_STREAM_LEGACY
         event->recorded = 1;
         return leave(SUCCESS);
     }

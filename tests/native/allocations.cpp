@@ -52,7 +52,7 @@ static spcnet_frame picture(std::vector<unsigned char>& pixels, int time) {
         for (int x = 0; x < WIDTH; x++)
             for (int c = 0; c < 3; c++)
                 pixels[(y * WIDTH + x) * 3 + c] = (unsigned char)((x - time) * (y + 5 * c) * 7 + (x - time) / 9 * 31);
-    return {{pixels.data()}, {3 * WIDTH}, WIDTH, HEIGHT, SPCNET_BGR};
+    return {{pixels.data()}, {3 * WIDTH}, WIDTH, HEIGHT, SPCNET_BGR, SPCNET_HOST};
 }
 
 int main(int, char** arguments) {

@@ -13,6 +13,8 @@
 #include <limits>
 #include <random>
 
+#include "cuda_plan.h"
+#include "failure.h"
 #include "model.h"
 #include "sha256.h"
 #include "spcnet.h"
@@ -135,7 +137,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::string file(reinterpret_cast<const char*>(data) + 1, size - 1), why;
     if (*data % 4) seal(file);
     spc::Model model;
-    check(spc::read_model(file.data(), file.size(), model, why) == why.empty(), "a reason without a refusal");
+    const bool good = spc::read_model(file.data(), file.size(), model, why);
+    check(good == why.empty(), "a reason without a refusal");
+    for (const spc::CudaPart& part : model.cuda) {
+        try {
+            spc::read_plan(part, model.config);
+        } catch (const spc::Failure& failure) {
+            check(failure.code == SPCNET_BAD_FILE, failure.text);
+        }
+    }
     return 0;
 }
 

@@ -41,13 +41,13 @@ State as_state(const double* s) {
 PROBE spcnet* probe_open(const void* data, std::size_t bytes, int threads, const char* instructions) {
     spcnet* tracker = nullptr;
     const Kernels* kernels = choose_kernels(instructions);
-    if (kernels) open_model(data, bytes, "it", threads, *kernels, &tracker, nullptr, 0);
+    if (kernels) open_cpu(data, bytes, MEMORY, threads, *kernels, &tracker, nullptr, 0);
     return tracker;
 }
 
 // Put a target where another tracker has it: seen (4), misses, the weak peak (2), and the share of its offset.
 PROBE void probe_place(spcnet* handle, int id, const double* values) {
-    Target& target = *handle->tracker.targets[handle->find(id)];
+    Target& target = *static_cast<CpuTracker&>(*handle->tracker).targets[handle->find(id)];
     target.state = {as_state(values), int(values[4]), values[5], values[6]};
     target.share = values[7];
 }

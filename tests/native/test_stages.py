@@ -196,18 +196,6 @@ def test_the_answer_of_the_head_is_that_of_float64(stages, rng, cells):
     assert_close(found, expected, tolerances.HEAD)
 
 
-def yuv(luma, u, v):
-    """NV12, I420 and YUYV of luma (H, W) and chroma (H / 2, W / 2), and OpenCV's BGR of each."""
-    height, width = luma.shape
-    nv12 = np.dstack([u, v]).reshape(height // 2, width)
-    both = np.vstack([luma, nv12])
-    yield nh.NV12, [luma, nv12], cv2.cvtColor(both, cv2.COLOR_YUV2BGR_NV12)
-    planes = np.concatenate([luma.ravel(), u.ravel(), v.ravel()]).reshape(height * 3 // 2, width)
-    yield nh.I420, [luma, u, v], cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
-    pairs = np.dstack([luma, np.dstack([u, v]).repeat(2, 0).reshape(height, width)])
-    yield nh.YUYV, [pairs], cv2.cvtColor(pairs, cv2.COLOR_YUV2BGR_YUY2)
-
-
 def apart(plane):
     """The same plane with its rows further apart in memory, between bytes of 255."""
     wide = np.full((plane.shape[0], plane.shape[1] + 5, *plane.shape[2:]), 255, np.uint8)
@@ -218,17 +206,7 @@ def apart(plane):
 @pytest.mark.parametrize("state", PLACES)
 def test_every_format_gives_the_patch_of_its_bgr_picture(library, instructions, rng, state):
     stages = Stages(library, "n33", instructions)
-    bgr = rng.integers(0, 256, (80, 102, 3), np.uint8)
-    luma, u, v = (rng.integers(0, 256, shape, np.uint8) for shape in ((80, 102), (40, 51), (40, 51)))
-    bgra = np.dstack([bgr, rng.integers(0, 256, (80, 102), np.uint8)])
-    for pixel_format, planes, expected in (
-        (nh.BGR, [bgr], bgr),
-        (nh.RGB, [np.ascontiguousarray(bgr[..., ::-1])], bgr),
-        (nh.BGRA, [bgra], bgr),
-        (nh.RGBA, [np.ascontiguousarray(bgra[..., [2, 1, 0, 3]])], bgr),
-        (nh.GREY, [luma], cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR)),
-        *yuv(luma, u, v),
-    ):
+    for pixel_format, planes, expected in nh.formats(rng, 80, 102):
         patch = pyramid(expected, state, stages.config, 1)[0]
         for given in (planes, [apart(plane) for plane in planes]):
             found = np.empty_like(patch)

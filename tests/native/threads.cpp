@@ -16,7 +16,7 @@ void track(const char* model, int seed) {
     for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>((i * 7919 + i / 97 * 31) >> 3);
     char message[SPCNET_MESSAGE];
     spcnet* tracker;
-    const spcnet_frame frame = {{pixels.data()}, {WIDTH * 3}, WIDTH, HEIGHT, SPCNET_BGR};
+    const spcnet_frame frame = {{pixels.data()}, {WIDTH * 3}, WIDTH, HEIGHT, SPCNET_BGR, SPCNET_HOST};
     if (spcnet_open(model, 1 + seed % 3, &tracker, message, sizeof message)) std::abort();
     int id;
     for (int target = 0; target < 3; ++target)

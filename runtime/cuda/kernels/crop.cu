@@ -9,15 +9,15 @@ __device__ inline float limit(float x) {
 // The pixel (x, y) as B, G, R grey levels.
 __device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
     const uchar* p = frame.data + (size_t)y * frame.pitch + (size_t)x * frame.pixel;
-    if (frame.pixel == 1) { // ITU-R BT.601, limited range, nearest chroma; three digits, as OpenCV has them
-        const uchar* uv = frame.chroma + (size_t)(y / 2) * frame.chroma_pitch + (x & ~1);
-        float luma = 1.164f * fmaxf(p[0] - 16.0f, 0.0f), u = uv[0] - 128.0f, v = uv[1] - 128.0f;
+    if (frame.u) { // ITU-R BT.601, limited range, nearest chroma; three digits, as OpenCV has them
+        size_t at = (size_t)(y / frame.chroma_rows) * frame.chroma_pitch + (size_t)(x / 2) * frame.chroma_step;
+        float luma = 1.164f * fmaxf(p[0] - 16.0f, 0.0f), u = frame.u[at] - 128.0f, v = frame.v[at] - 128.0f;
         bgr[0] = limit(luma + 2.018f * u);
         bgr[1] = limit(luma - 0.391f * u - 0.813f * v);
         bgr[2] = limit(luma + 1.596f * v);
     } else {
         bgr[0] = p[frame.blue];
-        bgr[1] = p[1];
+        bgr[1] = p[frame.green];
         bgr[2] = p[frame.red];
     }
 }

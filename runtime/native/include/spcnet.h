@@ -4,7 +4,7 @@
  *     char why[SPCNET_MESSAGE];
  *     spcnet *tracker;
  *     if (spcnet_open("nano.spcnet", 1, &tracker, why, sizeof why)) { puts(why); return 1; }
- *     spcnet_frame frame = {{pixels}, {stride}, 1280, 720, SPCNET_BGR};
+ *     spcnet_frame frame = {{pixels}, {stride}, 1280, 720, SPCNET_BGR, SPCNET_HOST};
  *     spcnet_box box = {x, y, w, h};
  *     int id;
  *     if (spcnet_add(tracker, &frame, box, &id)) { puts(spcnet_last_error(tracker)); return 1; }
@@ -51,7 +51,8 @@ typedef enum spcnet_code {
     SPCNET_BAD_ARGUMENT = 1, /* a pointer, a number, a frame or a box that cannot be used */
     SPCNET_BAD_FILE = 2,     /* a model file that is not there, is cut off, altered or of another kind */
     SPCNET_NO_TARGET = 3,    /* no target of this id, or no target at all */
-    SPCNET_NO_MEMORY = 4
+    SPCNET_NO_MEMORY = 4,
+    SPCNET_NO_GPU = 5 /* no GPU that can be used, or it has failed: close the tracker */
 } spcnet_code;
 
 typedef enum spcnet_format {
@@ -65,12 +66,18 @@ typedef enum spcnet_format {
     SPCNET_YUYV = 7  /* Y0 U Y1 V: two pixels in four bytes. The same colours */
 } spcnet_format;
 
+typedef enum spcnet_memory {
+    SPCNET_HOST = 0,
+    SPCNET_DEVICE = 1 /* of the tracker's GPU, for a tracker of spcnet_open_cuda; the pointers are device addresses */
+} spcnet_memory;
+
 /* A picture, in the caller's memory; it is read during the call only. */
 typedef struct spcnet_frame {
     const uint8_t *data[3]; /* the first byte of each plane that the format has; the others are not looked at */
     ptrdiff_t stride[3];    /* bytes from a row to the next, for each plane; at least the bytes of a row */
     int width, height;      /* pixels; even for NV12 and I420, an even width for YUYV */
     int format;             /* an spcnet_format */
+    int memory;             /* an spcnet_memory */
 } spcnet_frame;
 
 typedef struct spcnet_box {
@@ -93,7 +100,7 @@ typedef struct spcnet_result {
 
 /*
  * Seconds that each stage of the latest add, reset, update, localize or learn took, all targets together. With several
- * threads a stage is the sum over them, total the time that passed.
+ * threads a stage is the sum over them, total the time that passed. On a GPU there is total alone.
  */
 typedef struct spcnet_times {
     double crop, features, dft, respond, locate, learn, colour, regress, total;
@@ -124,6 +131,20 @@ SPCNET_API const char *spcnet_instructions(void);
 SPCNET_API spcnet_code spcnet_open(const char *path, int threads, spcnet **tracker, char *message, size_t size);
 SPCNET_API spcnet_code spcnet_open_memory(
     const void *data, size_t bytes, int threads, spcnet **tracker, char *message, size_t size);
+
+/*
+ * The same on an NVIDIA GPU, by its number, for a model file with code for it ("spcnet export MODEL --native --cuda").
+ * Nothing but the driver is needed, and that only by these two functions: NO_GPU with the reason where it, the GPU or
+ * the code is missing; a program may then call spcnet_open with the same file. stream is the CUstream or cudaStream_t
+ * on which frames in device memory are written, NULL the default stream: a call waits for what was begun on it, and
+ * returns when its own work is done. Targets stay on the GPU; of a frame in host memory only the part that they reach
+ * is copied. Memory is also allocated where a frame is the first in a larger format. The code in the file runs on the
+ * GPU as it is: open files of your own.
+ */
+SPCNET_API spcnet_code spcnet_open_cuda(
+    const char *path, int gpu, void *stream, spcnet **tracker, char *message, size_t size);
+SPCNET_API spcnet_code spcnet_open_cuda_memory(
+    const void *data, size_t bytes, int gpu, void *stream, spcnet **tracker, char *message, size_t size);
 
 /* Free a tracker; NULL is none. */
 SPCNET_API void spcnet_close(spcnet *tracker);

@@ -1,5 +1,5 @@
-// The C interface: everything that comes from outside is checked here. The only exceptions of the library are those
-// of the allocator and of std::thread; they end here.
+// The C interface: everything that comes from outside is checked here, and exceptions end here.
+#include <algorithm>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -7,7 +7,8 @@
 #include <limits>
 #include <system_error>
 
-#include "tracker.h"
+#include "cpu_tracker.h"
+#include "cuda_tracker.h"
 
 #ifndef SPCNET_VERSION
 #error "define SPCNET_VERSION as a string, such as 0.5.0"
@@ -17,9 +18,10 @@ using namespace spc;
 
 // The name of the header's handle.
 struct spcnet {
-    spcnet(const Model& model, int threads, const Kernels& kernels) : tracker(model, threads, kernels) {}
+    explicit spcnet(std::unique_ptr<Tracker> tracker) : tracker(std::move(tracker)) {}
 
-    Tracker tracker;
+    std::unique_ptr<Tracker> tracker;
+    std::vector<int> ids; // of the targets
     FrameSize frame = {}; // of all targets
     int next = 0; // id
     mutable char error[SPCNET_MESSAGE] = "";
@@ -32,12 +34,23 @@ struct spcnet {
         return code;
     }
     int find(int id) const { // index, or -1
-        for (std::size_t i = 0; i < tracker.targets.size(); i++)
-            if (tracker.targets[i]->id == id) return int(i);
-        return -1;
+        auto found = std::find(ids.begin(), ids.end(), id);
+        return found == ids.end() ? -1 : int(found - ids.begin());
     }
     spcnet_code missing(int id) const {
         return fail(SPCNET_NO_TARGET, "there is no target %d; give an id that spcnet_add has set", id);
+    }
+
+    // Call body, which may throw.
+    template <class Body> spcnet_code guarded(const Body& body) const {
+        try {
+            body();
+            return SPCNET_OK;
+        } catch (const Failure& failure) {
+            return fail(failure.code, "%s", failure.text);
+        } catch (const std::bad_alloc&) {
+            return fail(SPCNET_NO_MEMORY, "there is not enough memory for another target; remove one");
+        }
     }
 };
 
@@ -46,36 +59,57 @@ namespace {
 const int MAX_THREADS = 64;
 const std::size_t MAX_FILE = std::size_t(1) << 28; // bytes; no end is in sight of a device
 
+const char MEMORY[] = "the model"; // in place of a path, where it is opened from memory
+
 void tell(char* message, std::size_t size, const char* text) {
     if (message && size) std::snprintf(message, size, "%s", text);
 }
 
-spcnet_code open_model(
-    const void* data, std::size_t bytes, const char* name, int threads, const Kernels& kernels, spcnet** tracker,
-    char* message, std::size_t size) {
-    std::string why;
-    Model model;
-    if (!read_model(data, bytes, model, why)) {
-        tell(message, size, (std::string(name) + " " + why).c_str());
-        return SPCNET_BAD_FILE;
-    }
-    *tracker = new spcnet(model, threads, kernels);
-    return SPCNET_OK;
+// The bytes of a model file.
+std::vector<char> read_file(const char* path) {
+    if (!path) throw Failure(SPCNET_BAD_ARGUMENT, "path is NULL; give the path of a .spcnet file");
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) // a pipe may have no end, or no beginning
+        throw Failure(SPCNET_BAD_FILE, "%s is no file; give the path of a .spcnet file", path);
+    struct Closer {
+        void operator()(std::FILE* file) const { std::fclose(file); }
+    };
+    std::unique_ptr<std::FILE, Closer> file(std::fopen(path, "rb"));
+    std::vector<char> data;
+    char piece[16384];
+    std::size_t read;
+    while (file && data.size() <= MAX_FILE && (read = std::fread(piece, 1, sizeof piece, file.get())) != 0)
+        data.insert(data.end(), piece, piece + read);
+    if (!file || std::ferror(file.get()) || data.size() > MAX_FILE)
+        throw Failure(
+            SPCNET_BAD_FILE, "%s cannot be read, or has more than 256 MB; give a .spcnet file", path);
+    return data;
 }
 
-// Call body, which opens a model, with what both ways to open share.
-template <class Body>
-spcnet_code opening(int threads, spcnet** tracker, char* message, std::size_t size, const Body& body) {
+// Open a model from a file, or with MEMORY for path from data, on the tracker that make returns.
+template <class Make>
+spcnet_code open_tracker(
+    const void* data, std::size_t bytes, const char* path, spcnet** tracker, char* message, std::size_t size,
+    const Make& make) {
     if (message && size) *message = 0;
-    if (tracker) *tracker = nullptr;
     if (!tracker) return tell(message, size, "tracker is NULL; give the address of a pointer"), SPCNET_BAD_ARGUMENT;
-    if (threads < 1 || threads > MAX_THREADS) {
-        char text[SPCNET_MESSAGE];
-        std::snprintf(text, sizeof text, "threads is %d; give a number from 1 to %d", threads, MAX_THREADS);
-        return tell(message, size, text), SPCNET_BAD_ARGUMENT;
-    }
+    *tracker = nullptr;
     try {
-        return body();
+        std::vector<char> file;
+        if (path == MEMORY && !data) throw Failure(SPCNET_BAD_ARGUMENT, "data is NULL; give the bytes of a .spcnet file");
+        if (path != MEMORY) {
+            file = read_file(path);
+            data = file.data();
+            bytes = file.size();
+        }
+        std::string why;
+        Model model;
+        if (!read_model(data, bytes, model, why))
+            throw Failure(SPCNET_BAD_FILE, "%s %s", path, why.c_str());
+        *tracker = new spcnet(make(model));
+        return SPCNET_OK;
+    } catch (const Failure& failure) {
+        return tell(message, size, failure.text), failure.code;
     } catch (const std::bad_alloc&) {
         return tell(message, size, "there is not enough memory to open the model; free some"), SPCNET_NO_MEMORY;
     } catch (const std::system_error&) {
@@ -83,10 +117,33 @@ spcnet_code opening(int threads, spcnet** tracker, char* message, std::size_t si
     }
 }
 
+spcnet_code open_cpu(
+    const void* data, std::size_t bytes, const char* path, int threads, const Kernels& kernels, spcnet** tracker,
+    char* message, std::size_t size) {
+    return open_tracker(data, bytes, path, tracker, message, size, [&](const Model& model) {
+        if (threads < 1 || threads > MAX_THREADS)
+            throw Failure(SPCNET_BAD_ARGUMENT, "threads is %d; give a number from 1 to %d", threads, MAX_THREADS);
+        return std::make_unique<CpuTracker>(model, threads, kernels);
+    });
+}
+
+spcnet_code open_cuda(
+    const void* data, std::size_t bytes, const char* path, int gpu, void* stream, spcnet** tracker, char* message,
+    std::size_t size) {
+    return open_tracker(data, bytes, path, tracker, message, size, [&](const Model& model) {
+        return std::make_unique<CudaTracker>(model, gpu, stream);
+    });
+}
+
 // Check a frame; unless alone is true, also that it has the size of the targets' frames.
 spcnet_code check(const spcnet* handle, const spcnet_frame* frame, bool alone) {
     char why[SPCNET_MESSAGE];
     if (!check_frame(frame, why)) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
+    if (frame->memory == SPCNET_DEVICE && !handle->tracker->on_gpu)
+        return handle->fail(
+            SPCNET_BAD_ARGUMENT,
+            "the frame is in device memory, but this tracker runs on the CPU; give host memory, or open the model by "
+            "spcnet_open_cuda");
     if (!alone && (frame->width != handle->frame.width || frame->height != handle->frame.height))
         return handle->fail(
             SPCNET_BAD_ARGUMENT,
@@ -97,24 +154,18 @@ spcnet_code check(const spcnet* handle, const spcnet_frame* frame, bool alone) {
 
 // Begin a target at an index of the list: a new one at its end, or in place of another.
 spcnet_code begin(spcnet* handle, const spcnet_frame* frame, spcnet_box box, std::size_t index, int id) {
-    auto& targets = handle->tracker.targets;
-    bool alone = targets.size() == (index < targets.size() ? 1 : 0);
+    auto& ids = handle->ids;
+    bool alone = ids.size() == (index < ids.size() ? 1 : 0);
     if (spcnet_code code = check(handle, frame, alone)) return code;
     FrameSize size = {frame->width, frame->height};
     char why[SPCNET_MESSAGE];
     if (!check_box(box, size, why)) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
-    try {
-        targets.reserve(index + 1);
-        std::unique_ptr<Target> target = handle->tracker.begin(*frame, from_box(box), why);
-        if (!target) return handle->fail(SPCNET_BAD_ARGUMENT, "%s", why);
-        target->id = id;
-        if (index < targets.size())
-            targets[index] = std::move(target);
-        else
-            targets.push_back(std::move(target));
-    } catch (const std::bad_alloc&) {
-        return handle->fail(SPCNET_NO_MEMORY, "there is not enough memory for another target; remove one");
-    }
+    spcnet_code code = handle->guarded([&] {
+        ids.reserve(index + 1);
+        handle->tracker->begin(*frame, from_box(box), index);
+    });
+    if (code) return code;
+    if (index == ids.size()) ids.push_back(id);
     handle->frame = size;
     return SPCNET_OK;
 }
@@ -122,14 +173,16 @@ spcnet_code begin(spcnet* handle, const spcnet_frame* frame, spcnet_box box, std
 spcnet_code search(
     spcnet* handle, const spcnet_frame* frame, bool learns, spcnet_result* results, int capacity, int* count) {
     if (!handle) return SPCNET_BAD_ARGUMENT;
-    std::size_t needed = handle->tracker.targets.size();
+    std::size_t needed = handle->ids.size();
     if (needed == 0) return handle->fail(SPCNET_NO_TARGET, "there is no target; call spcnet_add first");
     if (spcnet_code code = check(handle, frame, false)) return code;
     if (!results) return handle->fail(SPCNET_BAD_ARGUMENT, "results is NULL; give an array of %zu", needed);
     if (capacity < 0 || std::size_t(capacity) < needed)
         return handle->fail(
             SPCNET_BAD_ARGUMENT, "capacity is %d, but there are %zu targets; give results as many", capacity, needed);
-    handle->tracker.search(*frame, learns, results);
+    spcnet_code code = handle->guarded([&] { handle->tracker->search(*frame, learns, results); });
+    if (code) return code;
+    for (std::size_t i = 0; i < needed; i++) results[i].id = handle->ids[i];
     if (count) *count = int(needed);
     return SPCNET_OK;
 }
@@ -162,41 +215,22 @@ const char* spcnet_instructions(void) {
 }
 
 spcnet_code spcnet_open(const char* path, int threads, spcnet** tracker, char* message, std::size_t size) {
-    return opening(threads, tracker, message, size, [&] {
-        if (!path) return tell(message, size, "path is NULL; give the path of a .spcnet file"), SPCNET_BAD_ARGUMENT;
-        std::error_code error;
-        if (!std::filesystem::is_regular_file(path, error)) // a pipe may have no end, or no beginning
-            return tell(message, size, (std::string(path) + " is no file; give the path of a .spcnet file").c_str()),
-                   SPCNET_BAD_FILE;
-        std::vector<char> data;
-        std::FILE* file = std::fopen(path, "rb");
-        bool whole = file != nullptr;
-        if (file) {
-            struct Closer {
-                std::FILE* file;
-                ~Closer() { std::fclose(file); }
-            } closer{file};
-            char piece[16384];
-            std::size_t read;
-            while (data.size() <= MAX_FILE && (read = std::fread(piece, 1, sizeof piece, file)) != 0)
-                data.insert(data.end(), piece, piece + read);
-            whole = !std::ferror(file) && data.size() <= MAX_FILE;
-        }
-        if (!whole)
-            return tell(
-                       message, size,
-                       (std::string(path) + " cannot be read, or has more than 256 MB; give a .spcnet file").c_str()),
-                   SPCNET_BAD_FILE;
-        return open_model(data.data(), data.size(), path, threads, *choose_kernels(), tracker, message, size);
-    });
+    return open_cpu(nullptr, 0, path, threads, *choose_kernels(), tracker, message, size);
 }
 
 spcnet_code spcnet_open_memory(
     const void* data, std::size_t bytes, int threads, spcnet** tracker, char* message, std::size_t size) {
-    return opening(threads, tracker, message, size, [&] {
-        if (!data) return tell(message, size, "data is NULL; give the bytes of a .spcnet file"), SPCNET_BAD_ARGUMENT;
-        return open_model(data, bytes, "the model", threads, *choose_kernels(), tracker, message, size);
-    });
+    return open_cpu(data, bytes, MEMORY, threads, *choose_kernels(), tracker, message, size);
+}
+
+spcnet_code spcnet_open_cuda(
+    const char* path, int gpu, void* stream, spcnet** tracker, char* message, std::size_t size) {
+    return open_cuda(nullptr, 0, path, gpu, stream, tracker, message, size);
+}
+
+spcnet_code spcnet_open_cuda_memory(
+    const void* data, std::size_t bytes, int gpu, void* stream, spcnet** tracker, char* message, std::size_t size) {
+    return open_cuda(data, bytes, MEMORY, gpu, stream, tracker, message, size);
 }
 
 void spcnet_close(spcnet* tracker) {
@@ -212,7 +246,7 @@ spcnet_code spcnet_add(spcnet* tracker, const spcnet_frame* frame, spcnet_box bo
     if (!id) return tracker->fail(SPCNET_BAD_ARGUMENT, "id is NULL; give the address of a number");
     if (tracker->next == std::numeric_limits<int>::max())
         return tracker->fail(SPCNET_NO_MEMORY, "all ids have been used; open the model again");
-    spcnet_code code = begin(tracker, frame, box, tracker->tracker.targets.size(), tracker->next);
+    spcnet_code code = begin(tracker, frame, box, tracker->ids.size(), tracker->next);
     if (code == SPCNET_OK) *id = tracker->next++;
     return code;
 }
@@ -227,12 +261,13 @@ spcnet_code spcnet_remove(spcnet* tracker, int id) {
     if (!tracker) return SPCNET_BAD_ARGUMENT;
     int index = tracker->find(id);
     if (index < 0) return tracker->missing(id);
-    tracker->tracker.targets.erase(tracker->tracker.targets.begin() + index);
+    tracker->tracker->remove(index);
+    tracker->ids.erase(tracker->ids.begin() + index);
     return SPCNET_OK;
 }
 
 int spcnet_count(const spcnet* tracker) {
-    return tracker ? int(tracker->tracker.targets.size()) : 0;
+    return tracker ? int(tracker->ids.size()) : 0;
 }
 
 spcnet_code spcnet_update(
@@ -247,11 +282,10 @@ spcnet_code spcnet_localize(
 
 spcnet_code spcnet_learn(spcnet* tracker, const spcnet_frame* frame) {
     if (!tracker) return SPCNET_BAD_ARGUMENT;
-    if (tracker->tracker.targets.empty())
+    if (tracker->ids.empty())
         return tracker->fail(SPCNET_NO_TARGET, "there is no target; call spcnet_add first");
     if (spcnet_code code = check(tracker, frame, false)) return code;
-    tracker->tracker.learn(*frame);
-    return SPCNET_OK;
+    return tracker->guarded([&] { tracker->tracker->learn(*frame); });
 }
 
 spcnet_code spcnet_response(const spcnet* tracker, int id, float* response, std::size_t capacity, int* side) {
@@ -259,19 +293,23 @@ spcnet_code spcnet_response(const spcnet* tracker, int id, float* response, std:
     if (!side) return tracker->fail(SPCNET_BAD_ARGUMENT, "side is NULL; give the address of a number");
     int index = tracker->find(id);
     if (index < 0) return tracker->missing(id);
-    const Target& target = *tracker->tracker.targets[index];
-    if (!target.searched)
+    if (!tracker->tracker->searched(index))
         return tracker->fail(SPCNET_NO_TARGET, "target %d was not searched yet; call spcnet_update first", id);
-    int points = tracker->tracker.config.points(), half = points / 2;
-    if (response && capacity < target.response.size())
+    int points = tracker->tracker->config.points();
+    std::size_t count = std::size_t(points) * points;
+    if (response && capacity < count)
         return tracker->fail(
             SPCNET_BAD_ARGUMENT, "capacity is %zu, but the response has %zu numbers; give space for those", capacity,
-            target.response.size());
-    *side = points;
-    if (response) // the displacement 0 lies at the first point, wrapped
+            count);
+    if (response) {
+        spcnet_code code = tracker->guarded([&] { tracker->tracker->response(index, response); });
+        if (code) return code;
+        // The displacement 0 lies at the first point, wrapped: move it to the middle.
         for (int y = 0; y < points; y++)
-            for (int x = 0; x < points; x++)
-                response[(y + half) % points * points + (x + half) % points] = target.response[y * points + x];
+            std::rotate(response + y * points, response + (y + 1) * points - points / 2, response + (y + 1) * points);
+        std::rotate(response, response + count - points / 2 * points, response + count);
+    }
+    *side = points;
     return SPCNET_OK;
 }
 
@@ -280,7 +318,7 @@ spcnet_code spcnet_get(const spcnet* tracker, int parameter, double* value) {
     if (!value) return tracker->fail(SPCNET_BAD_ARGUMENT, "value is NULL; give the address of a number");
     if (!known(parameter))
         return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
-    const Config& config = tracker->tracker.config;
+    const Config& config = tracker->tracker->config;
     const double values[] = {config.uncertain_score, config.lost_score, config.recovery_radius,
                              double(config.update_interval), config.interp_factor, config.box_gain};
     *value = values[parameter];
@@ -291,7 +329,7 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
     if (!tracker) return SPCNET_BAD_ARGUMENT;
     if (!known(parameter))
         return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
-    Config& config = tracker->tracker.config;
+    Config& config = tracker->tracker->config;
     const Parameter& range = PARAMETERS[parameter];
     if (!(value >= range.low && value <= range.high) ||
         (parameter == SPCNET_UPDATE_INTERVAL && value != std::floor(value)))
@@ -309,7 +347,7 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
         return tracker->fail(
             SPCNET_BAD_ARGUMENT, "INTERP_FACTOR is %g, above this model's second rate; give at most %g", value,
             config.fast_interp_factor);
-    if (parameter == SPCNET_BOX_GAIN && value > 0 && !tracker->tracker.has_head)
+    if (parameter == SPCNET_BOX_GAIN && value > 0 && !tracker->tracker->has_head)
         return tracker->fail(SPCNET_BAD_ARGUMENT, "BOX_GAIN is %g, but the model has no box regression; give 0", value);
     switch (parameter) {
     case SPCNET_UNCERTAIN_SCORE: config.uncertain_score = value; break;
@@ -319,9 +357,9 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
     case SPCNET_INTERP_FACTOR: config.interp_factor = value; break;
     case SPCNET_BOX_GAIN: config.box_gain = value; break;
     }
-    return SPCNET_OK;
+    return tracker->guarded([&] { tracker->tracker->configured(); });
 }
 
 void spcnet_last_times(const spcnet* tracker, spcnet_times* times) {
-    if (times) *times = tracker ? tracker->tracker.times : spcnet_times{};
+    if (times) *times = tracker ? tracker->tracker->times : spcnet_times{};
 }

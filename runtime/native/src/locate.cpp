@@ -55,6 +55,14 @@ struct Moments {
 
 } // namespace
 
+void join(const float* responses, const float* colour, int stride, const Config& config, float* joint) {
+    std::size_t count = std::size_t(config.points()) * stride;
+    float weight = float(config.colour_weight);
+    for (int s = 0; s < config.scales; s++)
+        for (std::size_t i = 0; i < count; i++)
+            joint[s * count + i] = (1 - weight) * responses[s * count + i] + weight * colour[i];
+}
+
 Peak find_peak(const float* responses, const float* joint, int stride, const Config& config) {
     int scales = config.scales, size = config.points(), half = scales / 2;
     double maxima[MAX_SCALES];

@@ -40,7 +40,7 @@ constexpr Field FIELDS[] = {CONFIG_FIELDS(WHOLE, REAL)};
 
 struct Tensor {
     std::string_view name;
-    std::size_t size; // bytes of a number: 4 or 8
+    std::size_t size; // bytes of a number: 1, 4 or 8
     std::vector<int> shape;
     std::size_t count; // numbers
     const unsigned char* data;
@@ -101,13 +101,14 @@ struct File {
     bool read_config(Config& config);
     bool read_layers(const char* network, std::vector<Layer>& layers);
     bool read_weights(const std::string& name, Layer& layer);
+    bool read_cuda(Model& model);
     bool check_layers(const char* network, std::vector<Layer>& layers, int& channels, int& cells);
     bool check_model(Model& model);
 };
 
 bool read_tensor(Text& text, Tensor& tensor, std::size_t& begin, std::size_t& end, std::size_t bytes) {
     if (!text.string(tensor.name) || !text.take(":{\"dtype\":\"")) return false;
-    tensor.size = text.take("F64") ? 8 : text.take("F32") ? 4 : 0;
+    tensor.size = text.take("F64") ? 8 : text.take("F32") ? 4 : text.take("U8") ? 1 : 0;
     if (!tensor.size || !text.take("\",\"shape\":[")) return false;
     tensor.count = 1;
     if (!text.take("]")) {
@@ -306,6 +307,33 @@ bool File::read_layers(const char* network, std::vector<Layer>& layers) {
     return refuse("has more than %d layers in its %s; make it smaller", MOST_LAYERS, network);
 }
 
+// cuda.code, and cuda.CC.plan, .kernels and .constants for each compute capability CC.
+bool File::read_cuda(Model& model) {
+    const Tensor* code = find("cuda.code");
+    if (!code) return true;
+    const auto bytes = [](const Tensor* tensor) {
+        return std::string_view(reinterpret_cast<const char*>(tensor->data), tensor->count);
+    };
+    for (int capability = 0; capability < 1000; ++capability) {
+        const std::string name = "cuda." + std::to_string(capability);
+        const Tensor* plan = find(name + ".plan");
+        if (!plan) continue;
+        const Tensor *kernels = find(name + ".kernels"), *constants = find(name + ".constants");
+        if (!kernels || !constants || plan->size != 8 || kernels->size != 1 || constants->size != 1)
+            return refuse("lacks %s; export it again", name.c_str());
+        CudaPart part;
+        part.capability = capability;
+        part.plan.resize(plan->count);
+        std::memcpy(part.plan.data(), plan->data, 8 * plan->count);
+        part.kernels = bytes(kernels);
+        part.constants = bytes(constants);
+        model.cuda.push_back(std::move(part));
+    }
+    if (code->size != 1 || model.cuda.empty()) return refuse("has code for GPUs without a plan; export it again");
+    model.code = bytes(code);
+    return true;
+}
+
 std::uint64_t numbers(int channels, int cells) {
     return static_cast<std::uint64_t>(channels) * static_cast<std::uint64_t>(cells) * static_cast<std::uint64_t>(cells);
 }
@@ -404,7 +432,8 @@ bool read_model(const void* data, std::size_t bytes, Model& model, std::string& 
     const std::string_view header(reinterpret_cast<const char*>(file) + 8, length);
     return reader.read_header(header, file + 8 + length, bytes - 8 - length) && reader.check_hash(file, bytes)
         && reader.read_config(model.config) && reader.read_layers("backbone", model.backbone)
-        && reader.read_layers("head", model.head) && reader.check_model(model);
+        && reader.read_layers("head", model.head) && reader.read_cuda(model)
+        && reader.check_model(model);
 }
 
 } // namespace spc

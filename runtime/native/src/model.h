@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace spc {
@@ -31,15 +32,25 @@ struct Layer {
     std::vector<float> weight, bias; // (outputs, inputs, kernel, kernel) and (outputs)
 };
 
+// What launches the kernels of GPUs from a compute capability on (75: 7.5); see cuda_plan.h. The bytes lie in the file.
+struct CudaPart {
+    int capability = 0;
+    std::vector<double> plan;
+    std::string_view kernels; // names, each with a zero byte
+    std::string_view constants;
+};
+
 struct Model {
     Config config;
     std::vector<Layer> backbone; // (3, N, N) to (C, M, M)
     std::vector<Layer> head; // (3C, W, W) to (4,): convolutions, then a linear layer; empty: no box regression
+    std::vector<CudaPart> cuda; // by capability; empty: for the CPU alone
+    std::string_view code; // of the kernels, for the driver
 };
 
 // Read a model from memory. false, and in why a sentence that goes on after the file's name, where it is cut off,
 // altered, of another kind, or has sizes or numbers that no exported model has. It allocates about as much as it is
-// given, and throws std::bad_alloc.
+// given, and throws std::bad_alloc. The bytes for GPUs are those of data.
 bool read_model(const void* data, std::size_t bytes, Model& model, std::string& why);
 
 } // namespace spc

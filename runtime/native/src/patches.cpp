@@ -5,24 +5,13 @@
 #include <cstdio>
 
 #include "constants.h"
+#include "failure.h"
 
 namespace spc {
 
 namespace {
 
 const double PI = 3.14159265358979323846;
-
-struct Format {
-    const char* name;
-    int planes;
-    int row[3]; // bytes for two pixels of a row of each plane
-    int even_width, even_height; // what the sides are multiples of
-};
-
-const Format FORMATS[] = {
-    {"BGR", 1, {6, 0, 0}, 1, 1},  {"RGB", 1, {6, 0, 0}, 1, 1},  {"BGRA", 1, {8, 0, 0}, 1, 1},
-    {"RGBA", 1, {8, 0, 0}, 1, 1}, {"GREY", 1, {2, 0, 0}, 1, 1}, {"NV12", 2, {2, 2, 0}, 2, 2},
-    {"I420", 3, {2, 1, 1}, 2, 2}, {"YUYV", 1, {4, 0, 0}, 2, 1}};
 
 // The pixels on both sides of a sample along an axis, and its share of the second one.
 void place(double sample, int size, int& first, int& second, float& share) {
@@ -34,11 +23,21 @@ void place(double sample, int size, int& first, int& second, float& share) {
 
 } // namespace
 
+const Format FORMATS[] = {
+    {"BGR", 1, {6, 0, 0}, 1, 1},  {"RGB", 1, {6, 0, 0}, 1, 1},  {"BGRA", 1, {8, 0, 0}, 1, 1},
+    {"RGBA", 1, {8, 0, 0}, 1, 1}, {"GREY", 1, {2, 0, 0}, 1, 1}, {"NV12", 2, {2, 2, 0}, 2, 2},
+    {"I420", 3, {2, 1, 1}, 2, 2}, {"YUYV", 1, {4, 0, 0}, 2, 1}};
+const unsigned FORMAT_COUNT = sizeof FORMATS / sizeof *FORMATS;
+
 bool check_frame(const spcnet_frame* frame, char* why) {
     if (!frame) return std::snprintf(why, SPCNET_MESSAGE, "the frame is NULL; give a picture"), false;
     unsigned number = unsigned(frame->format);
-    if (number >= sizeof FORMATS / sizeof *FORMATS) {
+    if (number >= FORMAT_COUNT) {
         std::snprintf(why, SPCNET_MESSAGE, "the frame's format is %u; give one of spcnet_format", number);
+        return false;
+    }
+    if (frame->memory != SPCNET_HOST && frame->memory != SPCNET_DEVICE) {
+        std::snprintf(why, SPCNET_MESSAGE, "the frame's memory is %d; give one of spcnet_memory", frame->memory);
         return false;
     }
     const Format& format = FORMATS[number];
@@ -120,8 +119,9 @@ double hann(int index, int size, double power) {
     return std::pow(0.5 + 0.5 * std::cos(PI * (1 - size + 2 * index) / (size - 1)), power);
 }
 
-double texture(const Patch& patch, const Config& config) {
-    int n = patch.size();
+void check_texture(
+    const float* pixels, std::ptrdiff_t step, std::ptrdiff_t row, std::ptrdiff_t plane, const Config& config) {
+    int n = config.patch_size;
     double side = double(n) / TEXTURE_CELLS, weights = 0, mean[3] = {}, square[3] = {};
     auto share = [side](int cell, int pixel) { // of a cell that a pixel covers, along an axis
         return std::max(std::min((cell + 1) * side, pixel + 1.0) - std::max(cell * side, double(pixel)), 0.0) / side;
@@ -131,7 +131,7 @@ double texture(const Patch& patch, const Config& config) {
             double levels[3] = {};
             for (int y = int(i * side); y < n && y < (i + 1) * side; y++)
                 for (int x = int(j * side); x < n && x < (j + 1) * side; x++)
-                    for (int c = 0; c < 3; c++) levels[c] += share(i, y) * share(j, x) * patch.line(y)[3 * x + c];
+                    for (int c = 0; c < 3; c++) levels[c] += share(i, y) * share(j, x) * pixels[y * row + x * step + c * plane];
             double weight = hann(i + 1, TEXTURE_CELLS + 2, config.learn_window) * hann(j + 1, TEXTURE_CELLS + 2, config.learn_window);
             weights += weight;
             for (int c = 0; c < 3; c++) {
@@ -142,7 +142,13 @@ double texture(const Patch& patch, const Config& config) {
     double most = 0;
     for (int c = 0; c < 3; c++)
         most = std::max(most, square[c] / weights - mean[c] / weights * (mean[c] / weights));
-    return std::sqrt(most);
+    double found = std::sqrt(most);
+    if (!(found >= MIN_TEXTURE))
+        throw Failure(
+            SPCNET_BAD_ARGUMENT,
+            "the target is flat: it and its surroundings vary by %.2f grey levels (standard deviation, without noise), "
+            "needed are %g; give a box with texture, or begin in a later frame",
+            found, MIN_TEXTURE);
 }
 
 } // namespace spc

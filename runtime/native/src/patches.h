@@ -7,6 +7,16 @@
 
 namespace spc {
 
+// The planes of an spcnet_format.
+struct Format {
+    const char* name;
+    int planes;
+    int row[3]; // bytes for two pixels of a row of each plane
+    int even_width, even_height; // what the sides are multiples of; so many rows share one of the second plane
+};
+
+extern const Format FORMATS[];
+
 // false, and a sentence in why (of SPCNET_MESSAGE bytes), where a frame cannot be read.
 bool check_frame(const spcnet_frame* frame, char* why);
 
@@ -34,9 +44,11 @@ private:
     Array<float> shares_;
 };
 
-// The texture of a target's first patch: the standard deviation of means over cells, under the window of learnt
-// features, in grey levels, of the channel that has most. Below MIN_TEXTURE there is nothing to learn.
-double texture(const Patch& patch, const Config& config);
+// Throws Failure where there is nothing to learn in a target's first patch: where its texture, the standard deviation
+// of means over cells, under the window of learnt features, in grey levels, of the channel that has most, is below
+// MIN_TEXTURE. pixels is B of the first pixel; step is from pixel to pixel, row from row to row, plane to G and to R.
+void check_texture(
+    const float* pixels, std::ptrdiff_t step, std::ptrdiff_t row, std::ptrdiff_t plane, const Config& config);
 
 // np.hanning(size) to the given power.
 double hann(int index, int size, double power);

@@ -1,87 +1,43 @@
-// The tracker: one model, its targets, and the walk from a frame to their boxes.
+// A tracker: one model and its targets.
 #pragma once
 
-#include <memory>
-#include <vector>
+#include <chrono>
 
-#include "colour.h"
-#include "filter.h"
-#include "patches.h"
-#include "pool.h"
-#include "recovery.h"
-#include "regression.h"
+#include "failure.h"
+#include "geometry.h"
+#include "model.h"
 
 namespace spc {
 
-struct Target {
-    int id = 0;
-    State first = {};
-    TargetState state = {};
-    Offset offset = {};
-    double share = 1; // of the offset that counts in the next search
-    long long age = 0; // frames since it was added
-    TargetFilter filter;
-    TargetColours colours;
-    Array<float> cells; // template of the box regression
-    Array<float> response; // (P, P) of the latest search, of filter and colour together
-    bool searched = false;
-};
+inline double now() { // seconds
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
+// The targets are numbered in the order in which they were added. What a frame or a box must be has been checked,
+// but for where it lies. Calls throw Failure and std::bad_alloc; the targets are then as before.
 class Tracker {
 public:
-    // Throws std::bad_alloc, std::system_error.
-    Tracker(const Model& model, int threads, const Kernels& kernels);
+    Tracker(const Model& model, bool on_gpu) : config(model.config), has_head(!model.head.empty()), on_gpu(on_gpu) {}
+    virtual ~Tracker() = default;
 
-    Config config; // its thresholds, rates and interval may be changed between frames
-    const bool has_head;
+    // Begin a target: a new one where index is their number, or in place of another.
+    virtual void begin(const spcnet_frame& frame, const State& state, std::size_t index) = 0;
+    virtual void remove(std::size_t index) = 0;
 
-    // A new target, learnt from its first frame. NULL, and a sentence in why, where it has no texture. Throws
-    // std::bad_alloc.
-    std::unique_ptr<Target> begin(const spcnet_frame& frame, const State& state, char* why);
+    // Find all targets, and if learns is true learn those that are due and sure. results get all but the id.
+    virtual void search(const spcnet_frame& frame, bool learns, spcnet_result* results) = 0;
+    virtual void learn(const spcnet_frame& frame) = 0;
 
-    // Find all targets, and if learns is true learn those that are due and sure.
-    void search(const spcnet_frame& frame, bool learns, spcnet_result* results);
-    void learn(const spcnet_frame& frame);
+    // The response (P, P) of the latest search, of filter and colour together, the displacement 0 at the first point.
+    virtual bool searched(std::size_t index) const = 0;
+    virtual void response(std::size_t index, float* numbers) = 0;
 
-    std::vector<std::unique_ptr<Target>> targets;
+    // The thresholds, rates or interval of config have been changed.
+    virtual void configured() {}
+
+    Config config;
+    const bool has_head, on_gpu;
     spcnet_times times = {}; // of the latest call
-    const Kernels& kernels;
-
-private:
-    // What a target needs while it is worked on, for each scale of its pyramid.
-    struct Slot {
-        std::vector<Patch> patches;
-        std::vector<Picture> features;
-        Array<float> spectra, responses, joint, colour;
-        State place; // that is searched or learnt
-        State found;
-        spcnet_result result;
-        bool due;
-    };
-    // Work space of a thread.
-    struct Lane {
-        Network::Space network;
-        Array<float> space, colour;
-        Array<int> counts;
-        RegressionHead::Space head;
-        spcnet_times times;
-    };
-
-    void observe(const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn);
-    void respond(const Target& target, Slot& slot, Lane& lane, int scale);
-    void locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane);
-    void learn_due(const spcnet_frame& frame, std::size_t first, int count);
-    void start_times();
-    void sum_times();
-
-    Pool pool_;
-    Network backbone_;
-    CorrelationFilter filter_;
-    std::unique_ptr<ColourModel> colour_model_;
-    std::unique_ptr<RegressionHead> head_;
-    std::vector<Slot> slots_; // as many as threads
-    std::vector<Lane> lanes_;
-    double started_ = 0;
 };
 
 } // namespace spc

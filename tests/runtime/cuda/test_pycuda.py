@@ -10,38 +10,9 @@ from emulator.host_device import HostDevice
 
 from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.runtime import MultiTracker, Tracker
-from spcnet.runtime.cuda import available, images
+from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.open import open_backbone
-
-LIVE = ("live_device", "live_host", "live_streams", "live_events", "live_graphs", "live_modules")
-DEFAULTS = {
-    "memory": 4 << 30,
-    "integrated": 0,
-    "driver_version": 13000,
-    "devices": 1,
-    "no_graphs": 0,
-    "lazy": 0,
-    "ordinal": 0,
-}
-
-
-@pytest.fixture
-def driver(tmp_path_factory, monkeypatch):
-    """The fake driver, as new; at the end nothing may be left, nothing freed twice, no end overrun."""
-    fake = fake_driver.start()
-    fake.fakecuda_reset()
-    for what, value in DEFAULTS.items():
-        fake_driver.put(what, value)
-    before = {what: fake_driver.count(what) for what in LIVE}
-    # The fake driver runs the host's build of the kernels, whatever image it is given.
-    monkeypatch.setattr(images, "find", lambda *a, **k: images.Image(b"image", "the host's build"))
-    monkeypatch.setattr(images, "plan", lambda *a, **k: images.Image(b"image", "the host's build"))
-    yield fake
-    for what, value in DEFAULTS.items():
-        fake_driver.put(what, value)
-    assert {what: fake_driver.count(what) for what in LIVE} == before
-    assert fake_driver.count("bad_frees") == fake_driver.count("overruns") == 0
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
-#include "tracker.h"
+#include "cpu_tracker.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 
 #include "constants.h"
 
 namespace spc {
 
 namespace {
-
-double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Adds the seconds of its life to a stage.
 class Stage {
@@ -28,8 +22,8 @@ private:
 
 } // namespace
 
-Tracker::Tracker(const Model& model, int threads, const Kernels& kernels)
-    : config(model.config), has_head(!model.head.empty()), kernels(kernels), pool_(threads),
+CpuTracker::CpuTracker(const Model& model, int threads, const Kernels& kernels)
+    : Tracker(model, false), kernels(kernels), pool_(threads),
       backbone_(model.backbone, config.patch_size, 3, kernels), filter_(config, backbone_.depth(), kernels),
       slots_(threads), lanes_(threads) {
     if (config.colour_weight > 0) colour_model_ = std::make_unique<ColourModel>(config, kernels);
@@ -59,7 +53,8 @@ Tracker::Tracker(const Model& model, int threads, const Kernels& kernels)
     }
 }
 
-std::unique_ptr<Target> Tracker::begin(const spcnet_frame& frame, const State& state, char* why) {
+void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_t index) {
+    targets.reserve(index + 1);
     start_times();
     Slot& slot = slots_[0];
     Lane& lane = lanes_[0];
@@ -77,15 +72,8 @@ std::unique_ptr<Target> Tracker::begin(const spcnet_frame& frame, const State& s
     for (int i = 0; i < (config.first_turn > 0 ? 3 : 1); i++) { // together the turned weigh as much as the upright
         for (int s = 0; s < scales; s++) observe(frame, slot, lane, s, scales, true, turns[i]);
         if (i == 0) {
-            double found = texture(slot.patches[middle], config);
-            if (!(found >= MIN_TEXTURE)) {
-                std::snprintf(
-                    why, SPCNET_MESSAGE,
-                    "the target is flat: it and its surroundings vary by %.2f grey levels (standard deviation, without "
-                    "noise), needed are %g; give a box with texture, or begin in a later frame",
-                    found, MIN_TEXTURE);
-                return nullptr;
-            }
+            const Patch& patch = slot.patches[middle];
+            check_texture(patch.line(0), 3, patch.row(), 1, config);
             if (head_) {
                 Stage stage(lane.times.regress);
                 head_->learn(slot.features[middle], target->cells.data());
@@ -106,11 +94,14 @@ std::unique_ptr<Target> Tracker::begin(const spcnet_frame& frame, const State& s
     if (slot.result.status == SPCNET_TRACKING) target->offset = offset_between(state, slot.found);
     target->state = {state, 0, 0, 0};
     target->searched = false; // by the caller
+    if (index < targets.size())
+        targets[index] = std::move(target);
+    else
+        targets.push_back(std::move(target));
     sum_times();
-    return target;
 }
 
-void Tracker::search(const spcnet_frame& frame, bool learns, spcnet_result* results) {
+void CpuTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* results) {
     start_times();
     FrameSize size = {frame.width, frame.height};
     int threads = pool_.threads(), scales = config.scales;
@@ -144,7 +135,7 @@ void Tracker::search(const spcnet_frame& frame, bool learns, spcnet_result* resu
     sum_times();
 }
 
-void Tracker::learn(const spcnet_frame& frame) {
+void CpuTracker::learn(const spcnet_frame& frame) {
     start_times();
     for (std::size_t first = 0; first < targets.size(); first += slots_.size()) {
         int count = int(std::min(targets.size() - first, slots_.size()));
@@ -155,7 +146,7 @@ void Tracker::learn(const spcnet_frame& frame) {
 }
 
 // Learn the targets from first on whose slots are due, at their states.
-void Tracker::learn_due(const spcnet_frame& frame, std::size_t first, int count) {
+void CpuTracker::learn_due(const spcnet_frame& frame, std::size_t first, int count) {
     int threads = pool_.threads(), scales = config.learn_scales;
     bool any = false;
     for (int i = 0; i < count; i++) {
@@ -187,7 +178,7 @@ void Tracker::learn_due(const spcnet_frame& frame, std::size_t first, int count)
 }
 
 // Patch, features and spectrum of one scale of a pyramid.
-void Tracker::observe(
+void CpuTracker::observe(
     const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn) {
     {
         Stage stage(lane.times.crop);
@@ -205,7 +196,7 @@ void Tracker::observe(
 }
 
 // The response of a target to the spectrum of one scale.
-void Tracker::respond(const Target& target, Slot& slot, Lane& lane, int scale) {
+void CpuTracker::respond(const Target& target, Slot& slot, Lane& lane, int scale) {
     Stage stage(lane.times.respond);
     filter_.respond(
         target.filter, &slot.spectra[scale * filter_.spectrum_size()], lane.space.data(),
@@ -213,7 +204,7 @@ void Tracker::respond(const Target& target, Slot& slot, Lane& lane, int scale) {
 }
 
 // Peak, state and status of a target, of the responses in its slot.
-void Tracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane) {
+void CpuTracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane) {
     FrameSize size = {frame.width, frame.height};
     int points = config.points(), stride = filter_.stride();
     std::size_t count = std::size_t(points) * stride;
@@ -222,10 +213,7 @@ void Tracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane
         Stage stage(lane.times.colour);
         colour_model_->respond(
             target.colours, slot.patches[config.scales / 2], lane.colour.data(), slot.colour.data());
-        float weight = float(config.colour_weight);
-        for (int s = 0; s < config.scales; s++)
-            for (std::size_t i = 0; i < count; i++)
-                slot.joint[s * count + i] = (1 - weight) * slot.responses[s * count + i] + weight * slot.colour[i];
+        join(slot.responses.data(), slot.colour.data(), stride, config, slot.joint.data());
         joint = slot.joint.data();
     }
     Peak peak;
@@ -252,15 +240,20 @@ void Tracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane
     }
     if (sure) found = without_offset(found, target.offset, target.share, target.first, size, config);
     spcnet_status status = target.state.advance(found, peak.score, config);
-    slot.result = {target.id, status, to_box(found), std::isfinite(peak.score) ? peak.score : 0, peak.psr};
+    slot.result = {0, status, to_box(found), std::isfinite(peak.score) ? peak.score : 0, peak.psr};
 }
 
-void Tracker::start_times() {
+void CpuTracker::response(std::size_t index, float* numbers) {
+    const Array<float>& found = targets[index]->response;
+    std::copy(found.data(), found.data() + found.size(), numbers);
+}
+
+void CpuTracker::start_times() {
     started_ = now();
     for (Lane& lane : lanes_) lane.times = {};
 }
 
-void Tracker::sum_times() {
+void CpuTracker::sum_times() {
     times = {};
     for (const Lane& lane : lanes_) {
         times.crop += lane.times.crop;

@@ -1,0 +1,82 @@
+// The tracker on the CPU: the walk from a frame to the boxes.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "colour.h"
+#include "filter.h"
+#include "patches.h"
+#include "pool.h"
+#include "recovery.h"
+#include "regression.h"
+#include "tracker.h"
+
+namespace spc {
+
+struct Target {
+    State first = {};
+    TargetState state = {};
+    Offset offset = {};
+    double share = 1; // of the offset that counts in the next search
+    long long age = 0; // frames since it was added
+    TargetFilter filter;
+    TargetColours colours;
+    Array<float> cells; // template of the box regression
+    Array<float> response; // (P, P) of the latest search, of filter and colour together
+    bool searched = false;
+};
+
+class CpuTracker : public Tracker {
+public:
+    // Throws std::bad_alloc, std::system_error.
+    CpuTracker(const Model& model, int threads, const Kernels& kernels);
+
+    void begin(const spcnet_frame& frame, const State& state, std::size_t index) override;
+    void remove(std::size_t index) override { targets.erase(targets.begin() + index); }
+    void search(const spcnet_frame& frame, bool learns, spcnet_result* results) override;
+    void learn(const spcnet_frame& frame) override;
+    bool searched(std::size_t index) const override { return targets[index]->searched; }
+    void response(std::size_t index, float* numbers) override;
+
+    std::vector<std::unique_ptr<Target>> targets;
+    const Kernels& kernels;
+
+private:
+    // What a target needs while it is worked on, for each scale of its pyramid.
+    struct Slot {
+        std::vector<Patch> patches;
+        std::vector<Picture> features;
+        Array<float> spectra, responses, joint, colour;
+        State place; // that is searched or learnt
+        State found;
+        spcnet_result result;
+        bool due;
+    };
+    // Work space of a thread.
+    struct Lane {
+        Network::Space network;
+        Array<float> space, colour;
+        Array<int> counts;
+        RegressionHead::Space head;
+        spcnet_times times;
+    };
+
+    void observe(const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn);
+    void respond(const Target& target, Slot& slot, Lane& lane, int scale);
+    void locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane);
+    void learn_due(const spcnet_frame& frame, std::size_t first, int count);
+    void start_times();
+    void sum_times();
+
+    Pool pool_;
+    Network backbone_;
+    CorrelationFilter filter_;
+    std::unique_ptr<ColourModel> colour_model_;
+    std::unique_ptr<RegressionHead> head_;
+    std::vector<Slot> slots_; // as many as threads
+    std::vector<Lane> lanes_;
+    double started_ = 0;
+};
+
+} // namespace spc

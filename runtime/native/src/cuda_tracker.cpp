@@ -1,0 +1,537 @@
+#include "cuda_tracker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <climits>
+
+#include "locate.h"
+
+namespace spc {
+
+namespace {
+
+const std::size_t RECORD = 256; // bytes of a frame's record, before its pixels
+const int MARGIN = 2; // pixels: a bilinear sample reads its neighbours, and rounding
+
+// Where the channels of an spcnet_format lie, as device::Frame has them.
+struct Channels {
+    int pixel, blue, green, red;
+    int u_plane, u, v_plane, v; // planes and bytes of the first chroma
+    int step, rows; // 0: no chroma
+};
+
+const Channels CHANNELS[] = {
+    {3, 0, 1, 2, 0, 0, 0, 0, 0, 0}, // BGR
+    {3, 2, 1, 0, 0, 0, 0, 0, 0, 0}, // RGB
+    {4, 0, 1, 2, 0, 0, 0, 0, 0, 0}, // BGRA
+    {4, 2, 1, 0, 0, 0, 0, 0, 0, 0}, // RGBA
+    {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, // grey
+    {1, 0, 0, 0, 1, 0, 1, 1, 2, 2}, // NV12
+    {1, 0, 0, 0, 1, 0, 2, 0, 1, 2}, // I420
+    {2, 0, 0, 0, 0, 1, 0, 3, 4, 1}, // YUYV
+};
+
+// The pixels from low to high and a margin, inside; even, for chroma of half the resolution.
+void span(double low, double high, int length, int& first, int& end) {
+    first = int(clamped(std::floor(low) - MARGIN, 0, length - 1)) / 2 * 2;
+    end = std::min(int(std::max(std::min(std::ceil(high) + MARGIN, double(length)), double(first))) / 2 * 2 + 2, length);
+}
+
+device::Target record_of(const State& state, const Offset& offset) {
+    return {state.cx, state.cy, state.w, state.h, state.w,  state.h,  0,        0,
+            0,        state.cx, state.cy, offset.x, offset.y, offset.w, offset.h, 1};
+}
+
+} // namespace
+
+// Makes the context current in this thread for as long as it lives.
+class CudaTracker::Current {
+public:
+    explicit Current(const CudaTracker& tracker) : driver_(tracker.driver_) {
+        CALL(driver_, cuCtxPushCurrent_v2, tracker.context_);
+    }
+    ~Current() {
+        void* context;
+        driver_.cuCtxPopCurrent_v2(&context);
+    }
+
+private:
+    const Driver& driver_;
+};
+
+CudaTracker::CudaTracker(const Model& model, int gpu, void* stream) : Tracker(model, true), foreign_(stream) {
+    try {
+        open(model, gpu);
+    } catch (...) {
+        close();
+        throw;
+    }
+}
+
+CudaTracker::~CudaTracker() {
+    close();
+}
+
+void CudaTracker::open(const Model& model, int gpu) {
+    int count = 0, major = 0, minor = 0;
+    char name[256] = "";
+    CALL(driver_, cuDeviceGetCount, &count);
+    if (gpu < 0 || gpu >= count)
+        throw Failure(
+            count ? SPCNET_BAD_ARGUMENT : SPCNET_NO_GPU, "gpu is %d, but the driver knows %d; give a number below that",
+            gpu, count);
+    gpu_ = gpu;
+    CALL(driver_, cuDeviceGet, &device_, gpu);
+    CALL(driver_, cuDeviceGetName, name, int(sizeof name) - 1, device_);
+    CALL(driver_, cuDeviceGetAttribute, &major, Driver::CAPABILITY_MAJOR, device_);
+    CALL(driver_, cuDeviceGetAttribute, &minor, Driver::CAPABILITY_MINOR, device_);
+    name_ = name;
+    const CudaPart* part = nullptr;
+    for (const CudaPart& each : model.cuda)
+        if (each.capability <= 10 * major + minor) part = &each;
+    if (!part)
+        throw Failure(
+            SPCNET_NO_GPU,
+            "the model has no code for %s of compute capability %d.%d; export it by spcnet export --native --cuda "
+            "--target %d%d",
+            name, major, minor, major, minor);
+    plan_ = read_plan(*part, config);
+
+    CALL(driver_, cuDevicePrimaryCtxRetain, &context_, device_);
+    Current current(*this);
+    std::string code(model.code); // a driver reads PTX up to a zero byte
+    int status = driver_.cuModuleLoadData(&module_, code.c_str());
+    if (status == Driver::NO_BINARY)
+        throw Failure(
+            SPCNET_NO_GPU,
+            "the model's code does not run on %s of compute capability %d.%d; export it by spcnet export --native "
+            "--cuda --target %d%d",
+            name, major, minor, major, minor);
+    driver_.check(status, "cuModuleLoadData");
+    for (const std::string& kernel : plan_.kernels) {
+        functions_.push_back(nullptr);
+        CALL(driver_, cuModuleGetFunction, &functions_.back(), module_, kernel.c_str());
+    }
+    CALL(driver_, cuStreamCreate, &stream_, Driver::NON_BLOCKING);
+    CALL(driver_, cuEventCreate, &event_, Driver::DISABLE_TIMING);
+    buffers_.resize(plan_.buffers.size());
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < buffers_.size(); i++) {
+        const Plan::Buffer& buffer = plan_.buffers[i];
+        if (buffer.kind != Plan::Buffer::CONSTANT || buffer.bytes == 0) continue;
+        buffers_[i] = allocate(buffer.bytes);
+        write(buffers_[i], plan_.constants.data() + at, buffer.bytes);
+        for (int work = 0; work < 2; work++)
+            if (plan_.search[work].buffer == int(i))
+                std::memcpy(
+                    &search_[work], plan_.constants.data() + at + plan_.search[work].offset, sizeof search_[work]);
+        at += buffer.bytes;
+    }
+    plan_.constants = {};
+    configure();
+    std::size_t points = std::size_t(config.points()) * config.points();
+    responses_ = Array<float>(points * config.scales);
+    if (plan_.colour >= 0) {
+        colour_ = Array<float>(points);
+        joint_ = Array<float>(points * config.scales);
+    }
+}
+
+void CudaTracker::close() {
+    if (!context_) return;
+    if (driver_.cuCtxPushCurrent_v2(context_) == 0) {
+        if (stream_) driver_.cuStreamSynchronize(stream_);
+        forget_graphs();
+        free(buffers_, results_);
+        if (staging_) driver_.cuMemFreeHost(staging_);
+        if (event_) driver_.cuEventDestroy_v2(event_);
+        if (stream_) driver_.cuStreamDestroy_v2(stream_);
+        if (module_) driver_.cuModuleUnload(module_);
+        void* context;
+        driver_.cuCtxPopCurrent_v2(&context);
+    }
+    driver_.cuDevicePrimaryCtxRelease_v2(device_);
+    context_ = nullptr;
+}
+
+Address CudaTracker::allocate(std::size_t bytes) {
+    Address address = 0;
+    if (bytes) CALL(driver_, cuMemAlloc_v2, &address, bytes);
+    return address;
+}
+
+void* CudaTracker::allocate_host(std::size_t bytes) {
+    void* memory = nullptr;
+    CALL(driver_, cuMemHostAlloc, &memory, bytes, Driver::DEVICE_MAP);
+    return memory;
+}
+
+void CudaTracker::free(const std::vector<Address>& buffers, void* results) {
+    for (std::size_t i = 0; i < buffers.size(); i++)
+        if (buffers[i] && int(i) != plan_.results) driver_.cuMemFree_v2(buffers[i]);
+    if (results) driver_.cuMemFreeHost(results);
+}
+
+// Room for so many targets.
+void CudaTracker::reserve(std::size_t count) {
+    std::size_t slots = count > capacity_ ? std::max(count, 2 * capacity_) : capacity_;
+    std::size_t batch = std::size_t(plan_.batch), work = std::min(count, batch);
+    work = work > work_ ? std::min(std::max(work, 2 * work_), batch) : work_;
+    if (slots == capacity_ && work == work_) return;
+    std::vector<Address> fresh(buffers_.size());
+    void* results = nullptr;
+    try {
+        for (std::size_t i = 0; i < fresh.size(); i++) {
+            const Plan::Buffer& buffer = plan_.buffers[i];
+            if (buffer.kind == Plan::Buffer::TARGET && work > work_)
+                fresh[i] = allocate(buffer.bytes * work);
+            else if (buffer.kind == Plan::Buffer::SLOT && slots > capacity_)
+                fresh[i] = allocate(buffer.bytes * slots);
+            else if (buffer.kind == Plan::Buffer::POSITION && slots > capacity_) { // the last is for the first frame
+                std::size_t bytes = buffer.bytes * (slots + 1);
+                if (int(i) == plan_.results) {
+                    results = allocate_host(bytes);
+                    CALL(driver_, cuMemHostGetDevicePointer_v2, &fresh[i], results, 0);
+                } else
+                    fresh[i] = allocate(bytes);
+            }
+        }
+        for (std::size_t i = 0; i < fresh.size(); i++)
+            if (fresh[i] && plan_.buffers[i].kind != Plan::Buffer::TARGET && int(i) != plan_.results && capacity_)
+                CALL(
+                    driver_, cuMemcpyDtoDAsync_v2, fresh[i], buffers_[i], plan_.buffers[i].bytes * capacity_, stream_);
+        synchronize();
+    } catch (...) {
+        free(fresh, results);
+        throw;
+    }
+    forget_graphs(); // they contain the old addresses
+    for (std::size_t i = 0; i < fresh.size(); i++)
+        if (fresh[i]) std::swap(fresh[i], buffers_[i]);
+    if (slots > capacity_) {
+        std::swap(results, results_);
+        listed_.clear();
+    }
+    free(fresh, results);
+    capacity_ = slots;
+    work_ = work;
+}
+
+void CudaTracker::write(Address address, const void* data, std::size_t bytes) {
+    CALL(driver_, cuMemcpyHtoDAsync_v2, address, data, bytes, stream_);
+    synchronize();
+}
+
+void CudaTracker::read(void* data, Address address, std::size_t bytes) {
+    CALL(driver_, cuMemcpyDtoHAsync_v2, data, address, bytes, stream_);
+    synchronize();
+}
+
+void CudaTracker::synchronize() {
+    CALL(driver_, cuStreamSynchronize, stream_);
+}
+
+void CudaTracker::begin(const spcnet_frame& frame, const State& state, std::size_t index) {
+    double start = now();
+    Current current(*this);
+    targets_.reserve(index + 1);
+    reserve(targets_.size() + 1);
+    Target target = {0, state, state.cx, state.cy, SPCNET_TRACKING, 0, -1};
+    auto taken = [&](const Target& other) { return other.slot == target.slot; };
+    while (std::any_of(targets_.begin(), targets_.end(), taken)) target.slot++;
+
+    std::size_t position = capacity_; // behind those of the others, whose responses stay
+    Address record = buffers_[plan_.targets] + target.slot * sizeof(device::Target);
+    device::Target first = record_of(state, {0, 0, 0, 0});
+    Region all = {0, 0, frame.width, frame.height};
+    upload(frame, config.first_turn > 0 ? all : region(&target, 1, false, frame));
+    write(record, &first, sizeof first);
+    write(buffers_[plan_.list] + position * sizeof(int), &target.slot, sizeof target.slot);
+    run(BEGIN, position, 1);
+    std::size_t n = std::size_t(config.patch_size), patch = 3 * n * n;
+    Array<float> pixels(patch);
+    read(pixels.data(), buffers_[plan_.patches] + config.learn_scales / 2 * patch * sizeof(float), patch * sizeof(float));
+    check_texture(pixels.data(), 1, n, n * n, config);
+    run(ADD, position, 1);
+    run(LOCALIZE, position, 1);
+    synchronize();
+    const device::Measurement& found = result(position);
+    if (found.status == SPCNET_TRACKING)
+        first = record_of(state, offset_between(state, {found.cx, found.cy, found.w, found.h}));
+    write(record, &first, sizeof first);
+    if (index < targets_.size())
+        targets_[index] = target;
+    else
+        targets_.push_back(target);
+    times = {};
+    times.total = now() - start;
+}
+
+void CudaTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* results) {
+    double start = now();
+    Current current(*this);
+    upload(frame, region(targets_.data(), targets_.size(), learns, frame));
+    bool due = false;
+    for (const Target& target : targets_) due = due || (target.age + 1) % config.update_interval == 0;
+    run_all(!learns ? LOCALIZE : due ? UPDATE : UPDATE_NOT_DUE);
+    for (std::size_t i = 0; i < targets_.size(); i++) {
+        const device::Measurement& found = result(i);
+        Target& target = targets_[i];
+        target.seen = {found.seen_x, found.seen_y, found.seen_w, found.seen_h};
+        target.search_x = found.search_x;
+        target.search_y = found.search_y;
+        target.status = spcnet_status(int(found.status));
+        target.position = int(i);
+        target.age += learns;
+        results[i] = {0, target.status, to_box({found.cx, found.cy, found.w, found.h}), found.score, found.psr};
+    }
+    times = {};
+    times.total = now() - start;
+}
+
+void CudaTracker::learn(const spcnet_frame& frame) {
+    double start = now();
+    times = {};
+    if (config.interp_factor > 0) {
+        Current current(*this);
+        upload(frame, region(targets_.data(), targets_.size(), false, frame));
+        run_all(LEARN);
+    }
+    times.total = now() - start;
+}
+
+void CudaTracker::response(std::size_t index, float* numbers) {
+    Current current(*this);
+    std::size_t points = std::size_t(config.points()) * config.points(), count = points * config.scales;
+    std::size_t position = targets_[index].position, first = position / plan_.batch * plan_.batch;
+    Address responses = buffers_[plan_.responses] + first * plan_.buffers[plan_.responses].bytes;
+    read(responses_.data(), responses + (position - first) * count * sizeof(float), count * sizeof(float));
+    const float* joint = responses_.data();
+    if (plan_.colour >= 0) {
+        read(colour_.data(), buffers_[plan_.colour] + position * points * sizeof(float), points * sizeof(float));
+        join(responses_.data(), colour_.data(), config.points(), config, joint_.data());
+        joint = joint_.data();
+    }
+    Peak peak = find_peak(responses_.data(), joint, config.points(), config);
+    for (std::size_t i = 0; i < points; i++)
+        numbers[i] = std::isfinite(peak.score) ? joint[peak.scale * points + i] : 0;
+}
+
+void CudaTracker::configured() {
+    Current current(*this);
+    configure();
+}
+
+// Write what may be changed to the constants of the kernels.
+void CudaTracker::configure() {
+    for (int work = 0; work < 2; work++) {
+        device::Search& search = search_[work];
+        search.uncertain_score = config.uncertain_score;
+        search.lost_score = config.lost_score;
+        search.recovery_radius = config.recovery_radius;
+        search.rate = config.interp_factor;
+        search.box_gain = config.box_gain;
+        search.interval = work ? config.update_interval : 0;
+        write(buffers_[plan_.search[work].buffer] + plan_.search[work].offset, &search, sizeof search);
+    }
+    forget_graphs(); // LEARN has the rate among its arguments
+}
+
+// The part of a frame that the patches of these targets can reach, after an update if moves is true: as Reach of
+// spcnet.runtime.cuda.region.
+CudaTracker::Region CudaTracker::region(
+    const Target* targets, std::size_t count, bool moves, const spcnet_frame& frame) const {
+    int width = frame.width, height = frame.height;
+    double half = moves ? plan_.reach[1] + config.box_gain * plan_.reach[2] : plan_.reach[0];
+    Region region = {width, height, 0, 0};
+    for (std::size_t i = 0; i < count; i++) {
+        const Target& target = targets[i];
+        const State& seen = target.seen;
+        // A target that is missed once more is sought on a ring around where it was seen.
+        double around = half + (moves && target.status != SPCNET_TRACKING ? config.recovery_radius : 0);
+        Region one;
+        span(
+            std::min(target.search_x - half * seen.w, seen.cx - around * seen.w),
+            std::max(target.search_x + half * seen.w, seen.cx + around * seen.w), width, one.left, one.right);
+        span(
+            std::min(target.search_y - half * seen.h, seen.cy - around * seen.h),
+            std::max(target.search_y + half * seen.h, seen.cy + around * seen.h), height, one.top, one.bottom);
+        region = {
+            std::min(region.left, one.left), std::min(region.top, one.top), std::max(region.right, one.right),
+            std::max(region.bottom, one.bottom)};
+        double area = double(region.right - region.left) * (region.bottom - region.top);
+        if (2 * area > double(width) * height) return {0, 0, width, height};
+    }
+    return region;
+}
+
+// Enqueue the copy of a region of a frame, and of its record; of a frame in device memory the record alone.
+void CudaTracker::upload(const spcnet_frame& frame, const Region& region) {
+    const Format& format = FORMATS[frame.format];
+    const Channels& channels = CHANNELS[frame.format];
+    bool on_device = frame.memory == SPCNET_DEVICE;
+    std::size_t needed = RECORD;
+    for (int plane = 0; plane < format.planes && !on_device; plane++)
+        needed += std::size_t(format.row[plane]) * frame.width / 2 * frame.height / (plane ? format.even_height : 1);
+    if (needed > staged_) {
+        void* staging = allocate_host(needed);
+        Address memory = 0;
+        if (driver_.cuMemAlloc_v2(&memory, needed)) {
+            driver_.cuMemFreeHost(staging);
+            throw Failure(
+                SPCNET_NO_MEMORY, "%s has no memory for a frame of %zu bytes; close other programs", name_.c_str(),
+                needed);
+        }
+        forget_graphs(); // they contain the old address
+        if (staging_) driver_.cuMemFreeHost(staging_);
+        if (buffers_[plan_.frame]) driver_.cuMemFree_v2(buffers_[plan_.frame]);
+        staging_ = static_cast<unsigned char*>(staging);
+        buffers_[plan_.frame] = memory;
+        staged_ = needed;
+    }
+    Address planes[3] = {};
+    std::ptrdiff_t pitches[3] = {};
+    std::size_t end = RECORD;
+    for (int plane = 0; plane < format.planes; plane++) {
+        if (on_device) {
+            check_owner(frame, plane);
+            planes[plane] = reinterpret_cast<std::uintptr_t>(frame.data[plane]);
+            pitches[plane] = frame.stride[plane];
+            continue;
+        }
+        int shared = plane ? format.even_height : 1, left = format.row[plane] * region.left / 2;
+        int pitch = format.row[plane] * region.right / 2 - left, top = region.top / shared;
+        planes[plane] = buffers_[plan_.frame] + end - std::size_t(top) * pitch - left;
+        pitches[plane] = pitch;
+        for (int row = top; row < region.bottom / shared; row++, end += pitch)
+            std::memcpy(staging_ + end, frame.data[plane] + row * frame.stride[plane] + left, pitch);
+    }
+    Region held = on_device ? Region{0, 0, frame.width, frame.height} : region;
+    Address u = 0, v = 0;
+    if (channels.step) {
+        u = planes[channels.u_plane] + channels.u;
+        v = planes[channels.v_plane] + channels.v;
+    }
+    if (pitches[channels.u_plane] != pitches[channels.v_plane])
+        throw Failure(
+            SPCNET_BAD_ARGUMENT, "strides 1 and 2 of the I420 frame are %td and %td; in device memory give equal ones",
+            pitches[1], pitches[2]);
+    device::Frame record = {planes[0], u, v, frame.width, frame.height, int(pitches[0]),
+                            int(pitches[channels.u_plane]), held.left, held.top, held.right, held.bottom,
+                            channels.pixel, channels.blue, channels.green, channels.red, channels.step, channels.rows,
+                            0};
+    std::memcpy(staging_, &record, sizeof record);
+    CALL(driver_, cuMemcpyHtoDAsync_v2, buffers_[plan_.frame], staging_, on_device ? sizeof record : end, stream_);
+    if (on_device) {
+        CALL(driver_, cuEventRecord, event_, foreign_);
+        CALL(driver_, cuStreamWaitEvent, stream_, event_, 0);
+    }
+}
+
+// Throws Failure where a plane is not in the memory of this GPU.
+void CudaTracker::check_owner(const spcnet_frame& frame, int plane) const {
+    int owner = -1;
+    int status = driver_.cuPointerGetAttribute(
+        &owner, Driver::DEVICE_ORDINAL, reinterpret_cast<std::uintptr_t>(frame.data[plane]));
+    if (status || owner != gpu_)
+        throw Failure(
+            SPCNET_BAD_ARGUMENT, "plane %d of the frame, at %p, is not in the memory of the tracker's GPU, %s; copy it there",
+            plane, static_cast<const void*>(frame.data[plane]), name_.c_str());
+    if (frame.stride[plane] > INT_MAX)
+        throw Failure(
+            SPCNET_BAD_ARGUMENT, "stride %d of the frame is %td bytes; in device memory give at most %d", plane,
+            frame.stride[plane], INT_MAX);
+}
+
+// Enqueue the launches of a work for count targets of the list, from first on: no more than a batch.
+void CudaTracker::run(Work work, std::size_t first, std::size_t count) {
+    for (const Plan::Launch& launch : plan_.works[work]) {
+        alignas(8) unsigned char packed[64 * 8];
+        std::size_t size = 0;
+        auto put = [&](auto value) {
+            size = (size + sizeof value - 1) / sizeof value * sizeof value;
+            std::memcpy(packed + size, &value, sizeof value);
+            size += sizeof value;
+        };
+        for (const Plan::Argument& argument : launch.arguments) {
+            switch (argument.kind) {
+            case Plan::Argument::POINTER: {
+                const Plan::Place& place = argument.place;
+                Address address = 0;
+                if (place.buffer >= 0) {
+                    const Plan::Buffer& buffer = plan_.buffers[place.buffer];
+                    address = buffers_[place.buffer] + place.offset;
+                    if (buffer.kind == Plan::Buffer::POSITION) address += first * buffer.bytes;
+                }
+                put(address);
+                break;
+            }
+            case Plan::Argument::INTEGER: put(int(argument.value)); break;
+            case Plan::Argument::FLOAT: put(float(argument.value)); break;
+            case Plan::Argument::DOUBLE: put(argument.value); break;
+            case Plan::Argument::INTERP_FACTOR: put(float(config.interp_factor)); break;
+            }
+        }
+        unsigned grid[3];
+        for (int i = 0; i < 3; i++) grid[i] = launch.grid[i] + launch.each[i] * unsigned(count);
+        // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END
+        void* extra[] = {reinterpret_cast<void*>(1), packed, reinterpret_cast<void*>(2), &size, nullptr};
+        CALL(
+            driver_, cuLaunchKernel, functions_[launch.kernel], grid[0], grid[1], grid[2], launch.block[0],
+            launch.block[1], launch.block[2], 0, stream_, nullptr, extra);
+    }
+}
+
+// Run a work for all targets and wait for it: launch by launch the first time, then as a graph.
+void CudaTracker::run_all(Work work) {
+    std::vector<int>& slots = slots_;
+    slots.resize(targets_.size());
+    for (std::size_t i = 0; i < slots.size(); i++) slots[i] = targets_[i].slot;
+    if (slots != listed_) {
+        write(buffers_[plan_.list], slots.data(), slots.size() * sizeof(int));
+        listed_ = slots;
+    }
+    if (slots.size() != graph_targets_) forget_graphs();
+    graph_targets_ = slots.size();
+    auto enqueue = [&] {
+        for (std::size_t first = 0; first < targets_.size(); first += plan_.batch)
+            run(work, first, std::min(targets_.size() - first, std::size_t(plan_.batch)));
+    };
+    if (!graphs_[work] && warm_[work] && capturable_) {
+        bool good = driver_.cuStreamBeginCapture_v2(stream_, Driver::THREAD_LOCAL) == 0;
+        if (good) {
+            void* graph = nullptr;
+            try {
+                enqueue();
+            } catch (const Failure&) {
+                good = false;
+            }
+            good = driver_.cuStreamEndCapture(stream_, &graph) == 0 && good;
+            good = good && driver_.cuGraphInstantiateWithFlags(&graphs_[work], graph, 0) == 0;
+            if (graph) driver_.cuGraphDestroy(graph);
+        }
+        capturable_ = good; // else launches one by one, until something changes
+    }
+    if (graphs_[work])
+        CALL(driver_, cuGraphLaunch, graphs_[work], stream_);
+    else
+        enqueue();
+    warm_[work] = true;
+    synchronize();
+}
+
+void CudaTracker::forget_graphs() {
+    for (int work = 0; work < WORKS; work++) {
+        if (graphs_[work]) driver_.cuGraphExecDestroy(graphs_[work]);
+        graphs_[work] = nullptr;
+        warm_[work] = false;
+    }
+    capturable_ = true;
+}
+
+// What was found for a position of the list, once the GPU is done.
+const device::Measurement& CudaTracker::result(std::size_t position) const {
+    return static_cast<const device::Measurement*>(results_)[position];
+}
+
+} // namespace spc
