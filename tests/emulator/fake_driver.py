@@ -29,24 +29,35 @@ DEFAULTS = {
 
 
 @cache
+def folder() -> Path:
+    """Where the fake libcuda.so.1 lies; built once, kept in the temporary folder."""
+    needs(importlib.util.find_spec("pycuda"), "pycuda: python tests/emulator/pycuda_wheel.py --install")
+    source = _source().encode()
+    found = Path(tempfile.gettempdir()) / f"spcnet-driver-{hashlib.sha256(source).hexdigest()[:16]}"
+    path = found / "libcuda.so.1"
+    if not path.exists():
+        found.mkdir(exist_ok=True)
+        aside = found / f"{os.getpid()}.so"
+        command = ["gcc", "-O2", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1", "-o", str(aside)]
+        subprocess.run([*command, "-x", "c", "-", "-ldl"], input=source, check=True)
+        os.replace(aside, path)
+    return found
+
+
+def environment() -> dict[str, str]:
+    """What a program of its own needs to find the fake driver."""
+    return {"LD_LIBRARY_PATH": str(folder()), "CUDA_CPU_LIB": str(library())}
+
+
+@cache
 def start() -> ctypes.CDLL:
     """Load the fake driver in place of libcuda, before pycuda is imported; once a process.
 
     glibc satisfies pycuda's need of libcuda.so.1 by the library of that name which is loaded already.
     """
-    needs(importlib.util.find_spec("pycuda"), "pycuda: python tests/emulator/pycuda_wheel.py --install")
     needs(not Path("/proc/driver/nvidia/version").exists(), "a machine without an NVIDIA driver")
-    source = _source().encode()
-    folder = Path(tempfile.gettempdir()) / f"spcnet-driver-{hashlib.sha256(source).hexdigest()[:16]}"
-    path = folder / "libcuda.so.1"
-    if not path.exists():
-        folder.mkdir(exist_ok=True)
-        aside = folder / f"{os.getpid()}.so"
-        command = ["gcc", "-O2", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1", "-o", str(aside)]
-        subprocess.run([*command, "-x", "c", "-", "-ldl"], input=source, check=True)
-        os.replace(aside, path)
-    os.environ["CUDA_CPU_LIB"] = str(library())
-    fake = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    os.environ["CUDA_CPU_LIB"] = environment()["CUDA_CPU_LIB"]
+    fake = ctypes.CDLL(str(folder() / "libcuda.so.1"), mode=ctypes.RTLD_GLOBAL)
     fake.fakecuda_count.restype = ctypes.c_long
     return fake
 

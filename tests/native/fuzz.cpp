@@ -1,6 +1,6 @@
 // Throw bytes at the library: as a model file, and as calls in any order with any frames, boxes and numbers.
 //
-// With libFuzzer: clang++ -fsanitize=fuzzer,address,undefined; else STANDALONE makes a program of it that draws the
+// With FUZZ_GPU in the environment the trackers are those on a GPU. With libFuzzer: clang++ -fsanitize=fuzzer,address,undefined; else STANDALONE makes a program of it that draws the
 // bytes itself: fuzz MODEL SECONDS SEED. Frames lie in memory of just their size, so that a sanitizer sees what is
 // read beyond them.
 #include <cmath>
@@ -90,7 +90,11 @@ void call(Source source) {
     char message[SPCNET_MESSAGE];
     spcnet* tracker = nullptr;
     const int threads = source.byte() % 8 ? 1 : 2;
-    check(!spcnet_open_memory(model_file.data(), model_file.size(), threads, &tracker, message, sizeof message), message);
+    const bool on_gpu = std::getenv("FUZZ_GPU") != nullptr;
+    const spcnet_code opened =
+        on_gpu ? spcnet_open_cuda_memory(model_file.data(), model_file.size(), 0, nullptr, &tracker, message, sizeof message)
+               : spcnet_open_memory(model_file.data(), model_file.size(), threads, &tracker, message, sizeof message);
+    check(opened == SPCNET_OK, message);
     const int width = 2 + 2 * source.below(60), height = 2 + 2 * source.below(60);
     std::vector<spcnet_result> results(16);
     std::vector<float> response(512 * 512);

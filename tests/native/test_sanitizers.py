@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emulator import fake_driver
 from native_build import SOURCES, TESTS
-from native_handle import native_bytes
+from native_handle import cuda_bytes, native_bytes
 from needs import needs
 
 from spcnet.common.metrics import iou
@@ -44,10 +45,13 @@ def tiny_file(tmp_path, head_model):
     return path
 
 
-def test_random_files_and_calls_under_asan_and_ubsan(tmp_path, tiny_file):
+def test_random_files_and_calls_under_asan_and_ubsan(tmp_path, tiny_file, quick_model):
     flags = ["-O1", "-DSTANDALONE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    output = run(program(tmp_path, "fuzz.cpp", *flags), tiny_file, FUZZ_SECONDS, 1)
-    assert int(output.split()[0]) > 100
+    fuzz = program(tmp_path, "fuzz.cpp", *flags)
+    assert int(run(fuzz, tiny_file, FUZZ_SECONDS, 1).split()[0]) > 100
+    (tmp_path / "quick.spcnet").write_bytes(cuda_bytes(quick_model))
+    on_gpu = {"FUZZ_GPU": "1", "OMP_NUM_THREADS": "1", **fake_driver.environment()}
+    assert int(run(fuzz, tmp_path / "quick.spcnet", FUZZ_SECONDS, 2, **on_gpu).split()[0]) > 20
 
 
 def test_trackers_in_several_threads_under_tsan(tmp_path, tiny_file):
