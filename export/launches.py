@@ -32,6 +32,7 @@ _SIZES = 16, 32
 
 class _Launch(NamedTuple):
     name: str
+    network: bool  # it computes features
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     arguments: tuple[tuple[str, float], ...]  # letter of the signature, value
@@ -45,6 +46,7 @@ class _Recorder:
     def __init__(self, capability: tuple[int, int]) -> None:
         self.compute_capability = capability
         self.launches: list[_Launch] = []
+        self.in_network = False
         self.sizes: dict[int, int] = {}  # of buffers, by number
         self.contents: dict[int, bytearray] = {}
         self._next = 1
@@ -76,9 +78,23 @@ class _Recorder:
 
     def kernel(self, name: str, signature: str) -> Kernel:
         def note(grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: float) -> None:
-            self.launches.append(_Launch(name, grid, block, tuple(zip(signature, arguments, strict=True))))
+            named = tuple(zip(signature, arguments, strict=True))
+            self.launches.append(_Launch(name, self.in_network, grid, block, named))
 
         return note
+
+
+class _Network(ConvBackbone):
+    """The backbone, whose launches are told from the others."""
+
+    def __init__(self, recorder: _Recorder, weights: Weights) -> None:
+        super().__init__(cast(Device, recorder), weights)
+        self._recorder = recorder
+
+    def enqueue(self, patches: int, features: int, images: int) -> None:
+        self._recorder.in_network = True
+        super().enqueue(patches, features, images)
+        self._recorder.in_network = False
 
 
 class _Recording:
@@ -90,7 +106,7 @@ class _Recording:
         self.device = _Recorder(divmod(capability, 10))
         device = cast(Device, self.device)
         self.frame = device.allocate(0)
-        self.pipeline = Pipeline(device, config, ConvBackbone(device, weights), head)
+        self.pipeline = Pipeline(device, config, _Network(self.device, weights), head)
         self.pipeline.grow(slots, _SIZES[0])
 
     def works(self, count: int) -> list[list[_Launch]]:
@@ -137,7 +153,7 @@ def record(
         return numbers[number], offset
 
     positions = [slots.list, slots.results.address, work.responses, work.colour]
-    roles = (small.frame, slots.targets, work.patches, *positions)
+    roles = (small.frame, slots.targets, work.patches, work.features, *positions)
     plan: list[float] = [
         reach[0],
         least[1],
@@ -165,7 +181,8 @@ def record(
                 raise AssertionError(f"the grid of {one.name} is not linear in the number of targets")
             if not one.arguments == two.arguments == three.arguments:
                 raise AssertionError(f"the arguments of {one.name} depend on the number of targets")
-            plan += (names.setdefault(one.name, len(names)), *fixed, *each, *one.block, len(one.arguments))
+            plan += (names.setdefault(one.name, len(names)), one.network, *fixed, *each, *one.block)
+            plan.append(len(one.arguments))
             for letter, value in one.arguments:
                 plan += _argument(letter, value, np.float32(factor), place)
     return {

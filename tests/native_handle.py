@@ -23,7 +23,7 @@ from spcnet.runtime.native.library import STAGES, CBox, CFrame, CResult, CTimes,
 from spcnet.runtime.native.modelfile import native_file, native_model
 from spcnet.runtime.weights import read_head_weights, read_weights
 
-OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY, NO_GPU = range(6)
+OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY, NO_GPU, NETWORK_FAILED = range(7)
 BGR, RGB, BGRA, RGBA, GREY, NV12, I420, YUYV = range(8)
 STATUS = ("TRACKING", "UNCERTAIN", "LOST")
 

@@ -118,7 +118,7 @@ void call(Source source) {
         case 8: code = spcnet_get(tracker, source.byte() % 8 - 1, &value); break;
         default: code = spcnet_update(tracker, frame, source.byte() ? results.data() : nullptr, 16, &count);
         }
-        check(code >= SPCNET_OK && code <= SPCNET_NO_MEMORY, "a code that the header does not have");
+        check(code >= SPCNET_OK && code <= SPCNET_NETWORK_FAILED, "a code that the header does not have");
         check(code == SPCNET_OK || *spcnet_last_error(tracker), "an error without a sentence");
         for (int i = 0; code == SPCNET_OK && count > 0 && i < count && i < 8; ++i)
             check(count > 16 || std::isfinite(results[static_cast<std::size_t>(i)].box.x), "a box that is no number");

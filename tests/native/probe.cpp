@@ -15,9 +15,7 @@ struct Parts {
 
     Picture features(const float* given) const { // (C, M, M)
         Picture made(backbone.cells(), 0, backbone.depth());
-        int m = backbone.cells();
-        for (int c = 0; c < config.channels; c++)
-            for (int i = 0; i < m * m; i++) made.numbers[i * made.depth + c] = given[c * m * m + i];
+        from_planes(given, config.channels, made);
         return made;
     }
 
@@ -68,10 +66,7 @@ PROBE void probe_patch(
     Parts* parts, const spcnet_frame* frame, const double* state, double scale, double turn, float* out) {
     Patch patch(parts->config, 2);
     patch.cut(*frame, as_state(state), parts->config, scale, turn, parts->kernels);
-    int n = patch.size();
-    for (int c = 0; c < 3; c++)
-        for (int y = 0; y < n; y++)
-            for (int x = 0; x < n; x++) out[(c * n + y) * n + x] = patch.line(y)[3 * x + c];
+    patch.to_planes(out);
 }
 
 // (3, N, N) to (C, M, M)
@@ -82,8 +77,7 @@ PROBE void probe_features(Parts* parts, const float* patch, float* out) {
         for (int y = 0; y < n; y++)
             for (int x = 0; x < n; x++) in.inside()[y * in.row() + 3 * x + c] = patch[(c * n + y) * n + x];
     parts->backbone.run(in.numbers.data(), in.row(), parts->network, result);
-    for (int c = 0; c < parts->config.channels; c++)
-        for (int i = 0; i < m * m; i++) out[c * m * m + i] = result.numbers[i * result.depth + c];
+    to_planes(result, parts->config.channels, out);
 }
 
 // (C, M, M) to (C, R, K) complex

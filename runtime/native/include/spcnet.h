@@ -52,7 +52,8 @@ typedef enum spcnet_code {
     SPCNET_BAD_FILE = 2,     /* a model file that is not there, is cut off, altered or of another kind */
     SPCNET_NO_TARGET = 3,    /* no target of this id, or no target at all */
     SPCNET_NO_MEMORY = 4,
-    SPCNET_NO_GPU = 5 /* no GPU that can be used, or it has failed: close the tracker */
+    SPCNET_NO_GPU = 5, /* no GPU that can be used, or it has failed: close the tracker */
+    SPCNET_NETWORK_FAILED = 6 /* the caller's network: reset the targets */
 } spcnet_code;
 
 typedef enum spcnet_format {
@@ -191,6 +192,18 @@ SPCNET_API spcnet_code spcnet_learn(spcnet *tracker, const spcnet_frame *frame);
  * response NULL only *side is set. NO_TARGET: also before the first update.
  */
 SPCNET_API spcnet_code spcnet_response(const spcnet *tracker, int id, float *response, size_t capacity, int *side);
+
+/*
+ * A network of the caller in place of the model's, such as a TensorRT engine or that of an NPU: from patches (images, 3,
+ * N, N), B, G, R less the pixel mean, to features (images, C, M, M), both float without gaps, as the model in ONNX has
+ * them. On a GPU both are device addresses, and the work is enqueued on stream, a CUstream. On the CPU it is done when
+ * the function returns, images is 1, stream is NULL, and a tracker of several threads calls it from each. It returns 0,
+ * else the call that needed it fails with NETWORK_FAILED, half done.
+ */
+typedef int (*spcnet_network)(void *user, const float *patches, float *features, int images, void *stream);
+
+/* Use a network from now on, called with user; NULL is the model's own. NO_MEMORY. */
+SPCNET_API spcnet_code spcnet_set_network(spcnet *tracker, spcnet_network network, void *user);
 
 SPCNET_API spcnet_code spcnet_get(const spcnet *tracker, int parameter, double *value);
 SPCNET_API spcnet_code spcnet_set(spcnet *tracker, int parameter, double value);

@@ -49,7 +49,7 @@ struct spcnet {
         } catch (const Failure& failure) {
             return fail(failure.code, "%s", failure.text);
         } catch (const std::bad_alloc&) {
-            return fail(SPCNET_NO_MEMORY, "there is not enough memory for another target; remove one");
+            return fail(SPCNET_NO_MEMORY, "there is not enough memory; remove a target");
         }
     }
 };
@@ -311,6 +311,11 @@ spcnet_code spcnet_response(const spcnet* tracker, int id, float* response, std:
     }
     *side = points;
     return SPCNET_OK;
+}
+
+spcnet_code spcnet_set_network(spcnet* tracker, spcnet_network network, void* user) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    return tracker->guarded([&] { tracker->tracker->set_network(network, user); });
 }
 
 spcnet_code spcnet_get(const spcnet* tracker, int parameter, double* value) {

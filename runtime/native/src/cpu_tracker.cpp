@@ -71,6 +71,7 @@ void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_
     double turns[] = {0, config.first_turn, -config.first_turn}, rates[] = {1, 1.0 / 3, 1.0 / 4};
     for (int i = 0; i < (config.first_turn > 0 ? 3 : 1); i++) { // together the turned weigh as much as the upright
         for (int s = 0; s < scales; s++) observe(frame, slot, lane, s, scales, true, turns[i]);
+        check_network();
         if (i == 0) {
             const Patch& patch = slot.patches[middle];
             check_texture(patch.line(0), 3, patch.row(), 1, config);
@@ -90,6 +91,7 @@ void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_
         observe(frame, slot, lane, s, config.scales, false, 0);
         respond(*target, slot, lane, s);
     }
+    check_network();
     locate(frame, *target, slot, lane);
     if (slot.result.status == SPCNET_TRACKING) target->offset = offset_between(state, slot.found);
     target->state = {state, 0, 0, 0};
@@ -117,6 +119,7 @@ void CpuTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* r
                 respond(*targets[first + i / scales], slot, lane, s);
             }
         });
+        check_network();
         pool_.run([&](int thread) {
             for (int i = thread; i < count; i += threads) {
                 Target& target = *targets[first + i];
@@ -159,6 +162,7 @@ void CpuTracker::learn_due(const spcnet_frame& frame, std::size_t first, int cou
             if (slots_[i / scales].due)
                 observe(frame, slots_[i / scales], lanes_[thread], i % scales, scales, true, 0);
     });
+    check_network();
     pool_.run([&](int thread) {
         Lane& lane = lanes_[thread];
         for (int i = thread; i < count; i += threads) {
@@ -188,7 +192,13 @@ void CpuTracker::observe(
     {
         Stage stage(lane.times.features);
         const Patch& patch = slot.patches[scale];
-        backbone_.run(patch.with_border(), patch.row(), lane.network, slot.features[scale]);
+        if (network_) {
+            patch.to_planes(lane.patch.data());
+            int status = network_(user_, lane.patch.data(), lane.features.data(), 1, nullptr);
+            if (status) lane.failed = status;
+            from_planes(lane.features.data(), config.channels, slot.features[scale]);
+        } else
+            backbone_.run(patch.with_border(), patch.row(), lane.network, slot.features[scale]);
     }
     Stage stage(lane.times.dft);
     filter_.transform(
@@ -248,9 +258,28 @@ void CpuTracker::response(std::size_t index, float* numbers) {
     std::copy(found.data(), found.data() + found.size(), numbers);
 }
 
+void CpuTracker::set_network(spcnet_network network, void* user) {
+    std::size_t patch = 3 * std::size_t(config.patch_size) * config.patch_size;
+    std::size_t features = std::size_t(config.channels) * config.grid() * config.grid();
+    for (Lane& lane : lanes_) {
+        lane.patch = Array<float>(network ? patch : 0);
+        lane.features = Array<float>(network ? features : 0);
+    }
+    Tracker::set_network(network, user);
+}
+
+// Throws Failure where the caller's network has failed in any thread.
+void CpuTracker::check_network() const {
+    for (const Lane& lane : lanes_)
+        if (lane.failed) network_failed(lane.failed);
+}
+
 void CpuTracker::start_times() {
     started_ = now();
-    for (Lane& lane : lanes_) lane.times = {};
+    for (Lane& lane : lanes_) {
+        lane.times = {};
+        lane.failed = 0;
+    }
 }
 
 void CpuTracker::sum_times() {

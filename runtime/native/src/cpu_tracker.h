@@ -38,6 +38,7 @@ public:
     void learn(const spcnet_frame& frame) override;
     bool searched(std::size_t index) const override { return targets[index]->searched; }
     void response(std::size_t index, float* numbers) override;
+    void set_network(spcnet_network network, void* user) override;
 
     std::vector<std::unique_ptr<Target>> targets;
     const Kernels& kernels;
@@ -59,6 +60,8 @@ private:
         Array<float> space, colour;
         Array<int> counts;
         RegressionHead::Space head;
+        Array<float> patch, features; // for a network of the caller's, (3, N, N) and (C, M, M)
+        int failed; // what it returned
         spcnet_times times;
     };
 
@@ -66,6 +69,7 @@ private:
     void respond(const Target& target, Slot& slot, Lane& lane, int scale);
     void locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane);
     void learn_due(const spcnet_frame& frame, std::size_t first, int count);
+    void check_network() const;
     void start_times();
     void sum_times();
 

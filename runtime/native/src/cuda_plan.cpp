@@ -1,5 +1,6 @@
 #include "cuda_plan.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "cuda_layout.h"
@@ -55,6 +56,7 @@ Plan::Argument read_argument(Reader& reader) {
 Plan::Launch read_launch(Reader& reader, std::size_t kernels) {
     Plan::Launch launch = {};
     launch.kernel = reader.whole(0, double(kernels) - 1);
+    launch.network = reader.whole(0, 1);
     for (unsigned& size : launch.grid) size = unsigned(reader.whole(0, 65535));
     for (unsigned& size : launch.each) size = unsigned(reader.whole(0, 65535));
     for (unsigned& size : launch.block) size = unsigned(reader.whole(1, 1024));
@@ -76,7 +78,7 @@ Plan read_plan(const CudaPart& part, const Config& config) {
     Reader reader(part.plan);
     for (double& reach : plan.reach) reach = reader.any();
     plan.batch = reader.whole(1, 65535);
-    int* roles[] = {&plan.frame, &plan.targets, &plan.patches, &plan.list, &plan.results, &plan.responses};
+    int* roles[] = {&plan.frame, &plan.targets, &plan.patches, &plan.features, &plan.list, &plan.results, &plan.responses};
     for (int* role : roles) *role = reader.whole(0, 1000);
     plan.colour = reader.whole(-1, 1000);
     for (Plan::Place& place : plan.search) place = read_place(reader, 0);
@@ -96,12 +98,14 @@ Plan read_plan(const CudaPart& part, const Config& config) {
     auto is = [&](int buffer, Plan::Buffer::Kind kind, std::size_t least) {
         return fits(buffer, least) && plan.buffers[buffer].kind == kind;
     };
+    std::size_t features = 4 * std::size_t(config.channels) * config.grid() * config.grid();
     std::size_t patch = 12 * std::size_t(config.patch_size) * config.patch_size;
     std::size_t response = 4 * std::size_t(config.points()) * config.points();
     bool good = reader.ended() && constants == part.constants.size() && is(plan.frame, Plan::Buffer::CONSTANT, 0) &&
                 is(plan.targets, Plan::Buffer::SLOT, sizeof(device::Target)) &&
                 plan.buffers[plan.targets].bytes == sizeof(device::Target) &&
                 is(plan.patches, Plan::Buffer::TARGET, patch * (config.learn_scales / 2 + 1)) &&
+                is(plan.features, Plan::Buffer::TARGET, features * std::max(config.scales, config.learn_scales)) &&
                 is(plan.list, Plan::Buffer::POSITION, sizeof(int)) && plan.buffers[plan.list].bytes == sizeof(int) &&
                 is(plan.results, Plan::Buffer::POSITION, sizeof(device::Measurement)) &&
                 plan.buffers[plan.results].bytes == sizeof(device::Measurement) &&

@@ -28,6 +28,7 @@ struct Plan {
     };
     struct Launch {
         int kernel;
+        bool network; // it computes features
         unsigned grid[3], each[3]; // blocks, and how many more for each target
         unsigned block[3];
         std::vector<Argument> arguments;
@@ -36,7 +37,7 @@ struct Plan {
     // How far from a target its patches lie, in its sides: before an update, after it, and more for each BOX_GAIN.
     double reach[3];
     int batch; // targets at once
-    int frame, targets, patches, list, results, responses, colour; // buffers; colour is -1 without a colour model
+    int frame, targets, patches, features, list, results, responses, colour; // buffers; colour is -1 without a colour model
     Place search[2]; // device::Search of LOCALIZE and of UPDATE
     std::vector<Buffer> buffers;
     std::vector<Launch> works[WORKS];

@@ -317,6 +317,12 @@ void CudaTracker::response(std::size_t index, float* numbers) {
         numbers[i] = std::isfinite(peak.score) ? joint[peak.scale * points + i] : 0;
 }
 
+void CudaTracker::set_network(spcnet_network network, void* user) {
+    Tracker::set_network(network, user);
+    Current current(*this);
+    forget_graphs(); // they contain the model's own
+}
+
 void CudaTracker::configured() {
     Current current(*this);
     configure();
@@ -445,7 +451,16 @@ void CudaTracker::check_owner(const spcnet_frame& frame, int plane) const {
 
 // Enqueue the launches of a work for count targets of the list, from first on: no more than a batch.
 void CudaTracker::run(Work work, std::size_t first, std::size_t count) {
+    bool called = false; // the caller's network, for the launches that it replaces
     for (const Plan::Launch& launch : plan_.works[work]) {
+        unsigned grid[3];
+        for (int i = 0; i < 3; i++) grid[i] = launch.grid[i] + launch.each[i] * unsigned(count);
+        if (network_ && launch.network) {
+            if (!called) call_network(int(grid[2])); // every convolution has a layer of blocks for each image
+            called = true;
+            continue;
+        }
+        called = false;
         alignas(8) unsigned char packed[64 * 8];
         std::size_t size = 0;
         auto put = [&](auto value) {
@@ -472,14 +487,18 @@ void CudaTracker::run(Work work, std::size_t first, std::size_t count) {
             case Plan::Argument::INTERP_FACTOR: put(float(config.interp_factor)); break;
             }
         }
-        unsigned grid[3];
-        for (int i = 0; i < 3; i++) grid[i] = launch.grid[i] + launch.each[i] * unsigned(count);
         // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END
         void* extra[] = {reinterpret_cast<void*>(1), packed, reinterpret_cast<void*>(2), &size, nullptr};
         CALL(
             driver_, cuLaunchKernel, functions_[launch.kernel], grid[0], grid[1], grid[2], launch.block[0],
             launch.block[1], launch.block[2], 0, stream_, nullptr, extra);
     }
+}
+
+void CudaTracker::call_network(int images) {
+    auto at = [this](int buffer) { return reinterpret_cast<float*>(std::uintptr_t(buffers_[buffer])); };
+    int status = network_(user_, at(plan_.patches), at(plan_.features), images, stream_);
+    if (status) network_failed(status);
 }
 
 // Run a work for all targets and wait for it: launch by launch the first time, then as a graph.
@@ -497,7 +516,7 @@ void CudaTracker::run_all(Work work) {
         for (std::size_t first = 0; first < targets_.size(); first += plan_.batch)
             run(work, first, std::min(targets_.size() - first, std::size_t(plan_.batch)));
     };
-    if (!graphs_[work] && warm_[work] && capturable_) {
+    if (!graphs_[work] && warm_[work] && capturable_ && !network_) {
         bool good = driver_.cuStreamBeginCapture_v2(stream_, Driver::THREAD_LOCAL) == 0;
         if (good) {
             void* graph = nullptr;

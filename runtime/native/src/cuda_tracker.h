@@ -26,6 +26,7 @@ public:
     bool searched(std::size_t index) const override { return targets_[index].position >= 0; }
     void response(std::size_t index, float* numbers) override;
     void configured() override;
+    void set_network(spcnet_network network, void* user) override;
 
 private:
     // A target as the host knows it. Its state and models are in a slot on the device.
@@ -57,6 +58,7 @@ private:
     void upload(const spcnet_frame& frame, const Region& region);
     void check_owner(const spcnet_frame& frame, int plane) const;
     void configure();
+    void call_network(int images);
     void run(Work work, std::size_t first, std::size_t count);
     void run_all(Work work);
     void forget_graphs();

@@ -35,6 +35,18 @@ Array<float> transform(const Layer& layer, int outputs) {
 
 } // namespace
 
+void from_planes(const float* planes, int channels, Picture& picture) {
+    int count = picture.cells * picture.cells;
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < count; i++) picture.numbers[std::size_t(i) * picture.depth + c] = *planes++;
+}
+
+void to_planes(const Picture& picture, int channels, float* planes) {
+    int count = picture.cells * picture.cells;
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < count; i++) *planes++ = picture.numbers[std::size_t(i) * picture.depth + c];
+}
+
 Network::Network(const std::vector<Layer>& layers, int cells, int depth, const Kernels& kernels)
     : kernels_(kernels), depth_(depth), cells_(cells) {
     int channels = 0;

@@ -24,6 +24,10 @@ struct Picture {
     const float* inside() const { return numbers.data() + border * (row() + depth); }
 };
 
+// Numbers (channels, cells, cells) into a picture without a border, and back.
+void from_planes(const float* planes, int channels, Picture& picture);
+void to_planes(const Picture& picture, int channels, float* planes);
+
 class Network {
 public:
     // layers: convolutions and normalisations, the first one a convolution; the input has cells x cells pixels, and

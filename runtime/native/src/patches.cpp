@@ -114,6 +114,12 @@ void Patch::cut(
     }
 }
 
+void Patch::to_planes(float* planes) const {
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < size_; y++)
+            for (int x = 0; x < size_; x++) *planes++ = line(y)[3 * x + c];
+}
+
 double hann(int index, int size, double power) {
     if (size == 1) return 1;
     return std::pow(0.5 + 0.5 * std::cos(PI * (1 - size + 2 * index) / (size - 1)), power);

@@ -35,6 +35,7 @@ public:
     int size() const { return size_; }
     const float* with_border() const { return pixels_.data(); }
     std::ptrdiff_t row() const { return 3 * std::ptrdiff_t(size_ + 2 * border_); } // to the next
+    void to_planes(float* planes) const; // (3, N, N)
     const float* line(int y) const { return pixels_.data() + (y + border_) * row() + 3 * border_; }
 
 private:

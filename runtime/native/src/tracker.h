@@ -32,12 +32,27 @@ public:
     virtual bool searched(std::size_t index) const = 0;
     virtual void response(std::size_t index, float* numbers) = 0;
 
+    // Take the features from a network of the caller's; NULL: from the model's own.
+    virtual void set_network(spcnet_network network, void* user) {
+        network_ = network;
+        user_ = user;
+    }
+
     // The thresholds, rates or interval of config have been changed.
     virtual void configured() {}
 
     Config config;
     const bool has_head, on_gpu;
     spcnet_times times = {}; // of the latest call
+
+protected:
+    spcnet_network network_ = nullptr;
+    void* user_ = nullptr;
 };
+
+[[noreturn]] inline void network_failed(int status) {
+    throw Failure(
+        SPCNET_NETWORK_FAILED, "the network of spcnet_set_network returned %d; mend it, then reset the targets", status);
+}
 
 } // namespace spc
