@@ -19,6 +19,9 @@ def add_roofline(kinds: Commands[argparse.ArgumentParser]) -> None:
     roofline.add_argument(
         "--tracker", action="append", metavar="NAME", help="zoo name or .onnx file; repeat (default: the zoo)"
     )
+    roofline.add_argument(
+        "--backend", default="cpu", choices=("cpu", "native"), help="native is the C library (default: cpu)"
+    )
     roofline.add_argument("--threads", type=int, default=1, help="threads of the CPU (default: 1)")
     add_output(roofline)
     roofline.set_defaults(run=_roofline)
@@ -34,7 +37,7 @@ def _roofline(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.tracker or zoo()))
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(video)
-    measured = run.measure(names, frames, DEMO_BOX, options.threads)
+    measured = run.measure(names, frames, DEMO_BOX, options.threads, backend=options.backend)
     record = {"command": shlex.join(["spcnet", *sys.argv[1:]]), **measured}
     markdown = tables.markdown(record)
     output.write(options.out, "roofline", record, markdown)

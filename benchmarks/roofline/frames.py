@@ -36,6 +36,7 @@ def measure(
     threads: int,
     warmup: int = 10,
     seconds: float = 3.0,
+    backend: str = "cpu",
 ) -> UpdateTimes:
     """Track box through frames, and again from the start until so many seconds have passed.
 
@@ -50,7 +51,7 @@ def measure(
     cv2.setNumThreads(threads)
     searched, learnt, count = list[Seconds](), list[Seconds](), 0
     with threadpool_limits(threads):
-        tracker = Tracker.load(model, backend="cpu", threads=threads)
+        tracker = Tracker.load(model, backend=backend, threads=threads)
         config, begun, skipped = tracker.config, time.perf_counter(), warmup
         while not count or time.perf_counter() - begun < seconds:
             tracker.init(frames[0], box)

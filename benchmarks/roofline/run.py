@@ -8,6 +8,7 @@ from typing import Any
 
 from spcnet.benchmarks.gpu.timing import Effort
 from spcnet.benchmarks.roofline import frames, peaks, record, stages
+from spcnet.benchmarks.roofline.bounds import StageWork
 from spcnet.benchmarks.roofline.record import ModelCost
 from spcnet.common.machine import machine
 from spcnet.runtime import model
@@ -23,8 +24,9 @@ def measure(
     threads: int,
     effort: Effort = peaks.EFFORT,
     seconds: float = 3.0,
+    backend: str = "cpu",
 ) -> dict[str, Any]:
-    """The record of this machine's CPU, after so many seconds for each model.
+    """The record of this machine's CPU, by a backend of it, after so many seconds for each model.
 
     Raises ValueError, FileNotFoundError, ModelError.
     """
@@ -38,16 +40,20 @@ def measure(
                 f"{path} computes in {precision}, counted are models in fp32; give the FP32 model"
             )
         work[path] = stages.localize(found.config, found.layers), stages.learn(found.config, found.layers)
+        if backend == "native":  # it does not call ONNX Runtime
+            for half in work[path]:
+                half.update({name: StageWork(stage.parts) for name, stage in half.items()})
     before = peaks.machine_peaks(threads, effort)
-    models = {
-        path.stem: ModelCost(*halves, frames.measure(path, clip, box, threads, seconds=seconds))
-        for path, halves in work.items()
-    }
+    models = {}
+    for path, halves in work.items():
+        times = frames.measure(path, clip, box, threads, seconds=seconds, backend=backend)
+        models[path.stem] = ModelCost(*halves, times)
     after = peaks.machine_peaks(threads, effort)
     best = peaks.best(before, after)
     about = {**best.record(), "before": before.record(), "after": after.record()}
     return {
         "machine": machine(),
+        "backend": backend,
         "peaks": about,
         "warnings": unsteady(about),
         "models": record.models(models, best.roof()),

@@ -154,6 +154,14 @@ def measured(models, video):
     return run.measure(models, clip, boxes[0], 1, FAST, seconds=0)
 
 
+def test_the_c_library_calls_no_session(models, video):
+    clip, boxes = video
+    found = run.measure(models[1:2], clip, boxes[0], 1, FAST, seconds=0, backend="native")
+    [model] = found["models"].values()
+    assert found["backend"] == "native"
+    assert model["total"]["calls"] == 0 < model["stages"]["features"]["ms"] < model["total"]["ms"]
+
+
 def test_the_record_and_its_tables(measured):
     found = json.loads(json.dumps(measured, allow_nan=False))
     assert list(found["models"]) == ["small", "large", "upsampled"]
@@ -170,15 +178,26 @@ def test_the_record_and_its_tables(measured):
 def test_the_verb(measured, tmp_path, monkeypatch, capsys):
     asked = []
 
-    def measure(*arguments):
-        asked.append(arguments)
+    def measure(*arguments, backend):
+        asked.append((*arguments, backend))
         return measured
 
     monkeypatch.setattr(run, "measure", measure)
-    words = ["bench", "roofline", "--tracker", "nano", "--tracker", "nano", "--threads", "2"]
+    words = [
+        "bench",
+        "roofline",
+        "--tracker",
+        "nano",
+        "--tracker",
+        "nano",
+        "--threads",
+        "2",
+        "--backend",
+        "native",
+    ]
     assert main([*words, "-o", str(tmp_path / "out"), "--json"]) == 0
-    names, clip, box, threads = asked[0]
-    assert (names, len(clip), box, threads) == (["nano"], 132, (322, 348, 88, 112), 2)
+    names, clip, *others = asked[0]
+    assert (names, len(clip), others) == (["nano"], 132, [(322, 348, 88, 112), 2, "native"])
     found = json.loads((tmp_path / "out" / "roofline.json").read_text())
     assert found == json.loads(capsys.readouterr().out)
     assert (tmp_path / "out" / "roofline.md").read_text() == tables.markdown(found)
