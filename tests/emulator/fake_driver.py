@@ -25,6 +25,7 @@ DEFAULTS = {
     "no_graphs": 0,
     "lazy": 0,
     "ordinal": 0,
+    "foreign": 0,
 }
 
 

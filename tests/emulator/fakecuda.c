@@ -102,7 +102,7 @@ static __thread unsigned depth;
 static struct {
     long launches, graph_launches, syncs, bytes_up, bytes_down, allocations, overruns, bad_frees;
 } counted;
-static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy, ordinal; } setting = {
+static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy, ordinal, foreign; } setting = {
     .memory = 4l << 30, .driver_version = 13000, .devices = 1};
 
 static void *add(Kind kind, size_t size) {
@@ -370,6 +370,7 @@ API int fakecuda_set(const char *what, long value) {
         {"break_capture", &setting.break_capture},
         {"lazy", &setting.lazy},
         {"ordinal", &setting.ordinal},
+        {"foreign", &setting.foreign},
         {"overruns", &counted.overruns},
         {"bad_frees", &counted.bad_frees},
     };
@@ -484,7 +485,7 @@ API Result cuCtxDetach(Context *context) {
     return leave(SUCCESS);
 }
 
-API Result cuDevicePrimaryCtxRelease_v2(int device) {
+API Result cuDevicePrimaryCtxRelease(int device) {
     RETURN_IF(check_device(device));
     ENTER_WITHOUT_CONTEXT();
     if (!primary.alive) return leave(INVALID_CONTEXT);
@@ -650,10 +651,11 @@ API Result cuStreamSynchronize(void *handle) {
     return SUCCESS;
 }
 
-API Result cuPointerGetAttribute(int *value, int attribute, DevicePtr address) {
+API Result cuPointerGetAttribute(void *value, int attribute, DevicePtr address) {
     ENTER();
-    if (attribute != 9 || !memory_at((const char *)address, 1)) return leave(INVALID_VALUE);
-    *value = setting.ordinal; // CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    if ((attribute != 9 && attribute != 1) || !memory_at((const char *)address, 1)) return leave(INVALID_VALUE);
+    if (attribute == 1) *(void **)value = setting.foreign ? (void *)1 : (void *)&primary; // ..._CONTEXT
+    else *(int *)value = setting.ordinal; // CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     return leave(SUCCESS);
 }
 

@@ -13,6 +13,7 @@ import pytest
 from emulator import fake_driver
 
 from spcnet.common.metrics import iou
+from spcnet.export import launches
 from spcnet.runtime import MultiTracker, Tracker
 from spcnet.runtime.cuda import pipeline
 
@@ -232,6 +233,14 @@ def test_planes_may_lie_anywhere_but_must_be_on_the_gpu(library, start, quick_mo
         frame.memory = 2
         with pytest.raises(nh.NativeError, match="memory is 2; give one of spcnet_memory"):
             tracker.update(frame)
+    stranger = start(quick_model, stream=12345)
+    with uploaded(nh.as_frame(nv12, nh.NV12), True) as frame:
+        with pytest.raises(nh.NativeError, match="the stream 0x3039 of .* cannot be waited for"):
+            stranger.add(frame, box)
+        fake_driver.put("foreign", 1)
+        with pytest.raises(nh.NativeError, match="and its primary context; copy it there"):
+            tracker.update(frame)
+        fake_driver.put("foreign", 0)
     fake_driver.put("ordinal", 1)
     with uploaded(nh.as_frame(i420, nh.I420), True) as frame:
         with pytest.raises(nh.NativeError, match="is not in the memory of the tracker's GPU"):
@@ -317,6 +326,16 @@ def test_a_gpu_that_cannot_be_used_is_told(library, driver, quick_model):
     fake_driver.put("devices", 1)
     fake_driver.put("memory", 1000)
     assert refusal(data)[0] == nh.NO_MEMORY
+
+
+def test_a_result_that_is_no_box_is_refused(start, quick_model, video, monkeypatch):
+    frames, boxes = video
+    monkeypatch.setattr(launches, "WORKS", ("localize", "learn", "learn", "learn"))  # nothing writes a result
+    tracker = start(quick_model)
+    tracker.add(nh.as_frame(frames[0]), boxes[0])
+    with pytest.raises(nh.NativeError, match="gave a result that is no box") as error:
+        tracker.update(nh.as_frame(frames[1]))
+    assert error.value.code == nh.NO_GPU
 
 
 def test_without_a_driver_the_cpu_stays(library, quick_model, tmp_path):

@@ -69,7 +69,7 @@ typedef enum spcnet_format {
 
 typedef enum spcnet_memory {
     SPCNET_HOST = 0,
-    SPCNET_DEVICE = 1 /* of the tracker's GPU, for a tracker of spcnet_open_cuda; the pointers are device addresses */
+    SPCNET_DEVICE = 1 /* of the tracker's GPU and its primary context, which CUDA's runtime uses; for spcnet_open_cuda */
 } spcnet_memory;
 
 /* A picture, in the caller's memory; it is read during the call only. */
@@ -139,8 +139,8 @@ SPCNET_API spcnet_code spcnet_open_memory(
  * the code is missing; a program may then call spcnet_open with the same file. stream is the CUstream or cudaStream_t
  * on which frames in device memory are written, NULL the default stream: a call waits for what was begun on it, and
  * returns when its own work is done. Targets stay on the GPU; of a frame in host memory only the part that they reach
- * is copied. Memory is also allocated where a frame is the first in a larger format. The code in the file runs on the
- * GPU as it is: open files of your own.
+ * is copied. Memory is also allocated by the first two calls after targets have changed, and for larger frames. The
+ * code in the file runs on the GPU as it is: open files of your own.
  */
 SPCNET_API spcnet_code spcnet_open_cuda(
     const char *path, int gpu, void *stream, spcnet **tracker, char *message, size_t size);

@@ -86,15 +86,16 @@ std::vector<char> read_file(const char* path) {
     return data;
 }
 
-// Open a model from a file, or with MEMORY for path from data, on the tracker that make returns.
-template <class Make>
+// Open a model from a file, or with MEMORY for path from data, on the tracker that make returns; check comes first.
+template <class Check, class Make>
 spcnet_code open_tracker(
     const void* data, std::size_t bytes, const char* path, spcnet** tracker, char* message, std::size_t size,
-    const Make& make) {
+    const Check& check, const Make& make) {
     if (message && size) *message = 0;
     if (!tracker) return tell(message, size, "tracker is NULL; give the address of a pointer"), SPCNET_BAD_ARGUMENT;
     *tracker = nullptr;
     try {
+        check();
         std::vector<char> file;
         if (path == MEMORY && !data) throw Failure(SPCNET_BAD_ARGUMENT, "data is NULL; give the bytes of a .spcnet file");
         if (path != MEMORY) {
@@ -120,9 +121,11 @@ spcnet_code open_tracker(
 spcnet_code open_cpu(
     const void* data, std::size_t bytes, const char* path, int threads, const Kernels& kernels, spcnet** tracker,
     char* message, std::size_t size) {
-    return open_tracker(data, bytes, path, tracker, message, size, [&](const Model& model) {
+    auto check = [&] {
         if (threads < 1 || threads > MAX_THREADS)
             throw Failure(SPCNET_BAD_ARGUMENT, "threads is %d; give a number from 1 to %d", threads, MAX_THREADS);
+    };
+    return open_tracker(data, bytes, path, tracker, message, size, check, [&](const Model& model) {
         return std::make_unique<CpuTracker>(model, threads, kernels);
     });
 }
@@ -130,7 +133,7 @@ spcnet_code open_cpu(
 spcnet_code open_cuda(
     const void* data, std::size_t bytes, const char* path, int gpu, void* stream, spcnet** tracker, char* message,
     std::size_t size) {
-    return open_tracker(data, bytes, path, tracker, message, size, [&](const Model& model) {
+    return open_tracker(data, bytes, path, tracker, message, size, [] {}, [&](const Model& model) {
         return std::make_unique<CudaTracker>(model, gpu, stream);
     });
 }
@@ -335,6 +338,7 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
     if (!known(parameter))
         return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
     Config& config = tracker->tracker->config;
+    const Config before = config;
     const Parameter& range = PARAMETERS[parameter];
     if (!(value >= range.low && value <= range.high) ||
         (parameter == SPCNET_UPDATE_INTERVAL && value != std::floor(value)))
@@ -362,7 +366,9 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
     case SPCNET_INTERP_FACTOR: config.interp_factor = value; break;
     case SPCNET_BOX_GAIN: config.box_gain = value; break;
     }
-    return tracker->guarded([&] { tracker->tracker->configured(); });
+    spcnet_code code = tracker->guarded([&] { tracker->tracker->configured(); });
+    if (code) config = before;
+    return code;
 }
 
 void spcnet_last_times(const spcnet* tracker, spcnet_times* times) {

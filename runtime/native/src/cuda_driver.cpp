@@ -15,10 +15,18 @@ Driver::Driver() {
             dlerror());
 #define FUNCTION(name, arguments)                                                                                      \
     name = reinterpret_cast<int(*) arguments>(dlsym(library, #name));                                                  \
-    if (!name) throw Failure(SPCNET_NO_GPU, "the driver for NVIDIA GPUs has no %s; install CUDA 11.4 or later", #name);
+    if (!name) throw Failure(SPCNET_NO_GPU, "the driver for NVIDIA GPUs has no %s; install CUDA 10.2 or later", #name);
     DRIVER_FUNCTIONS(FUNCTION)
 #undef FUNCTION
-    check(cuInit(0), "cuInit");
+#define FUNCTION(name, arguments)                                                                                      \
+    name = reinterpret_cast<int(*) arguments>(dlsym(library, #name));                                                  \
+    graphs = graphs && name;
+    GRAPH_FUNCTIONS(FUNCTION)
+#undef FUNCTION
+    int status = cuInit(0);
+    if (status == NO_DEVICE)
+        throw Failure(SPCNET_NO_GPU, "the driver finds no NVIDIA GPU; look at nvidia-smi, or open the model by spcnet_open");
+    check(status, "cuInit");
 }
 
 void Driver::check(int status, const char* call) const {

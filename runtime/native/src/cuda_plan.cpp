@@ -90,7 +90,7 @@ Plan read_plan(const CudaPart& part, const Config& config) {
         if (kind == Plan::Buffer::CONSTANT) constants += plan.buffers.back().bytes;
     }
     for (std::vector<Plan::Launch>& work : plan.works) {
-        int launches = reader.whole(0, 1000);
+        int launches = reader.whole(1, 1000);
         for (int i = 0; i < launches; i++) work.push_back(read_launch(reader, plan.kernels.size()));
     }
     // Every place must be in a buffer, and what the host reads and writes have its size.

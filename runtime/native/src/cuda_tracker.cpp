@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <climits>
+#include <exception>
 
 #include "locate.h"
 
@@ -47,16 +48,20 @@ device::Target record_of(const State& state, const Offset& offset) {
 // Makes the context current in this thread for as long as it lives.
 class CudaTracker::Current {
 public:
-    explicit Current(const CudaTracker& tracker) : driver_(tracker.driver_) {
-        CALL(driver_, cuCtxPushCurrent_v2, tracker.context_);
+    explicit Current(const CudaTracker& tracker) : tracker_(tracker) {
+        CALL(tracker.driver_, cuCtxPushCurrent_v2, tracker.context_);
     }
     ~Current() {
+        // A call that fails leaves nothing under way, so that its frame and our memory can be used again.
+        if (std::uncaught_exceptions() > before_ && tracker_.stream_)
+            tracker_.driver_.cuStreamSynchronize(tracker_.stream_);
         void* context;
-        driver_.cuCtxPopCurrent_v2(&context);
+        tracker_.driver_.cuCtxPopCurrent_v2(&context);
     }
 
 private:
-    const Driver& driver_;
+    const CudaTracker& tracker_;
+    const int before_ = std::uncaught_exceptions();
 };
 
 CudaTracker::CudaTracker(const Model& model, int gpu, void* stream) : Tracker(model, true), foreign_(stream) {
@@ -101,6 +106,9 @@ void CudaTracker::open(const Model& model, int gpu) {
     Current current(*this);
     std::string code(model.code); // a driver reads PTX up to a zero byte
     int status = driver_.cuModuleLoadData(&module_, code.c_str());
+    if (status == Driver::UNSUPPORTED_PTX)
+        throw Failure(
+            SPCNET_NO_GPU, "the model's code is of a later CUDA than the driver of %s; update the driver", name);
     if (status == Driver::NO_BINARY)
         throw Failure(
             SPCNET_NO_GPU,
@@ -150,7 +158,7 @@ void CudaTracker::close() {
         void* context;
         driver_.cuCtxPopCurrent_v2(&context);
     }
-    driver_.cuDevicePrimaryCtxRelease_v2(device_);
+    driver_.cuDevicePrimaryCtxRelease(device_);
     context_ = nullptr;
 }
 
@@ -255,7 +263,7 @@ void CudaTracker::begin(const spcnet_frame& frame, const State& state, std::size
     run(ADD, position, 1);
     run(LOCALIZE, position, 1);
     synchronize();
-    const device::Measurement& found = result(position);
+    device::Measurement found = result(position);
     if (found.status == SPCNET_TRACKING)
         first = record_of(state, offset_between(state, {found.cx, found.cy, found.w, found.h}));
     write(record, &first, sizeof first);
@@ -274,6 +282,7 @@ void CudaTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* 
     bool due = false;
     for (const Target& target : targets_) due = due || (target.age + 1) % config.update_interval == 0;
     run_all(!learns ? LOCALIZE : due ? UPDATE : UPDATE_NOT_DUE);
+    for (std::size_t i = 0; i < targets_.size(); i++) result(i); // before anything is changed
     for (std::size_t i = 0; i < targets_.size(); i++) {
         const device::Measurement& found = result(i);
         Target& target = targets_[i];
@@ -382,11 +391,9 @@ void CudaTracker::upload(const spcnet_frame& frame, const Region& region) {
     if (needed > staged_) {
         void* staging = allocate_host(needed);
         Address memory = 0;
-        if (driver_.cuMemAlloc_v2(&memory, needed)) {
+        if (int status = driver_.cuMemAlloc_v2(&memory, needed)) {
             driver_.cuMemFreeHost(staging);
-            throw Failure(
-                SPCNET_NO_MEMORY, "%s has no memory for a frame of %zu bytes; close other programs", name_.c_str(),
-                needed);
+            driver_.check(status, "cuMemAlloc_v2");
         }
         forget_graphs(); // they contain the old address
         if (staging_) driver_.cuMemFreeHost(staging_);
@@ -429,7 +436,11 @@ void CudaTracker::upload(const spcnet_frame& frame, const Region& region) {
     std::memcpy(staging_, &record, sizeof record);
     CALL(driver_, cuMemcpyHtoDAsync_v2, buffers_[plan_.frame], staging_, on_device ? sizeof record : end, stream_);
     if (on_device) {
-        CALL(driver_, cuEventRecord, event_, foreign_);
+        if (driver_.cuEventRecord(event_, foreign_))
+            throw Failure(
+                SPCNET_BAD_ARGUMENT,
+                "the stream %p of spcnet_open_cuda cannot be waited for; give one of the primary context of %s", foreign_,
+                name_.c_str());
         CALL(driver_, cuStreamWaitEvent, stream_, event_, 0);
     }
 }
@@ -437,11 +448,15 @@ void CudaTracker::upload(const spcnet_frame& frame, const Region& region) {
 // Throws Failure where a plane is not in the memory of this GPU.
 void CudaTracker::check_owner(const spcnet_frame& frame, int plane) const {
     int owner = -1;
-    int status = driver_.cuPointerGetAttribute(
-        &owner, Driver::DEVICE_ORDINAL, reinterpret_cast<std::uintptr_t>(frame.data[plane]));
-    if (status || owner != gpu_)
+    void* context = nullptr; // NULL: of every one
+    Address address = reinterpret_cast<std::uintptr_t>(frame.data[plane]);
+    int status = driver_.cuPointerGetAttribute(&owner, Driver::DEVICE_ORDINAL, address);
+    driver_.cuPointerGetAttribute(&context, Driver::CONTEXT, address);
+    if (status || owner != gpu_ || (context && context != context_))
         throw Failure(
-            SPCNET_BAD_ARGUMENT, "plane %d of the frame, at %p, is not in the memory of the tracker's GPU, %s; copy it there",
+            SPCNET_BAD_ARGUMENT,
+            "plane %d of the frame, at %p, is not in the memory of the tracker's GPU, %s, and its primary context; copy "
+            "it there",
             plane, static_cast<const void*>(frame.data[plane]), name_.c_str());
     if (frame.stride[plane] > INT_MAX)
         throw Failure(
@@ -545,12 +560,21 @@ void CudaTracker::forget_graphs() {
         graphs_[work] = nullptr;
         warm_[work] = false;
     }
-    capturable_ = true;
+    capturable_ = driver_.graphs;
 }
 
-// What was found for a position of the list, once the GPU is done.
+// What was found for a position of the list, once the GPU is done. Throws Failure where it cannot be.
 const device::Measurement& CudaTracker::result(std::size_t position) const {
-    return static_cast<const device::Measurement*>(results_)[position];
+    const auto& found = static_cast<const device::Measurement*>(results_)[position];
+    bool finite = true;
+    for (double number : {found.cx, found.cy, found.w, found.h, found.score, found.psr, found.seen_x, found.seen_y,
+                          found.seen_w, found.seen_h, found.search_x, found.search_y})
+        finite = finite && std::isfinite(number);
+    if (!finite || !(found.status >= SPCNET_TRACKING && found.status <= SPCNET_LOST))
+        throw Failure(
+            SPCNET_NO_GPU, "%s gave a result that is no box; close the tracker, and export the model again",
+            name_.c_str());
+    return found;
 }
 
 } // namespace spc
