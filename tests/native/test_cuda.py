@@ -235,7 +235,7 @@ def test_planes_may_lie_anywhere_but_must_be_on_the_gpu(library, start, quick_mo
             tracker.update(frame)
     stranger = start(quick_model, stream=12345)
     with uploaded(nh.as_frame(nv12, nh.NV12), True) as frame:
-        with pytest.raises(nh.NativeError, match="the stream 0x3039 of .* cannot be waited for"):
+        with pytest.raises(nh.NativeError, match=r"the stream 0x3039 of .* cannot be waited for"):
             stranger.add(frame, box)
         fake_driver.put("foreign", 1)
         with pytest.raises(nh.NativeError, match="and its primary context; copy it there"):
