@@ -1,6 +1,6 @@
 """The constants of the C library are those of the Python reference: src/constants.h is written from them.
 
-src/cuda_layout.h has the structures that it shares with the kernels. python tests/native_constants.py writes
+src/layout.h has the structures that it shares with the kernels. python tests/native_constants.py writes
 both files anew.
 """
 
@@ -75,8 +75,8 @@ def header() -> str:
     return "\n".join(lines) + "\n"
 
 
-def cuda_layout() -> str:
-    """The text of cuda_layout.h."""
+def structures() -> str:
+    """The text of layout.h."""
     lines = [
         "// Written by tests/native_constants.py from spcnet.runtime.cuda.layout, where the meanings are.",
         "#pragma once",
@@ -84,6 +84,8 @@ def cuda_layout() -> str:
         "#include <cstdint>",
         "",
         "namespace spc::device {",
+        "",
+        *(f"const int {status.value} = {index};" for index, status in enumerate(recovery.Status)),
         "",
         *map(_folded, layout.structures("std::uint64_t")),
         "",
@@ -98,7 +100,7 @@ def _folded(line: str) -> str:
     return textwrap.fill(kept, WIDTH, subsequent_indent="    ").replace("~", " ")
 
 
-FILES = {"constants.h": header, "cuda_layout.h": cuda_layout}
+FILES = {"constants.h": header, "layout.h": structures}
 
 
 def _number(value: float) -> str:

@@ -17,7 +17,7 @@ from spcnet.runtime import dcf
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import Launcher, first_state
-from spcnet.runtime.cuda.layout import PACK_FRAME
+from spcnet.runtime.cuda.layout import bgr_frame
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 
 
@@ -159,8 +159,7 @@ class OwnFilter:
         device.write(self._slots.targets, states)
         device.write(self._slots.list, np.arange(self._count, dtype=np.int32))
         device.write(self._work.features, features)
-        frame = PACK_FRAME(0, 0, WIDTH, HEIGHT, *[0] * 6, 3, 2, 0, 0)
-        self._frame = self._memory.put(np.frombuffer(frame, np.uint8))
+        self._frame = self._memory.put(bgr_frame(WIDTH, HEIGHT))
         self._learn((1.0, 1.0))
 
     def _learn(self, rates: tuple[float, float]) -> None:

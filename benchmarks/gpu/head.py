@@ -15,7 +15,7 @@ from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.head import halved
 from spcnet.runtime.cuda.launch import Launcher
-from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, PACK_FRAME, TARGET
+from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, TARGET, bgr_frame
 from spcnet.runtime.geometry import Offset, State, without_offset
 from spcnet.runtime.locate import Peak
 from spcnet.runtime.regression import corrected, pair_shape
@@ -154,7 +154,7 @@ def _correct(
         after[slot] = (*state, first.w, first.h, 7, 0.1, 0, state.cx, state.cy, *offset, share)
         new[5 + i] = (*state, 0.5, 9, 0, *state, state.cx, state.cy)
     expected = reference(pairs.reshape(targets, -1, side, side), head)[0]
-    frame = put(np.frombuffer(PACK_FRAME(0, 0, *FRAME_SIZE[::-1], *[0] * 6, 3, 2, 0, 5), np.uint8))
+    frame = put(bgr_frame(*FRAME_SIZE[::-1], result=5))
     address, results, states = memory.space(expected.size * 4), put(old), put(before)
     seen, listed = put(windows), put(slots)
     launcher.regress_pair(put(features), put(templates), seen, listed, address, targets)

@@ -19,7 +19,7 @@ from spcnet.runtime import colour, dcf, locate
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.launch import FFT_SIZES, Filters, Launcher
-from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, PACK_FRAME, TARGET, TILE
+from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, TARGET, TILE, bgr_frame
 from spcnet.runtime.geometry import OFFSET_FADE, Offset, State, move, without_offset
 from spcnet.runtime.recovery import Status, TargetState, may_learn
 from spcnet.runtime.regression import searched_exponent, whole_cells
@@ -373,7 +373,7 @@ def _peak_with(given: _Input, colours: NDArray[np.float32] | None) -> float:
     if config.box_gain > 0:  # the aspect ratio is not the first one's
         targets["h"] *= given.rng.uniform(0.8, 1.2, 4)
     height, width = 240, 320
-    frame = np.frombuffer(PACK_FRAME(0, 0, width, height, *[0] * 6, 3, 2, 0, 5), np.uint8)
+    frame = bgr_frame(width, height, result=5)
     expected = np.zeros(case.targets, MEASUREMENT)
     after = np.zeros(case.targets, TARGET)
     seen = np.zeros(case.targets, CELL_WINDOW)  # by the box regression
@@ -421,8 +421,8 @@ def _crop(given: _Input) -> float:
     memory, launcher = given.memory, given.launcher
     n, image = case.size, given.rng.integers(0, 256, (240, 320, 3), np.uint8)
     targets = given.targets()
-    frame = PACK_FRAME(memory.put(image), 0, 320, 240, 960, 0, 0, 0, 320, 240, 3, 2, 0, 0)
-    address, states = memory.put(np.frombuffer(frame, np.uint8)), memory.put(targets)
+    address = memory.put(bgr_frame(320, 240, memory.put(image)))
+    states = memory.put(targets)
     errors, searched, learnt = [], ("search_x", "search_y"), ("cx", "cy")
     for learn, (x, y), turn in ((False, searched, 0.0), (True, learnt, 0.0), (True, learnt, -33.0)):
         expected, along = np.empty((case.targets, case.scales, 3, n, n)), np.exp(1j * np.radians(turn))

@@ -7,8 +7,10 @@ source.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spcnet.runtime.colour import BINS, COLOURS, NEUTRAL
 from spcnet.runtime.config import RANGES
@@ -119,6 +121,16 @@ _TYPES = {
 }
 
 PACK_FRAME = struct.Struct("@" + "".join(FRAME[name].char for name in FRAME.names or ())).pack
+
+
+def bgr_frame(width: int, height: int, data: int = 0, result: int = 0) -> NDArray[Any]:
+    """The FRAME (1,) of a whole BGR frame at an address; result is that of its record."""
+    frame = np.zeros(1, FRAME)
+    values = {"data": data, "width": width, "height": height, "pitch": 3 * width, "result": result}
+    values |= {"right": width, "bottom": height, "pixel": 3, "green": 1, "red": 2}
+    for name, value in values.items():
+        frame[name] = value
+    return frame
 
 
 def header() -> str:

@@ -43,11 +43,13 @@ PROBE spcnet* probe_open(const void* data, std::size_t bytes, int threads, const
     return tracker;
 }
 
-// Put a target where another tracker has it: seen (4), misses, the weak peak (2), and the share of its offset.
+// Put a target where another tracker has it: seen (4), misses, the centre of the next search (2), and the share of its
+// offset.
 PROBE void probe_place(spcnet* handle, int id, const double* values) {
     Target& target = *static_cast<CpuTracker&>(*handle->tracker).targets[handle->find(id)];
-    target.state = {as_state(values), int(values[4]), values[5], values[6]};
-    target.share = values[7];
+    device::Target& record = target.record;
+    record.cx = values[0], record.cy = values[1], record.w = values[2], record.h = values[3];
+    record.misses = values[4], record.search_x = values[5], record.search_y = values[6], record.share = values[7];
 }
 
 PROBE Parts* probe_parts(const void* data, std::size_t bytes, const char* instructions) {
@@ -134,13 +136,13 @@ PROBE void probe_colours(Parts* parts, const spcnet_frame* frame, const double* 
 
 // Responses and joint responses (S, P, P) to scale, row, column, score, psr.
 PROBE void probe_peak(Parts* parts, const float* responses, const float* joint, double* out) {
-    Peak peak = find_peak(responses, joint, parts->config.points(), parts->config);
+    Peak peak = find_peak(responses, joint, parts->config.points(), search_record(parts->config, 0));
     const double values[] = {peak.shift.scale, peak.shift.row, peak.shift.column, peak.score, peak.psr};
     std::copy(values, values + 5, out);
 }
 
 // The head's answer (4) to the first features and searched ones (C, M, M) around whole cells.
-PROBE void probe_box(Parts* parts, const float* first, const float* searched, int row, int column, double* out) {
+PROBE void probe_box(Parts* parts, const float* first, const float* searched, int row, int column, float* out) {
     Array<float> cells(parts->head->template_size());
     RegressionHead::Space space = parts->head->space();
     parts->head->learn(parts->features(first), cells.data());

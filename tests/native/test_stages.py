@@ -191,7 +191,7 @@ def test_the_answer_of_the_head_is_that_of_float64(stages, rng, cells):
     side = window_side(stages.config.grid)
     template, seen = heads.window_by_loops(first, side, 0, 0), heads.window_by_loops(searched, side, *cells)
     expected = heads.head_by_loops(stages.head, np.concatenate([template, seen, template * seen]))
-    found = np.empty(4)
+    found = np.empty(4, np.float32)
     stages.call("box", first, searched, *cells, found)
     assert_close(found, expected, tolerances.HEAD)
 

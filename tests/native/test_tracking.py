@@ -143,7 +143,8 @@ def test_a_frame_is_answered_as_in_python_from_the_same_state(library, instructi
     native.add(nh.as_frame(frames[0]), boxes[0])
     for frame in frames[1:8]:
         target = backend._targets[0]
-        state = *target.state.seen, target.state.misses, *target.state.weak_peak, target.share
+        place = target.state.search_state(frame.shape[:2], backend.config)
+        state = *target.state.seen, target.state.misses, place.cx, place.cy, target.share
         library.probe_place(native.handle, 0, np.array(state, float).ctypes.data)
         expected, [found] = reference.update(frame), native.update(nh.as_frame(frame))
         assert iou(np.array([tuple(found.box)]), np.array([expected.box]))[0] > 0.9999

@@ -10,6 +10,8 @@ typedef unsigned short half_bits;
 
 #include "layout.cuh" // constants and structures, written by ../layout.py
 
+#define RULE __device__ inline // for rules.cuh
+
 const int MAX_BAND = MAX_SIZE / 2 + 1; // K
 #define INFINITY_F __int_as_float(0x7f800000)
 

@@ -4,7 +4,8 @@
 //
 // W: cells of a window along an axis, even. W1, W2, W3: cells that the convolutions write; each halves them and rounds
 // up. Weights are (C / 4, 3 rows, 3 taps, planes, 32 outputs, 4 channels), features between the layers channel-last.
-#include "geometry.cuh"
+#include "common.cuh"
+#include "rules.cuh"
 
 const int MAX_W1 = MAX_WINDOW / 2, MAX_W2 = (MAX_W1 + 1) / 2, MAX_W3 = (MAX_W2 + 1) / 2;
 const int LANES = HEAD_CHANNELS; // and channels of the features in shared memory at a time
@@ -164,25 +165,14 @@ extern "C" __global__ void __launch_bounds__(512, 2) regress_box(
         if (lane == 0) box[warp] = sum + bias4[warp];
     }
     __syncthreads();
-    bool finite = true; // comparisons with a NaN are false
-    for (int i = 0; i < 4; i++) finite = finite && fabsf(box[i]) < INFINITY_F;
     if (tid) return;
 
     const Search& search = *search_pointer;
     const Frame frame = *frame_pointer;
     Target& target = targets[slots[blockIdx.x]];
     Measurement& found = results[frame.result + blockIdx.x];
-    double gain = search.box_gain;
-    double wider = log(place.w / target.w) + box[0], higher = log(place.h / target.h) + box[1];
-    double size = clamped(gain * (wider + higher) / 2, -BOX_LIMIT, BOX_LIMIT);
-    double aspect = clamped(gain * (wider - higher), -BOX_LIMIT, BOX_LIMIT) / 2;
-    double dx = clamped(box[2], -BOX_SHIFT, BOX_SHIFT), dy = clamped(box[3], -BOX_SHIFT, BOX_SHIFT);
     Box state = {target.cx, target.cy, target.w, target.h};
-    if (finite) state = limited(
-        target.cx + gain * (place.cx + dx * place.w - target.cx),
-        target.cy + gain * (place.cy + dy * place.h - target.cy),
-        target.w / target.first_w * exp(size + aspect), target.h / target.first_h * exp(size - aspect), target, frame,
-        search);
+    state = corrected(state, place, box, target, frame, search);
     state = without_offset(state, place.share, target, frame, search);
     target.cx = target.search_x = found.cx = found.seen_x = found.search_x = state.cx;
     target.cy = target.search_y = found.cy = found.seen_y = found.search_y = state.cy;

@@ -20,6 +20,13 @@ private:
     double start_;
 };
 
+device::Frame size_of(const spcnet_frame& frame) {
+    device::Frame size = {};
+    size.width = frame.width;
+    size.height = frame.height;
+    return size;
+}
+
 } // namespace
 
 CpuTracker::CpuTracker(const Model& model, int threads, const Kernels& kernels)
@@ -60,8 +67,7 @@ void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_
     Lane& lane = lanes_[0];
     int scales = config.learn_scales, middle = scales / 2;
     auto target = std::make_unique<Target>();
-    target->first = state;
-    target->state = {state, 0, 0, 0};
+    target->record = begun(state, {0, 0, 0, 0});
     target->filter = filter_.target(config);
     target->response = Array<float>(std::size_t(config.points()) * config.points());
     if (colour_model_) target->colours = colour_model_->target();
@@ -92,9 +98,10 @@ void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_
         respond(*target, slot, lane, s);
     }
     check_network();
-    locate(frame, *target, slot, lane);
-    if (slot.result.status == SPCNET_TRACKING) target->offset = offset_between(state, slot.found);
-    target->state = {state, 0, 0, 0};
+    device::Measurement found = locate(size_of(frame), search_record(config, 0), *target, slot, lane);
+    bool tracking = found.status == device::TRACKING;
+    target->record = begun(
+        state, tracking ? offset_between(state, {found.cx, found.cy, found.w, found.h}) : Offset{0, 0, 0, 0});
     target->searched = false; // by the caller
     if (index < targets.size())
         targets[index] = std::move(target);
@@ -105,11 +112,15 @@ void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_
 
 void CpuTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* results) {
     start_times();
-    FrameSize size = {frame.width, frame.height};
+    device::Frame size = size_of(frame);
+    device::Search search = search_record(config, learns ? config.update_interval : 0);
     int threads = pool_.threads(), scales = config.scales;
     for (std::size_t first = 0; first < targets.size(); first += threads) {
         int count = int(std::min(targets.size() - first, std::size_t(threads)));
-        for (int i = 0; i < count; i++) slots_[i].place = targets[first + i]->state.search_state(size, config);
+        for (int i = 0; i < count; i++) {
+            const device::Target& record = targets[first + i]->record;
+            slots_[i].place = {record.search_x, record.search_y, record.w, record.h};
+        }
         pool_.run([&](int thread) {
             for (int i = thread; i < count * scales; i += threads) {
                 Slot& slot = slots_[i / scales];
@@ -123,14 +134,9 @@ void CpuTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* r
         pool_.run([&](int thread) {
             for (int i = thread; i < count; i += threads) {
                 Target& target = *targets[first + i];
-                locate(frame, target, slots_[i], lanes_[thread]);
-                target.share *= OFFSET_FADE;
-                results[first + i] = slots_[i].result;
-                slots_[i].due = false;
-                if (!learns) continue;
-                target.age++;
-                slots_[i].due =
-                    target.age % config.update_interval == 0 && may_learn(slots_[i].result.status, config);
+                device::Measurement found = locate(size, search, target, slots_[i], lanes_[thread]);
+                results[first + i] = result_of(found);
+                slots_[i].due = learns && target.record.rate > 0;
             }
         });
         if (learns) learn_due(frame, first, count);
@@ -153,7 +159,8 @@ void CpuTracker::learn_due(const spcnet_frame& frame, std::size_t first, int cou
     int threads = pool_.threads(), scales = config.learn_scales;
     bool any = false;
     for (int i = 0; i < count; i++) {
-        slots_[i].place = targets[first + i]->state.seen;
+        const device::Target& record = targets[first + i]->record;
+        slots_[i].place = {record.cx, record.cy, record.w, record.h};
         any = any || slots_[i].due;
     }
     if (!any) return;
@@ -214,8 +221,8 @@ void CpuTracker::respond(const Target& target, Slot& slot, Lane& lane, int scale
 }
 
 // Peak, state and status of a target, of the responses in its slot.
-void CpuTracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane) {
-    FrameSize size = {frame.width, frame.height};
+device::Measurement CpuTracker::locate(
+    const device::Frame& frame, const device::Search& search, Target& target, Slot& slot, Lane& lane) {
     int points = config.points(), stride = filter_.stride();
     std::size_t count = std::size_t(points) * stride;
     const float* joint = slot.responses.data();
@@ -227,30 +234,27 @@ void CpuTracker::locate(const spcnet_frame& frame, Target& target, Slot& slot, L
         joint = slot.joint.data();
     }
     Peak peak;
-    State& found = slot.found;
     {
         Stage stage(lane.times.locate);
-        peak = find_peak(slot.responses.data(), joint, stride, config);
-        found = move(slot.place, target.first, peak.shift, size, config);
+        peak = find_peak(slot.responses.data(), joint, stride, search);
         const float* response = joint + peak.scale * count;
         for (int y = 0; y < points; y++)
             for (int x = 0; x < points; x++)
                 target.response[y * points + x] = std::isfinite(peak.score) ? response[y * stride + x] : 0;
         target.searched = true;
     }
-    bool sure = peak.score >= config.uncertain_score;
-    if (head_ && config.box_gain > 0 && sure) {
+    bool sure = peak.score >= search.uncertain_score;
+    State found = moved(peak.shift, target.record, frame, search);
+    if (head_ && search.box_gain > 0 && sure) {
         Stage stage(lane.times.regress);
-        int row, column;
-        double box[4];
-        whole_cells(peak.shift, config, row, column);
+        device::CellWindow window = cell_window(peak.shift, sure, target.record, search);
+        float box[4];
         head_->box(
-            target.cells.data(), slot.features[searched_scale(peak.shift, config)], row, column, lane.head, box);
-        found = corrected(found, box, slot.place, peak.shift, target.first, size, config);
+            target.cells.data(), slot.features[window.patch], window.row, window.column, lane.head, box);
+        found = corrected(found, window, box, target.record, frame, search);
     }
-    if (sure) found = without_offset(found, target.offset, target.share, target.first, size, config);
-    spcnet_status status = target.state.advance(found, peak.score, config);
-    slot.result = {0, status, to_box(found), std::isfinite(peak.score) ? peak.score : 0, peak.psr};
+    if (sure) found = without_offset(found, target.record.share, target.record, frame, search);
+    return settle(target.record, found, peak.score, peak.psr, frame, search);
 }
 
 void CpuTracker::response(std::size_t index, float* numbers) {

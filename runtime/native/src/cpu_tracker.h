@@ -8,18 +8,13 @@
 #include "filter.h"
 #include "patches.h"
 #include "pool.h"
-#include "recovery.h"
 #include "regression.h"
 #include "tracker.h"
 
 namespace spc {
 
 struct Target {
-    State first = {};
-    TargetState state = {};
-    Offset offset = {};
-    double share = 1; // of the offset that counts in the next search
-    long long age = 0; // frames since it was added
+    device::Target record = {};
     TargetFilter filter;
     TargetColours colours;
     Array<float> cells; // template of the box regression
@@ -50,8 +45,6 @@ private:
         std::vector<Picture> features;
         Array<float> spectra, responses, joint, colour;
         State place; // that is searched or learnt
-        State found;
-        spcnet_result result;
         bool due;
     };
     // Work space of a thread.
@@ -67,7 +60,8 @@ private:
 
     void observe(const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn);
     void respond(const Target& target, Slot& slot, Lane& lane, int scale);
-    void locate(const spcnet_frame& frame, Target& target, Slot& slot, Lane& lane);
+    device::Measurement locate(
+        const device::Frame& frame, const device::Search& search, Target& target, Slot& slot, Lane& lane);
     void learn_due(const spcnet_frame& frame, std::size_t first, int count);
     void check_network() const;
     void start_times();

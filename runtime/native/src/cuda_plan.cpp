@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cuda_layout.h"
+#include "layout.h"
 #include "failure.h"
 
 namespace spc {

@@ -45,7 +45,7 @@ struct Plan {
     std::string_view constants; // the contents of the constant buffers but the frame's, one after the other
 };
 
-// The plan of a part of a model. Throws Failure where it is damaged, or made for other structures than cuda_layout.h has.
+// The plan of a part of a model. Throws Failure where it is damaged, or made for other structures than layout.h has.
 Plan read_plan(const CudaPart& part, const Config& config);
 
 } // namespace spc

@@ -38,11 +38,6 @@ void span(double low, double high, int length, int& first, int& end) {
     end = std::min(int(std::max(std::min(std::ceil(high) + MARGIN, double(length)), double(first))) / 2 * 2 + 2, length);
 }
 
-device::Target record_of(const State& state, const Offset& offset) {
-    return {state.cx, state.cy, state.w, state.h, state.w,  state.h,  0,        0,
-            0,        state.cx, state.cy, offset.x, offset.y, offset.w, offset.h, 1};
-}
-
 } // namespace
 
 // Makes the context current in this thread for as long as it lives.
@@ -129,10 +124,6 @@ void CudaTracker::open(const Model& model, int gpu) {
         if (buffer.kind != Plan::Buffer::CONSTANT || buffer.bytes == 0) continue;
         buffers_[i] = allocate(buffer.bytes);
         write(buffers_[i], plan_.constants.data() + at, buffer.bytes);
-        for (int work = 0; work < 2; work++)
-            if (plan_.search[work].buffer == int(i))
-                std::memcpy(
-                    &search_[work], plan_.constants.data() + at + plan_.search[work].offset, sizeof search_[work]);
         at += buffer.bytes;
     }
     plan_.constants = {};
@@ -250,7 +241,7 @@ void CudaTracker::begin(const spcnet_frame& frame, const State& state, std::size
 
     std::size_t position = capacity_; // behind those of the others, whose responses stay
     Address record = buffers_[plan_.targets] + target.slot * sizeof(device::Target);
-    device::Target first = record_of(state, {0, 0, 0, 0});
+    device::Target first = begun(state, {0, 0, 0, 0});
     Region all = {0, 0, frame.width, frame.height};
     upload(frame, config.first_turn > 0 ? all : region(&target, 1, false, frame));
     write(record, &first, sizeof first);
@@ -265,7 +256,7 @@ void CudaTracker::begin(const spcnet_frame& frame, const State& state, std::size
     synchronize();
     device::Measurement found = result(position);
     if (found.status == SPCNET_TRACKING)
-        first = record_of(state, offset_between(state, {found.cx, found.cy, found.w, found.h}));
+        first = begun(state, offset_between(state, {found.cx, found.cy, found.w, found.h}));
     write(record, &first, sizeof first);
     if (index < targets_.size())
         targets_[index] = target;
@@ -292,7 +283,7 @@ void CudaTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* 
         target.status = spcnet_status(int(found.status));
         target.position = int(i);
         target.age += learns;
-        results[i] = {0, target.status, to_box({found.cx, found.cy, found.w, found.h}), found.score, found.psr};
+        results[i] = result_of(found);
     }
     times = {};
     times.total = now() - start;
@@ -321,7 +312,7 @@ void CudaTracker::response(std::size_t index, float* numbers) {
         join(responses_.data(), colour_.data(), config.points(), config, joint_.data());
         joint = joint_.data();
     }
-    Peak peak = find_peak(responses_.data(), joint, config.points(), config);
+    Peak peak = find_peak(responses_.data(), joint, config.points(), search_record(config, 0));
     for (std::size_t i = 0; i < points; i++)
         numbers[i] = std::isfinite(peak.score) ? joint[peak.scale * points + i] : 0;
 }
@@ -340,13 +331,7 @@ void CudaTracker::configured() {
 // Write what may be changed to the constants of the kernels.
 void CudaTracker::configure() {
     for (int work = 0; work < 2; work++) {
-        device::Search& search = search_[work];
-        search.uncertain_score = config.uncertain_score;
-        search.lost_score = config.lost_score;
-        search.recovery_radius = config.recovery_radius;
-        search.rate = config.interp_factor;
-        search.box_gain = config.box_gain;
-        search.interval = work ? config.update_interval : 0;
+        device::Search search = search_record(config, work ? config.update_interval : 0);
         write(buffers_[plan_.search[work].buffer] + plan_.search[work].offset, &search, sizeof search);
     }
     forget_graphs(); // LEARN has the rate among its arguments

@@ -6,7 +6,7 @@
 
 #include "array.h"
 #include "cuda_driver.h"
-#include "cuda_layout.h"
+#include "layout.h"
 #include "cuda_plan.h"
 #include "patches.h"
 #include "tracker.h"
@@ -83,7 +83,6 @@ private:
     bool capturable_ = true; // graphs can be recorded
     std::vector<Target> targets_;
     std::vector<int> slots_, listed_; // of the targets; in the device's list
-    device::Search search_[2]; // see Plan
     Array<float> responses_, colour_, joint_; // of a target
 };
 

@@ -43,44 +43,39 @@ bool check_box(spcnet_box& box, FrameSize frame, char* why) {
     return true;
 }
 
-State move(const State& state, const State& first, const Shift& shift, FrameSize frame, const Config& config) {
-    double point =
-        (1 + config.padding) / config.points() * std::pow(config.scale_step, std::nearbyint(shift.scale));
-    double step = std::pow(config.scale_step, shift.scale);
-    return limited(
-        state.cx + shift.column * point * state.w, state.cy + shift.row * point * state.h, state.w / first.w * step,
-        state.h / first.h * step, first, frame, config);
-}
-
-State limited(
-    double x, double y, double wider, double higher, const State& first, FrameSize frame, const Config& config) {
-    double low_w = std::min(std::max(MIN_FACTOR, MIN_SIDE / first.w), 1.0);
-    double low_h = std::min(std::max(MIN_FACTOR, MIN_SIDE / first.h), 1.0);
-    double high_w = std::min(MAX_FACTOR, frame.width / first.w);
-    double high_h = std::min(MAX_FACTOR, frame.height / first.h);
-    if (config.box_gain == 0) { // one factor
-        higher = wider;
-        low_w = low_h = std::max(low_w, low_h);
-        high_w = high_h = std::min(high_w, high_h);
-    }
-    return {
-        clamped(x, 0, frame.width - 1.0), clamped(y, 0, frame.height - 1.0),
-        first.w * std::max(std::min(wider, high_w), low_w), first.h * std::max(std::min(higher, high_h), low_h)};
-}
-
 Offset offset_between(const State& learnt, const State& found) {
     return {
         (found.cx - learnt.cx) / found.w, (found.cy - learnt.cy) / found.h, std::log(found.w / learnt.w),
         std::log(found.h / learnt.h)};
 }
 
-State without_offset(
-    const State& found, const Offset& offset, double share, const State& first, FrameSize frame, const Config& config) {
-    if (share < LEAST_SHARE) return found;
-    return limited(
-        found.cx - share * offset.x * found.w, found.cy - share * offset.y * found.h,
-        found.w / first.w * std::exp(-share * offset.w), found.h / first.h * std::exp(-share * offset.h), first, frame,
-        config);
+device::Target begun(const State& state, const Offset& offset) {
+    return {state.cx, state.cy, state.w,  state.h,  state.w,  state.h,  0,        0,
+            0,        state.cx, state.cy, offset.x, offset.y, offset.w, offset.h, 1};
+}
+
+device::Search search_record(const Config& config, int interval) {
+    double upsampling = config.response_upsampling;
+    device::Search search = {};
+    search.point = (1 + config.padding) / config.points();
+    search.scale_step = config.scale_step;
+    search.log_step = std::log(config.scale_step);
+    search.scale_penalty = config.scale_penalty;
+    search.min_side = MIN_SIDE;
+    search.min_factor = MIN_FACTOR;
+    search.max_factor = MAX_FACTOR;
+    search.rate = config.interp_factor;
+    search.uncertain_score = config.uncertain_score;
+    search.lost_score = config.lost_score;
+    search.recovery_radius = config.recovery_radius;
+    search.colour_weight = config.colour_weight;
+    search.box_gain = config.box_gain;
+    search.scales = config.scales;
+    search.size = config.points();
+    search.upsampling = config.response_upsampling;
+    search.reach = int(std::nearbyint(PSR_REACH * config.sigma() * upsampling));
+    search.interval = interval;
+    return search;
 }
 
 } // namespace spc

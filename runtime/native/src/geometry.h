@@ -2,22 +2,17 @@
 #pragma once
 
 #include "model.h"
+#include "rules.h"
 #include "spcnet.h"
 
 namespace spc {
 
-// Centre, width and height of the target.
-struct State {
-    double cx, cy, w, h;
-};
+using State = device::Box; // centre, width and height of the target
+using device::clamped;
+using device::Shift;
 
 struct FrameSize {
     int width, height;
-};
-
-// A displacement: the sub-scale exponent, and points of the response at the nearest searched scale.
-struct Shift {
-    double scale, row, column;
 };
 
 // The zero error of a search: how far off its answer is on the very frame that was learnt. The centre in sides of the
@@ -29,25 +24,15 @@ struct Offset {
 State from_box(const spcnet_box& box);
 spcnet_box to_box(const State& state);
 
-inline double clamped(double x, double low, double high) {
-    x = x < low ? low : x;
-    return x > high ? high : x;
-}
-
 // Cut a box to the frame. false, and a sentence in why (of SPCNET_MESSAGE bytes), where it cannot be tracked.
 bool check_box(spcnet_box& box, FrameSize frame, char* why);
 
-// The state after a measured shift.
-State move(const State& state, const State& first, const Shift& shift, FrameSize frame, const Config& config);
-
-// The state at (x, y) whose sides are factors times those of the first state, within the limits.
-State limited(
-    double x, double y, double wider, double higher, const State& first, FrameSize frame, const Config& config);
-
 Offset offset_between(const State& learnt, const State& found);
 
-// The state that was found less a share of the offset.
-State without_offset(
-    const State& found, const Offset& offset, double share, const State& first, FrameSize frame, const Config& config);
+// The record of a target that begins at a state.
+device::Target begun(const State& state, const Offset& offset);
+
+// The constants of a search. interval is that of learning, 0 to locate only.
+device::Search search_record(const Config& config, int interval);
 
 } // namespace spc

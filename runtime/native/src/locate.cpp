@@ -10,27 +10,6 @@ namespace spc {
 
 namespace {
 
-// Offset of the peak of the parabola through three neighbouring samples: -0.5 ... 0.5.
-double parabola(double before, double top, double after) {
-    double curvature = 2 * top - before - after;
-    return curvature > 0 ? 0.5 * (after - before) / curvature : 0.0;
-}
-
-// Offset of the refined scale from the best one, s, within the searched scales.
-double scale_offset(const double* maxima, int scales, int s) {
-    int middle = std::min(std::max(s, 1), scales - 2), inward = middle - s;
-    const double* value = maxima + middle;
-    double offset = parabola(value[-1], value[0], value[1]);
-    if (!inward) return offset;
-    if (2 * value[0] - value[-1] - value[1] <= 0) return 0.0; // no peak inside: the last scale is the best guess
-    return inward * clamped(1 + inward * offset, 0, 0.5);
-}
-
-// A wrapped index as a signed displacement.
-int displacement(int index, int size) {
-    return index > (size - 1) / 2 ? index - size : index;
-}
-
 struct Moments {
     double sum = 0, square = 0;
 
@@ -63,8 +42,8 @@ void join(const float* responses, const float* colour, int stride, const Config&
             joint[s * count + i] = (1 - weight) * responses[s * count + i] + weight * colour[i];
 }
 
-Peak find_peak(const float* responses, const float* joint, int stride, const Config& config) {
-    int scales = config.scales, size = config.points(), half = scales / 2;
+Peak find_peak(const float* responses, const float* joint, int stride, const device::Search& search) {
+    int scales = search.scales, size = search.size, half = scales / 2;
     double maxima[MAX_SCALES];
     Moments moments[MAX_SCALES];
     int best = 0;
@@ -76,7 +55,7 @@ Peak find_peak(const float* responses, const float* joint, int stride, const Con
             for (int i = 0; i < size; i++) top = std::max(top, values[i]);
             moments[s].add(responses + (std::size_t(s) * size + row) * stride, size);
         }
-        maxima[s] = top * std::pow(config.scale_penalty, std::abs(s - half));
+        maxima[s] = top * device::power(search.scale_penalty, std::abs(s - half));
         finite = finite && std::isfinite(float(moments[s].sum));
         if (maxima[s] > maxima[best]) best = s;
     }
@@ -94,11 +73,11 @@ Peak find_peak(const float* responses, const float* joint, int stride, const Con
     }
     auto at = [&](int y, int x) { return double(response[(y + size) % size * stride + (x + size) % size]); };
     double top = at(row, column);
-    double d_row = parabola(at(row - 1, column), top, at(row + 1, column));
-    double d_column = parabola(at(row, column - 1), top, at(row, column + 1));
+    double d_row = device::parabola(at(row - 1, column), top, at(row + 1, column));
+    double d_column = device::parabola(at(row, column - 1), top, at(row, column + 1));
     double score = filter[row * stride + column], psr = 0;
 
-    int reach = int(std::nearbyint(PSR_REACH * config.sigma() * config.response_upsampling)), side = 2 * reach + 1;
+    int reach = search.reach, side = 2 * reach + 1;
     if (side < size) {
         Moments near;
         int x = (column - reach + size) % size, right = std::min(side, size - x);
@@ -112,9 +91,9 @@ Peak find_peak(const float* responses, const float* joint, int stride, const Con
         double deviation = std::sqrt(std::max((moments[best].square - near.square) / outside - mean * mean, 0.0));
         if (deviation > FLAT) psr = (score - mean) / deviation;
     }
-    double d_scale = scales > 1 ? scale_offset(maxima, scales, best) : 0.0;
+    double d_scale = device::scale_offset(maxima, scales, best);
     return {
-        {best - half + d_scale, displacement(row, size) + d_row, displacement(column, size) + d_column}, score, psr,
+        {best - half + d_scale, device::displacement(row, size) + d_row, device::displacement(column, size) + d_column}, score, psr,
         best};
 }
 

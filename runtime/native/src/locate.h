@@ -16,6 +16,6 @@ void join(const float* responses, const float* colour, int stride, const Config&
 
 // The peak of responses (S, P, stride), of which joint (S, P, stride) are the sums with the colour model's; the same
 // where there is none.
-Peak find_peak(const float* responses, const float* joint, int stride, const Config& config);
+Peak find_peak(const float* responses, const float* joint, int stride, const device::Search& search);
 
 } // namespace spc

@@ -50,7 +50,7 @@ void RegressionHead::window(
 }
 
 void RegressionHead::box(
-    const float* first, const Picture& features, int row, int column, Space& space, double* box) const {
+    const float* first, const Picture& features, int row, int column, Space& space, float* box) const {
     Picture& pair = space.pair; // template, searched cells, and their product
     window(features, row, column, pair.inside() + channels_, pair.depth, pair.row() - side_ * pair.depth);
     for (int y = 0; y < side_; y++)
@@ -68,36 +68,6 @@ void RegressionHead::box(
         for (std::size_t i = 0; i < count; i++) sum += weight_[o * count + i] * space.result.numbers[i];
         box[o] = sum + bias_[o];
     }
-}
-
-void whole_cells(const Shift& shift, const Config& config, int& row, int& column) {
-    row = int(std::nearbyint(shift.row / config.response_upsampling));
-    column = int(std::nearbyint(shift.column / config.response_upsampling));
-}
-
-int searched_scale(const Shift& shift, const Config& config) {
-    int half = config.scales / 2;
-    return int(clamped(std::nearbyint(shift.scale), -half, half)) + half;
-}
-
-State corrected(
-    const State& state, const double* box, const State& place, const Shift& shift, const State& first, FrameSize frame,
-    const Config& config) {
-    for (int i = 0; i < 4; i++)
-        if (!std::isfinite(box[i])) return state;
-    double dx = clamped(box[2], -BOX_SHIFT, BOX_SHIFT), dy = clamped(box[3], -BOX_SHIFT, BOX_SHIFT);
-    int row, column;
-    whole_cells(shift, config, row, column);
-    double factor = std::pow(config.scale_step, searched_scale(shift, config) - config.scales / 2);
-    double cell = (1 + config.padding) / config.grid(), width = place.w * factor, height = place.h * factor;
-    double x = place.cx + (column * cell + dx) * width, y = place.cy + (row * cell + dy) * height;
-    double lw = std::log(width / state.w) + box[0], lh = std::log(height / state.h) + box[1];
-    double gain = config.box_gain;
-    double size = clamped(gain * (lw + lh) / 2, -BOX_LIMIT, BOX_LIMIT);
-    double aspect = clamped(gain * (lw - lh), -BOX_LIMIT, BOX_LIMIT) / 2;
-    return limited(
-        state.cx + gain * (x - state.cx), state.cy + gain * (y - state.cy), state.w / first.w * std::exp(size + aspect),
-        state.h / first.h * std::exp(size - aspect), first, frame, config);
 }
 
 } // namespace spc

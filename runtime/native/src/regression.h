@@ -24,7 +24,7 @@ public:
     void learn(const Picture& features, float* cells) const { window(features, 0, 0, cells, channels_, 0); }
 
     // The answer for a target, of the template of its first patch, in a patch around whole cells.
-    void box(const float* first, const Picture& features, int row, int column, Space& space, double* box) const;
+    void box(const float* first, const Picture& features, int row, int column, Space& space, float* box) const;
 
 private:
     // The square roots of the middle W x W cells, moved by (row, column), 0 outside: pixel numbers from one to the
@@ -36,14 +36,5 @@ private:
     Network network_;
     Array<float> weight_, bias_; // (4, cells, cells, depth), (4)
 };
-
-// The displacement of a peak in whole cells, and the searched scale (an index) that is nearest to it.
-void whole_cells(const Shift& shift, const Config& config, int& row, int& column);
-int searched_scale(const Shift& shift, const Config& config);
-
-// The state that the filter found, moved by box_gain towards the box of the head; place was searched.
-State corrected(
-    const State& state, const double* box, const State& place, const Shift& shift, const State& first, FrameSize frame,
-    const Config& config);
 
 } // namespace spc

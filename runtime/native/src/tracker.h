@@ -50,6 +50,11 @@ protected:
     void* user_ = nullptr;
 };
 
+// What the caller is told; the id is added later.
+inline spcnet_result result_of(const device::Measurement& found) {
+    return {0, spcnet_status(int(found.status)), to_box({found.cx, found.cy, found.w, found.h}), found.score, found.psr};
+}
+
 [[noreturn]] inline void network_failed(int status) {
     throw Failure(
         SPCNET_NETWORK_FAILED, "the network of spcnet_set_network returned %d; mend it, then reset the targets", status);

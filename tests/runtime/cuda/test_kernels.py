@@ -11,7 +11,7 @@ from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import Status, TrackerConfig, locate
 from spcnet.runtime.colour import COLOURS, ColourModel, TargetColours
 from spcnet.runtime.cuda.launch import Launcher, first_state
-from spcnet.runtime.cuda.layout import CELL_WINDOW, FRAME, MEASUREMENT, TARGET, TILE
+from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, TARGET, TILE, bgr_frame
 from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, State, move
 from spcnet.runtime.recovery import TargetState, may_learn
 from spcnet.runtime.regression import window_side
@@ -67,13 +67,6 @@ def test_the_box_regression_of_few_cells(device, cells):
 CORRECTED = head.config_of(17, 8)
 
 
-def sized(width, height):
-    """A record of a frame without pixels."""
-    frame = np.zeros(1, FRAME)
-    frame["width"], frame["height"] = width, height
-    return frame
-
-
 def correct(device, weights):
     """The state and measurement of a target before and after a head's correction, and its first layer."""
     side, rng = window_side(17), np.random.default_rng(5)
@@ -83,7 +76,7 @@ def correct(device, weights):
         templates = memory.put(rng.gamma(0.5, 2, (1, 8, side, side)).astype(np.float32))
         features = memory.put(rng.gamma(0.5, 2, (3, 8, 17, 17)).astype(np.float32))
         windows = memory.put(np.array([(*state, 0, 1, 2, -1)], CELL_WINDOW))
-        frame = memory.put(sized(120, 100))
+        frame = memory.put(bgr_frame(120, 100))
         slots, targets, results = memory.put(np.zeros(1, np.int32)), *map(memory.put, before)
         first = memory.space((side // 2) ** 2 * 32 * 4)
         launcher.regress_pair(features, templates, windows, slots, first, 1)
@@ -193,7 +186,7 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         )
     launcher = Launcher(device, config)
     with Memory(device) as memory:
-        frame = memory.put(sized(size[1], size[0]))
+        frame = memory.put(bgr_frame(size[1], size[0]))
         slots, states = memory.put(np.arange(len(rows), dtype=np.int32)), memory.put(targets)
         results = memory.put(np.zeros(len(rows), MEASUREMENT))
         launcher.peak(
@@ -229,7 +222,7 @@ def test_responses_of_nan_leave_the_target_where_it_was(device, bad, radius, wei
         responses, tiles = memory.space(3 * 33 * 33 * 4), memory.space(3 * launcher.tiles * TILE.itemsize)
         colour = memory.put(np.full((1, 33, 33), 0.5, np.float32)) if weight else 0
         launcher.invert(spectra, colour, responses, tiles, 3)
-        frame = memory.put(sized(120, 100))
+        frame = memory.put(bgr_frame(120, 100))
         slots, targets = memory.put(np.zeros(1, np.int32)), memory.put(first_state(state))
         results = memory.put(np.zeros(1, MEASUREMENT))
         for misses in (1, 2):

@@ -5,6 +5,10 @@
 
 namespace spc::device {
 
+const int TRACKING = 0;
+const int UNCERTAIN = 1;
+const int LOST = 2;
+
 struct Frame { std::uint64_t data; std::uint64_t u; std::uint64_t v; int width; int height; int pitch;
     int chroma_pitch; int left; int top; int right; int bottom; int pixel; int blue; int green; int red;
     int chroma_step; int chroma_rows; int result; };
