@@ -1,0 +1,63 @@
+"""Compare the C library with the NumPy reference on real video: the least IoU of their boxes.
+
+python tests/native_boxes.py FOLDER SEQUENCE... tracks the demo clip, too. Both begin anew in every frame, on
+one box, so that no rounding grows from frame to frame. The GPU is the fake driver, in every tenth frame.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from itertools import islice, pairwise
+from pathlib import Path
+
+import native_handle as nh
+import numpy as np
+from emulator import fake_driver
+from native_build import compile_library
+
+from spcnet.benchmarks.accuracy.decode import decoded
+from spcnet.common.metrics import iou
+from spcnet.common.suites import open_data
+from spcnet.runtime import Tracker, model
+from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.video import open_video
+
+FRAMES = 61  # of a sequence
+WAYS = {"baseline": 1, "avx2": 1, "avx512": 1, "gpu": 10}  # every so many frames
+
+
+def videos(folder: str, names: list[str]):
+    """The name, frames and boxes of each sequence; of the demo clip the first box, near which its target is."""
+    with open_video(str(DEMO_VIDEO)) as video:
+        yield "demo", list(islice(video, FRAMES)), [DEMO_BOX] * FRAMES
+    for track in open_data(Path(folder), names=tuple(names)):
+        yield track.name, list(decoded(track.frames[:FRAMES])), track.boxes[:FRAMES]
+
+
+def main() -> None:
+    """Print a line for each sequence and model."""
+    fake_driver.start()
+    library = nh.load_probe(compile_library(Path(tempfile.mkdtemp()), "probe.cpp"))
+    for name, frames, boxes in videos(sys.argv[1], sys.argv[2:]):
+        for zoo in model.zoo():
+            data, reference = nh.cuda_bytes(zoo), Tracker.load(zoo, backend="cpu")
+            found: dict[str, list[float]] = {way: [] for way in WAYS}
+            for index, (before, after) in enumerate(pairwise(frames)):
+                reference.init(before, boxes[index])
+                expected = np.array([reference.update(after).box])
+                for way, step in WAYS.items():
+                    if index % step:
+                        continue
+                    on_gpu = {"gpu": 0} if way == "gpu" else {"instructions": way}
+                    tracker = nh.Handle(library, data, **on_gpu)
+                    if tracker.handle:
+                        tracker.add(nh.as_frame(before), boxes[index])
+                        [result] = tracker.update(nh.as_frame(after))
+                        found[way].append(float(iou(np.array([tuple(result.box)]), expected)[0]))
+            told = (f"{way} {min(values):.6f} of {len(values)}" for way, values in found.items() if values)
+            print(name, zoo, *told, sep="  ", flush=True)
+
+
+if __name__ == "__main__":
+    main()
