@@ -28,7 +28,7 @@ WAYS = {"baseline": 1, "avx2": 1, "avx512": 1, "gpu": 10}  # every so many frame
 
 
 def videos(folder: str, names: list[str]):
-    """The name, frames and boxes of each sequence; of the demo clip the first box, near which its target is."""
+    """The name, frames and boxes of each sequence; of the demo clip one box, near which the target is."""
     with open_video(str(DEMO_VIDEO)) as video:
         yield "demo", list(islice(video, FRAMES)), [DEMO_BOX] * FRAMES
     for track in open_data(Path(folder), names=tuple(names)):
