@@ -8,7 +8,7 @@ cuda_plan.h of the library says what the numbers of a plan are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -28,6 +28,9 @@ POINTER, INTEGER, FLOAT, DOUBLE, INTERP_FACTOR = range(5)  # kinds of an argumen
 _KINDS = {"P": POINTER, "i": INTEGER, "f": FLOAT, "d": DOUBLE}
 _RANGE = 40  # bits of an address inside a buffer
 _SIZES = 16, 32
+
+
+_Placer = Callable[[float], tuple[int, int]]  # an address to the index of its buffer, and the place inside it
 
 
 class _Launch(NamedTuple):
@@ -174,17 +177,8 @@ def record(
     names: dict[str, int] = {}
     for launches in zip(*(small.works(count) for count in (1, 2, 3)), strict=True):
         plan.append(len(launches[0]))
-        for one, two, three in zip(*launches, strict=True):
-            fixed = [2 * a - b for a, b in zip(one.grid, two.grid, strict=True)]
-            each = [b - a for a, b in zip(one.grid, two.grid, strict=True)]
-            if [a + 3 * b for a, b in zip(fixed, each, strict=True)] != list(three.grid):
-                raise AssertionError(f"the grid of {one.name} is not linear in the number of targets")
-            if not one.arguments == two.arguments == three.arguments:
-                raise AssertionError(f"the arguments of {one.name} depend on the number of targets")
-            plan += (names.setdefault(one.name, len(names)), one.network, *fixed, *each, *one.block)
-            plan.append(len(one.arguments))
-            for letter, value in one.arguments:
-                plan += _argument(letter, value, np.float32(factor), place)
+        for same in zip(*launches, strict=True):
+            plan += _launch(same, names, np.float32(factor), place)
     return {
         "plan": np.array(plan, np.float64),
         "kernels": np.frombuffer("".join(f"{name}\0" for name in names).encode(), np.uint8),
@@ -194,7 +188,24 @@ def record(
     }
 
 
-def _argument(letter: str, value: float, factor: np.float32, place: Any) -> Iterator[float]:
+def _launch(
+    same: tuple[_Launch, ...], names: dict[str, int], factor: np.float32, place: _Placer
+) -> Iterator[float]:
+    """The numbers of a launch, of what it is for 1, 2 and 3 targets; its kernel is added to names."""
+    one, two, three = same
+    fixed = [2 * a - b for a, b in zip(one.grid, two.grid, strict=True)]
+    each = [b - a for a, b in zip(one.grid, two.grid, strict=True)]
+    if [a + 3 * b for a, b in zip(fixed, each, strict=True)] != list(three.grid):
+        raise AssertionError(f"the grid of {one.name} is not linear in the number of targets")
+    if not one.arguments == two.arguments == three.arguments:
+        raise AssertionError(f"the arguments of {one.name} depend on the number of targets")
+    yield from (names.setdefault(one.name, len(names)), one.network, *fixed, *each, *one.block)
+    yield len(one.arguments)
+    for letter, value in one.arguments:
+        yield from _argument(letter, value, factor, place)
+
+
+def _argument(letter: str, value: float, factor: np.float32, place: _Placer) -> Iterator[float]:
     if letter == "P":
         yield from (POINTER, *place(value))
     elif letter == "f" and np.float32(value) == factor:
