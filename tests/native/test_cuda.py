@@ -62,6 +62,7 @@ def assert_close(found, expected):
     assert found.psr == pytest.approx(expected.psr, rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["regressed_model", "two_filter_model"], indirect=True)
 def test_it_is_the_tracker_in_python(start, each_model, video):
     fake_driver.put("lazy", 1)
     frames, boxes = video
@@ -153,6 +154,7 @@ def test_a_reset_target_and_more_than_a_batch(start, quick_model, video, monkeyp
         np.testing.assert_array_equal(many.response(index), alone.response(0))
 
 
+@pytest.mark.parametrize("kind", ["regressed_model", "two_filter_model"], indirect=True)
 def test_responses_are_those_of_the_cpu_and_stay_until_the_next_search(library, start, each_model, video):
     frames, boxes = video
     data = nh.cuda_bytes(each_model)

@@ -66,6 +66,7 @@ def test_on_the_cpu(library, each_model, video, threads):
     assert not network.calls
 
 
+@pytest.mark.parametrize("kind", ["regressed_model", "two_filter_model"], indirect=True)
 def test_on_a_gpu(library, driver, each_model, video):
     network = Network(each_model)
     own, given = start(library, each_model, video, network, gpu=0)

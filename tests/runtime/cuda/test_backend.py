@@ -207,6 +207,7 @@ def test_several_targets_are_tracked_as_if_alone(on_device, each_model, video):
     assert device.live > 0
 
 
+@pytest.mark.parametrize("kind", ["regressed_model", "two_filter_model"], indirect=True)
 def test_more_targets_than_a_batch_and_than_slots(on_device, started, each_model, kind, video, monkeypatch):
     from spcnet.runtime.cuda import pipeline
 
