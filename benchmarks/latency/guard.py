@@ -25,7 +25,7 @@ from spcnet.runtime.frame import Frame
 
 BASELINES = Path(__file__).parents[1] / "baselines"  # of the zoo, shipped with the package
 FORMAT = "spcnet-baseline-1"
-FRAMES = 60  # of each sequence; on longer ones a rounding error can decide which way a tracker goes
+FRAMES = 30  # of each sequence; on longer ones a rounding error can decide which way a tracker goes
 IOU = 0.98  # at least, in every frame: see docs/notebook/latency.md for what ONNX Runtime's kernels differ by
 
 ON_PURPOSE = "if that is meant, store it with --update FOLDER"
