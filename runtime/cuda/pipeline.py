@@ -17,7 +17,7 @@ ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "upda
 
 
 class Pipeline:
-    """What is launched for a frame: one of the works above, for the slots in the device's list.
+    """The launches of a frame: one of the works above, for the slots in the device's list.
 
     Up to batch targets share the memory of the work; more go one batch after the other. head is that of the
     box regression. Raises ValueError where no kernel fits the config, or the backbone takes too few patches.
