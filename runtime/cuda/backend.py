@@ -88,7 +88,7 @@ class CudaBackend:
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
-            self._pipeline = Pipeline(device, config, backbone, used_head(config, regression))
+            self._pipeline = Pipeline(device, config, backbone, _head(config, regression))
             self._reach = Reach(config)
             self._upload = Upload(device)
             self._slots = self._pipeline.slots
@@ -291,7 +291,7 @@ class CudaBackend:
         self._warm.clear()
 
 
-def used_head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None:
+def _head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None:
     """The weights of the regression head, if the config uses it. Raises ValueError."""
     if config.box_gain == 0:
         return None

@@ -9,6 +9,8 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -86,3 +88,23 @@ def count(what: str) -> int:
 def put(what: str, value: int) -> None:
     """A setting of the fake driver; see fakecuda.c."""
     assert start().fakecuda_set(what.encode(), ctypes.c_long(value)) == 0
+
+
+@contextmanager
+def memory(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Addresses of device memory of these sizes."""
+    fake, context, addresses = start(), ctypes.c_void_p(), []
+    assert fake.cuInit(0) == 0
+    assert fake.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+    fake.cuCtxPushCurrent_v2(context)
+    for size in sizes:
+        address = ctypes.c_uint64()
+        assert fake.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size)) == 0
+        addresses.append(address.value)
+    fake.cuCtxPopCurrent_v2(ctypes.byref(context))
+    yield addresses
+    fake.cuCtxPushCurrent_v2(context)
+    for address in addresses:
+        assert fake.cuMemFree_v2(ctypes.c_uint64(address)) == 0
+    fake.cuCtxPopCurrent_v2(ctypes.byref(context))
+    fake.cuDevicePrimaryCtxRelease_v2(0)

@@ -14,8 +14,10 @@ from emulator import fake_driver
 
 from spcnet.common.metrics import iou
 from spcnet.export import launches
-from spcnet.runtime import MultiTracker, Tracker
+from spcnet.runtime import MultiTracker, Tracker, model
 from spcnet.runtime.cuda import pipeline
+from spcnet.runtime.native.modelfile import native_file
+from spcnet.runtime.weights import read_weights
 
 PARAMETERS = (
     "UNCERTAIN_SCORE",
@@ -193,32 +195,12 @@ def uploaded(frame, on_device):
     if not on_device:
         yield frame
         return
-    with memory([plane.nbytes for plane in frame.planes]) as addresses:
+    with fake_driver.memory([plane.nbytes for plane in frame.planes]) as addresses:
         moved = nh.CFrame(width=frame.width, height=frame.height, format=frame.format, memory=1)
         for index, (plane, address) in enumerate(zip(frame.planes, addresses, strict=True)):
             ctypes.memmove(address, plane.ctypes.data, plane.nbytes)  # it is memory of this process
             moved.data[index], moved.stride[index] = address, plane.strides[0]
         yield moved
-
-
-@contextmanager
-def memory(sizes):
-    """Addresses of device memory of these sizes."""
-    fake, context, addresses = fake_driver.start(), ctypes.c_void_p(), []
-    assert fake.cuInit(0) == 0
-    assert fake.cuDevicePrimaryCtxRetain(byref(context), 0) == 0
-    fake.cuCtxPushCurrent_v2(context)
-    for size in sizes:
-        address = ctypes.c_uint64()
-        assert fake.cuMemAlloc_v2(byref(address), ctypes.c_size_t(size)) == 0
-        addresses.append(address.value)
-    fake.cuCtxPopCurrent_v2(byref(context))
-    yield addresses
-    fake.cuCtxPushCurrent_v2(context)
-    for address in addresses:
-        assert fake.cuMemFree_v2(ctypes.c_uint64(address)) == 0
-    fake.cuCtxPopCurrent_v2(byref(context))
-    fake.cuDevicePrimaryCtxRelease_v2(0)
 
 
 def test_planes_may_lie_anywhere_but_must_be_on_the_gpu(library, start, quick_model, rng):
@@ -371,14 +353,9 @@ def test_without_graphs_the_launches_go_one_by_one(start, quick_model, video, se
 
 def test_a_damaged_plan_is_refused(library, driver, quick_model, rng):
     """Every number of a plan is checked before anything is launched."""
-    from spcnet.export.launches import record
-    from spcnet.runtime import model
-    from spcnet.runtime.native.modelfile import native_file
-    from spcnet.runtime.weights import read_weights
-
     found = model.load(model.find(quick_model))[0]
     network = read_weights(found)
-    parts = record(found.config, network, None, 75)
+    parts = launches.record(found.config, network, None, 75)
 
     def refused(**changes):
         tensors = {f"75.{name}": values for name, values in (parts | changes).items()}

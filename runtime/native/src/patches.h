@@ -32,7 +32,6 @@ public:
         const spcnet_frame& frame, const State& state, const Config& config, double scale, double turn,
         const Kernels& kernels);
 
-    int size() const { return size_; }
     const float* with_border() const { return pixels_.data(); }
     std::ptrdiff_t row() const { return 3 * std::ptrdiff_t(size_ + 2 * border_); } // to the next
     void to_planes(float* planes) const; // (3, N, N)
