@@ -6,6 +6,8 @@ SHELL := bash
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
+# A process a core, each of one thread; a file's tests stay in one, in the order of conftest.py.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist loadfile --no-loadscope-reorder
 
 install: ## everything that checks and tests need; no GPU is needed
 	$(PYTHON) -m venv .vot
@@ -20,13 +22,13 @@ check: ## what to run before every commit: under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow" --durations=5
+	$(PYTEST) -m "not slow" --durations=5
 
 test: ## everything, as CI does
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q --durations=15
+	$(PYTEST) --durations=15
 
 size: ## lines by folder, and the longest files and functions
 	$(BIN)/python tests/size.py

@@ -18,11 +18,11 @@ from spcnet.runtime.backend import PENDING
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import ConvBackbone
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
-from spcnet.runtime.cuda.pipeline import ADD, LEARN, LOCALIZE, UPDATE, UPDATE_NOT_DUE, Pipeline
+from spcnet.runtime.cuda.pipeline import ADD, LEARN, LEARN_DUE, LOCALIZE, UPDATE, Pipeline
 from spcnet.runtime.cuda.region import Reach
 from spcnet.runtime.weights import HeadWeights, Weights
 
-WORKS = (LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE)  # after the two parts of ADD, as the library numbers them
+WORKS = (LOCALIZE, LEARN, UPDATE, LEARN_DUE)  # after the two parts of ADD, as the library numbers them
 CONSTANT, SLOT, TARGET, POSITION = range(4)  # what a buffer is sized by
 POINTER, INTEGER, FLOAT, DOUBLE, INTERP_FACTOR = range(5)  # kinds of an argument
 _KINDS = {"P": POINTER, "i": INTEGER, "f": FLOAT, "d": DOUBLE}
@@ -121,7 +121,9 @@ class _Recording:
             self.device.launches = []
 
         for work in (ADD, *WORKS):
-            self.pipeline.launch(work, self.frame, count, cut)
+            lists = self.pipeline.slots
+            slots = lists.due if work == LEARN_DUE else lists.list
+            self.pipeline.launch(work, self.frame, slots, count, cut)
             cut()
         return found
 
@@ -146,8 +148,11 @@ def record(
     least = Reach(dataclasses.replace(config, box_gain=min(config.box_gain, 1e-12))).half
     small, large = (_Recording(config, weights, head, capability, slots) for slots in _SIZES)
     pipeline, sizes, contents = small.pipeline, small.device.sizes, small.device.contents
-    sizes[split(pipeline.slots.results.address)[0]] //= PENDING  # the library has one frame under way
     slots, work, constants = pipeline.slots, pipeline.work, pipeline.launcher.constants
+    for address in (slots.results.address, slots.due):  # the library has one frame under way
+        sizes[split(address)[0]] //= PENDING
+    for each in (small, large):
+        del each.device.sizes[split(each.pipeline.slots.written_due.address)[0]]
     numbers = {number: index for index, number in enumerate(sizes)}
     numbers[0] = -1  # NULL
 
@@ -155,7 +160,7 @@ def record(
         number, offset = split(address)
         return numbers[number], offset
 
-    positions = [slots.list, slots.results.address, work.responses, work.colour]
+    positions = [slots.list, slots.due, slots.results.address, work.responses, work.colour]
     roles = (small.frame, slots.targets, work.patches, work.features, *positions)
     plan: list[float] = [
         reach[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import importlib
 import importlib.metadata
@@ -26,8 +27,6 @@ from spcnet.runtime.regression import window_side
 from spcnet.training import checkpoint
 from spcnet.training.network import Backbone, NetworkConfig
 
-KERNEL_ERRORS = pytest.StashKey[list]()
-KERNEL_RESOURCES = pytest.StashKey[dict]()
 TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
 
 
@@ -43,12 +42,14 @@ SLOW = {
 def pytest_collection_modifyitems(items):
     """Mark the files that take most of the time, which `make check` leaves to `make test`.
 
-    Tests on the fake driver come last: once it is loaded, this process has an NVIDIA driver for good.
+    Files with tests on the fake driver come last, for once it is loaded, a process has an NVIDIA driver for
+    good; the slow ones first, for the processes to end together.
     """
-    items.sort(key=lambda item: "driver" in getattr(item, "fixturenames", ()))
+    on_driver = {item.path for item in items if "driver" in getattr(item, "fixturenames", ())}
     for item in items:
         if item.path.stem in SLOW or item.path.parent.name == "vot":
             item.add_marker("slow")
+    items.sort(key=lambda item: (item.path in on_driver, not item.get_closest_marker("slow")))
 
 
 @pytest.fixture
@@ -175,46 +176,39 @@ def driver(monkeypatch):
     assert fake_driver.count("bad_frees") == fake_driver.count("overruns") == 0
 
 
-@pytest.fixture(scope="session")
-def kernel_errors(request):
-    """Errors of the CUDA kernels, for the table at the end of the run."""
-    return request.config.stash.setdefault(KERNEL_ERRORS, [])
-
-
-@pytest.fixture(scope="session")
-def kernel_resources(request):
-    """Target -> kernel -> what ptxas says, for the table at the end of the run."""
-    return request.config.stash.setdefault(KERNEL_RESOURCES, {})
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if errors := config.stash.get(KERNEL_ERRORS, []):
-        _print_errors(terminalreporter, errors)
-    if resources := config.stash.get(KERNEL_RESOURCES, {}):
-        _print_resources(terminalreporter, resources)
+def pytest_terminal_summary(terminalreporter):
+    """Print the tables that tests leave by record_property, from whatever process they ran in."""
+    found = collections.defaultdict(list)
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
+        for name, value in report.user_properties:
+            found[name].append(value)
+    if found["kernel_error"]:
+        _print_errors(terminalreporter, found["kernel_error"])
+    if found["kernel_resources"]:
+        _print_resources(terminalreporter, found["kernel_resources"])
 
 
 def _print_errors(reporter, errors):
-    worst: dict[tuple[str, int], float] = {}
-    for error in errors:
-        key = error.kernel, error.case.size
-        worst[key] = max(worst.get(key, 0.0), error.error)
+    """Print the largest of (kernel, N, tolerance, error) by kernel and N."""
+    worst = {}
+    for kernel, size, _, error in errors:
+        worst[kernel, size] = max(worst.get((kernel, size), 0.0), error)
     sizes = sorted({size for _, size in worst})
     reporter.section("CUDA kernels against float64 NumPy: largest error over S, C and T")
     reporter.write_line(f"{'kernel':18} {'tolerance':>9} " + " ".join(f"{f'N={size}':>8}" for size in sizes))
-    for kernel in dict.fromkeys(error.kernel for error in errors):
-        tolerance = next(e.tolerance for e in errors if e.kernel == kernel)
+    for kernel, tolerance in {kernel: tolerance for kernel, _, tolerance, _ in errors}.items():
         values = (f"{worst[kernel, n]:8.1e}" if (kernel, n) in worst else " " * 8 for n in sizes)
         reporter.write_line(f"{kernel:18} {tolerance:9.1e} " + " ".join(values))
 
 
 def _print_resources(reporter, resources):
+    """Print (target, kernel, "registers/shared/spilled") by kernel and target."""
+    cells = {(kernel, target): used for target, kernel, used in resources}
+    targets = sorted({target for _, target in cells})
     reporter.section("CUDA kernels by ptxas: registers / bytes of shared memory / bytes spilled")
-    reporter.write_line(f"{'kernel':20}" + "".join(f"{f'sm_{target}':>14}" for target in resources))
-    for kernel in next(iter(resources.values())):
-        used = [resources[target][kernel] for target in resources]
-        cells = (f"{u.registers}/{u.shared}/{u.spilled}" for u in used)
-        reporter.write_line(f"{kernel:20}" + "".join(f"{cell:>14}" for cell in cells))
+    reporter.write_line(f"{'kernel':20}" + "".join(f"{f'sm_{target}':>14}" for target in targets))
+    for kernel in dict.fromkeys(kernel for kernel, _ in cells):
+        reporter.write_line(f"{kernel:20}" + "".join(f"{cells[kernel, target]:>14}" for target in targets))
 
 
 @pytest.fixture

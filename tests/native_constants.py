@@ -14,7 +14,7 @@ from pathlib import Path
 
 from spcnet.runtime import colour, dcf, frame, geometry, locate, patches, recovery, regression
 from spcnet.runtime.config import RANGES, TrackerConfig
-from spcnet.runtime.cuda import layout
+from spcnet.runtime.cuda import backend, layout
 
 FOLDER = Path(__file__).parents[1] / "runtime" / "native" / "src"
 WIDTH = 118
@@ -42,6 +42,7 @@ WHOLES = {
     "BINS": colour.BINS,
     "COLOURS": colour.COLOURS,
     "MAX_SCALES": int(RANGES["scales"][1]),
+    "MAX_GRAPHS": backend.MAX_GRAPHS,
     "SEARCH_PLACES": len(recovery.SEARCH_OFFSETS),
 }
 

@@ -22,11 +22,11 @@ from spcnet.runtime.backend import PENDING, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
 from spcnet.runtime.cuda.backbone import DeviceBackbone
-from spcnet.runtime.cuda.device import CaptureError, Device, Graph
+from spcnet.runtime.cuda.device import CaptureError, Device, Graph, HostBuffer
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
-from spcnet.runtime.cuda.pipeline import ADD, LEARN, LOCALIZE, UPDATE, UPDATE_NOT_DUE, Pipeline
+from spcnet.runtime.cuda.pipeline import ADD, LEARN, LEARN_DUE, LOCALIZE, UPDATE, Pipeline
 from spcnet.runtime.cuda.region import Place, Reach, Region
 from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import NO_OFFSET, Offset, State
@@ -40,6 +40,8 @@ _log = logging.getLogger("spcnet")
 STATUSES = tuple(Status)  # by number, as in layout.py
 CAPTURES = 3  # that fail in a row before plain launches stay
 MAX_GRAPHS = 64  # a graph is for one number of targets
+
+_Key = tuple[str, int, int, int]  # of a graph: work, targets, those due among them, place of the frame
 
 
 @dataclass
@@ -80,10 +82,11 @@ class CudaBackend:
         if graphs and not backbone.capturable:
             _log.info("the backbone (%s) cannot be part of a CUDA graph: plain launches", backbone.name)
         self._failed = 0  # captures in a row
-        self._graphs: dict[tuple[str, int, int], Graph] = {}
-        self._warm: set[tuple[str, int, int]] = set()
+        self._graphs: dict[_Key, Graph] = {}
+        self._warm: set[_Key] = set()
         self._targets: dict[int, _Known] = {}  # by slot
-        self._listed: tuple[int, ...] = ()  # the slots in the device's list
+        self._listed: list[int] = []  # the slots in the device's list
+        self._due: list[list[int]] = [[]] * PENDING  # and in those for the places
         self._pending: deque[tuple[int, Sequence[int]]] = deque()  # place, and the slots with a result
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
@@ -140,8 +143,9 @@ class CudaBackend:
     def submit(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
         with self._use():
             self._check(slots)
-            due = any((self._targets[slot].age + 1) % self.config.update_interval == 0 for slot in slots)
-            self._begin(UPDATE if due else UPDATE_NOT_DUE, frame, slots)
+            interval = self.config.update_interval
+            due = [slot for slot in slots if (self._targets[slot].age + 1) % interval == 0]
+            self._begin(UPDATE, frame, slots, due)
             for slot in slots:
                 self._targets[slot].age += 1
 
@@ -192,8 +196,10 @@ class CudaBackend:
         self._begin(work, frame, slots)
         return self._finish()
 
-    def _begin(self, work: str, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
-        start = time.perf_counter()
+    def _begin(
+        self, work: str, frame: Picture | DeviceFrame, slots: Sequence[int], due: list[int] | None = None
+    ) -> None:
+        start, due = time.perf_counter(), due or []
         self._reserve(max(slots, default=0) + 1, len(slots))
         place = self._next
         if self._stream is not None:
@@ -206,21 +212,31 @@ class CudaBackend:
             region = Region(0, 0, frame.width, frame.height)
             if isinstance(frame, Picture) and not (work == ADD and self.config.first_turn):
                 places = (self._targets[slot].place for slot in slots)
-                moves = len(self._pending) + (work == UPDATE)
+                moves = len(self._pending) + bool(due)
                 region = self._reach.of(places, moves, (frame.height, frame.width))
             self._upload.put(frame, place, place * self._slots.capacity, region)
         uploaded = time.perf_counter()
-        if tuple(slots) != self._listed and slots:
+        if slots and list(slots) != self._listed:
             self._device.write(self._slots.list, np.asarray(slots, np.int32))
-            self._listed = tuple(slots)
+            self._listed = list(slots)
+        if due and due != self._due[place]:
+            self._write_due(due, place)
         if slots:
-            self._enqueue((work, len(slots), place))
+            self._enqueue((work, len(slots), len(due), place))
         if self._stream is not None:
             self._device.lead(self._stream)
         self._device.mark(place)
         self._pending.append((place, () if work in (ADD, LEARN) else slots))
         self._next = (place + 1) % PENDING
         self.timings = {"upload": uploaded - start, "enqueue": time.perf_counter() - uploaded}
+
+    def _write_due(self, due: list[int], place: int) -> None:
+        """Enqueue the copy of a list to the device; frames before may be under way, and nothing is waited for."""
+        written, first, size = self._slots.written_due, 4 * place * self._slots.capacity, 4 * len(due)
+        part = HostBuffer(written.array[first : first + size], written.address + first)
+        part.array.view(np.int32)[:] = due
+        self._device.upload(self._slots.due + first, part, size)
+        self._due[place] = due
 
     def _finish(self) -> list[Measurement]:
         start = time.perf_counter()
@@ -238,7 +254,7 @@ class CudaBackend:
         self.timings = {**self.timings, "wait": time.perf_counter() - start}
         return found
 
-    def _enqueue(self, key: tuple[str, int, int]) -> None:
+    def _enqueue(self, key: _Key) -> None:
         """Launch the kernels one by one the first time, record a graph the second time, then replay it."""
         if key in self._graphs:
             self._graphs[key].launch()
@@ -265,8 +281,10 @@ class CudaBackend:
         self._launch(*key)
         self._warm.add(key)
 
-    def _launch(self, work: str, count: int, place: int) -> None:
-        self._pipeline.launch(work, self._upload.record(place), count, self._check_texture)
+    def _launch(self, work: str, count: int, due: int, place: int) -> None:
+        frame, slots, check = self._upload.record(place), self._slots, self._check_texture
+        self._pipeline.launch(work, frame, slots.list, count, check)
+        self._pipeline.launch(LEARN_DUE, frame, slots.due + 4 * place * slots.capacity, due, check)
 
     def _check_texture(self, address: int) -> None:
         """Read the first patch of a new target back. Raises ValueError if it is flat."""
@@ -282,7 +300,7 @@ class CudaBackend:
         self._device.synchronize()
         self._forget_graphs()  # they contain the old addresses
         if self._pipeline.grow(slots, count):
-            self._listed = ()
+            self._listed, self._due = [], [[]] * PENDING
 
     def _forget_graphs(self) -> None:
         for graph in self._graphs.values():

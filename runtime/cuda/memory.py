@@ -15,7 +15,8 @@ from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, 
 
 
 class SlotMemory:
-    """Memory that stays from frame to frame: the targets' states and models, active slots, and results.
+    """Memory that stays from frame to frame: the targets' states and models, results, and lists of slots:
+    all, and for each frame under way those that are due, which the host writes to written_due first.
 
     An address is 0 where the config needs none.
     """
@@ -32,34 +33,39 @@ class SlotMemory:
             2 * COLOURS * 4 if launcher.coloured else 0,
             config.channels * launcher.side**2 * 4,
             4,
+            4 * PENDING,
         )
         self._addresses = [0] * len(self._sizes)
-        self.capacity = self.targets = self.histograms = self.templates = self.list = 0
+        self.capacity = self.targets = self.histograms = self.templates = self.list = self.due = 0
         self.filters = Filters(0, 0)
-        self.results = HostBuffer(np.empty(0, np.uint8), 0)
+        self.results = self.written_due = HostBuffer(np.empty(0, np.uint8), 0)
         self.grow(8)
 
     def grow(self, capacity: int) -> None:
         """Make room for more slots and copy their contents. Pending results are lost."""
-        results = self._device.allocate_host(PENDING * capacity * MEASUREMENT.itemsize)
+        host: list[HostBuffer] = []
         try:
+            for size in (MEASUREMENT.itemsize, 4):
+                host.append(self._device.allocate_host(PENDING * capacity * size))
             new = allocate_all(self._device, [size * capacity for size in self._sizes])
         except MemoryError:
-            self._device.free_host(results)
+            for buffer in host:
+                self._device.free_host(buffer)
             raise
         for old, address, size in zip(self._addresses, new, self._sizes, strict=True):
             if old:
                 self._device.copy(address, old, size * self.capacity)
         self._device.synchronize()
         self.close()
-        self.targets, *filters, self.histograms, self.templates, self.list = self._addresses = new
+        self.targets, *filters, self.histograms, self.templates, self.list, self.due = self._addresses = new
         self.filters = Filters(*filters)
-        self.results, self.capacity = results, capacity
+        (self.results, self.written_due), self.capacity = host, capacity
 
     def close(self) -> None:
         if self.capacity:
             free_all(self._device, self._addresses)
             self._device.free_host(self.results)
+            self._device.free_host(self.written_due)
         self.capacity = 0
 
 

@@ -13,14 +13,15 @@ from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.weights import HeadWeights
 
-ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE = "add", "localize", "learn", "update", "update, not due"
+ADD, LOCALIZE, LEARN, UPDATE, LEARN_DUE = "add", "localize", "learn", "update", "learn those due"
 
 
 class Pipeline:
-    """The launches of a frame: one of the works above, for the slots in the device's list.
+    """The launches of a frame: works of those above, for slots in a list on the device.
 
-    Up to batch targets share the memory of the work; more go one batch after the other. head is that of the
-    box regression. Raises ValueError where no kernel fits the config, or the backbone takes too few patches.
+    An update is UPDATE, which finds the targets, then LEARN_DUE for those that may be due. Up to batch
+    targets share the memory of the work; more go one batch after the other. head is that of the box
+    regression. Raises ValueError where no kernel fits the config, or the backbone takes too few patches.
     """
 
     def __init__(
@@ -54,19 +55,21 @@ class Pipeline:
             self.work.grow(batch)
         return moved
 
-    def launch(self, work: str, frame: int, count: int, check_patch: Callable[[int], None]) -> None:
-        """Enqueue the work on a FRAME for the first count slots of the list.
+    def launch(
+        self, work: str, frame: int, slots: int, count: int, check_patch: Callable[[int], None]
+    ) -> None:
+        """Enqueue the work on a FRAME for count slots (int32) on the device.
 
         ADD is for one target; check_patch is called with the address of its first patch of its own size, (3,
         N, N) float32.
         """
         for first in range(0, count, self.batch):
-            batch, slots = min(count - first, self.batch), self.slots.list + 4 * first
-            if work not in (ADD, LEARN):
+            batch, some = min(count - first, self.batch), slots + 4 * first
+            if work in (LOCALIZE, UPDATE):
                 results = self.slots.results.address + first * MEASUREMENT.itemsize
-                self._locate(frame, slots, results, batch, update=work != LOCALIZE)
-            if work not in (LOCALIZE, UPDATE_NOT_DUE):
-                self._learn(frame, slots, batch, work, check_patch)
+                self._locate(frame, some, results, batch, update=work == UPDATE)
+            else:
+                self._learn(frame, some, batch, work, check_patch)
 
     def _locate(self, frame: int, slots: int, results: int, count: int, *, update: bool) -> None:
         work, memory, launcher = self.work, self.slots, self.launcher

@@ -1,13 +1,10 @@
-// Throw bytes at the library: as a model file, and as calls in any order with any frames, boxes and numbers.
-//
-// With FUZZ_GPU in the environment the trackers are those on a GPU. With libFuzzer: clang++ -fsanitize=fuzzer,address,undefined; else STANDALONE makes a program of it that draws the
-// bytes itself: fuzz MODEL SECONDS SEED. Frames lie in memory of just their size, so that a sanitizer sees what is
-// read beyond them.
+// Throw bytes at the library: as a model file, and as calls in any order with any frames, boxes and numbers. A target of
+// libFuzzer (test_sanitizers.py); FUZZ_MODEL names a whole model file, and FUZZ_GPU puts the trackers on a GPU. Frames
+// lie in memory of just their size, so that a sanitizer sees what is read beyond them.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -152,34 +149,3 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     return 0;
 }
-
-#ifdef STANDALONE
-int main(int, char** words) {
-    setenv("FUZZ_MODEL", words[1], 1);
-    std::ifstream file(words[1], std::ios::binary);
-    const std::string whole((std::istreambuf_iterator<char>(file)), {});
-    std::mt19937 random(static_cast<unsigned>(std::atoi(words[3])));
-    const std::time_t end = std::time(nullptr) + std::atoi(words[2]);
-    long runs = 0;
-    for (; std::time(nullptr) < end; ++runs) {
-        std::string input(1, static_cast<char>(random()));
-        if (input[0] % 2) {
-            input.resize(1 + random() % 800);
-            for (std::size_t i = 1; i < input.size(); ++i) input[i] = static_cast<char>(random());
-        } else {
-            input += whole;
-            for (unsigned changes = random() % 6; changes && !input.empty(); --changes) { // most of them in the header
-                const std::size_t place = 1 + random() % (random() % 4 ? 3000 : whole.size());
-                switch (random() % 4) {
-                case 0: input[place % input.size()] = static_cast<char>(random()); break;
-                case 1: input[place % input.size()] = "0123456789[]{},:\"ef-. "[random() % 22]; break;
-                case 2: input.resize(1 + place % input.size()); break;
-                default: input.erase(place % input.size(), random() % 40);
-                }
-            }
-        }
-        LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
-    }
-    std::printf("%ld inputs\n", runs);
-}
-#endif

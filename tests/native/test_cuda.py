@@ -14,7 +14,8 @@ from emulator import fake_driver
 
 from spcnet.common.metrics import iou
 from spcnet.export import launches
-from spcnet.runtime import MultiTracker, Tracker, model
+from spcnet.export.onnx import export_onnx
+from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
 from spcnet.runtime.cuda import pipeline
 from spcnet.runtime.native.modelfile import native_file
 from spcnet.runtime.weights import read_weights
@@ -114,6 +115,32 @@ def test_an_update_copies_the_region_and_launches_one_graph(start, quick_model, 
     python.close()
     assert counts[0] == counts[1]
     assert counts[1]["graph_launches"] == counts[1]["syncs"] == 4
+
+
+def test_only_the_targets_that_are_due_are_learnt_as_in_python(start, make_checkpoint, tmp_path, video):
+    frames, boxes = video
+    config = TrackerConfig(patch_size=24, channels=4, stride=2, interp_factor=0.02, update_interval=3)
+    source = make_checkpoint(config, {"layers": [{"channels": 4, "stride": 2}]})
+    path = export_onnx(source, tmp_path / "third.onnx").path
+    python, native = MultiTracker.load(path, backend="cuda", backbone="kernels"), start(path)
+    for frame in frames[:2]:  # of three targets two learn in one frame, one in the next, none in the third
+        for offset in (0, 6) if frame is frames[0] else (12,):
+            python.add(frame, boxes[0] + offset)
+            native.add(nh.as_frame(frame), boxes[0] + offset)
+        for results in zip(native.update(nh.as_frame(frame)), python.update(frame).values(), strict=True):
+            assert_same(*results)
+    counts = []
+    for frame in [*frames[2:14], *frames[2:8]]:
+        found = []
+        for update in (lambda frame: native.update(nh.as_frame(frame)), python.update):
+            fake_driver.start().fakecuda_reset()
+            found.append(update(frame))
+            names = ("launches", "graph_launches", "bytes_up")
+            counts.append([fake_driver.count(what) for what in names])
+        for results in zip(found[0], found[1].values(), strict=True):
+            assert_same(*results)
+    python.close()
+    assert counts[-12::2] == counts[-11::2]  # Python has two places for frames, and a graph for each
 
 
 def test_targets_come_and_go_as_in_python(start, regressed_model, video):

@@ -19,7 +19,8 @@ from spcnet.runtime.native.build import INCLUDE, build
 from spcnet.runtime.native.modelfile import native_model
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "native" / "track.c"
-FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
+FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "30")
+CLANG = "clang++-14"  # libFuzzer is part of it
 
 
 def program(folder, source, *extra, compiler="g++", machine=None):
@@ -45,13 +46,39 @@ def tiny_file(tmp_path, head_model):
     return path
 
 
-def test_random_files_and_calls_under_asan_and_ubsan(tmp_path, tiny_file, quick_model):
-    flags = ["-O1", "-DSTANDALONE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    fuzz = program(tmp_path, "fuzz.cpp", *flags)
-    assert int(run(fuzz, tiny_file, FUZZ_SECONDS, 1).split()[0]) > 100
-    (tmp_path / "quick.spcnet").write_bytes(cuda_bytes(quick_model))
+@pytest.fixture(scope="module")
+def fuzz(tmp_path_factory):
+    flags = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+    return program(tmp_path_factory.mktemp("fuzz"), "fuzz.cpp", *flags, compiler=CLANG)
+
+
+@pytest.fixture
+def corpus(tmp_path, rng):
+    """What libFuzzer starts from, by the name of a model: the model file (two ways), calls at random."""
+
+    def write(name, data):
+        (tmp_path / name).write_bytes(data)
+        folder = tmp_path / f"{name}.corpus"
+        folder.mkdir()
+        inputs = [b"\0" + data, b"\2" + data, *(b"\1" + rng.bytes(800) for _ in range(30))]
+        for index, content in enumerate(inputs):
+            (folder / str(index)).write_bytes(content)
+        size = f"-max_len={len(data) + 1}"
+        limits = ["-timeout=60", "-malloc_limit_mb=500", f"-max_total_time={FUZZ_SECONDS}"]
+        return [folder, "-seed=1", "-len_control=0", size, f"-artifact_prefix={tmp_path}/", *limits]
+
+    return write
+
+
+def test_random_files_and_calls(fuzz, corpus, tmp_path, head_model):
+    words = corpus("head", native_model(model.load(head_model)[0]))
+    run(fuzz, *words, FUZZ_MODEL=str(tmp_path / "head"))
+
+
+def test_random_files_and_calls_on_a_gpu(fuzz, corpus, tmp_path, quick_model):
+    words = corpus("quick", cuda_bytes(quick_model))
     on_gpu = {"FUZZ_GPU": "1", "OMP_NUM_THREADS": "1", **fake_driver.environment()}
-    assert int(run(fuzz, tmp_path / "quick.spcnet", FUZZ_SECONDS, 2, **on_gpu).split()[0]) > 20
+    run(fuzz, *words, FUZZ_MODEL=str(tmp_path / "quick"), **on_gpu)
 
 
 def test_trackers_in_several_threads_under_tsan(tmp_path, tiny_file):

@@ -76,13 +76,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) peak(
         square += squares[i];
     }
 
-    double psr = 0;
-    if (side < size) {
-        double outside = (double)size * size - (double)side * side;
-        double mean = (top.sum - sum) / outside;
-        double deviation = sqrt(fmax((top.square - square) / outside - mean * mean, 0.0));
-        if (finite && deviation > FLAT) psr = (score - mean) / deviation;
-    }
+    double psr = finite ? sidelobe_ratio(score, top.sum, top.square, sum, square, size, side) : 0.0;
     Shift shift = {0, 0, 0};
     if (finite)
         shift = {

@@ -46,6 +46,16 @@ RULE double scale_offset(const double* maxima, int scales, int best) {
     return inward * clamped(1 + inward * offset, 0.0, 0.5);
 }
 
+// locate.py: the peak-to-sidelobe ratio of a score, by the sums of the response and of its squares over all
+// size x size points, and over the side x side points around the peak.
+RULE double sidelobe_ratio(
+    double score, double sum, double square, double near_sum, double near_square, int size, int side) {
+    if (side >= size) return 0.0;
+    double outside = (double)size * size - (double)side * side, mean = (sum - near_sum) / outside;
+    double deviation = sqrt(fmax((square - near_square) / outside - mean * mean, 0.0));
+    return deviation > FLAT ? (score - mean) / deviation : 0.0;
+}
+
 // geometry.limited: the centre (x, y), and the sides as factors of the first ones.
 RULE Box limited(
     double x, double y, double wider, double higher, const Target& target, const Frame& frame, const Search& search) {

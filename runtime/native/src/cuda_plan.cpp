@@ -78,7 +78,8 @@ Plan read_plan(const CudaPart& part, const Config& config) {
     Reader reader(part.plan);
     for (double& reach : plan.reach) reach = reader.any();
     plan.batch = reader.whole(1, 65535);
-    int* roles[] = {&plan.frame, &plan.targets, &plan.patches, &plan.features, &plan.list, &plan.results, &plan.responses};
+    int* roles[] = {&plan.frame, &plan.targets, &plan.patches, &plan.features,
+                    &plan.list,  &plan.due,     &plan.results, &plan.responses};
     for (int* role : roles) *role = reader.whole(0, 1000);
     plan.colour = reader.whole(-1, 1000);
     for (Plan::Place& place : plan.search) place = read_place(reader, 0);
@@ -107,6 +108,7 @@ Plan read_plan(const CudaPart& part, const Config& config) {
                 is(plan.patches, Plan::Buffer::TARGET, patch * (config.learn_scales / 2 + 1)) &&
                 is(plan.features, Plan::Buffer::TARGET, features * std::max(config.scales, config.learn_scales)) &&
                 is(plan.list, Plan::Buffer::POSITION, sizeof(int)) && plan.buffers[plan.list].bytes == sizeof(int) &&
+                is(plan.due, Plan::Buffer::POSITION, sizeof(int)) && plan.buffers[plan.due].bytes == sizeof(int) &&
                 is(plan.results, Plan::Buffer::POSITION, sizeof(device::Measurement)) &&
                 plan.buffers[plan.results].bytes == sizeof(device::Measurement) &&
                 is(plan.responses, Plan::Buffer::POSITION, response * config.scales) &&

@@ -8,8 +8,9 @@
 
 namespace spc {
 
-// The launches that belong together. To add a target is BEGIN, a look at its first patch, then ADD.
-enum Work { BEGIN, ADD, LOCALIZE, LEARN, UPDATE, UPDATE_NOT_DUE, WORKS };
+// The launches that belong together. To add a target is BEGIN, a look at its first patch, then ADD; to update is UPDATE,
+// then LEARN_DUE for those targets whose turn it is, in a list of their own.
+enum Work { BEGIN, ADD, LOCALIZE, LEARN, UPDATE, LEARN_DUE, WORKS };
 
 struct Plan {
     // Memory on the device. A batch of targets is worked on at once; the positions are those of the list of targets.
@@ -37,7 +38,7 @@ struct Plan {
     // How far from a target its patches lie, in its sides: before an update, after it, and more for each BOX_GAIN.
     double reach[3];
     int batch; // targets at once
-    int frame, targets, patches, features, list, results, responses, colour; // buffers; colour is -1 without a colour model
+    int frame, targets, patches, features, list, due, results, responses, colour; // buffers; colour is -1 without a colour model
     Place search[2]; // device::Search of LOCALIZE and of UPDATE
     std::vector<Buffer> buffers;
     std::vector<Launch> works[WORKS];

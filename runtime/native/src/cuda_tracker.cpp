@@ -2,43 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <climits>
 #include <exception>
 
+#include "constants.h"
 #include "locate.h"
 
 namespace spc {
-
-namespace {
-
-const std::size_t RECORD = 256; // bytes of a frame's record, before its pixels
-const int MARGIN = 2; // pixels: a bilinear sample reads its neighbours, and rounding
-
-// Where the channels of an spcnet_format lie, as device::Frame has them.
-struct Channels {
-    int pixel, blue, green, red;
-    int u_plane, u, v_plane, v; // planes and bytes of the first chroma
-    int step, rows; // 0: no chroma
-};
-
-const Channels CHANNELS[] = {
-    {3, 0, 1, 2, 0, 0, 0, 0, 0, 0}, // BGR
-    {3, 2, 1, 0, 0, 0, 0, 0, 0, 0}, // RGB
-    {4, 0, 1, 2, 0, 0, 0, 0, 0, 0}, // BGRA
-    {4, 2, 1, 0, 0, 0, 0, 0, 0, 0}, // RGBA
-    {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, // grey
-    {1, 0, 0, 0, 1, 0, 1, 1, 2, 2}, // NV12
-    {1, 0, 0, 0, 1, 0, 2, 0, 1, 2}, // I420
-    {2, 0, 0, 0, 0, 1, 0, 3, 4, 1}, // YUYV
-};
-
-// The pixels from low to high and a margin, inside; even, for chroma of half the resolution.
-void span(double low, double high, int length, int& first, int& end) {
-    first = int(clamped(std::floor(low) - MARGIN, 0, length - 1)) / 2 * 2;
-    end = std::min(int(std::max(std::min(std::ceil(high) + MARGIN, double(length)), double(first))) / 2 * 2 + 2, length);
-}
-
-} // namespace
 
 // Makes the context current in this thread for as long as it lives.
 class CudaTracker::Current {
@@ -210,6 +179,7 @@ void CudaTracker::reserve(std::size_t count) {
     if (slots > capacity_) {
         std::swap(results, results_);
         listed_.clear();
+        due_listed_.clear();
     }
     free(fresh, results);
     capacity_ = slots;
@@ -269,10 +239,11 @@ void CudaTracker::begin(const spcnet_frame& frame, const State& state, std::size
 void CudaTracker::search(const spcnet_frame& frame, bool learns, spcnet_result* results) {
     double start = now();
     Current current(*this);
-    upload(frame, region(targets_.data(), targets_.size(), learns, frame));
-    bool due = false;
-    for (const Target& target : targets_) due = due || (target.age + 1) % config.update_interval == 0;
-    run_all(!learns ? LOCALIZE : due ? UPDATE : UPDATE_NOT_DUE);
+    due_.clear();
+    for (const Target& target : targets_)
+        if (learns && (target.age + 1) % config.update_interval == 0) due_.push_back(target.slot);
+    upload(frame, region(targets_.data(), targets_.size(), !due_.empty(), frame));
+    run_all(learns ? UPDATE : LOCALIZE);
     for (std::size_t i = 0; i < targets_.size(); i++) result(i); // before anything is changed
     for (std::size_t i = 0; i < targets_.size(); i++) {
         const device::Measurement& found = result(i);
@@ -294,6 +265,7 @@ void CudaTracker::learn(const spcnet_frame& frame) {
     times = {};
     if (config.interp_factor > 0) {
         Current current(*this);
+        due_.clear();
         upload(frame, region(targets_.data(), targets_.size(), false, frame));
         run_all(LEARN);
     }
@@ -335,118 +307,6 @@ void CudaTracker::configure() {
         write(buffers_[plan_.search[work].buffer] + plan_.search[work].offset, &search, sizeof search);
     }
     forget_graphs(); // LEARN has the rate among its arguments
-}
-
-// The part of a frame that the patches of these targets can reach, after an update if moves is true: as Reach of
-// spcnet.runtime.cuda.region.
-CudaTracker::Region CudaTracker::region(
-    const Target* targets, std::size_t count, bool moves, const spcnet_frame& frame) const {
-    int width = frame.width, height = frame.height;
-    double half = moves ? plan_.reach[1] + config.box_gain * plan_.reach[2] : plan_.reach[0];
-    Region region = {width, height, 0, 0};
-    for (std::size_t i = 0; i < count; i++) {
-        const Target& target = targets[i];
-        const State& seen = target.seen;
-        // A target that is missed once more is sought on a ring around where it was seen.
-        double around = half + (moves && target.status != SPCNET_TRACKING ? config.recovery_radius : 0);
-        Region one;
-        span(
-            std::min(target.search_x - half * seen.w, seen.cx - around * seen.w),
-            std::max(target.search_x + half * seen.w, seen.cx + around * seen.w), width, one.left, one.right);
-        span(
-            std::min(target.search_y - half * seen.h, seen.cy - around * seen.h),
-            std::max(target.search_y + half * seen.h, seen.cy + around * seen.h), height, one.top, one.bottom);
-        region = {
-            std::min(region.left, one.left), std::min(region.top, one.top), std::max(region.right, one.right),
-            std::max(region.bottom, one.bottom)};
-        double area = double(region.right - region.left) * (region.bottom - region.top);
-        if (2 * area > double(width) * height) return {0, 0, width, height};
-    }
-    return region;
-}
-
-// Enqueue the copy of a region of a frame, and of its record; of a frame in device memory the record alone.
-void CudaTracker::upload(const spcnet_frame& frame, const Region& region) {
-    const Format& format = FORMATS[frame.format];
-    const Channels& channels = CHANNELS[frame.format];
-    bool on_device = frame.memory == SPCNET_DEVICE;
-    std::size_t needed = RECORD;
-    for (int plane = 0; plane < format.planes && !on_device; plane++)
-        needed += std::size_t(format.row[plane]) * frame.width / 2 * frame.height / (plane ? format.even_height : 1);
-    if (needed > staged_) {
-        void* staging = allocate_host(needed);
-        Address memory = 0;
-        if (int status = driver_.cuMemAlloc_v2(&memory, needed)) {
-            driver_.cuMemFreeHost(staging);
-            driver_.check(status, "cuMemAlloc_v2");
-        }
-        forget_graphs(); // they contain the old address
-        if (staging_) driver_.cuMemFreeHost(staging_);
-        if (buffers_[plan_.frame]) driver_.cuMemFree_v2(buffers_[plan_.frame]);
-        staging_ = static_cast<unsigned char*>(staging);
-        buffers_[plan_.frame] = memory;
-        staged_ = needed;
-    }
-    Address planes[3] = {};
-    std::ptrdiff_t pitches[3] = {};
-    std::size_t end = RECORD;
-    for (int plane = 0; plane < format.planes; plane++) {
-        if (on_device) {
-            check_owner(frame, plane);
-            planes[plane] = reinterpret_cast<std::uintptr_t>(frame.data[plane]);
-            pitches[plane] = frame.stride[plane];
-            continue;
-        }
-        int shared = plane ? format.even_height : 1, left = format.row[plane] * region.left / 2;
-        int pitch = format.row[plane] * region.right / 2 - left, top = region.top / shared;
-        planes[plane] = buffers_[plan_.frame] + end - std::size_t(top) * pitch - left;
-        pitches[plane] = pitch;
-        for (int row = top; row < region.bottom / shared; row++, end += pitch)
-            std::memcpy(staging_ + end, frame.data[plane] + row * frame.stride[plane] + left, pitch);
-    }
-    Region held = on_device ? Region{0, 0, frame.width, frame.height} : region;
-    Address u = 0, v = 0;
-    if (channels.step) {
-        u = planes[channels.u_plane] + channels.u;
-        v = planes[channels.v_plane] + channels.v;
-    }
-    if (pitches[channels.u_plane] != pitches[channels.v_plane])
-        throw Failure(
-            SPCNET_BAD_ARGUMENT, "strides 1 and 2 of the I420 frame are %td and %td; in device memory give equal ones",
-            pitches[1], pitches[2]);
-    device::Frame record = {planes[0], u, v, frame.width, frame.height, int(pitches[0]),
-                            int(pitches[channels.u_plane]), held.left, held.top, held.right, held.bottom,
-                            channels.pixel, channels.blue, channels.green, channels.red, channels.step, channels.rows,
-                            0};
-    std::memcpy(staging_, &record, sizeof record);
-    CALL(driver_, cuMemcpyHtoDAsync_v2, buffers_[plan_.frame], staging_, on_device ? sizeof record : end, stream_);
-    if (on_device) {
-        if (driver_.cuEventRecord(event_, foreign_))
-            throw Failure(
-                SPCNET_BAD_ARGUMENT,
-                "the stream %p of spcnet_open_cuda cannot be waited for; give one of the primary context of %s", foreign_,
-                name_.c_str());
-        CALL(driver_, cuStreamWaitEvent, stream_, event_, 0);
-    }
-}
-
-// Throws Failure where a plane is not in the memory of this GPU.
-void CudaTracker::check_owner(const spcnet_frame& frame, int plane) const {
-    int owner = -1;
-    void* context = nullptr; // NULL: of every one
-    Address address = reinterpret_cast<std::uintptr_t>(frame.data[plane]);
-    int status = driver_.cuPointerGetAttribute(&owner, Driver::DEVICE_ORDINAL, address);
-    driver_.cuPointerGetAttribute(&context, Driver::CONTEXT, address);
-    if (status || owner != gpu_ || (context && context != context_))
-        throw Failure(
-            SPCNET_BAD_ARGUMENT,
-            "plane %d of the frame, at %p, is not in the memory of the tracker's GPU, %s, and its primary context; copy "
-            "it there",
-            plane, static_cast<const void*>(frame.data[plane]), name_.c_str());
-    if (frame.stride[plane] > INT_MAX)
-        throw Failure(
-            SPCNET_BAD_ARGUMENT, "stride %d of the frame is %td bytes; in device memory give at most %d", plane,
-            frame.stride[plane], INT_MAX);
 }
 
 // Enqueue the launches of a work for count targets of the list, from first on: no more than a batch.
@@ -501,22 +361,36 @@ void CudaTracker::call_network(int images) {
     if (status) network_failed(status);
 }
 
-// Run a work for all targets and wait for it: launch by launch the first time, then as a graph.
+// Write slots to a list on the device, unless they stand there.
+void CudaTracker::list(int buffer, const std::vector<int>& slots, std::vector<int>& listed) {
+    if (slots == listed) return;
+    write(buffers_[buffer], slots.data(), slots.size() * sizeof(int));
+    listed = slots;
+}
+
+// Enqueue a work for the first count targets of its list.
+void CudaTracker::run_batches(Work work, std::size_t count) {
+    std::size_t batch = std::size_t(plan_.batch);
+    for (std::size_t first = 0; first < count; first += batch) run(work, first, std::min(count - first, batch));
+}
+
+// Run a work for all targets, and LEARN_DUE for the slots in due_, and wait for them: launch by launch the first time,
+// then as a graph.
 void CudaTracker::run_all(Work work) {
-    std::vector<int>& slots = slots_;
-    slots.resize(targets_.size());
-    for (std::size_t i = 0; i < slots.size(); i++) slots[i] = targets_[i].slot;
-    if (slots != listed_) {
-        write(buffers_[plan_.list], slots.data(), slots.size() * sizeof(int));
-        listed_ = slots;
-    }
-    if (slots.size() != graph_targets_) forget_graphs();
-    graph_targets_ = slots.size();
+    slots_.clear();
+    for (const Target& target : targets_) slots_.push_back(target.slot);
+    list(plan_.list, slots_, listed_);
+    if (!due_.empty()) list(plan_.due, due_, due_listed_);
     auto enqueue = [&] {
-        for (std::size_t first = 0; first < targets_.size(); first += plan_.batch)
-            run(work, first, std::min(targets_.size() - first, std::size_t(plan_.batch)));
+        run_batches(work, slots_.size());
+        run_batches(LEARN_DUE, due_.size());
     };
-    if (!graphs_[work] && warm_[work] && capturable_ && !network_) {
+    auto same = [&](const Graph& graph) {
+        return graph.work == work && graph.targets == slots_.size() && graph.due == due_.size();
+    };
+    auto found = std::find_if(graphs_.begin(), graphs_.end(), same);
+    bool warm = found != graphs_.end();
+    if (warm && !found->executable && capturable_ && !network_) {
         bool good = driver_.cuStreamBeginCapture_v2(stream_, Driver::THREAD_LOCAL) == 0;
         if (good) {
             void* graph = nullptr;
@@ -526,25 +400,25 @@ void CudaTracker::run_all(Work work) {
                 good = false;
             }
             good = driver_.cuStreamEndCapture(stream_, &graph) == 0 && good;
-            good = good && driver_.cuGraphInstantiateWithFlags(&graphs_[work], graph, 0) == 0;
+            good = good && driver_.cuGraphInstantiateWithFlags(&found->executable, graph, 0) == 0;
             if (graph) driver_.cuGraphDestroy(graph);
         }
         capturable_ = good; // else launches one by one, until something changes
     }
-    if (graphs_[work])
-        CALL(driver_, cuGraphLaunch, graphs_[work], stream_);
+    if (warm && found->executable)
+        CALL(driver_, cuGraphLaunch, found->executable, stream_);
     else
         enqueue();
-    warm_[work] = true;
     synchronize();
+    if (warm) return;
+    if (int(graphs_.size()) == MAX_GRAPHS) forget_graphs();
+    graphs_.push_back({work, slots_.size(), due_.size(), nullptr});
 }
 
 void CudaTracker::forget_graphs() {
-    for (int work = 0; work < WORKS; work++) {
-        if (graphs_[work]) driver_.cuGraphExecDestroy(graphs_[work]);
-        graphs_[work] = nullptr;
-        warm_[work] = false;
-    }
+    for (const Graph& graph : graphs_)
+        if (graph.executable) driver_.cuGraphExecDestroy(graph.executable);
+    graphs_.clear();
     capturable_ = driver_.graphs;
 }
 

@@ -42,6 +42,12 @@ private:
     struct Region {
         int left, top, right, bottom;
     };
+    // What was launched once is a graph from the second time on.
+    struct Graph {
+        Work work;
+        std::size_t targets, due; // that it is for
+        void* executable; // NULL: not recorded
+    };
     class Current;
 
     void open(const Model& model, int gpu);
@@ -60,6 +66,8 @@ private:
     void configure();
     void call_network(int images);
     void run(Work work, std::size_t first, std::size_t count);
+    void list(int buffer, const std::vector<int>& slots, std::vector<int>& listed);
+    void run_batches(Work work, std::size_t count);
     void run_all(Work work);
     void forget_graphs();
     const device::Measurement& result(std::size_t position) const;
@@ -77,12 +85,11 @@ private:
     std::size_t staged_ = 0; // its bytes, and those of the frame's buffer
     std::size_t capacity_ = 0; // slots; there is a position more
     std::size_t work_ = 0; // targets that there is work space for at once
-    void* graphs_[WORKS] = {}; // NULL: none
-    std::size_t graph_targets_ = 0; // that they are for
-    bool warm_[WORKS] = {}; // launched once
+    std::vector<Graph> graphs_;
     bool capturable_ = true; // graphs can be recorded
     std::vector<Target> targets_;
-    std::vector<int> slots_, listed_; // of the targets; in the device's list
+    std::vector<int> slots_, due_; // of the targets; of those that may learn in this frame
+    std::vector<int> listed_, due_listed_; // in the lists on the device
     Array<float> responses_, colour_, joint_; // of a target
 };
 

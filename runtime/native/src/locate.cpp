@@ -75,22 +75,18 @@ Peak find_peak(const float* responses, const float* joint, int stride, const dev
     double top = at(row, column);
     double d_row = device::parabola(at(row - 1, column), top, at(row + 1, column));
     double d_column = device::parabola(at(row, column - 1), top, at(row, column + 1));
-    double score = filter[row * stride + column], psr = 0;
+    double score = filter[row * stride + column];
 
     int reach = search.reach, side = 2 * reach + 1;
-    if (side < size) {
-        Moments near;
-        int x = (column - reach + size) % size, right = std::min(side, size - x);
-        for (int y = row - reach; y <= row + reach; y++) {
-            const float* values = filter + (y + size) % size * stride;
-            near.add(values + x, right);
-            near.add(values, side - right);
-        }
-        double outside = double(size) * size - double(side) * side;
-        double mean = (moments[best].sum - near.sum) / outside;
-        double deviation = std::sqrt(std::max((moments[best].square - near.square) / outside - mean * mean, 0.0));
-        if (deviation > FLAT) psr = (score - mean) / deviation;
+    Moments near;
+    int x = (column - reach + size) % size, right = std::min(side, size - x);
+    for (int y = row - reach; side < size && y <= row + reach; y++) {
+        const float* values = filter + (y + size) % size * stride;
+        near.add(values + x, right);
+        near.add(values, side - right);
     }
+    const Moments& all = moments[best];
+    double psr = device::sidelobe_ratio(score, all.sum, all.square, near.sum, near.square, size, side);
     double d_scale = device::scale_offset(maxima, scales, best);
     return {
         {best - half + d_scale, device::displacement(row, size) + d_row, device::displacement(column, size) + d_column}, score, psr,

@@ -28,12 +28,17 @@ def in_the_half(case):
     return sum(values.index(value) for values, value in zip(lists, case[1:], strict=True)) % 2 == 0
 
 
+def record(record_property, errors):
+    for error in errors:
+        record_property("kernel_error", (error.kernel, error.case.size, error.tolerance, error.error))
+
+
 @pytest.mark.parametrize("size", kernels.SIZES)
-def test_every_kernel_is_within_its_tolerance(device, size, kernel_errors):
+def test_every_kernel_is_within_its_tolerance(device, size, record_property):
     for case in kernels.cases():
         if case.size == size and in_the_half(case):
             errors = kernels.check(device, case)
-            kernel_errors.extend(errors)
+            record(record_property, errors)
             assert all(error.passed for error in errors), [e for e in errors if not e.passed]
     ways = ("dft", f"fft_{size}") if size in (32, 64, 128) else ("dft",)
     transforms = {f"{name}_{way}" for name in ("rows", "respond", "learn") for way in ways}
@@ -43,17 +48,17 @@ def test_every_kernel_is_within_its_tolerance(device, size, kernel_errors):
 
 @pytest.mark.parametrize("channels", kernels.CHANNELS)
 @pytest.mark.parametrize("size", [32, 63, 125])
-def test_the_backbone_kernels_are_within_their_tolerance(device, size, channels, kernel_errors):
+def test_the_backbone_kernels_are_within_their_tolerance(device, size, channels, record_property):
     errors = backbone.check(device, size, channels, 2)
-    kernel_errors.extend(errors)
+    record(record_property, errors)
     assert all(error.passed for error in errors), errors
 
 
 @pytest.mark.parametrize("cells", head.CELLS)
-def test_the_box_regression_is_within_its_tolerance(device, cells, kernel_errors):
+def test_the_box_regression_is_within_its_tolerance(device, cells, record_property):
     for channels, targets in itertools.product(head.CHANNELS, kernels.TARGETS):
         errors = head.check(device, cells, channels, targets)
-        kernel_errors.extend(errors)
+        record(record_property, errors)
         assert all(error.passed for error in errors), [e for e in errors if not e.passed]
     assert {"regress_keep", "regress_pair", "regress_box"} == set(device.launched)
 
