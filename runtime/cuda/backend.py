@@ -231,7 +231,7 @@ class CudaBackend:
         self.timings = {"upload": uploaded - start, "enqueue": time.perf_counter() - uploaded}
 
     def _write_due(self, due: list[int], place: int) -> None:
-        """Enqueue the copy of a list to the device; frames before may be under way, and nothing is waited for."""
+        """Enqueue the copy of a list to the device; nothing is waited for, as frames may be under way."""
         written, first, size = self._slots.written_due, 4 * place * self._slots.capacity, 4 * len(due)
         part = HostBuffer(written.array[first : first + size], written.address + first)
         part.array.view(np.int32)[:] = due

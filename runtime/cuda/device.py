@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_GRID = 65535  # blocks of a launch in y and z
 BATCH = 32  # targets at once: enough to fill a large GPU
 ALIGNMENT = 256  # bytes; TensorRT requires it of its tensors
 

@@ -24,63 +24,109 @@ LEGACY_STREAM = 1  # CU_STREAM_LEGACY: CUDA's default stream, which waits for th
 _log = logging.getLogger("spcnet")
 
 
-class DeviceFrame(NamedTuple):
-    """A frame in device memory."""
+class Plane(NamedTuple):
+    """Rows of bytes in device memory."""
 
     address: int
     pitch: int  # bytes from row to row
+
+
+class DeviceFrame(NamedTuple):
+    """A frame in device memory."""
+
+    planes: tuple[Plane, ...]  # NV12 has two
     layout: Layout
     height: int
     width: int
-    stream: int | None  # stream to wait for; None if the frame is complete
+    streams: tuple[int, ...]  # to wait for
     owner: Any  # keeps the memory alive
+
+
+class _Memory(NamedTuple):
+    """What a producer says of an array of uint8 in device memory."""
+
+    address: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None  # bytes; None: all is adjacent
+    streams: tuple[int, ...]
+    owner: Any
 
 
 def accept(frame: Any, pixel_format: str, stream: int) -> Picture | DeviceFrame:
     """A checked frame: a NumPy array, or device memory by __cuda_array_interface__ or DLPack.
 
-    stream is ours; a DLPack producer makes it wait for the frame, so DLPack is preferred where there are
-    both. Raises TypeError, ValueError.
+    NV12 may also be a pair in device memory, luma (H, W) or (H, W, 1) and chroma (H / 2, W / 2, 2), wherever
+    each of them lies. stream is ours; a DLPack producer makes it wait for the frame, so DLPack is preferred
+    where there are both. Raises TypeError, ValueError.
     """
     if isinstance(frame, np.ndarray):
         return check_frame(frame, pixel_format)
+    if isinstance(frame, (tuple, list)):
+        return _pair([_memory(plane, stream) for plane in frame], pixel_format)
+    memory = _memory(frame, stream)
+    layout, height, width = check_shape(memory.shape, pixel_format)
+    if layout.pixel == 0:
+        raise ValueError(
+            f"frame has shape {memory.shape} on the device; give (H, W, 3) or (H, W, 4) there, not grey"
+        )
+    planes: tuple[Plane, ...] = (_plane(memory),)
+    if layout.pixel == 1:
+        planes = (*planes, Plane(memory.address + height * planes[0].pitch, planes[0].pitch))
+    return DeviceFrame(planes, layout, height, width, memory.streams, memory.owner)
+
+
+def _pair(planes: list[_Memory], pixel_format: str) -> DeviceFrame:
+    shapes = [memory.shape for memory in planes]
+    height, width = shapes[0][:2] if shapes and len(shapes[0]) > 1 else (0, 0)
+    luma, chroma = ((height, width), (height, width, 1)), (height // 2, width // 2, 2)
+    if pixel_format != "nv12" or len(planes) != 2 or shapes[0] not in luma or shapes[1] != chroma:
+        raise ValueError(
+            f"frame is {len(planes)} arrays of shapes {', '.join(map(str, shapes))} in {pixel_format}; give "
+            "one array, or in nv12 luma (H, W) and chroma (H / 2, W / 2, 2)"
+        )
+    layout, height, width = check_shape((height + height // 2, width), pixel_format)
+    streams = tuple(stream for memory in planes for stream in memory.streams)
+    owner = [memory.owner for memory in planes]
+    return DeviceFrame((_plane(planes[0]), _plane(planes[1])), layout, height, width, streams, owner)
+
+
+def _plane(memory: _Memory) -> Plane:
+    row, inner = 1, tuple[int, ...]()
+    for length in reversed(memory.shape[1:]):
+        inner, row = (row, *inner), row * length
+    strides = memory.strides or (row, *inner)
+    if strides[1:] != inner or strides[0] < row:
+        raise ValueError(
+            f"frame has strides {strides} on the device; give rows of adjacent pixels, strides "
+            f"(at least {row}, {', '.join(map(str, inner))}) bytes"
+        )
+    return Plane(memory.address, strides[0])
+
+
+def _memory(frame: Any, stream: int) -> _Memory:
     if hasattr(frame, "__dlpack__") and frame.__dlpack_device__()[0] == _DL_CUDA:
-        return _from_dlpack(frame, pixel_format, stream)
+        return _from_dlpack(frame, stream)
     if hasattr(frame, "__cuda_array_interface__"):
-        return _from_interface(frame, pixel_format)
+        return _from_interface(frame)
     raise TypeError(
         f"frame is a {type(frame).__name__}; give a NumPy array of uint8, or device memory that offers "
         "__cuda_array_interface__ or DLPack on a CUDA device"
     )
 
 
-def _from_interface(frame: Any, pixel_format: str) -> DeviceFrame:
+def _from_interface(frame: Any) -> _Memory:
     interface = frame.__cuda_array_interface__
     if interface["typestr"] not in ("|u1", "<u1"):
         raise TypeError(f"frame has type {interface['typestr']} on the device; give uint8, '|u1'")
-    shape, strides = tuple(interface["shape"]), interface.get("strides")
+    strides = interface.get("strides")
     stream = interface.get("stream", LEGACY_STREAM)  # before version 3 nobody says
-    return _device_frame(interface["data"][0], shape, strides, pixel_format, stream, frame)
-
-
-def _device_frame(
-    address: int, shape: tuple[int, ...], strides: Any, pixel_format: str, stream: int | None, owner: Any
-) -> DeviceFrame:
-    layout, height, width = check_shape(shape, pixel_format)
-    if layout.pixel == 0:
-        raise ValueError(
-            f"frame has shape {shape} on the device; give (H, W, 3) or (H, W, 4) there, not grey"
-        )
-    inner = (layout.pixel, 1) if len(shape) == 3 else (1,)
-    pitch = shape[1] * layout.pixel
-    if strides is not None:
-        if tuple(strides[1:]) != inner or strides[0] < pitch:
-            raise ValueError(
-                f"frame has strides {tuple(strides)} on the device; give rows of adjacent pixels, strides "
-                f"(at least {pitch}, {', '.join(map(str, inner))}) bytes"
-            )
-        pitch = strides[0]
-    return DeviceFrame(address, pitch, layout, height, width, stream, owner)
+    return _Memory(
+        interface["data"][0],
+        tuple(interface["shape"]),
+        None if strides is None else tuple(strides),
+        () if stream is None else (stream,),
+        frame,
+    )
 
 
 class Upload:
@@ -125,32 +171,37 @@ class Upload:
         memory of another GPU.
         """
         staging, end = self._staging[place].array, ALIGNMENT
-        pixel, pitch, rows = frame.layout.pixel, 0, []
+        pixel, rows = frame.layout.pixel, []
         if isinstance(frame, DeviceFrame):
-            if not self._device.holds(frame.address):
-                raise ValueError(
-                    f"the frame at {frame.address:#x} is not in the memory of the tracker's GPU, "
-                    f"{self._device.name}; copy it there"
-                )
-            if frame.stream is not None:
-                self._device.follow(frame.stream)
+            for address, _ in frame.planes:
+                if not self._device.holds(address):
+                    raise ValueError(
+                        f"the frame at {address:#x} is not in the memory of the tracker's GPU, "
+                        f"{self._device.name}; copy it there"
+                    )
+            for stream in frame.streams:
+                self._device.follow(stream)
             self._owners[place] = frame.owner
-            pitch = frame.pitch
-            planes = [frame.address, frame.address + frame.height * pitch]
+            planes = list(frame.planes)
         else:
             left, top, right, bottom = region
             picture, pitch = frame.pixels.reshape(len(frame.pixels), -1), (right - left) * pixel
             rows = [picture[top:bottom, left * pixel : right * pixel]]
-            planes = [self._memory[place] + end - top * pitch - left * pixel]
+            planes = [Plane(self._memory[place] + end - top * pitch - left * pixel, pitch)]
             if pixel == 1:
                 rows.append(picture[frame.height + top // 2 : frame.height + bottom // 2, left:right])
-                planes.append(self._memory[place] + end + rows[0].size - top // 2 * pitch - left)
+                below = self._memory[place] + end + rows[0].size
+                planes.append(Plane(below - top // 2 * pitch - left, pitch))
         for part in rows:
             staging[end : end + part.size].reshape(part.shape)[:] = part
             end += part.size
-        u, v = (planes[1], planes[1] + 1) if pixel == 1 else (0, 0)
+        chroma, chroma_pitch = planes[-1]
+        u, v = (chroma, chroma + 1) if pixel == 1 else (0, 0)
         size, channels = (frame.width, frame.height), (frame.layout.blue, 1, frame.layout.red)
-        record = PACK_FRAME(planes[0], u, v, *size, pitch, pitch, *region, pixel, *channels, 2, 2, result)
+        record = PACK_FRAME(
+            *(planes[0].address, u, v, *size, planes[0].pitch, chroma_pitch),
+            *(*region, pixel, *channels, 2, 2, result),
+        )
         if rows or record != self._written[place]:
             staging[: len(record)] = np.frombuffer(record, np.uint8)
             self._device.upload(self._memory[place], self._staging[place], end if rows else len(record))
@@ -190,7 +241,7 @@ class _DLTensor(ctypes.Structure):
     )
 
 
-def _from_dlpack(frame: Any, pixel_format: str, stream: int) -> DeviceFrame:
+def _from_dlpack(frame: Any, stream: int) -> _Memory:
     capsule = frame.__dlpack__(stream=stream or None)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
@@ -201,4 +252,4 @@ def _from_dlpack(frame: Any, pixel_format: str, stream: int) -> DeviceFrame:
     strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
     # The capsule is kept as an owner; when it is dropped, after tracking, it frees the tensor.
     address = (tensor.data or 0) + tensor.byte_offset
-    return _device_frame(address, shape, strides, pixel_format, None, (frame, capsule))
+    return _Memory(address, shape, strides, (), (frame, capsule))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.backbone import DeviceBackbone
-from spcnet.runtime.cuda.device import BATCH, Device
+from spcnet.runtime.cuda.device import BATCH, MAX_GRID, Device
 from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
@@ -28,7 +28,7 @@ class Pipeline:
         self, device: Device, config: TrackerConfig, backbone: DeviceBackbone, head: HeadWeights | None
     ) -> None:
         images = max(config.scales, config.learn_scales)
-        self.batch = min(BATCH, backbone.max_images // images)
+        self.batch = min(BATCH, backbone.max_images // images, MAX_GRID // (images * config.channels))
         if not self.batch:
             raise ValueError(
                 f"the backbone ({backbone.name}) takes {backbone.max_images} patches at once; one target "

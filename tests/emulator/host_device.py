@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import compiler
-from spcnet.runtime.cuda.device import CaptureError, HostBuffer, pack
+from spcnet.runtime.cuda.device import MAX_GRID, CaptureError, HostBuffer, pack
 
 HERE = Path(__file__).parent
 GUARD = 64  # bytes after each allocation that must not change
@@ -144,7 +144,7 @@ class HostDevice:
 
         def enqueue(grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: float) -> None:
             assert 0 < block[0] * block[1] * block[2] <= 1024, (name, block)
-            assert min(*grid, *block) > 0 and max(grid[1:]) < 65536, (name, grid)
+            assert min(*grid, *block) > 0 and max(grid[1:]) <= MAX_GRID, (name, grid)
             config = (ctypes.c_uint * 7)(*grid, *block, 0)
             packed = ctypes.create_string_buffer(pack(signature, arguments))
 

@@ -28,26 +28,30 @@ __device__ inline void fetch(const Frame& frame, int x, int y, float* bgr) {
 extern "C" __global__ void crop(
     const Frame* frame_pointer, const Target* targets, const int* slots, const double* factors, float* patches,
     int scales, int size, int learn, double cosine, double sine, float mean_b, float mean_g, float mean_r) {
-    __shared__ double origin[2], step[2]; // origin: the first pixel, or the centre of turned patches
-    int patch = blockIdx.z;
-    if (threadIdx.x == 0 && threadIdx.y < 2) { // axis 0: x, 1: y
+    __shared__ double origin[2], step[2]; // of turned patches: the centre, and from pixel to pixel
+    __shared__ float places[2][32]; // of upright ones: x of the block's columns, y of its rows
+    int patch = blockIdx.z, axis = threadIdx.y; // axis 0: x, 1: y
+    int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
+    // float64, in two warps of a block alone, for it is slow, and no contraction, as on the host, so that the patches are
+    // the same to the bit.
+    if (axis < 2) {
         const Target& target = targets[slots[patch / scales]];
-        double side = threadIdx.y ? target.h : target.w, center = threadIdx.y ? target.search_y : target.search_x;
-        if (learn) center = threadIdx.y ? target.cy : target.cx;
+        double side = axis ? target.h : target.w, center = axis ? target.search_y : target.search_x;
+        if (learn) center = axis ? target.cy : target.cx;
         double cell = __dmul_rn(side, factors[patch % scales]) / size;
-        origin[threadIdx.y] = sine == 0 ? __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell)) : center;
-        step[threadIdx.y] = cell;
+        double first = __dadd_rn(center, -__dmul_rn(0.5 * (size - 1), cell));
+        int index = (axis ? blockIdx.y * blockDim.y : blockIdx.x * blockDim.x) + threadIdx.x;
+        places[axis][threadIdx.x] = (float)__dadd_rn(first, __dmul_rn(index, cell));
+        if (threadIdx.x == 0) {
+            origin[axis] = center;
+            step[axis] = cell;
+        }
     }
     __syncthreads();
-    int column = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y * blockDim.y + threadIdx.y;
     if (column >= size || row >= size) return;
     const Frame frame = *frame_pointer;
-    // float64 and no contraction, as on the host, so that the patches are the same to the bit.
-    float x, y;
-    if (sine == 0) {
-        x = (float)__dadd_rn(origin[0], __dmul_rn(column, step[0]));
-        y = (float)__dadd_rn(origin[1], __dmul_rn(row, step[1]));
-    } else {
+    float x = places[0][threadIdx.x], y = places[1][threadIdx.y];
+    if (sine != 0) {
         double u = __dmul_rn(column - 0.5 * (size - 1), step[0]), v = __dmul_rn(row - 0.5 * (size - 1), step[1]);
         x = (float)__dadd_rn(__dadd_rn(origin[0], __dmul_rn(u, cosine)), -__dmul_rn(v, sine));
         y = (float)__dadd_rn(__dadd_rn(origin[1], __dmul_rn(u, sine)), __dmul_rn(v, cosine));

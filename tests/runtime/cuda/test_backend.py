@@ -231,6 +231,15 @@ def test_more_targets_than_a_batch_and_than_slots(on_device, started, each_model
         assert device.launches - before == 2 * LAUNCHES[kind]  # two batches
 
 
+def test_a_batch_is_no_larger_than_a_grid(on_device, make_checkpoint, tmp_path, video):
+    config = TrackerConfig(patch_size=24, channels=64, stride=2, scales=33, learn_scales=33)
+    source = make_checkpoint(config, {"layers": [{"channels": 64, "stride": 2}]})
+    tracker, _ = on_device(export_onnx(source, tmp_path / "wide.onnx").path, MultiTracker)
+    assert tracker._backend._pipeline.batch == 31  # 31 x 33 x 64 blocks in z
+    tracker.add(video[0][0], video[1][0])
+    tracker.update(video[0][1])
+
+
 def test_recorded_graphs_are_bounded(on_device, started, quick_model, video, monkeypatch):
     from spcnet.runtime.cuda import backend
 
