@@ -126,11 +126,11 @@ class PycudaDevice:
         if name not in self._functions:
             self._functions[name] = self._module.get_function(name)
             self._functions[name].prepare(signature)
-        function, stream = self._functions[name], self.pycuda_stream
 
+        # It looks function and stream up, as what holds them after close would free them in any thread.
         def enqueue(grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: float) -> None:
             self.launches += 1
-            function.prepared_async_call(grid, block, stream, *arguments)
+            self._functions[name].prepared_async_call(grid, block, self.pycuda_stream, *arguments)
 
         return enqueue
 

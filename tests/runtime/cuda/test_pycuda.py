@@ -1,7 +1,10 @@
 """Real pycuda on the fake driver: contexts, streams, memory, graphs and every launch as on a GPU."""
 
 import logging
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,3 +227,44 @@ def test_order_with_a_foreign_stream(driver, tiny_model, video, reference):
     del stream
     cuda.Context.pop()
     assert found == reference
+
+
+THREAD = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from emulator import fake_driver
+from spcnet.runtime import Tracker
+from spcnet.runtime.cuda import images
+
+fake_driver.start()
+images.find = lambda *a, **k: images.Image(b"image", "the host's build")
+frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+kept = []
+
+def work():
+    kept.append(Tracker.load(sys.argv[2], backend="cuda", backbone="kernels"))
+    kept[0].init(frame, (50, 40, 40, 30))
+    kept[0].update(frame)
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+if sys.argv[3:]:
+    kept[0].close()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("last", [[], ["close"]])
+def test_a_tracker_of_another_thread_ends_without_a_word(quick_model, last):
+    words = [
+        sys.executable,
+        "-c",
+        THREAD,
+        str(Path(fake_driver.__file__).parents[1]),
+        str(quick_model),
+        *last,
+    ]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
