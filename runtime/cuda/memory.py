@@ -15,8 +15,10 @@ from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, 
 
 
 class SlotMemory:
-    """Memory that stays from frame to frame: the targets' states and models, results, and lists of slots:
-    all, and for each frame under way those that are due, which the host writes to written_due first.
+    """Memory that stays from frame to frame: the targets' states and models, the results, and lists of slots.
+
+    list has those of all targets, due (PENDING, capacity) those to learn in each frame under way, which the
+    host leaves in written_due, page-locked, for the copy.
 
     An address is 0 where the config needs none.
     """
