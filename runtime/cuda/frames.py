@@ -43,7 +43,7 @@ class DeviceFrame(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """What a producer says of an array of uint8 in device memory."""
+    """An array of uint8 in device memory, as its producer describes it."""
 
     address: int
     shape: tuple[int, ...]
