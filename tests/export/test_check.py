@@ -106,7 +106,7 @@ def test_torch_and_the_graphs_are_the_runtime(clips, tiny_checkpoint, tiny_model
 
 
 def test_the_pipeline_on_the_emulated_device_is_the_runtime(clips, tiny_model, emulated):
-    (comparison,) = check(open_subject(str(tiny_model)), [emulated(tiny_model)], clips[1:]).comparisons
+    (comparison,) = check(open_subject(str(tiny_model)), [emulated(tiny_model)], clips[1:2]).comparisons
     assert not failed(comparison), values(comparison)
     assert set(comparison.measures) == {"features", "step IoU", "step score", "AUC"}
     assert 0 < comparison.measures["features"].value < 1e-5
@@ -115,7 +115,7 @@ def test_the_pipeline_on_the_emulated_device_is_the_runtime(clips, tiny_model, e
 def test_colour_is_the_same_everywhere(clips, tiny_checkpoint, tmp_path, emulated):
     path = export_onnx(tiny_checkpoint, tmp_path / "coloured.onnx", {"colour_weight": 0.4}).path
     graphs = open_subject(str(export_graphs(path)["localize"]))
-    for comparison in check(open_subject(str(path)), [graphs, emulated(path)], clips[1:]).comparisons:
+    for comparison in check(open_subject(str(path)), [graphs, emulated(path)], clips[1:2]).comparisons:
         assert not failed(comparison), (comparison.subject.name, values(comparison))
 
 
