@@ -34,6 +34,7 @@ VERBS = (  # modules with a function add_commands(commands)
 EXTRAS = {  # package -> the extra that brings it
     "PIL": "train",
     "onnx": "export",
+    "onnxruntime": "onnxruntime",
     "onnxscript": "export",
     "optuna": "tune",
     "pycuda": "cuda",

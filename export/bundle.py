@@ -183,7 +183,7 @@ class _Contents:
         return note, [path, sidecar(path)]
 
     def texts(self) -> Written:
-        found, _ = model.load(self.folder / model_name(self.name, "fp32"))
+        found = model.load(self.folder / model_name(self.name, "fp32"))
         about = {"format": FORMAT, "name": self.name, "config": json.loads(found.config.to_json())}
         contents = {
             ABOUT: json.dumps(about, indent=2) + "\n",

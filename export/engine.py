@@ -49,7 +49,7 @@ def build_engine(
     interrupted build leaves target as it was. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
     """
     options = options or BuildOptions()
-    found, _ = model.load(source)
+    found = model.load(source)
     trt = _package(options.flavour)
     gpu = _gpu()
     record = planned(found, options, trt, gpu)

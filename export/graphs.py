@@ -37,7 +37,7 @@ def export_graphs(source: Path) -> dict[str, Path]:
 
     Written aside, checked and renamed. Raises FileNotFoundError, ModelError.
     """
-    found, _ = runtime_model.load(source)
+    found = runtime_model.load(source)
     head = found.regression if found.config.box_gain > 0 else None
     backbone = onnx.load(source)
     paths = {}

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spcnet.export.opset import as_model
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.regression import INPUT, OUTPUT, check_head, check_padding, pair_shape
+from spcnet.runtime.regression import INPUT, OUTPUT, check_padding, head_shapes, head_weights, pair_shape
 from spcnet.training import checkpoint
 
 PREFIX = "regression."  # of its tensors in a checkpoint
@@ -45,7 +45,7 @@ def load_head(source: Path, config: TrackerConfig) -> bytes | None:
     try:
         if weights:
             check_padding(learnt, config)
-        check_head(head, config)
+        head_weights(head, config)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return head
@@ -85,13 +85,10 @@ def head_parameters(head: bytes | None) -> int:
 
 def _check(weights: Mapping[str, NDArray[np.float32]], config: TrackerConfig, source: Path) -> None:
     """Raise ValueError where these are not the tensors of a head for the features of the config."""
-    _, before, cells, _ = pair_shape(config)
+    written = [len(weights.get(f"{name}.bias", ())) for name in CONVOLUTIONS]
     needed: dict[str, tuple[int, ...]] = {}
-    for name in CONVOLUTIONS:
-        channels = len(weights[f"{name}.bias"]) if f"{name}.bias" in weights else 0
-        needed |= {f"{name}.weight": (channels, before, 3, 3), f"{name}.bias": (channels,)}
-        before, cells = channels, (cells + 1) // 2
-    needed |= {f"{LINEAR}.weight": (4, before * cells * cells), f"{LINEAR}.bias": (4,)}
+    for name, shape in zip((*CONVOLUTIONS, LINEAR), head_shapes(config, written), strict=True):
+        needed |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
     found = {name: array.shape for name, array in weights.items()}
     for name in sorted(found.keys() | needed.keys()):
         if found.get(name) != needed.get(name):

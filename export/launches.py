@@ -20,7 +20,8 @@ from spcnet.runtime.cuda.backbone import ConvBackbone
 from spcnet.runtime.cuda.device import Device, HostBuffer, Kernel
 from spcnet.runtime.cuda.pipeline import ADD, LEARN, LEARN_DUE, LOCALIZE, UPDATE, Pipeline
 from spcnet.runtime.cuda.region import Reach
-from spcnet.runtime.weights import HeadWeights, Weights
+from spcnet.runtime.regression import HeadWeights
+from spcnet.runtime.weights import Weights
 
 WORKS = (LOCALIZE, LEARN, UPDATE, LEARN_DUE)  # after the two parts of ADD, as the library numbers them
 CONSTANT, SLOT, TARGET, POSITION = range(4)  # what a buffer is sized by

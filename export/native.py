@@ -24,10 +24,11 @@ from spcnet.runtime.native.backend import NativeBackend
 from spcnet.runtime.native.library import missing
 from spcnet.runtime.native.modelfile import native_file
 from spcnet.runtime.open import open_backend
+from spcnet.runtime.regression import HeadWeights, head_weights
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.tracker import Tracker
 from spcnet.runtime.video import open_video
-from spcnet.runtime.weights import HeadWeights, Weights, read_head_weights, read_weights
+from spcnet.runtime.weights import Weights, read_weights
 
 FRAMES, OVERLAP = 12, 0.999  # of the demo clip, and the least IoU of the boxes there
 
@@ -51,11 +52,11 @@ def export_native(
     elif overrides:
         raise ValueError(f"{source} is a model, whose config is fixed; give its checkpoint to change it")
     else:
-        found = model.load(model.find(source))[0]
+        found = model.load(model.find(source))
         network, reference, head = read_weights(found), open_backend(str(source), "cpu"), found.regression
-    head_weights = None if head is None else read_head_weights(head)
-    parts = for_gpus(reference.config, network, head_weights, gpus) if gpus else {}
-    data = native_file(reference.config, network, head_weights, parts)
+    regression = head_weights(head, reference.config)
+    parts = for_gpus(reference.config, network, regression, gpus) if gpus else {}
+    data = native_file(reference.config, network, regression, parts)
     checked = check_native(data, target.name, reference)
     write_bytes(target, data)
     return checked

@@ -24,10 +24,11 @@ from spcnet.export.opset import IR_VERSION, OPSET
 from spcnet.export.precision import quantized_tensors, to_fp16, to_int8
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.features import backbone_session
 from spcnet.runtime.files import replacing
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm
 from spcnet.runtime.model import INPUT, OUTPUT, Model
-from spcnet.runtime.onnxfile import check_network
+from spcnet.runtime.onnxfile import read_network
 from spcnet.runtime.regression import head_properties
 from spcnet.training.checkpoint import load_backbone
 from spcnet.training.network import FIXED_BY_TRAINING, Backbone
@@ -63,7 +64,7 @@ def export_onnx(
     head = load_head(source, config)
     graph = to_onnx(backbone, config)
     try:
-        check_network(graph.SerializeToString())
+        read_network(graph.SerializeToString())
     except ValueError as error:
         raise ValueError(f"{source} {error}; train it again") from None
     check_layers(graph.graph, backbone.layers)
@@ -107,7 +108,8 @@ def export_onnx(
     target = Path(target)
     with replacing(target) as aside:
         aside.write_bytes(runtime_model.seal(graph.SerializeToString()))
-        model, _ = runtime_model.load(aside)
+        model = runtime_model.load(aside)
+        backbone_session(model)  # raises where it does not open in ONNX Runtime
     return dataclasses.replace(model, path=target)
 
 

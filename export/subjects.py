@@ -29,7 +29,7 @@ from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.engine_record import EngineRecord
 from spcnet.runtime.cuda.open import BACKBONES, open_backbone
 from spcnet.runtime.dcf import CorrelationFilter
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.graphs import GraphBackend, open_graphs
 from spcnet.runtime.model import INPUT, OUTPUT
 
@@ -91,7 +91,7 @@ def from_checkpoint(path: Path, name: str) -> Subject:
 
 def from_model(path: Path, name: str) -> Subject:
     """An exported model in ONNX Runtime on the CPU, with the runtime's filter."""
-    found, session = model.load(path)
+    found = model.load(path)
     exported = onnx.load(path)
     # The features are those of the session that tracks: in the copy nothing is fused across a ReLU.
     watched = intermediate_values(exported, relu_outputs(exported.graph))
@@ -100,7 +100,7 @@ def from_model(path: Path, name: str) -> Subject:
         f"ONNX Runtime {ort.__version__} on the CPU",
         check_precision(name, found.provenance.get("precision", "fp32")),
         found.config,
-        OnnxBackbone(session),
+        OnnxBackbone(backbone_session(found)),
         lambda patches: watched({INPUT: patches}),
         found.regression,
     )
@@ -184,7 +184,7 @@ def _device_precision(path: str, backbone: str) -> str:
     """The precision of a model on a device: that of our FP16 kernels, or that of its file."""
     if path.endswith(".engine"):
         return EngineRecord.from_json(Path(f"{path}.json").read_text("utf-8")).precision
-    found, _ = model.load(model.find(path))
+    found = model.load(model.find(path))
     own = check_precision(path, found.provenance.get("precision", "fp32"))
     return looser(own, "fp16") if backbone == "kernels-fp16" else own
 

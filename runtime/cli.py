@@ -159,7 +159,7 @@ def _info(options: argparse.Namespace) -> int:
         names = model.zoo()
         print(json.dumps(names) if options.json else "\n".join(names))
         return 0
-    found, _ = model.load(model.find(options.model))
+    found = model.load(model.find(options.model))
     record: dict[str, Any] = {
         "path": str(found.path),
         "bytes": found.path.stat().st_size,

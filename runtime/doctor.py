@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spcnet.runtime.cli import Commands
     from spcnet.runtime.cuda.available import DriverInfo
 
+OPTIONAL = {"ONNX Runtime": "backend='cpu', exported graphs, export and check"}  # and what needs them
 # part -> the module, a name in it that is missing where only half of it is installed, and who brings it
 LIBRARIES = {
     "NumPy": ("numpy", "ndarray", ("numpy",)),
@@ -128,35 +129,45 @@ def _version(package: str) -> str | None:
 
 
 def libraries() -> list[Finding]:
-    """The libraries without which no other verb runs, of the versions that the package's metadata ask for."""
+    """The libraries that verbs need, of the versions that the package's metadata ask for."""
     findings = []
     for part, (module, sign, names) in LIBRARIES.items():
         builds = [name for name in names if _version(name)]
         needed = next((want for want in _requirements() if re.split("[<>=]", want)[0] in names), names[0])
-        found = ", ".join(f"{name} {_version(name)}" for name in builds) or "not installed"
+        versions = [str(_version(name)) for name in builds]
+        found = ", ".join(map(" ".join, zip(builds, versions, strict=True))) or "not installed"
         advice = f"pip install '{needed}'"
         if len(builds) > 1:
             advice = f"they overwrite each other: pip uninstall {' '.join(builds)}, then {advice}"
         try:
             with redirect_stdout(StringIO()):  # OpenCV prints what it lacks
-                getattr(import_module(module), sign)
+                library = import_module(module)
+                getattr(library, sign)
         except Exception as error:  # whatever a library that is half there raises
-            reason = f", does not import: {error}" if builds else ""
+            absent = isinstance(error, ModuleNotFoundError) and error.name == module and not builds
+            if absent and part in OPTIONAL:
+                findings.append(Finding(part, "note", found, f"for {OPTIONAL[part]}: {advice}"))
+                continue
+            if "numpy.core.multiarray" in str(error):  # a build for NumPy 1 beside NumPy 2
+                advice = "it was built for NumPy 1: pip install 'numpy<2'"
+            reason = "" if absent else f", does not import: {error}"
             findings.append(Finding(part, "missing", found + reason, advice))
             continue
-        old = [name for name in builds if _older(_version(name) or "", needed)]
-        if old:
+        if not builds:  # from the system, or built by hand
+            versions = [getattr(library, "__version__", "")]
+            found = f"{module} {versions[0] or 'of unknown version'}, of no Python package"
+        if any(version and _older(version, needed) for version in versions):
             findings.append(Finding(part, "missing", f"{found}, needed is {needed}", advice))
         elif len(builds) > 1:
             findings.append(Finding(part, "note", found, advice))
         else:
-            findings.append(Finding(part, "ok", found if builds else "installed, of unknown version"))
+            findings.append(Finding(part, "ok", found))
     return findings
 
 
 def _requirements() -> list[str]:
     try:
-        return [want for want in requires("spcnet") or () if ";" not in want]  # those of extras have one
+        return [want.partition(";")[0].strip() for want in requires("spcnet") or ()]
     except PackageNotFoundError:
         return []
 
@@ -169,7 +180,10 @@ def _older(found: str, needed: str) -> bool:
 
 
 def _providers() -> list[Finding]:
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError:
+        return []  # which is a finding of its own
 
     providers = [
         str(name).removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spcnet.runtime.model import INPUT, OUTPUT
+from spcnet.runtime.model import INPUT, OUTPUT, Model, ModelError
+from spcnet.runtime.session import check_threads, open_session
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+
+def backbone_session(found: Model, threads: int = 1) -> ort.InferenceSession:
+    """The backbone of a model in ONNX Runtime, on so many threads; 0 lets it choose.
+
+    Raises ModelError where it does not open or has other inputs and outputs, ValueError, and RuntimeError
+    without ONNX Runtime.
+    """
+    check_threads(threads)
+    try:
+        session = open_session(found.data, threads)
+    except ValueError as error:
+        raise ModelError(f"{found.path} {error}") from None
+    n, m = found.config.patch_size, found.config.grid
+    for values, name, shape in (
+        (session.get_inputs(), INPUT, [3, n, n]),
+        (session.get_outputs(), OUTPUT, [found.config.channels, m, m]),
+    ):
+        given = [(v.name, v.type, v.shape[1:]) for v in values]
+        if given != [(name, "tensor(float)", shape)]:
+            raise ModelError(
+                f"{found.path} has {given}, expected {name} of float (batch, {shape}); export it again"
+            )
+    return session
 
 
 class OnnxBackbone:

@@ -7,10 +7,9 @@ also the example of how to track on a device that has an ONNX runtime but not sp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spcnet.runtime import model
@@ -19,6 +18,10 @@ from spcnet.runtime.dcf import TargetFilter
 from spcnet.runtime.host import HostBackend, stage
 from spcnet.runtime.model import ModelError
 from spcnet.runtime.regression import read_head
+from spcnet.runtime.session import check_threads, open_session
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 GRAPH = ".localize.onnx"  # how the name of a portable graph ends
 FEATURES = "pyramid_features"  # the output that both have with box regression
@@ -66,8 +69,9 @@ class Graphs(NamedTuple):
 def open_graphs(localize: Path, threads: int = 1) -> Graphs:
     """NAME.localize.onnx, and NAME.learn.onnx beside it. Raises FileNotFoundError, ModelError."""
     learn = localize.with_name(localize.name.removesuffix(GRAPH) + ".learn.onnx")
-    first, meta = model.open_sealed(localize, FORMATS["localize"], threads)
-    second, other = model.open_sealed(learn, FORMATS["learn"], threads)
+    check_threads(threads)
+    first, meta = _open(localize, "localize", threads)
+    second, other = _open(learn, "learn", threads)
     if other["spcnet.model_sha256"] != meta["spcnet.model_sha256"]:
         raise ModelError(
             f"{localize.name} was made from model {meta['spcnet.model_sha256'][:16]}…, {learn.name} from "
@@ -79,6 +83,15 @@ def open_graphs(localize: Path, threads: int = 1) -> Graphs:
     except ValueError as error:
         raise ModelError(f"{localize}: {error}") from None
     return Graphs(config, meta.get("spcnet.precision", "fp32"), first, second, regression)
+
+
+def _open(path: Path, kind: str, threads: int) -> tuple[ort.InferenceSession, dict[str, str]]:
+    """A graph, opened, and its metadata."""
+    data, meta = model.read_sealed(path, FORMATS[kind])
+    try:
+        return open_session(data, threads), meta
+    except ValueError as error:
+        raise ModelError(f"{path} {error}") from None
 
 
 class GraphAppearance:

@@ -22,7 +22,7 @@ from spcnet.runtime.dcf import first_turns
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, Offset, State, move, without_offset
 from spcnet.runtime.recovery import Status, TargetState, may_learn
-from spcnet.runtime.regression import RegressionHead, TargetBox
+from spcnet.runtime.regression import RegressionHead, TargetBox, head_weights
 
 Real = NDArray[np.float32]
 
@@ -69,7 +69,8 @@ class HostBackend(ABC):
         self._finished: deque[list[Measurement]] = deque()  # updates to collect
         self._patches = np.empty((0, 3, config.patch_size, config.patch_size), np.float32)
         self._colour_model = ColourModel(config) if config.colour_weight > 0 else None
-        self._head = RegressionHead(config, regression) if config.box_gain > 0 else None
+        head_weights(regression, config)  # raises where the config needs one
+        self._head = RegressionHead(config, regression) if regression and config.box_gain > 0 else None
 
     @abstractmethod
     def _features(self, patches: Real) -> Real:

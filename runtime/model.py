@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from spcnet.runtime import layers
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.onnxfile import properties
+from spcnet.runtime.onnxfile import properties, read_network
 from spcnet.runtime.regression import read_head
-from spcnet.runtime.session import MAX_THREADS, open_session
 from spcnet.runtime.strict import read_json
 
 FORMAT = "spcnet-model-1"
@@ -37,7 +34,8 @@ class Model:
     layers: tuple[layers.Layer, ...]  # of the backbone, in order
     provenance: dict[str, Any]  # how it was trained and exported
     sha256: str  # of the file
-    regression: bytes | None = None  # the head of the box regression, an ONNX file
+    data: bytes = field(repr=False)  # the file
+    regression: bytes | None = field(repr=False, default=None)  # the head of the box regression, an ONNX file
 
 
 def zoo() -> list[str]:
@@ -68,15 +66,14 @@ def seal(data: bytes) -> bytes:
     return data.replace(BLANK_HASH, hashlib.sha256(data).hexdigest().encode())
 
 
-def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
-    """Read and check a model file, and open it in ONNX Runtime on the CPU.
+def load(path: Path) -> Model:
+    """Read and check a model file; nothing is opened in ONNX Runtime.
 
-    threads is the number that ONNX Runtime may use; 0 lets it choose. Raises FileNotFoundError, or ModelError
-    when the file is truncated or altered, is no spcnet model, has an invalid config, list of layers or
-    regression head, or lacks the head that its config needs.
+    Raises FileNotFoundError, or ModelError when the file is truncated or altered, is no spcnet model, has an
+    invalid config, list of layers or regression head, or lacks the head that its config needs.
     """
     path = Path(path)
-    session, meta = open_sealed(path, FORMAT, threads)
+    data, meta = read_sealed(path, FORMAT)
     if "spcnet.layers" not in meta:
         raise ModelError(
             f"{path} has no list of its layers; export it again: spcnet export CHECKPOINT -o {path}"
@@ -88,19 +85,20 @@ def load(path: Path, threads: int = 1) -> tuple[Model, ort.InferenceSession]:
         regression = read_head(meta, config)
     except (KeyError, ValueError) as error:
         raise ModelError(f"{path}: {error}") from None
-    _check_signature(path, session, config, network)
-    return Model(path, config, network, provenance, meta["spcnet.sha256"], regression), session
+    found = layers.shapes(network, config.patch_size)[-1]
+    if found != (config.channels, config.grid):
+        raise ModelError(
+            f"the layers of {path} give {found[0]} channels of {found[1]} x {found[1]} cells, expected "
+            f"{config.channels} of {config.grid} x {config.grid}; export it again"
+        )
+    return Model(path, config, network, provenance, meta["spcnet.sha256"], data, regression)
 
 
-def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceSession, dict[str, str]]:
-    """Open a sealed file in ONNX Runtime on the CPU, and read its metadata; kind is its spcnet.format.
+def read_sealed(path: Path, kind: str) -> tuple[bytes, dict[str, str]]:
+    """The bytes and the metadata of a sealed file, a network of ours; kind is its spcnet.format.
 
     Raises FileNotFoundError, ModelError.
     """
-    if not 0 <= threads <= MAX_THREADS:
-        raise ValueError(
-            f"threads is {threads}; give a number up to {MAX_THREADS}, or 0 to let ONNX Runtime choose"
-        )
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}; give the path of an .onnx file, or a name of the zoo")
     data = path.read_bytes()
@@ -123,27 +121,7 @@ def open_sealed(path: Path, kind: str, threads: int = 1) -> tuple[ort.InferenceS
             "again"
         )
     try:
-        return open_session(data, threads), meta
+        read_network(data)
     except ValueError as error:
-        raise ModelError(f"{path} {error}") from None
-
-
-def _check_signature(
-    path: Path, session: ort.InferenceSession, config: TrackerConfig, network: tuple[layers.Layer, ...]
-) -> None:
-    n, m = config.patch_size, config.grid
-    for values, name, shape in (
-        (session.get_inputs(), INPUT, [3, n, n]),
-        (session.get_outputs(), OUTPUT, [config.channels, m, m]),
-    ):
-        found = [(v.name, v.type, v.shape[1:]) for v in values]
-        if found != [(name, "tensor(float)", shape)]:
-            raise ModelError(
-                f"{path} has {found}, expected {name} of float (batch, {shape}); export it again"
-            )
-    channels, cells = layers.shapes(network, n)[-1]
-    if (channels, cells) != (config.channels, m):
-        raise ModelError(
-            f"the layers of {path} give {channels} channels of {cells} x {cells} cells, expected "
-            f"{config.channels} of {m} x {m}; export it again"
-        )
+        raise ModelError(f"{path} {error}; export it again") from None
+    return data, meta

@@ -55,10 +55,17 @@ class Network(NamedTuple):
     nodes: list[tuple[str, list[str]]]
     arrays: dict[str, NDArray[Any]]  # those of floating point
 
-
-def check_network(data: bytes) -> None:
-    """Raise ValueError where a network is not one of ours; the text goes on after its name."""
-    read_network(data)
+    def weights(
+        self, operators: tuple[str, ...], count: int
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+        """The weights and the biases of the first count operators of these kinds. Raises ValueError."""
+        inputs = [names for operator, names in self.nodes if operator in operators][:count]
+        if len(inputs) != count or any(name not in self.arrays for names in inputs for name in names[1:]):
+            raise ValueError(f"lacks the constants of {count} operators {', '.join(operators)}")
+        weights, biases = (
+            [self.arrays[names[place]].astype(np.float32) for names in inputs] for place in (1, 2)
+        )
+        return weights, biases
 
 
 def read_network(data: bytes) -> Network:

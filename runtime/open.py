@@ -9,7 +9,7 @@ from typing import Any
 from spcnet.runtime import model
 from spcnet.runtime.backend import BACKENDS, Backend
 from spcnet.runtime.cpu import CpuBackend
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.frame import check_format
 from spcnet.runtime.graphs import GRAPH, GraphBackend, open_graphs
 from spcnet.runtime.native import library
@@ -69,5 +69,9 @@ def open_backend(
         return open_native(path, threads, pixel_format)
     if path.endswith(GRAPH):
         return GraphBackend(open_graphs(Path(path), threads), pixel_format)
-    found, session = model.load(model.find(path), threads)
-    return CpuBackend(found.config, OnnxBackbone(session), pixel_format, found.regression)
+    found = model.load(model.find(path))
+    backbone = OnnxBackbone(backbone_session(found, threads))
+    try:
+        return CpuBackend(found.config, backbone, pixel_format, found.regression)
+    except ValueError as error:
+        raise model.ModelError(f"{found.path}: {error}") from None

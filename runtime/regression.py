@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State, limited, scale_exponents
 from spcnet.runtime.locate import Peak
+from spcnet.runtime.onnxfile import read_network
 from spcnet.runtime.session import open_session
 
 KEY = "spcnet.regression"  # of the metadata: the head, an ONNX file, in base64
@@ -26,6 +27,15 @@ LIMIT = 0.1  # of the logarithms of size and aspect ratio: the most that one fra
 MAX_SHIFT = 1.0  # of an answer, in target sides; the head sees about as far
 
 Real = NDArray[np.float32]
+
+_NODES = [*["Conv", "Relu"] * 3, "Flatten", "Gemm"]
+
+
+class HeadWeights(NamedTuple):
+    """The weights of a regression head: three convolutions and a linear layer."""
+
+    weights: tuple[Real, ...]  # (32, 3C, 3, 3), (32, 32, 3, 3), (32, 32, 3, 3), (4, 32 * W3 * W3)
+    biases: tuple[Real, ...]  # (32,), (32,), (32,), (4,)
 
 
 def check_padding(learnt: TrackerConfig, config: TrackerConfig) -> None:
@@ -112,12 +122,23 @@ def corrected(
 class RegressionHead:
     """The network for one configuration; it holds constants and work space, no target.
 
-    Not to be shared between threads. Raises ValueError as open_head.
+    Not to be shared between threads. Raises ValueError on a head that is none of ours or is for other
+    features, RuntimeError without ONNX Runtime.
     """
 
-    def __init__(self, config: TrackerConfig, head: bytes | None) -> None:
+    def __init__(self, config: TrackerConfig, head: bytes) -> None:
         self.config = config
-        self._session = open_head(config, head)
+        head_weights(head, config)  # refuses another network
+        try:
+            self._session = open_session(head)
+        except ValueError as error:
+            raise ValueError(f"its regression head {error}") from None
+        found = [
+            (v.name, v.type, v.shape) for v in (*self._session.get_inputs(), *self._session.get_outputs())
+        ]
+        needed = [(INPUT, "tensor(float)", [*pair_shape(config)]), (OUTPUT, "tensor(float)", [1, 4])]
+        if found != needed:
+            raise ValueError(f"its regression head has {found}, expected {needed}; export it again")
         self._pair = np.empty(pair_shape(config), np.float32)
         self._parts = np.split(self._pair[0], 3)  # views (C, W, W)
 
@@ -162,7 +183,7 @@ def head_properties(head: bytes | None) -> dict[str, str]:
 def read_head(meta: Mapping[str, str], config: TrackerConfig) -> bytes | None:
     """The head in a file's metadata, an ONNX file, or None. Raises ValueError if it is broken or missing."""
     head = decode(meta[KEY]) if KEY in meta else None
-    check_head(head, config)
+    head_weights(head, config)
     return head
 
 
@@ -179,25 +200,38 @@ def decode(text: str) -> bytes:
         raise ValueError(f"its regression head is no base64 ({error}); export it again") from None
 
 
-def check_head(head: bytes | None, config: TrackerConfig) -> None:
-    """Raise ValueError where a head does not fit the config, or is missing where the config needs one."""
-    if head is not None or config.box_gain > 0:
-        open_head(config, head)
+def head_shapes(config: TrackerConfig, written: Sequence[int]) -> list[tuple[int, ...]]:
+    """The shapes of a head's weights, whose convolutions write so many channels each."""
+    _, channels, cells, _ = pair_shape(config)
+    found: list[tuple[int, ...]] = []
+    for filters in written:
+        found.append((filters, channels, 3, 3))
+        channels, cells = filters, (cells + 1) // 2
+    return [*found, (4, channels * cells * cells)]
 
 
-def open_head(config: TrackerConfig, head: bytes | None) -> ort.InferenceSession:
-    """Open a head, an ONNX file. Raises ValueError if there is none, or one for other features."""
+def head_weights(head: bytes | None, config: TrackerConfig) -> HeadWeights | None:
+    """The weights of a head, an ONNX file; None where there is none, and the config needs none.
+
+    Raises ValueError where the config needs one, or it is another network, or one for other features.
+    """
     if head is None:
-        raise ValueError(
-            f"box_gain is {config.box_gain:g}, but there is no regression head; set box_gain to 0, or "
-            "train a head"
-        )
+        if config.box_gain > 0:
+            raise ValueError(
+                f"box_gain is {config.box_gain:g}, but there is no regression head; set box_gain to 0, or "
+                "train a head"
+            )
+        return None
     try:
-        session = open_session(head)
+        graph = read_network(head)
+        operators = [operator for operator, _ in graph.nodes]
+        if operators != _NODES:
+            raise ValueError(f"computes {operators}, expected {_NODES}")
+        weights, biases = graph.weights(("Conv", "Gemm"), 4)
+        written = [len(bias) for bias in biases]
+        shapes, needed = [weight.shape for weight in weights], head_shapes(config, written[:-1])
+        if shapes != needed or written[-1] != 4:
+            raise ValueError(f"has weights of {shapes}, expected {needed}")
     except ValueError as error:
-        raise ValueError(f"its regression head {error}") from None
-    found = [(v.name, v.type, v.shape) for v in (*session.get_inputs(), *session.get_outputs())]
-    needed = [(INPUT, "tensor(float)", [*pair_shape(config)]), (OUTPUT, "tensor(float)", [1, 4])]
-    if found != needed:
-        raise ValueError(f"its regression head has {found}, expected {needed}; export it again")
-    return session
+        raise ValueError(f"its regression head {error}; export it again") from None
+    return HeadWeights(tuple(weights), tuple(biases))

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import onnxruntime as ort
+from typing import TYPE_CHECKING, Any
 
-from spcnet.runtime.onnxfile import check_network
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 MAX_THREADS = 128  # ONNX Runtime starts all of them at once
 
 
-def open_session(data: bytes, threads: int = 1) -> ort.InferenceSession:
-    """The session of a network that lies in these bytes alone.
+def check_threads(threads: int) -> None:
+    """Raise ValueError on a number that ONNX Runtime cannot have; 0 lets it choose."""
+    if not 0 <= threads <= MAX_THREADS:
+        raise ValueError(
+            f"threads is {threads}; give a number up to {MAX_THREADS}, or 0 to let ONNX Runtime choose"
+        )
 
-    threads is the number that ONNX Runtime may use; 0 lets it choose. Raises ValueError, whose text goes on
-    after the name of the network.
-    """
+
+def onnx_runtime() -> Any:
+    """The package onnxruntime, which only some backends need. Raises RuntimeError without it."""
     try:
-        check_network(data)
-    except ValueError as error:
-        raise ValueError(f"{error}; export it again") from None
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeError(
+            f"ONNX Runtime is needed for this and does not import ({error}); pip install "
+            "'spcnet[onnxruntime]', or track with backend='native' or 'cuda'"
+        ) from None
+    return onnxruntime
+
+
+def open_session(data: bytes, threads: int = 1) -> ort.InferenceSession:
+    """The session of a network that lies in these bytes alone, and that read_network takes.
+
+    Raises ValueError, whose text goes on after the name of the network, RuntimeError without ONNX Runtime.
+    """
+    ort = onnx_runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

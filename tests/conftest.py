@@ -35,7 +35,8 @@ SLOW = {
     "test_check", "test_onnx", "test_graphs", "test_head", "test_engine_build", "test_precision",
     "test_backend", "test_frames", "test_kernels", "test_pycuda", "test_resources", "test_gpu",
     "test_roofline_gpu", "test_guard", "test_speed", "test_supervise", "test_run", "test_server", "test_trax",
-    "test_browser", "test_page", "test_stride", "test_install", "test_sanitizers", "test_port", "test_cuda",
+    "test_browser", "test_page", "test_stride", "test_install", "test_oldest", "test_sanitizers", "test_port",
+    "test_cuda", "test_races",
 }  # fmt: skip
 
 

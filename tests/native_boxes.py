@@ -1,8 +1,8 @@
 """Compare the C library with the NumPy reference on real video: the least IoU of their boxes.
 
-python tests/native_boxes.py FOLDER SEQUENCE... tracks the demo clip, too. Both begin anew in every frame, on
-one box, so that no rounding grows from frame to frame. Without an NVIDIA driver the GPU is the fake one, in
-every tenth frame; with one the model gets real code, and ms is the median of an update.
+python tests/native_boxes.py [FOLDER SEQUENCE...] tracks the demo clip, too. Both begin anew in every frame,
+on one box, so that no rounding grows from frame to frame. Without an NVIDIA driver the GPU is the fake one,
+in every tenth frame; with one the model gets real code, and ms is the median of an update.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ REAL = Path("/proc/driver/nvidia/version").exists()
 WAYS = {"baseline": 1, "avx2": 1, "avx512": 1, "gpu": 1 if REAL else 10}  # every so many frames
 
 
-def videos(folder: str, names: list[str]):
+def videos(folder: str = "", *names: str):
     """The name, frames and boxes of each sequence; of the demo clip one box, near which the target is."""
     with open_video(str(DEMO_VIDEO)) as video:
         yield "demo", list(islice(video, FRAMES)), [DEMO_BOX] * FRAMES
-    for track in open_data(Path(folder), names=tuple(names)):
+    for track in open_data(Path(folder), names=names) if names else ():
         yield track.name, list(decoded(track.frames[:FRAMES])), track.boxes[:FRAMES]
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         code = build_fatbin([75], folder / "kernels.fatbin")[0].read_bytes()  # PTX for any GPU since Turing
     else:
         fake_driver.start()
-    for name, frames, boxes in videos(sys.argv[1], sys.argv[2:]):
+    for name, frames, boxes in videos(*sys.argv[1:]):
         for zoo in model.zoo():
             data, reference = nh.cuda_bytes(zoo, code), Tracker.load(zoo, backend="cpu")
             found: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -21,7 +21,8 @@ from spcnet.export.launches import record
 from spcnet.runtime import model
 from spcnet.runtime.native.library import STAGES, CBox, CFrame, CResult, CTimes, load_library
 from spcnet.runtime.native.modelfile import native_file, native_model
-from spcnet.runtime.weights import read_head_weights, read_weights
+from spcnet.runtime.regression import head_weights
+from spcnet.runtime.weights import read_weights
 
 OK, BAD_ARGUMENT, BAD_FILE, NO_TARGET, NO_MEMORY, NO_GPU, NETWORK_FAILED = range(7)
 BGR, RGB, BGRA, RGBA, GREY, NV12, I420, YUYV = range(8)
@@ -58,7 +59,7 @@ def load_probe(path):
 
 def native_bytes(name):
     """The model file of the library for a model of the zoo, or a path."""
-    return native_model(model.load(model.find(name))[0])
+    return native_model(model.load(model.find(name)))
 
 
 def as_frame(pixels, pixel_format=BGR):
@@ -150,9 +151,9 @@ class Handle:
 
 def cuda_bytes(name, code=b"code that the fake driver does not look at"):
     """The same model file with the launches for GPUs."""
-    found = model.load(model.find(name))[0]
+    found = model.load(model.find(name))
     network = read_weights(found)
-    head = None if found.regression is None else read_head_weights(found.regression)
+    head = head_weights(found.regression, found.config)
     parts = {
         f"{capability}.{part}": values
         for capability in (53, 75)

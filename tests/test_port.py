@@ -13,10 +13,11 @@ import spcnet.runtime
 from spcnet.common.metrics import iou
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.cpu import CpuBackend
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.geometry import State, limited
 from spcnet.runtime.layers import Convolution
-from spcnet.runtime.weights import read_head_weights, read_weights
+from spcnet.runtime.regression import head_weights
+from spcnet.runtime.weights import read_weights
 
 LEAST, MOST, MIN_SIDE, OFFSET_FADE, LEAST_SHARE, MIN_TEXTURE, BAND_FLOOR = 0.2, 5, 4, 0.9, 1e-3, 1.5, 1e-5
 BINS, INNER, OUTER, BOX, NEUTRAL, LIMIT, MAX_SHIFT, PSR_REACH = 16, 0.8, 1.5, 0.7, 1e-3, 0.1, 1, 3
@@ -56,7 +57,7 @@ class Port:
     def __init__(self, found, config):
         c = self.c = config
         self.weights = read_weights(found)
-        self.head = read_head_weights(found.regression) if c.box_gain > 0 else None
+        self.head = head_weights(found.regression, c) if c.box_gain > 0 else None
         self.m, m = c.patch_size // c.stride, c.patch_size // c.stride
         self.p = m * c.response_upsampling
         self.sigma = c.output_sigma_factor * m / (1 + c.padding)
@@ -304,11 +305,11 @@ class Port:
 
 def opened(name, **changes):
     """The CPU backend's tracker and this one, of a model of the zoo with changes of its config."""
-    found, session = model.load(model.find(name))
+    found = model.load(model.find(name))
     config = dataclasses.replace(found.config, **changes)
     if not changes:
         return Tracker.load(name, backend="cpu"), Port(found, config)
-    backend = CpuBackend(config, OnnxBackbone(session), regression=found.regression)
+    backend = CpuBackend(config, OnnxBackbone(backbone_session(found)), regression=found.regression)
     return Tracker(backend), Port(found, config)
 
 

@@ -28,7 +28,7 @@ def test_the_python_runs(name):
 
 def test_the_first_two_commands_install_and_run_and_test():
     shell = [text for language, text in BLOCKS if language == "sh"]
-    assert "pip install ." in shell[0] and "spcnet demo" in shell[0]
+    assert 'pip install ".[opencv,onnxruntime]"' in shell[0] and "spcnet demo" in shell[0]
     assert shell[1].splitlines()[-1].split("#")[0].strip() == "make install test"
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make install test"
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

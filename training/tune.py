@@ -28,7 +28,7 @@ from spcnet.common.toml import read_toml
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.regression import check_padding
 from spcnet.runtime.strict import build
 from spcnet.runtime.tracker import Tracker
@@ -184,8 +184,8 @@ def _training(space: Space) -> tuple[dict[str, Any], Objective]:
 
 def _tracking(space: Space) -> tuple[dict[str, Any], Objective]:
     """Mean AUC over the sequences, told sequence by sequence."""
-    found, session = model.load(model.find(space.model))
-    backbone = OnnxBackbone(session)
+    found = model.load(model.find(space.model))
+    backbone = OnnxBackbone(backbone_session(found))
     videos = usable(read_source(Source.parse(space.sequences)))
     for parameter in space.parameter:
         refuse_trained(parameter.name.removeprefix("tracker."))

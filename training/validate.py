@@ -25,7 +25,7 @@ from spcnet.common.tracks import Track
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cpu import CpuBackend
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.regression import check_padding
 from spcnet.runtime.tracker import Tracker
@@ -62,10 +62,10 @@ class Candidate:
 
     def open(self) -> Tracker:
         """The tracker, on one thread of the CPU. Raises FileNotFoundError, ValueError."""
-        found, session = model.load(model.find(self.model))
+        found = model.load(model.find(self.model))
         config = TrackerConfig.from_dict(dataclasses.asdict(found.config) | dict(self.settings))
         check_padding(found.config, config)
-        return Tracker(CpuBackend(config, OnnxBackbone(session), regression=found.regression))
+        return Tracker(CpuBackend(config, OnnxBackbone(backbone_session(found)), regression=found.regression))
 
 
 def refuse_trained(key: str) -> None:

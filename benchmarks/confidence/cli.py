@@ -32,7 +32,7 @@ def _confidence(options: argparse.Namespace) -> int:
     from spcnet.runtime import model, progress
 
     path = model.find(options.tracker)
-    config = model.load(path)[0].config
+    config = model.load(path).config
     version = hashlib.sha256(path.read_bytes()).hexdigest()
     videos = open_data(options.data)
     ways = {"recovery off": 0.0}

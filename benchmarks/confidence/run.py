@@ -21,7 +21,7 @@ from spcnet.common.pool import Pool
 from spcnet.common.tracks import Track, read_frame
 from spcnet.runtime import model
 from spcnet.runtime.cpu import CpuBackend
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.tracker import Tracker
 
 
@@ -89,9 +89,9 @@ def frames(videos: Sequence[Track], ways: int) -> int:
 def _track(path: Path, task: _Task) -> Trace | None:
     """One task; None where a segment begins with a target outside the picture."""
     cv2.setNumThreads(1)
-    found, session = model.load(path)
+    found = model.load(path)
     config = dataclasses.replace(found.config, recovery_radius=task.radius)
-    tracker = Tracker(CpuBackend(config, OnnxBackbone(session), regression=found.regression))
+    tracker = Tracker(CpuBackend(config, OnnxBackbone(backbone_session(found)), regression=found.regression))
     start = task.start or 0
     boxes = task.video.boxes[start : start + task.frames]
     results = []

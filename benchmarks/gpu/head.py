@@ -18,8 +18,7 @@ from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, HEAD_CHANNELS, MEASUREMENT, TARGET, bgr_frame
 from spcnet.runtime.geometry import Offset, State, without_offset
 from spcnet.runtime.locate import Peak
-from spcnet.runtime.regression import corrected, pair_shape
-from spcnet.runtime.weights import HeadWeights
+from spcnet.runtime.regression import HeadWeights, corrected, pair_shape
 
 CELLS = (16, 17, 24, 25, 32, 33)  # M
 CHANNELS = (8, 32, 33)

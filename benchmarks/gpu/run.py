@@ -225,7 +225,7 @@ def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
         return open_backbone(name, device, kind)
 
     subjects = [
-        Combination(name, kind, model.load(model.find(name))[0].layers, partial(zoo, name, kind))
+        Combination(name, kind, model.load(model.find(name)).layers, partial(zoo, name, kind))
         for name in MODELS
         for kind in ("kernels", "kernels-fp16", "onnxruntime")
     ]

@@ -34,7 +34,7 @@ def measure(
         raise ValueError(f"threads is {threads}; give at least 1")
     work = {}
     for path in _find(names):
-        found = model.load(path)[0]
+        found = model.load(path)
         if (precision := found.provenance.get("precision", "fp32")) != "fp32":
             raise ValueError(
                 f"{path} computes in {precision}, counted are models in fp32; give the FP32 model"

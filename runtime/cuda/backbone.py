@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
@@ -20,7 +19,11 @@ from spcnet.runtime.cuda.layout import MAX_CHANNELS
 from spcnet.runtime.cuda.memory import allocate_all
 from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolutions
 from spcnet.runtime.model import INPUT, OUTPUT, ModelError
+from spcnet.runtime.session import onnx_runtime
 from spcnet.runtime.weights import Weights
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 Real = NDArray[np.float32]
 TENSOR_CORES = (7, 5)  # compute capability from which conv_mma.cu runs
@@ -223,7 +226,7 @@ class OrtBackbone:
         self._session, self._memory, self._index = session, memory, index
         self._shape = session.get_outputs()[0].shape[1:]  # C, M, M
         self._binding = session.io_binding()
-        self._options = ort.RunOptions()
+        self._options = onnx_runtime().RunOptions()
         # Later work is ordered by our stream, so ONNX Runtime need not synchronise.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._size = 0
@@ -243,6 +246,7 @@ class OrtBackbone:
 
 def open_ort_session(path: Path, stream: int, index: int = 0) -> ort.InferenceSession:
     """Open the model on the CUDA execution provider and this stream. Raises RuntimeError if it cannot."""
+    ort = onnx_runtime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     cuda = (

@@ -32,8 +32,7 @@ from spcnet.runtime.frame import Picture, check_format
 from spcnet.runtime.geometry import NO_OFFSET, Offset, State
 from spcnet.runtime.patches import check_texture
 from spcnet.runtime.recovery import Status
-from spcnet.runtime.regression import open_head
-from spcnet.runtime.weights import HeadWeights, read_head_weights
+from spcnet.runtime.regression import head_weights
 
 _log = logging.getLogger("spcnet")
 
@@ -91,7 +90,9 @@ class CudaBackend:
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
-            self._pipeline = Pipeline(device, config, backbone, _head(config, regression))
+            self._pipeline = Pipeline(
+                device, config, backbone, head_weights(regression, config) if config.box_gain > 0 else None
+            )
             self._reach = Reach(config)
             self._upload = Upload(device)
             self._slots = self._pipeline.slots
@@ -307,12 +308,3 @@ class CudaBackend:
             graph.close()
         self._graphs.clear()
         self._warm.clear()
-
-
-def _head(config: TrackerConfig, regression: bytes | None) -> HeadWeights | None:
-    """The weights of the regression head, if the config uses it. Raises ValueError."""
-    if config.box_gain == 0:
-        return None
-    open_head(config, regression)
-    assert regression is not None
-    return read_head_weights(regression)

@@ -10,7 +10,7 @@ import sys
 
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import BATCH
-from spcnet.runtime.regression import check_head, decode, encode
+from spcnet.runtime.regression import decode, encode, head_weights
 
 FORMAT = "spcnet-engine-1"
 REBUILD = "build it again on this machine: spcnet build MODEL.onnx"
@@ -61,7 +61,7 @@ class EngineRecord:
             found = json.dumps(getattr(self, name))
             if not re.fullmatch(pattern, found, re.ASCII):
                 raise ValueError(f"{name} is {found:.99}, needed is {pattern}")
-        check_head(self.regression, self.config)
+        head_weights(self.regression, self.config)
 
     def to_json(self) -> str:
         """The record as the text of a sidecar."""

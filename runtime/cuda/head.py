@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import ceil_div
 from spcnet.runtime.cuda.layout import HEAD_CHANNELS, MAX_WINDOW
-from spcnet.runtime.regression import pair_shape
-from spcnet.runtime.weights import HeadWeights
+from spcnet.runtime.regression import HeadWeights, head_shapes, pair_shape
 
 Real = NDArray[np.float32]
 
@@ -23,14 +22,13 @@ def halved(side: int) -> list[int]:
 
 def head_arrays(config: TrackerConfig, head: HeadWeights) -> dict[str, NDArray[Any]]:
     """The arrays of the kernels. Raises ValueError if they do not compute this head."""
-    _, inputs, side, _ = pair_shape(config)
+    side = pair_shape(config)[2]
     if side > MAX_WINDOW:
         raise ValueError(
             f"the regression head sees {side} x {side} cells; the CUDA kernels take at most {MAX_WINDOW}: "
             "use backend='cpu'"
         )
-    taps, outputs = (HEAD_CHANNELS, 3, 3), HEAD_CHANNELS * halved(side)[2] ** 2
-    expected = [(HEAD_CHANNELS, inputs, 3, 3), *[(HEAD_CHANNELS, *taps)] * 2, (4, outputs)]
+    expected = head_shapes(config, [HEAD_CHANNELS] * 3)
     found = [weight.shape for weight in head.weights]
     if found != expected:
         raise ValueError(

@@ -21,8 +21,7 @@ from spcnet.runtime.cuda.head import head_arrays
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
 from spcnet.runtime.geometry import MIN_SIDE, NO_OFFSET, SCALE_RANGE, Offset, State, scale_exponents
 from spcnet.runtime.locate import PSR_REACH
-from spcnet.runtime.regression import window_side
-from spcnet.runtime.weights import HeadWeights
+from spcnet.runtime.regression import HeadWeights, window_side
 
 FFT_SIZES = (32, 64, 128)
 

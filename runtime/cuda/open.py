@@ -63,7 +63,7 @@ def open_backbone(
         from spcnet.runtime.cuda.engine import open_engine
 
         return open_engine(Path(path), device, allow_host_code=allow_host_code)
-    found, _ = model.load(model.find(path))
+    found = model.load(model.find(path))
     if backbone == "onnxruntime":
         session = open_ort_session(found.path, device.stream, gpu)
         return found.config, OrtBackbone(session, index=gpu), found.regression

@@ -11,7 +11,7 @@ from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.cuda.memory import SlotMemory, WorkMemory
 from spcnet.runtime.dcf import first_turns
-from spcnet.runtime.weights import HeadWeights
+from spcnet.runtime.regression import HeadWeights
 
 ADD, LOCALIZE, LEARN, UPDATE, LEARN_DUE = "add", "localize", "learn", "update", "learn those due"
 

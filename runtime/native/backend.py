@@ -58,6 +58,8 @@ class NativeBackend:
 
     def __init__(self, data: bytes, name: str, threads: int = 1, pixel_format: str = "bgr") -> None:
         self._format = check_format(pixel_format)
+        if not 0 <= threads <= MAX_THREADS:
+            raise ValueError(f"threads is {threads}; give a number up to {MAX_THREADS}, or 0 for one a core")
         self._library = library.load_library()
         self._data, self._name = data, name
         self._threads = threads or min(os.cpu_count() or 1, MAX_THREADS)
@@ -191,5 +193,5 @@ def open_native(path: str, threads: int = 1, pixel_format: str = "bgr") -> Nativ
             raise FileNotFoundError(f"no model file {path}; write one with spcnet export --native")
         data = Path(path).read_bytes()
     else:
-        data = native_model(model.load(model.find(path), threads)[0])
+        data = native_model(model.load(model.find(path)))
     return NativeBackend(data, path, threads, pixel_format)

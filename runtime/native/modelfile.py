@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.layers import Convolution
 from spcnet.runtime.model import BLANK_HASH, Model, ModelError, seal
-from spcnet.runtime.weights import HeadWeights, Weights, read_head_weights, read_weights
+from spcnet.runtime.regression import HeadWeights, head_weights
+from spcnet.runtime.weights import Weights, read_weights
 
 FORMAT = "spcnet-native-1"
 HEAD_CONVOLUTION = 2.0, 1.0  # stride and padding of the head's convolutions
@@ -31,9 +32,8 @@ _TYPES = {"F64": "<f8", "F32": "<f4", "U8": "|u1"}
 
 
 def native_model(found: Model) -> bytes:
-    """The file of a model. Raises ModelError as read_weights and read_head_weights do."""
-    head = None if found.regression is None else read_head_weights(found.regression)
-    return native_file(found.config, read_weights(found), head)
+    """The file of a model. Raises ModelError as read_weights does."""
+    return native_file(found.config, read_weights(found), head_weights(found.regression, found.config))
 
 
 def native_file(

@@ -16,6 +16,7 @@ from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig, model
 from spcnet.runtime.cuda.backbone import OrtBackbone
 from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.features import backbone_session
 from spcnet.runtime.layers import published
 
 TINY = TrackerConfig(patch_size=33, channels=4)  # R = 33, K = F = 17: the whole spectrum
@@ -132,8 +133,8 @@ def plan(open_host, small_model):
         return open_backbone(str(small_model), device, "kernels")
 
     def onnxruntime(device):
-        found, session = model.load(small_model)
-        return SMALL, OrtBackbone(session, "cpu"), found.regression
+        found = model.load(small_model)
+        return SMALL, OrtBackbone(backbone_session(found), "cpu"), found.regression
 
     def absent(device):
         raise RuntimeError("no CUDA provider")

@@ -5,6 +5,10 @@
 // Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, tensor-core mma.m16n8k16.
 // A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed runs the threads of
 // a block from the last to the first, so that a missing barrier which one order hides shows in the other.
+//
+// With -fsanitize=thread (and without -fopenmp) each CUDA thread is a fiber of ThreadSanitizer, ordered with others by
+// __syncthreads and __syncwarp alone, so that a missing barrier is reported whatever order the threads ran in. Each
+// block has an OS thread, and so shared memory, of its own; blocks are not ordered with each other.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -16,6 +20,7 @@
 #include <cstring>
 #include <tuple>
 #include <type_traits>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <utility>
 #include <vector>
@@ -42,17 +47,38 @@ static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#include <thread>
+#define UNSEEN __attribute__((no_sanitize_thread)) // the emulator's own accesses are not those of a kernel
+#else
+#define UNSEEN
+#endif
+
+// Only every n-th block of a launch runs, or with the rest all but those: two builds can share a launch.
+extern "C" { unsigned cuda_cpu_every = 1, cuda_cpu_rest = 0; }
+
 namespace cpu {
 
-struct Barrier { unsigned count = 0, alive = 0, generation = 0; };
+// A place to go on from.
+struct Context {
+    ucontext_t state;
+#ifdef __SANITIZE_THREAD__
+    void* fiber = nullptr;
+#else
+    jmp_buf here;
+    bool begun = false;
+#endif
+};
+
+struct Barrier { unsigned count = 0, alive = 0, generation = 0; char places[2]; };
 
 struct Fiber {
-    jmp_buf here;
-    ucontext_t start;
+    Context context;
     char* stack = nullptr;
     Barrier* wait = nullptr;
     unsigned generation = 0, thread = 0;
-    bool busy = false, made = false;
+    bool busy = false;
 };
 
 struct Exchange { uint32_t words[12]; }; // what a lane shows its warp
@@ -66,74 +92,130 @@ struct Block {
     std::vector<Exchange> exchange[2];
     std::vector<unsigned char> turn; // of each thread: the place it writes next
     Barrier all;
-    jmp_buf scheduler;
+    Context scheduler;
     unsigned current = 0, next = 0, threads = 0, left = 0;
     bool reversed = false;
     void (*kernel)(void*) = nullptr;
     void* arguments = nullptr;
-    ~Block() { for (auto& fiber : fibers) free(fiber.stack); }
+    char* done = nullptr; // what the launch waits for
+    void drop() {
+        for (auto& fiber : fibers) {
+            if (fiber.stack) munmap(fiber.stack, STACK);
+#ifdef __SANITIZE_THREAD__
+            if (fiber.context.fiber) __tsan_destroy_fiber(fiber.context.fiber);
+#endif
+        }
+        fibers.clear();
+    }
+    ~Block() { drop(); }
 };
 
-inline thread_local Block block;
-inline thread_local uint3 thread_index, block_index;
-inline thread_local dim3 block_size, grid_size;
+static thread_local Block block;
+static thread_local uint3 thread_index, block_index;
+static thread_local dim3 block_size, grid_size;
 
-inline void set_thread(unsigned i) {
+// Go on at another place, until somebody changes back.
+UNSEEN inline void change(Context& from, Context& to) {
+#ifdef __SANITIZE_THREAD__
+    __tsan_switch_to_fiber(to.fiber, __tsan_switch_to_fiber_no_sync);
+    swapcontext(&from.state, &to.state);
+#else
+    from.begun = true;
+    if (_setjmp(from.here)) return;
+    if (to.begun) _longjmp(to.here, 1);
+    to.begun = true;
+    setcontext(&to.state);
+#endif
+}
+
+// What was done before a release comes before what is done after an acquire of the same place.
+inline void release([[maybe_unused]] void* place) {
+#ifdef __SANITIZE_THREAD__
+    __tsan_release(place);
+#endif
+}
+inline void acquire([[maybe_unused]] void* place) {
+#ifdef __SANITIZE_THREAD__
+    __tsan_acquire(place);
+#endif
+}
+
+UNSEEN inline void set_thread(unsigned i) {
     thread_index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
 }
 
-inline void leave(Barrier& barrier) {
+UNSEEN inline void leave(Barrier& barrier) {
     if (--barrier.alive && barrier.count == barrier.alive) { barrier.count = 0; barrier.generation++; }
 }
 
-inline unsigned running() { return block.fibers[block.current].thread; }
+UNSEEN inline unsigned running() { return block.fibers[block.current].thread; }
 
-inline void fiber_main() {
+#ifdef __SANITIZE_THREAD__
+constexpr bool ONE_EACH = true; // a CUDA thread a fiber, which have a history and a stack each
+#else
+constexpr bool ONE_EACH = false;
+#endif
+
+UNSEEN inline void fiber_main() {
     for (;;) {
-        while (block.next < block.threads) {
+        do {
             unsigned turn = block.next++;
             unsigned thread = block.reversed ? block.threads - 1 - turn : turn;
             block.fibers[block.current].thread = thread;
             set_thread(thread);
             block.kernel(block.arguments);
+            release(block.done);
             leave(block.all);
             leave(block.warps[running() / 32]);
             block.left--;
-        }
+        } while (!ONE_EACH && block.next < block.threads);
         Fiber& fiber = block.fibers[block.current];
         fiber.busy = false;
-        if (!_setjmp(fiber.here)) _longjmp(block.scheduler, 1);
+        change(fiber.context, block.scheduler);
     }
 }
 
-inline void arrive(Barrier& barrier) {
-    if (++barrier.count == barrier.alive) { barrier.count = 0; barrier.generation++; return; }
-    Fiber& fiber = block.fibers[block.current];
-    fiber.wait = &barrier;
-    fiber.generation = barrier.generation;
-    if (!_setjmp(fiber.here)) _longjmp(block.scheduler, 1);
-    set_thread(running());
+// Wait for the others. seen: what they did before is known after.
+UNSEEN inline void arrive(Barrier& barrier, bool seen) {
+    char* place = &barrier.places[barrier.generation % 2]; // who overtakes does not touch the one that others leave
+    if (seen) release(place);
+    if (++barrier.count == barrier.alive) {
+        barrier.count = 0;
+        barrier.generation++;
+    } else {
+        Fiber& fiber = block.fibers[block.current];
+        fiber.wait = &barrier;
+        fiber.generation = barrier.generation;
+        change(fiber.context, block.scheduler);
+        set_thread(running());
+    }
+    if (seen) acquire(place);
 }
 
-inline void resume(Fiber& fiber) {
+UNSEEN inline void resume(Fiber& fiber) {
     fiber.wait = nullptr;
     fiber.busy = true;
-    if (_setjmp(block.scheduler)) return;
-    if (fiber.made) _longjmp(fiber.here, 1);
-    fiber.made = true;
-    fiber.stack = (char*)malloc(STACK);
-    getcontext(&fiber.start);
-    fiber.start.uc_stack.ss_sp = fiber.stack;
-    fiber.start.uc_stack.ss_size = STACK;
-    fiber.start.uc_link = nullptr;
-    makecontext(&fiber.start, fiber_main, 0);
-    setcontext(&fiber.start);
+    if (!fiber.stack) {
+        fiber.stack = (char*)mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        getcontext(&fiber.context.state);
+        fiber.context.state.uc_stack.ss_sp = fiber.stack;
+        fiber.context.state.uc_stack.ss_size = STACK;
+        fiber.context.state.uc_link = nullptr;
+        makecontext(&fiber.context.state, fiber_main, 0);
+#ifdef __SANITIZE_THREAD__
+        fiber.context.fiber = __tsan_create_fiber(0);
+#endif
+    }
+    change(block.scheduler, fiber.context);
 }
 
-inline void run_block() {
+UNSEEN inline void run_block() {
+#ifdef __SANITIZE_THREAD__
+    block.scheduler.fiber = __tsan_get_current_fiber();
+#endif
     unsigned threads = block_size.x * block_size.y * block_size.z, warps = (threads + 31) / 32;
     if (block.fibers.size() < threads) {
-        for (auto& fiber : block.fibers) free(fiber.stack);
+        block.drop();
         block.fibers = std::vector<Fiber>(threads);
     }
     block.warps.assign(warps, Barrier{});
@@ -168,16 +250,27 @@ template <class... A> void launch(void (*kernel)(A...), const unsigned* config, 
     const char* order = getenv("CUDA_CPU_ORDER");
     bool reversed = order && !strcmp(order, "reversed");
     long blocks = (long)config[0] * config[1] * config[2];
-#pragma omp parallel for schedule(static)
-    for (long b = 0; b < blocks; b++) {
+    static char done;
+    auto run = [&](long b) {
         grid_size = {config[0], config[1], config[2]};
         block_size = {config[3], config[4], config[5]};
         block_index = {unsigned(b % config[0]), unsigned(b / config[0] % config[1]), unsigned(b / config[0] / config[1])};
         block.reversed = reversed;
         block.kernel = [](void* p) { Call* c = (Call*)p; call(c->kernel, c->arguments, std::index_sequence_for<A...>{}); };
         block.arguments = &what;
+        block.done = &done;
         run_block();
+    };
+#pragma omp parallel for schedule(static)
+    for (long b = 0; b < blocks; b++) {
+        if ((b % cuda_cpu_every == 0) == cuda_cpu_rest) continue;
+#ifdef __SANITIZE_THREAD__
+        std::thread(run, b).join();
+#else
+        run(b);
+#endif
     }
+    acquire(&done);
 }
 
 // buffer: the arguments laid out one after another, each aligned to its own size (CU_LAUNCH_PARAM_BUFFER_POINTER).
@@ -192,17 +285,17 @@ template <class... A> void launch_packed(void (*kernel)(A...), const unsigned* c
     launch(kernel, config, arguments);
 }
 
-inline unsigned lane() { return running() & 31; }
+UNSEEN inline unsigned lane() { return running() & 31; }
 
 // What the lanes of the warp show each other; it holds until the lane shows something twice more.
-inline const Exchange* show(const Exchange& mine) {
+UNSEEN inline const Exchange* show(const Exchange& mine) {
     unsigned thread = running(), turn = block.turn[thread] ^= 1;
     block.exchange[turn][thread] = mine;
-    arrive(block.warps[thread / 32]);
+    arrive(block.warps[thread / 32], false); // a shuffle is no fence
     return block.exchange[turn].data() + thread / 32 * 32;
 }
 
-template <class T> T shuffle(T value, unsigned source) {
+template <class T> UNSEEN T shuffle(T value, unsigned source) {
     static_assert(sizeof(T) <= sizeof(Exchange));
     Exchange mine{};
     memcpy(&mine, &value, sizeof value);
@@ -222,8 +315,8 @@ inline float from_half(uint16_t bits) {
 #define blockIdx cpu::block_index
 #define blockDim cpu::block_size
 #define gridDim cpu::grid_size
-static inline void __syncthreads() { cpu::arrive(cpu::block.all); }
-static inline void __syncwarp(unsigned = ~0u) { cpu::arrive(cpu::block.warps[cpu::running() / 32]); }
+static inline void __syncthreads() { cpu::arrive(cpu::block.all, true); }
+static inline void __syncwarp(unsigned = ~0u) { cpu::arrive(cpu::block.warps[cpu::running() / 32], true); }
 template <class T> T __shfl_sync(unsigned, T value, int source) { return cpu::shuffle(value, source % 32); }
 template <class T> T __shfl_xor_sync(unsigned, T value, int mask) { return cpu::shuffle(value, cpu::lane() ^ mask); }
 template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
@@ -253,7 +346,7 @@ static inline uint16_t cpu_float_to_half(float x) {
 
 // D += A B by mma.m16n8k16, for numbers in one or two parts, a [part][4], b [part][2]; fragments as in the PTX ISA. The
 // product of the two low parts is left out.
-template <int PARTS> void cpu_mma(float (&d)[4], const unsigned (&a)[4 * PARTS], const unsigned (&b)[2 * PARTS]) {
+template <int PARTS> UNSEEN void cpu_mma(float (&d)[4], const unsigned (&a)[4 * PARTS], const unsigned (&b)[2 * PARTS]) {
     unsigned lane = cpu::lane();
     cpu::Exchange shown = {};
     std::copy(a, a + 4 * PARTS, shown.words);

@@ -26,36 +26,39 @@ from spcnet.runtime.cuda.device import MAX_GRID, CaptureError, HostBuffer, pack
 
 HERE = Path(__file__).parent
 GUARD = 64  # bytes after each allocation that must not change
-FLAGS = ("-std=c++20", "-O2", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-unknown-pragmas")
+FLAGS = (
+    "-std=c++20",
+    "-O2",
+    "-march=native",
+    "-fopenmp",
+    "-fno-gnu-unique",
+    "-shared",
+    "-fPIC",
+    "-Wno-unknown-pragmas",
+)
 
 
 @cache
 def library() -> Path:
     """The kernels as a shared library; built once, kept in the temporary folder."""
-    text = compiler.source()
+    return build(compiler.source(), FLAGS)
+
+
+def build(text: str, flags: tuple[str, ...]) -> Path:
+    """Kernels as a shared library, by g++ with these flags."""
     expanded = subprocess.run(
         ["g++", "-E", "-P", "-x", "c++", "-"], input=text, capture_output=True, text=True, check=True
     ).stdout
     names = re.findall(r"__global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(", expanded)
     text += "\n" + "".join(f"CUDA_CPU_EXPORT({name})\n" for name in names)
     shim = HERE / "cuda_cpu.h"
-    key = hashlib.sha256((text + shim.read_text() + " ".join(FLAGS)).encode()).hexdigest()[:16]
+    key = hashlib.sha256((text + shim.read_text() + " ".join(flags)).encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"spcnet-kernels-{key}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "kernels.cpp").write_text(text)
             built = Path(folder) / "kernels.so"
-            command = [
-                "g++",
-                *FLAGS,
-                "-x",
-                "c++",
-                "-include",
-                str(shim),
-                f"{folder}/kernels.cpp",
-                "-o",
-                str(built),
-            ]
+            command = ["g++", *flags, "-x", "c++", "-include", shim, f"{folder}/kernels.cpp", "-o", built]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"g++ refuses the kernels:\n{done.stderr[:3000]}")

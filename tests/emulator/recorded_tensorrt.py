@@ -7,7 +7,7 @@ import types
 import numpy as np
 
 from spcnet.runtime import TrackerConfig, model
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 
 VERSION = "10.3.0.30"
 HEADER = b"ftrt" + bytes(20) + bytes([10, 3, 0, 30])
@@ -191,7 +191,7 @@ def view(address, shape):
 
 def by_onnxruntime(path, factor=1.0):
     """The computation of the double: the model itself, times a factor."""
-    backbone = OnnxBackbone(model.load(path)[1])
+    backbone = OnnxBackbone(backbone_session(model.load(path)))
 
     def compute(patches, features, shape):
         images, _, n, _ = shape

@@ -43,7 +43,7 @@ def test_export_checks_what_it_wrote_and_keeps_the_scores(tiny_checkpoint, tmp_p
     out = capsys.readouterr().out
     assert "equal to the checkpoint on 20 patches of video" in out and "mine.localize.onnx: " in out
     assert {p.stem for p in tmp_path.glob("*.onnx")} == {"mine", "mine.localize", "mine.learn"}
-    found, _ = model.load(target)
+    found = model.load(target)
     assert found.config.scales == 5
     assert found.provenance["scores"]["auc"] == 0.51234
     assert found.provenance["scores"]["auc_by_sequence"] == {"A": 0.512}

@@ -15,7 +15,7 @@ from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import real_patches
 from spcnet.runtime import TrackerConfig, model
 from spcnet.runtime.dcf import CorrelationFilter, frequencies
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.graphs import open_graphs
 
 CONFIGS = [
@@ -43,8 +43,8 @@ def pyramids(config, scales, targets=2):
 
 def test_the_graphs_are_the_runtimes_filter(exported):
     path, graphs, config = exported
-    found, session = model.load(path)
-    dcf_filter, backbone = CorrelationFilter(config), OnnxBackbone(session)
+    found = model.load(path)
+    dcf_filter, backbone = CorrelationFilter(config), OnnxBackbone(backbone_session(found))
     train, search = pyramids(config, config.learn_scales), pyramids(config, config.scales)
     num, den = run(graphs["learn"], pyramids=train)
     (responses,) = run(graphs["localize"], pyramids=search, num=num, den=den)
@@ -74,12 +74,12 @@ def test_the_graphs_say_where_they_come_from(exported):
         meta = {p.key: p.value for p in onnx.load(graph).metadata_props}
         assert meta["spcnet.format"] == f"spcnet-{kind}-1"
         assert TrackerConfig.from_json(meta["spcnet.config"]) == config
-        assert meta["spcnet.model_sha256"] == model.load(path)[0].sha256
+        assert meta["spcnet.model_sha256"] == model.load(path).sha256
 
 
 def test_with_box_regression_they_give_the_features_and_carry_the_head(head_model, tmp_path):
     path = Path(shutil.copy(head_model, tmp_path / "head.onnx"))
-    graphs, (found, session) = export_graphs(path), model.load(path)
+    graphs, found = export_graphs(path), model.load(path)
     config = found.config
     for kind, scales in (("localize", config.scales), ("learn", config.learn_scales)):
         opened = ort.InferenceSession(graphs[kind])
@@ -88,7 +88,8 @@ def test_with_box_regression_they_give_the_features_and_carry_the_head(head_mode
         others = {name: np.ones((2, *shapes[name]), np.float32) for name in shapes.keys() - {"pyramids"}}
         (features,) = opened.run(["pyramid_features"], {"pyramids": seen, **others})
         expected = np.empty((2 * scales, config.channels, config.grid, config.grid), np.float32)
-        OnnxBackbone(session)(np.ascontiguousarray(seen.reshape(-1, *seen.shape[2:])), expected)
+        patches = np.ascontiguousarray(seen.reshape(-1, *seen.shape[2:]))
+        OnnxBackbone(backbone_session(found))(patches, expected)
         np.testing.assert_allclose(features.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
     assert open_graphs(graphs["localize"]).regression == found.regression is not None
 
@@ -112,7 +113,7 @@ def test_tensorrt_rtx_builds_them(make_checkpoint, tmp_path, kind):
 
 
 def test_the_docs_name_the_sizes_of_the_shipped_model():
-    config = model.load(model.find("c32-125"))[0].config
+    config = model.load(model.find("c32-125")).config
     rows, band = map(len, frequencies(config))
     sizes = f"N = {config.patch_size}, C = {config.channels}, S = {config.scales}, R = {rows}, K = {band}"
     guide = Path(__file__).parents[2] / "docs" / "guides" / "export.md"

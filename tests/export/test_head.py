@@ -45,7 +45,7 @@ def test_the_head_is_one_small_file_that_computes_the_formula(rng, cells):
 
 
 def test_every_model_of_a_checkpoint_carries_its_head(head_checkpoint, head_model, tracks, tmp_path):
-    expected = model.load(head_model)[0].regression
+    expected = model.load(head_model).regression
     for precision in ("fp16", "int8"):
         calibrate = tracks if precision == "int8" else None
         path = tmp_path / f"{precision}.onnx"
@@ -57,10 +57,10 @@ def test_every_model_of_a_checkpoint_carries_its_head(head_checkpoint, head_mode
 
 
 def test_the_gain_is_that_of_the_checkpoint_unless_it_is_set(head_checkpoint, head_model, tmp_path, capsys):
-    assert model.load(head_model)[0].config.box_gain == 0.5
+    assert model.load(head_model).config.box_gain == 0.5
     path = tmp_path / "set.onnx"
     assert main(["export", str(head_checkpoint), "-o", str(path), "--set", "box_gain=0.3"]) == 0
-    assert model.load(path)[0].config.box_gain == 0.3
+    assert model.load(path).config.box_gain == 0.3
     capsys.readouterr()
     assert main(["info", str(path), "--json"]) == 0
     weights = heads.head_weights(4, window_side(49))
@@ -82,7 +82,7 @@ def test_a_head_is_not_shown_other_patches_than_it_was_learnt_on(
         Candidate.parse(f"{head_model},padding=1.5").open()
     Candidate.parse(f"{head_model},padding=1.5,box_gain=0").open().close()
     assert main([*words, "--set", "box_gain=0"]) == 0
-    assert model.load(path)[0].regression is None  # so that no gain can be set later
+    assert model.load(path).regression is None  # so that no gain can be set later
 
 
 def test_a_gain_without_a_head_is_refused(tiny_checkpoint, tmp_path):
@@ -135,7 +135,7 @@ def test_a_model_its_checkpoint_and_its_graphs_are_equal(head_checkpoint, head_m
 
 
 def test_another_head_is_found_by_the_check(make_checkpoint, head_model, tmp_path):
-    config = model.load(head_model)[0].config
+    config = model.load(head_model).config
     weights = heads.head_weights(4, window_side(49), seed=5)
     weights["linear.bias"][:2] += 0.3
     other = export_onnx(make_checkpoint(config, head=weights), tmp_path / "other.onnx").path
@@ -150,7 +150,7 @@ def test_an_engine_s_record_carries_it(head_model, installed, emulated_orin, tmp
     build_engine(head_model, path)
     text = path.with_name("head.engine.json").read_text()
     record = EngineRecord.from_json(text)
-    assert record.regression == model.load(head_model)[0].regression is not None
+    assert record.regression == model.load(head_model).regression is not None
     assert record.to_json() == text
     values = json.loads(text)
     for change, message in (
@@ -167,8 +167,8 @@ def test_an_engine_s_record_carries_it(head_model, installed, emulated_orin, tmp
 
 def test_the_readme_of_a_bundle_says_what_its_graphs_give(head_model, tmp_path):
     path = shutil.copy(head_model, tmp_path / "head.onnx")
-    text = readme("head", model.load(path)[0])
+    text = readme("head", model.load(path))
     for graph in export_graphs(path).values():
         [found] = [v for v in ort.InferenceSession(graph).get_outputs() if v.name == "pyramid_features"]
         assert f"`pyramid_features` (T, {', '.join(map(str, found.shape[1:]))})" in text
-    assert "pyramid_features" not in readme("c32-125", model.load(model.find("c32-125"))[0])
+    assert "pyramid_features" not in readme("c32-125", model.load(model.find("c32-125")))

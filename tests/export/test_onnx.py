@@ -104,7 +104,7 @@ def test_the_provenance_says_how_it_was_made_and_tells_no_folders(tiny_checkpoin
     assert b"secret" not in found.path.read_bytes()
     assert found.provenance["scores"] == {"auc": 0.5}
     assert found.provenance["checkpoint"]["torch"] == torch.__version__
-    assert model.load(found.path)[0].provenance == found.provenance
+    assert model.load(found.path).provenance == found.provenance
 
 
 def test_tracking_parameters_may_change_but_not_the_network(tiny_checkpoint, tmp_path):
@@ -132,7 +132,7 @@ def test_a_model_of_the_zoo_is_its_checkpoint(name):
     path = model.find(name)
     assert check_parity(path.with_suffix(".safetensors"), path).passed
     card = path.with_suffix(".md").read_text()
-    scores = model.load(path)[0].provenance["scores"]
+    scores = model.load(path).provenance["scores"]
     assert (
         f"{scores['auc']:.3f}".lstrip("0") in card
         and (Path(__file__).parents[2] / "configs" / f"{name}.toml").is_file()

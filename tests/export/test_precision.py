@@ -14,7 +14,7 @@ from spcnet.export.onnx import export_onnx, to_onnx
 from spcnet.export.parity import real_patches, relative_error
 from spcnet.export.precision import to_fp16, to_int8
 from spcnet.runtime import model
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.layers import published
 from spcnet.training.checkpoint import load_backbone
 from spcnet.training.network import Backbone, NetworkConfig, local_response_norm
@@ -29,7 +29,7 @@ def test_the_convolutions_are_fp16_and_nothing_else(half):
     chain = [("Cast", "fp16"), *[("Conv", "fp16"), ("Relu", "fp16")] * 2, ("Cast", "fp32")]
     assert operators[:6] == chain and all(kind == "fp32" for _, kind in operators[6:])
     assert {KINDS[v.type.tensor_type.elem_type] for v in (*graph.input, *graph.output)} == {"fp32"}
-    assert model.load(half)[0].provenance["precision"] == "fp16"
+    assert model.load(half).provenance["precision"] == "fp16"
 
 
 def test_what_cannot_be_fp16_is_refused(tiny_checkpoint):
@@ -61,7 +61,7 @@ def test_what_the_convolutions_read_is_int8(int8):
 def test_int8_computes_what_the_formula_says(int8, tiny_checkpoint):
     """The graph in ONNX Runtime against the same roundings in float64, and far from the float network."""
     backbone, config, _ = load_backbone(tiny_checkpoint)
-    found, session = model.load(int8)
+    found = model.load(int8)
     limits = found.provenance["calibration"]["limits"]
     batch = real_patches(config)[:2].astype(np.float64)
 
@@ -79,7 +79,7 @@ def test_int8_computes_what_the_formula_says(int8, tiny_checkpoint):
         batch = batch.clamp(min=0).numpy()
     expected = local_response_norm(torch.from_numpy(batch), backbone.band.double()).numpy()
     features = np.empty(expected.shape, np.float32)
-    OnnxBackbone(session)(real_patches(config)[:2], features)
+    OnnxBackbone(backbone_session(found))(real_patches(config)[:2], features)
     # float32 sums of a few hundred are off by 1e-3, which takes 1 in 4,000 activations over an edge between
     # two levels, and each reaches 36 features: hence not the largest difference.
     assert np.quantile(np.abs(features - expected), 0.9) < 1e-4 * expected.max()

@@ -66,7 +66,7 @@ def test_nv12_is_read_as_two_planes(tiny_model, video):
 
 def test_a_model_file_of_the_library_is_opened_by_its_name(tmp_path):
     path = tmp_path / "nano.spcnet"
-    found, _ = model.load(model.find("nano"))
+    found = model.load(model.find("nano"))
     path.write_bytes(native_model(found))
     assert Tracker.load(path).config == found.config
     with pytest.raises(ValueError, match=r"nano.spcnet is a model of the C library, which runs in"):
@@ -82,7 +82,7 @@ def test_what_it_cannot_run_is_refused(tiny_checkpoint, tmp_path, monkeypatch):
     half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
     with pytest.raises(ModelError, match=r"half.onnx computes in fp16, our own convolutions take"):
         Tracker.load(half, backend="native")
-    with pytest.raises(ValueError, match="threads is 65; give a number from 1 to 64"):
+    with pytest.raises(ValueError, match="threads is 65; give a number up to 64, or 0"):
         Tracker.load("nano", backend="native", threads=65)
     monkeypatch.setattr(native_library, "PATH", tmp_path / "libspcnet.so")
     with pytest.raises(RuntimeError, match=r"was not built; install a C\+\+ .*; or use backend='cpu'"):

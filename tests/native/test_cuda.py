@@ -380,7 +380,7 @@ def test_without_graphs_the_launches_go_one_by_one(start, quick_model, video, se
 
 def test_a_damaged_plan_is_refused(library, driver, quick_model, rng):
     """Every number of a plan is checked before anything is launched."""
-    found = model.load(model.find(quick_model))[0]
+    found = model.load(model.find(quick_model))
     network = read_weights(found)
     parts = launches.record(found.config, network, None, 75)
 

@@ -19,8 +19,8 @@ from spcnet.runtime import ModelError, TrackerConfig, model
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.native import modelfile
 from spcnet.runtime.native.modelfile import native_file, native_model, read_config
-from spcnet.runtime.regression import window_side
-from spcnet.runtime.weights import HeadWeights, Weights
+from spcnet.runtime.regression import HeadWeights, window_side
+from spcnet.runtime.weights import Weights
 
 EMPTY = hashlib.sha256().hexdigest()
 
@@ -103,7 +103,7 @@ def test_what_is_written_is_read(read, rng):
 
 @pytest.mark.parametrize("name", model.zoo())
 def test_the_zoo_is_written_and_read_by_others(read, name):
-    found, _ = model.load(model.find(name))
+    found = model.load(model.find(name))
     data = native_model(found)
     assert "why" not in read(data)[0]
     assert read_config(data, name) == found.config

@@ -74,7 +74,7 @@ def test_on_a_gpu(library, driver, each_model, video):
         assert_equal(given.update(nh.as_frame(frame)), own.update(nh.as_frame(frame)))
     assert all(user == 77 and stream for user, _, stream in network.calls)
     scales = {images for _, images, _ in network.calls[-2:]}  # both targets together: searched, learnt
-    config = nh.model.load(nh.model.find(each_model))[0].config
+    config = nh.model.load(nh.model.find(each_model)).config
     assert scales == {2 * config.scales, 2 * config.learn_scales}
     for tracker in (own, given):
         library.spcnet_close(tracker.handle)

@@ -42,7 +42,7 @@ def run(*words, **environment):
 @pytest.fixture
 def tiny_file(tmp_path, head_model):
     path = tmp_path / "head.spcnet"
-    path.write_bytes(native_model(model.load(head_model)[0]))
+    path.write_bytes(native_model(model.load(head_model)))
     return path
 
 
@@ -71,7 +71,7 @@ def corpus(tmp_path, rng):
 
 
 def test_random_files_and_calls(fuzz, corpus, tmp_path, head_model):
-    words = corpus("head", native_model(model.load(head_model)[0]))
+    words = corpus("head", native_model(model.load(head_model)))
     run(fuzz, *words, FUZZ_MODEL=str(tmp_path / "head"))
 
 

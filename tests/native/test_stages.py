@@ -20,8 +20,8 @@ from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.locate import NOTHING, find_peak, mix
 from spcnet.runtime.native.modelfile import native_file
 from spcnet.runtime.patches import pyramid
-from spcnet.runtime.regression import window_side
-from spcnet.runtime.weights import HeadWeights, Weights
+from spcnet.runtime.regression import HeadWeights, window_side
+from spcnet.runtime.weights import Weights
 
 NETWORKS = {
     "published": (Convolution(5), Convolution(5), LocalResponseNorm()),

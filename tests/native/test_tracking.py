@@ -105,7 +105,7 @@ def test_the_response_has_its_peak_at_the_measured_shift(library, tiny_model, vi
 
 def test_parameters_are_read_and_take_effect(library, video):
     frames, boxes = video
-    config = model.load(model.find("nano"))[0].config
+    config = model.load(model.find("nano")).config
     tracker, value = nh.Handle(library, nh.native_bytes("nano")), c_double()
     for parameter, name in enumerate(
         ("uncertain_score", "lost_score", "recovery_radius", "update_interval", "interp_factor", "box_gain")

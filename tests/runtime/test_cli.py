@@ -151,7 +151,7 @@ IMPORTING = """
 import os, signal, sys
 class Finder:
     def find_spec(name, path=None, target=None):
-        if name == "onnxruntime":
+        if name == "numpy":
             try:
                 os.kill(os.getpid(), signal.SIGINT)
                 for _ in range(1000): pass

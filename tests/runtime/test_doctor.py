@@ -3,8 +3,10 @@
 import json
 import shutil
 import subprocess
+import sys
 import time
 
+import cv2
 import pytest
 from needs import needs
 from processes import python
@@ -147,10 +149,40 @@ def test_what_is_missing_is_said_by_the_doctor_in_its_table_and_by_others_in_a_l
     assert "pip install '" in finding["advice"] and ">=" in finding["advice"]
     done = python(WITHOUT, lacking, hollow, "doctor")
     assert done.returncode == 0 and part in done.stdout
-    done = python(WITHOUT, lacking, hollow, "track", DEMO_VIDEO, "--box", "1,2,30,40")
+    done = python(WITHOUT, lacking, hollow, "track", DEMO_VIDEO, "--box", "1,2,30,40", "--backend", "cpu")
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 2 and "Traceback" not in done.stderr  # libraries print lines of their own
     assert last.startswith("spcnet: ") and "does not import" in last and "pip install '" in last
+
+
+def test_onnx_runtime_that_is_not_there_is_a_note(monkeypatch):
+    """Only some backends need it: the doctor says which."""
+    monkeypatch.setattr(doctor, "_version", lambda name: "2.0" if name == "numpy" else None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    finding = parts(doctor.libraries())["ONNX Runtime"]
+    assert (finding.state, finding.found) == ("note", "not installed")
+    assert finding.advice.startswith("for backend='cpu', ") and "pip install 'onnxruntime>=" in finding.advice
+
+
+def test_the_systems_own_opencv_is_told_by_its_module(monkeypatch):
+    """JetPack's has no record of a Python package."""
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(cv2, "__version__", "4.8.0")
+    assert parts(doctor.libraries())["OpenCV"][1:] == ("ok", "cv2 4.8.0, of no Python package", "")
+    monkeypatch.setattr(cv2, "__version__", "4.2.0")
+    finding = parts(doctor.libraries())["OpenCV"]
+    assert finding.state == "missing" and "needed is opencv-contrib-python-headless>=" in finding.found
+
+
+def test_a_library_that_was_built_for_numpy_1_asks_for_it(monkeypatch):
+    """JetPack 6 has such an OpenCV, and pip brings NumPy 2."""
+
+    def fail(name):
+        raise ImportError("numpy.core.multiarray failed to import")
+
+    monkeypatch.setattr(doctor, "import_module", fail)
+    finding = parts(doctor.libraries())["OpenCV"]
+    assert finding.state == "missing" and finding.advice.endswith("pip install 'numpy<2'")
 
 
 @pytest.mark.parametrize(

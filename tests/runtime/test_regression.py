@@ -196,7 +196,7 @@ def test_a_tracker_with_a_head_changes_the_aspect_and_times_it(head_model, tiny_
 def test_without_a_gain_a_head_changes_nothing(head_checkpoint, tiny_model, video, tmp_path):
     frames, boxes = video
     path = exported(head_checkpoint, tmp_path, box_gain=0)
-    assert model.load(path)[0].regression is not None
+    assert model.load(path).regression is not None
     assert run(path, frames, boxes[0]) == run(tiny_model, frames, boxes[0])  # to the bit
 
 
@@ -213,7 +213,7 @@ def test_a_weak_peak_is_not_corrected(head_checkpoint, tiny_checkpoint, video, t
 
 @pytest.mark.parametrize("name", ["conv1.weight", "linear.bias"])
 def test_weights_that_are_nan_are_refused_at_export(make_checkpoint, tiny_model, tmp_path, name):
-    config = dataclasses.replace(model.load(tiny_model)[0].config, box_gain=1.0)
+    config = dataclasses.replace(model.load(tiny_model).config, box_gain=1.0)
     weights = heads.head_weights(config.channels, window_side(config.grid))
     weights[name].flat[0] = np.nan
     with pytest.raises(

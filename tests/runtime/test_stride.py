@@ -82,21 +82,22 @@ def open_emulated(path, device):
     """Our own kernels, where they know the network; else ONNX Runtime on the device's memory."""
     from spcnet.runtime import model
     from spcnet.runtime.cuda.backbone import OrtBackbone
+    from spcnet.runtime.features import backbone_session
 
-    found, session = model.load(path)
+    found = model.load(path)
     if found.config.stride != 3:
         opened = open_backbone(str(path), device, "kernels")
         assert opened[1].name == "our kernels, FP32"
         return opened
     with pytest.raises(ModelError, match="our kernels compute 3x3 convolutions"):
         open_backbone(str(path), device, "kernels")
-    return found.config, OrtBackbone(session, "cpu")
+    return found.config, OrtBackbone(backbone_session(found), "cpu")
 
 
 def test_half_precision_and_int8_reach_every_convolution(exported, tracks, tmp_path):
     source, model, config = exported
     (network,) = (network for known, network in CASES.values() if known == config)
-    layers = load(model)[0].layers
+    layers = load(model).layers
     assert len(quantized_tensors(onnx.load(model), layers)) == len(network["layers"])
     for precision in ("fp16", "int8"):
         path = tmp_path / f"{precision}.onnx"

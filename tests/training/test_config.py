@@ -18,7 +18,7 @@ def test_a_shipped_config_is_read_and_is_that_of_its_model(path):
     config = TrainConfig.from_toml(path)
     assert TrainConfig.from_dict(config.to_dict()) == config
     if path.stem in model.zoo():  # whose box regression is learnt afterwards
-        found = model.load(model.find(path.stem))[0].config
+        found = model.load(model.find(path.stem)).config
         assert dataclasses.replace(found, box_gain=config.tracker.box_gain) == config.tracker
 
 

@@ -13,7 +13,7 @@ from spcnet.common.tracks import Track
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig
 from spcnet.runtime import model as runtime_model
-from spcnet.runtime.features import OnnxBackbone
+from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.geometry import State
 from spcnet.runtime.regression import RegressionHead, window_side
 from spcnet.training import checkpoint
@@ -247,9 +247,9 @@ def test_the_runtime_mends_boxes_as_validation_says(given, tmp_path):
     config, source, _ = given
     target = tmp_path / "boxes.safetensors"
     errors = regress(with_regression(config, steps=30), source, target, str)["held out"]
-    model, session = runtime_model.load(export_onnx(target, tmp_path / "boxes.onnx").path)
+    model = runtime_model.load(export_onnx(target, tmp_path / "boxes.onnx").path)
     assert model.config.box_gain == 0.3
-    head, backbone = RegressionHead(model.config, model.regression), OnnxBackbone(session)
+    head, backbone = RegressionHead(model.config, model.regression), OnnxBackbone(backbone_session(model))
     pairs = RegressionTrainer(config, checkpoint.load_backbone(source)[0])
     held_out = BoxPairs(pairs.held_out["held out"], pairs.data, config.tracker, 0xFFFF, 24, 4, augment=False)
     left = []

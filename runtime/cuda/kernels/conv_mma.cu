@@ -263,7 +263,7 @@ __device__ inline void next(
 }
 
 // name_stride_tiles, all of one signature; chunks is unused in the first layer. The last arguments are the launch
-// bounds: with 64 channels, a limit keeps the compiler from spilling for the sake of occupancy.
+// bounds: a limit keeps the compiler from spilling for the sake of occupancy.
 #define KERNEL(NAME, INPUT, STRIDE, TILES, CALL, ...) \
     extern "C" __global__ void __launch_bounds__(__VA_ARGS__) NAME##_##STRIDE##_##TILES( \
         const INPUT* x, const unsigned* weight, const float* bias, void* y, int size, int packed, int chunks, \
@@ -280,7 +280,7 @@ __device__ inline void next(
     KERNEL(conv_half_first, float, STRIDE, TILES, (FIRST(1, STRIDE, TILES)), __VA_ARGS__) \
     KERNEL(conv_half_next, half_bits, STRIDE, TILES, (NEXT(1, STRIDE, TILES)), __VA_ARGS__)
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 750
-KERNELS(1, 2, 128)
+KERNELS(1, 2, 128, 4)
 KERNELS(1, 4, 128)
 KERNELS(1, 8, 128, 2)
 KERNELS(2, 2, 128)

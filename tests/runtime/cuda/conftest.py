@@ -12,6 +12,7 @@ from spcnet.runtime.cuda.backbone import OrtBackbone
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.engine_record import PLATFORM, EngineRecord
 from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.features import backbone_session
 from spcnet.runtime.model import ModelError
 
 
@@ -24,8 +25,8 @@ class Opened:
     def __call__(self, path, kind=Tracker, backbone="kernels", device=None, **options):
         device = device or HostDevice()
         if backbone == "onnxruntime":  # its CPU provider: here the device's memory is the host's
-            found, session = model.load(model.find(path))
-            opened = found.config, OrtBackbone(session, "cpu"), found.regression
+            found = model.load(model.find(path))
+            opened = found.config, OrtBackbone(backbone_session(found), "cpu"), found.regression
         else:
             opened = open_backbone(str(path), device, backbone)
         tracker = kind(CudaBackend(device, *opened, **options))

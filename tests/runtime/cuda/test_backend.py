@@ -21,6 +21,7 @@ from spcnet.runtime.cuda.launch import Launcher
 from spcnet.runtime.cuda.layout import MEASUREMENT
 from spcnet.runtime.cuda.memory import SlotMemory
 from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.features import backbone_session
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
@@ -151,14 +152,14 @@ def test_a_turned_patch_reads_the_frame_beside_the_upright_one(on_device, two_fi
 
 
 def test_a_head_that_is_missing_or_another_network_is_refused(regressed_model):
-    device, found = HostDevice(), model.load(regressed_model)[0]
+    device, found = HostDevice(), model.load(regressed_model)
     config, network, regression = open_backbone(str(regressed_model), device, "kernels")
     assert regression == found.regression
     with pytest.raises(ValueError, match=r"box_gain is 0\.3, but there is no regression head"):
         CudaBackend(device, config, network)
     other = onnx.load_from_string(regression)
     other.graph.node[1].op_type = "Sqrt"
-    with pytest.raises(ValueError, match=r"the regression head computes \['Conv', 'Sqrt', .*, expected"):
+    with pytest.raises(ValueError, match=r"its regression head computes \['Conv', 'Sqrt', .*, expected"):
         CudaBackend(device, config, network, other.SerializeToString())
     network.close()
     device.close()  # nothing is left
@@ -412,9 +413,12 @@ def test_a_network_that_the_kernels_do_not_know_runs_in_onnx_runtime(
     ).path
     half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
     opened = []
-    monkeypatch.setattr(
-        cuda_open, "open_ort_session", lambda path, *_: opened.append(path) or model.load(path)[1]
-    )
+
+    def open_here(path, *_):
+        opened.append(path)
+        return backbone_session(model.load(path))
+
+    monkeypatch.setattr(cuda_open, "open_ort_session", open_here)
     for path, reason in ((wide, "our kernels compute"), (half, "computes in fp16, our own conv")):
         open_backbone(str(path), HostDevice(), "auto")[1].close()
         with pytest.raises(model.ModelError, match=reason):
