@@ -24,6 +24,9 @@
 #include <ucontext.h>
 #include <utility>
 #include <vector>
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
 
 #define CUDA_CPU_SHIM 1
 #define __global__
@@ -78,6 +81,7 @@ struct Fiber {
     char* stack = nullptr;
     Barrier* wait = nullptr;
     unsigned generation = 0, thread = 0;
+    uint3 index; // of the thread, three numbers
     bool busy = false;
 };
 
@@ -110,9 +114,14 @@ struct Block {
     ~Block() { drop(); }
 };
 
-static thread_local Block block;
 static thread_local uint3 thread_index, block_index;
 static thread_local dim3 block_size, grid_size;
+static thread_local Block* running_block; // constructed elsewhere: a check of that at each use takes time
+UNSEEN inline Block& block() { return *running_block; }
+UNSEEN inline Block& own_block() {
+    static thread_local Block own;
+    return own;
+}
 
 // Go on at another place, until somebody changes back.
 UNSEEN inline void change(Context& from, Context& to) {
@@ -140,15 +149,11 @@ inline void acquire([[maybe_unused]] void* place) {
 #endif
 }
 
-UNSEEN inline void set_thread(unsigned i) {
-    thread_index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
-}
-
 UNSEEN inline void leave(Barrier& barrier) {
     if (--barrier.alive && barrier.count == barrier.alive) { barrier.count = 0; barrier.generation++; }
 }
 
-UNSEEN inline unsigned running() { return block.fibers[block.current].thread; }
+UNSEEN inline unsigned running() { return block().fibers[block().current].thread; }
 
 #ifdef __SANITIZE_THREAD__
 constexpr bool ONE_EACH = true; // a CUDA thread a fiber, which have a history and a stack each
@@ -159,19 +164,22 @@ constexpr bool ONE_EACH = false;
 UNSEEN inline void fiber_main() {
     for (;;) {
         do {
-            unsigned turn = block.next++;
-            unsigned thread = block.reversed ? block.threads - 1 - turn : turn;
-            block.fibers[block.current].thread = thread;
-            set_thread(thread);
-            block.kernel(block.arguments);
-            release(block.done);
-            leave(block.all);
-            leave(block.warps[running() / 32]);
-            block.left--;
-        } while (!ONE_EACH && block.next < block.threads);
-        Fiber& fiber = block.fibers[block.current];
+            unsigned turn = block().next++;
+            unsigned thread = block().reversed ? block().threads - 1 - turn : turn;
+            Fiber& fiber = block().fibers[block().current];
+            fiber.thread = thread;
+            fiber.index = {thread % block_size.x, thread / block_size.x % block_size.y,
+                thread / (block_size.x * block_size.y)};
+            thread_index = fiber.index;
+            block().kernel(block().arguments);
+            release(block().done);
+            leave(block().all);
+            leave(block().warps[running() / 32]);
+            block().left--;
+        } while (!ONE_EACH && block().next < block().threads);
+        Fiber& fiber = block().fibers[block().current];
         fiber.busy = false;
-        change(fiber.context, block.scheduler);
+        change(fiber.context, block().scheduler);
     }
 }
 
@@ -183,11 +191,11 @@ UNSEEN inline void arrive(Barrier& barrier, bool seen) {
         barrier.count = 0;
         barrier.generation++;
     } else {
-        Fiber& fiber = block.fibers[block.current];
+        Fiber& fiber = block().fibers[block().current];
         fiber.wait = &barrier;
         fiber.generation = barrier.generation;
-        change(fiber.context, block.scheduler);
-        set_thread(running());
+        change(fiber.context, block().scheduler);
+        thread_index = fiber.index;
     }
     if (seen) acquire(place);
 }
@@ -206,30 +214,30 @@ UNSEEN inline void resume(Fiber& fiber) {
         fiber.context.fiber = __tsan_create_fiber(0);
 #endif
     }
-    change(block.scheduler, fiber.context);
+    change(block().scheduler, fiber.context);
 }
 
 UNSEEN inline void run_block() {
 #ifdef __SANITIZE_THREAD__
-    block.scheduler.fiber = __tsan_get_current_fiber();
+    block().scheduler.fiber = __tsan_get_current_fiber();
 #endif
     unsigned threads = block_size.x * block_size.y * block_size.z, warps = (threads + 31) / 32;
-    if (block.fibers.size() < threads) {
-        block.drop();
-        block.fibers = std::vector<Fiber>(threads);
+    if (block().fibers.size() < threads) {
+        block().drop();
+        block().fibers = std::vector<Fiber>(threads);
     }
-    block.warps.assign(warps, Barrier{});
-    for (auto& place : block.exchange) place.assign(warps * 32, Exchange{});
-    block.turn.assign(warps * 32, 0);
-    block.all = Barrier{};
-    block.all.alive = block.threads = block.left = threads;
-    block.next = 0;
-    for (unsigned i = 0; i < warps; i++) block.warps[i].alive = std::min(32u, threads - 32 * i);
-    for (block.current = 0; block.next < threads; block.current++) resume(block.fibers[block.current]);
-    for (unsigned used = block.current; block.left;) {
+    block().warps.assign(warps, Barrier{});
+    for (auto& place : block().exchange) place.assign(warps * 32, Exchange{});
+    block().turn.assign(warps * 32, 0);
+    block().all = Barrier{};
+    block().all.alive = block().threads = block().left = threads;
+    block().next = 0;
+    for (unsigned i = 0; i < warps; i++) block().warps[i].alive = std::min(32u, threads - 32 * i);
+    for (block().current = 0; block().next < threads; block().current++) resume(block().fibers[block().current]);
+    for (unsigned used = block().current; block().left;) {
         bool progress = false;
-        for (block.current = 0; block.current < used; block.current++) {
-            Fiber& fiber = block.fibers[block.current];
+        for (block().current = 0; block().current < used; block().current++) {
+            Fiber& fiber = block().fibers[block().current];
             if (fiber.busy && fiber.wait->generation != fiber.generation) { progress = true; resume(fiber); }
         }
         if (!progress) {
@@ -255,10 +263,11 @@ template <class... A> void launch(void (*kernel)(A...), const unsigned* config, 
         grid_size = {config[0], config[1], config[2]};
         block_size = {config[3], config[4], config[5]};
         block_index = {unsigned(b % config[0]), unsigned(b / config[0] % config[1]), unsigned(b / config[0] / config[1])};
-        block.reversed = reversed;
-        block.kernel = [](void* p) { Call* c = (Call*)p; call(c->kernel, c->arguments, std::index_sequence_for<A...>{}); };
-        block.arguments = &what;
-        block.done = &done;
+        running_block = &own_block();
+        block().reversed = reversed;
+        block().kernel = [](void* p) { Call* c = (Call*)p; call(c->kernel, c->arguments, std::index_sequence_for<A...>{}); };
+        block().arguments = &what;
+        block().done = &done;
         run_block();
     };
 #pragma omp parallel for schedule(static)
@@ -289,10 +298,10 @@ UNSEEN inline unsigned lane() { return running() & 31; }
 
 // What the lanes of the warp show each other; it holds until the lane shows something twice more.
 UNSEEN inline const Exchange* show(const Exchange& mine) {
-    unsigned thread = running(), turn = block.turn[thread] ^= 1;
-    block.exchange[turn][thread] = mine;
-    arrive(block.warps[thread / 32], false); // a shuffle is no fence
-    return block.exchange[turn].data() + thread / 32 * 32;
+    unsigned thread = running(), turn = block().turn[thread] ^= 1;
+    block().exchange[turn][thread] = mine;
+    arrive(block().warps[thread / 32], false); // a shuffle is no fence
+    return block().exchange[turn].data() + thread / 32 * 32;
 }
 
 template <class T> UNSEEN T shuffle(T value, unsigned source) {
@@ -309,14 +318,30 @@ inline float from_half(uint16_t bits) {
     return (float)half;
 }
 
+// Numbers along the inner axis of a product: those of one word, two halves each, of four lanes.
+typedef float Eight __attribute__((vector_size(32)));
+
+UNSEEN inline Eight along(const Exchange* lanes, int word) {
+    uint32_t words[4] = {lanes[0].words[word], lanes[1].words[word], lanes[2].words[word], lanes[3].words[word]};
+#ifdef __F16C__
+    __m128i halves;
+    memcpy(&halves, words, sizeof halves);
+    return _mm256_cvtph_ps(halves);
+#else
+    Eight found;
+    for (int i = 0; i < 8; i++) found[i] = from_half(words[i / 2] >> i % 2 * 16 & 0xffff);
+    return found;
+#endif
+}
+
 } // namespace cpu
 
 #define threadIdx cpu::thread_index
 #define blockIdx cpu::block_index
 #define blockDim cpu::block_size
 #define gridDim cpu::grid_size
-static inline void __syncthreads() { cpu::arrive(cpu::block.all, true); }
-static inline void __syncwarp(unsigned = ~0u) { cpu::arrive(cpu::block.warps[cpu::running() / 32], true); }
+static inline void __syncthreads() { cpu::arrive(cpu::running_block->all, true); }
+static inline void __syncwarp(unsigned = ~0u) { cpu::arrive(cpu::running_block->warps[cpu::running() / 32], true); }
 template <class T> T __shfl_sync(unsigned, T value, int source) { return cpu::shuffle(value, source % 32); }
 template <class T> T __shfl_xor_sync(unsigned, T value, int mask) { return cpu::shuffle(value, cpu::lane() ^ mask); }
 template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
@@ -352,22 +377,22 @@ template <int PARTS> UNSEEN void cpu_mma(float (&d)[4], const unsigned (&a)[4 * 
     std::copy(a, a + 4 * PARTS, shown.words);
     std::copy(b, b + 2 * PARTS, shown.words + 8);
     const cpu::Exchange* warp = cpu::show(shown);
-    for (int i = 0; i < 4; i++) {
-        unsigned row = lane / 4 + (i / 2) * 8, column = lane % 4 * 2 + i % 2;
-        float sum = 0;
-        for (unsigned k = 0; k < 16; k++) {
-            // A[row][k] lies in lane (row % 8) * 4 + k % 8 / 2, register row / 8 + k / 8 * 2; B[k][column] in lane
-            // column * 4 + k % 8 / 2, register k / 8.
-            float left[2] = {}, right[2] = {};
-            for (int part = 0; part < PARTS; part++) {
-                uint32_t one = warp[row % 8 * 4 + k % 8 / 2].words[part * 4 + row / 8 + k / 8 * 2] >> k % 2 * 16;
-                uint32_t other = warp[column * 4 + k % 8 / 2].words[8 + part * 2 + k / 8] >> k % 2 * 16;
-                left[part] = cpu::from_half(one & 0xffff);
-                right[part] = cpu::from_half(other & 0xffff);
+    // A[row][k] lies in lane (row % 8) * 4 + k % 8 / 2, register row / 8 + k / 8 * 2; B[k][column] in lane column * 4 +
+    // k % 8 / 2, register k / 8.
+    cpu::Eight left[2][PARTS][2], right[2][PARTS][2]; // row or column, part, half of the inner axis
+    for (int i = 0; i < 2; i++)
+        for (int part = 0; part < PARTS; part++)
+            for (int half = 0; half < 2; half++) {
+                left[i][part][half] = cpu::along(warp + lane / 4 * 4, part * 4 + i + half * 2);
+                right[i][part][half] = cpu::along(warp + (lane % 4 * 2 + i) * 4, 8 + part * 2 + half);
             }
-            sum += left[0] * right[0] + left[0] * right[1] + left[1] * right[0];
-        }
-        d[i] += sum;
+    for (int i = 0; i < 4; i++) { // row lane / 4 + (i / 2) * 8, column lane % 4 * 2 + i % 2
+        cpu::Eight sum = {};
+        for (int half = 0; half < 2; half++)
+            for (int part = 0; part < PARTS; part++)
+                for (int other = 0; other + part < PARTS; other++)
+                    sum += left[i / 2][part][half] * right[i % 2][other][half];
+        d[i] += ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
     }
 }
 

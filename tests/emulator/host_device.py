@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import platform
 import re
 import subprocess
 import tempfile
@@ -27,14 +28,8 @@ from spcnet.runtime.cuda.device import MAX_GRID, CaptureError, HostBuffer, pack
 HERE = Path(__file__).parent
 GUARD = 64  # bytes after each allocation that must not change
 FLAGS = (
-    "-std=c++20",
-    "-O2",
-    "-march=native",
-    "-fopenmp",
-    "-fno-gnu-unique",
-    "-shared",
-    "-fPIC",
-    "-Wno-unknown-pragmas",
+    *("-std=c++20", "-O2", "-march=native", "-fopenmp", "-fno-gnu-unique", "-shared", "-fPIC"),
+    *("-Wno-unknown-pragmas", *(("-mtls-dialect=gnu2",) if platform.machine() == "x86_64" else ())),
 )
 
 
