@@ -73,7 +73,7 @@ def _hot(lines: Sequence[tuple[str, str, str]]) -> Counter[str]:
     loops = []
     for index, (_, operation, operands) in enumerate(lines):
         label = re.search(r"\.L_x_\d+", operands)
-        start = places.get(label[0], index) if operation == "BRA" and label else index
+        start = places.get(label[0], index) if base(operation) == "BRA" and label else index
         if start < index and lines[start + 1][1] != "BRA":  # not the branch to itself after the end
             loops.append((start, index))
     inner = [one for one in loops if not any(one != o and one[0] <= o[0] and o[1] <= one[1] for o in loops)]
