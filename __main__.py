@@ -49,6 +49,14 @@ EXTRAS = {  # package -> the extra that brings it
 }
 
 
+FIRST_DAY = """\
+spcnet demo                                        track the rabbit of the demo clip, into demo/tracked.mp4
+spcnet track VIDEO --box X,Y,W,H --video OUT.mp4   a video of yours, a folder of images, or a camera (0)
+spcnet doctor                                      what runs here, what is missing, and how to get it
+spcnet info base                                   a model: its settings, its training, its scores
+spcnet export nano --native -o nano.spcnet         a model for the C library
+
+spcnet --help lists all commands, spcnet COMMAND --help the options of one."""
 ADDRESS_SPACE = 1 << 30  # bytes; with half of it NumPy, OpenCV and ONNX Runtime crash without a word
 
 
@@ -82,6 +90,9 @@ def _run(arguments: list[str]) -> int:
         prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
     )
     parser.add_argument("--version", action="version", version=f"spcnet {__version__}")
+    if not arguments:
+        print(FIRST_DAY)
+        return 0
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in VERBS:
         import_module(module).add_commands(commands)

@@ -20,9 +20,9 @@ from spcnet.runtime import model
 from spcnet.runtime.cuda import compiler, images
 from spcnet.runtime.cuda.images import sidecar
 from spcnet.runtime.files import write_text
+from spcnet.runtime.model import model_name
 
-FORMAT = "spcnet-bundle-1"
-SUMS, ABOUT, KERNELS = "SHA256SUMS", "bundle.json", "kernels"
+SUMS, KERNELS = "SHA256SUMS", "kernels"
 ENGINE_TARGETS = (75, 80, 86, 89, 120)  # that TensorRT-RTX builds for ahead
 
 Written: TypeAlias = tuple[str, list[Path]]
@@ -58,7 +58,7 @@ def make_bundle(
         raise ValueError(
             f"a bundle is a folder, and {target} is an archive; give a folder, and pack it by tar"
         )
-    if target.exists() and not (target / ABOUT).is_file():
+    if target.exists() and not (target / model.BUNDLE).is_file():
         raise ValueError(f"{target} is there and is no bundle; remove it, or give another name")
     if foreign := _foreign(target):
         raise ValueError(
@@ -100,7 +100,7 @@ def _foreign(folder: Path) -> str | None:
     """The name of a file in a bundle that neither it lists nor spcnet build makes there."""
     sums = folder / SUMS
     lines = sums.read_text("utf-8", "replace").splitlines() if sums.is_file() else []
-    ours = {SUMS, ABOUT, *(line.partition("  ")[2] for line in lines)}
+    ours = {SUMS, model.BUNDLE, *(line.partition("  ")[2] for line in lines)}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if not path.is_dir() and name not in ours and not name.endswith((".engine", ".engine.json")):
@@ -184,9 +184,13 @@ class _Contents:
 
     def texts(self) -> Written:
         found = model.load(self.folder / model_name(self.name, "fp32"))
-        about = {"format": FORMAT, "name": self.name, "config": json.loads(found.config.to_json())}
+        about = {
+            "format": model.BUNDLE_FORMAT,
+            "name": self.name,
+            "config": json.loads(found.config.to_json()),
+        }
         contents = {
-            ABOUT: json.dumps(about, indent=2) + "\n",
+            model.BUNDLE: json.dumps(about, indent=2) + "\n",
             "LICENSE": _licence(),
             "README.md": readme(self.name, found),
         }
@@ -200,11 +204,6 @@ def _licence() -> str:
         if text := found.read_text("licenses/LICENSE"):
             return text
     raise FileNotFoundError("the installed package spcnet has no LICENSE; install it again")
-
-
-def model_name(name: str, precision: str) -> str:
-    """The file of a model inside a bundle."""
-    return f"{name}.onnx" if precision == "fp32" else f"{name}-{precision}.onnx"
 
 
 def sha256(path: Path) -> str:

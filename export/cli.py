@@ -20,7 +20,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     export.add_argument(
         "checkpoint",
         type=Path,
-        help="checkpoint.safetensors of a training run; for --native also an .onnx model, or a zoo name",
+        help="checkpoint.safetensors of a training run, or a zoo name; for --native also an .onnx model",
     )
     what = export.add_mutually_exclusive_group()
     what.add_argument("-o", "--out", type=Path, metavar="FILE", help="model to write")
@@ -125,6 +125,9 @@ def _scores(path: Path, name: str) -> dict[str, Any]:
 def _export(options: argparse.Namespace) -> int:
     if options.native:
         return _native(options)
+    from spcnet.runtime.model import find_checkpoint
+
+    options.checkpoint = find_checkpoint(options.checkpoint)
     if options.cuda:
         raise ValueError("--cuda is for the model of the C library; add --native, or leave it out")
     if not options.bundle and not options.out:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from spcnet.export.build_options import BuildOptions
-from spcnet.export.bundle import ABOUT, FORMAT, KERNELS, SUMS, model_name, sha256
+from spcnet.export.bundle import KERNELS, SUMS, sha256
 from spcnet.export.engine import build_engine, package_missing
 from spcnet.runtime.cuda.available import missing
 from spcnet.runtime.cuda.images import cache_folder
 from spcnet.runtime.files import write_bytes
+from spcnet.runtime.model import BUNDLE, bundle_name, model_name
 
 
 class Installed(NamedTuple):
@@ -78,13 +78,9 @@ def check_bundle(folder: Path) -> str:
                 f"{folder / file} was changed: its SHA-256 is not that of {SUMS}; copy the bundle again"
             )
         listed.add(file)
-    try:
-        about = json.loads((folder / ABOUT).read_text()) if ABOUT in listed else {}
-        name = str(about["name"])
-        if about["format"] != FORMAT or not {model_name(name, kind) for kind in ("fp32", "fp16")} <= listed:
-            raise KeyError
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder / ABOUT} is not that of a bundle of {FORMAT}; make it again") from None
+    name = bundle_name(folder)
+    if not {BUNDLE, *(model_name(name, kind) for kind in ("fp32", "fp16"))} <= listed:
+        raise ValueError(f"{folder / SUMS} lacks {BUNDLE} or a model of {name}; copy the bundle again")
     for path in sorted((folder / KERNELS).rglob("*")):  # they are placed where every tracker loads them
         if path.relative_to(folder).as_posix() not in listed:
             raise ValueError(f"{path} is not in {SUMS}; remove it, or copy the bundle again")

@@ -126,15 +126,28 @@ def _run(
                 yield JsonLinesSink(jsonl_path)
 
         summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done))
+    where = {"model": name, "backend": tracker.backend, "threads": options.threads}
+    tracker.close()
+    if options.backend == "auto" and tracker.backend != "cuda" and (lacking := _unused_gpu()):
+        print(f"spcnet: the GPU was not used: {lacking}", file=sys.stderr)
     written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]
     if options.json:
-        print(json.dumps({**dataclasses.asdict(summary), "written": written}, allow_nan=False))
+        print(json.dumps({**where, **dataclasses.asdict(summary), "written": written}, allow_nan=False))
     else:
+        print("   ".join(f"{key} {value}" for key, value in where.items()))
         print(_describe(summary, written))
     if summary.stopped:
         print(f"spcnet: {summary.stopped}; what was tracked before is kept", file=sys.stderr)
         return 1
     return 0
+
+
+def _unused_gpu() -> str | None:
+    """Why a GPU that is here cannot be used; None where there is none."""
+    from spcnet.runtime.cuda.available import LIBCUDA, ask_driver, missing
+
+    driver = ask_driver(LIBCUDA)
+    return missing() if driver and driver.gpus else None
 
 
 def _describe(summary: Summary, written: list[str]) -> str:

@@ -17,6 +17,7 @@ FORMAT = "spcnet-model-1"
 INPUT, OUTPUT = "patches", "features"
 ZOO = Path(__file__).parent / "models"
 DEFAULT_MODEL = "base"
+BUNDLE, BUNDLE_FORMAT = "bundle.json", "spcnet-bundle-1"  # the record in a bundle's folder
 NATIVE_SUFFIX = ".spcnet"  # of the model files of the C library
 BLANK_HASH = b"0" * 64  # where a file's own hash comes to stand
 
@@ -44,19 +45,47 @@ def zoo() -> list[str]:
 
 
 def find(name: str | Path) -> Path:
-    """The file of a zoo name, or the path itself. Raises FileNotFoundError."""
+    """The file of a zoo name, the FP32 model of a bundle's folder, or the path itself.
+
+    A folder that is named as a model of the zoo is given as ./NAME. Raises FileNotFoundError, ModelError.
+    """
     path = Path(name)
     if path.suffix == ".onnx":
         if path.is_file():
             return path
         raise FileNotFoundError(f"no model file {path}; give a path, or one of: {', '.join(zoo())}")
-    shipped = ZOO / f"{name}.onnx"
-    if not shipped.is_file():
-        raise FileNotFoundError(
-            f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx "
-            "file"
-        )
-    return shipped
+    if str(name) in zoo():
+        return ZOO / f"{name}.onnx"
+    if (path / BUNDLE).is_file():
+        return path / model_name(bundle_name(path), "fp32")
+    raise FileNotFoundError(
+        f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx file "
+        "or of a bundle"
+    )
+
+
+def bundle_name(folder: Path) -> str:
+    """The name of the model in a bundle's folder. Raises ModelError."""
+    try:
+        about = read_json((folder / BUNDLE).read_text("utf-8", "replace"), "the record")
+        if about["format"] != BUNDLE_FORMAT or Path(str(about["name"])).name != about["name"]:
+            raise KeyError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelError(
+            f"{folder / BUNDLE} is not that of a bundle of {BUNDLE_FORMAT}; make it again"
+        ) from None
+    return str(about["name"])
+
+
+def model_name(name: str, precision: str) -> str:
+    """The file of a model inside a bundle."""
+    return f"{name}.onnx" if precision == "fp32" else f"{name}-{precision}.onnx"
+
+
+def find_checkpoint(name: Path) -> Path:
+    """The shipped checkpoint of a zoo name, or the path itself, be it there or not."""
+    shipped = ZOO / f"{name}.safetensors"
+    return shipped if str(name) in zoo() and not name.is_file() else name
 
 
 def seal(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spcnet.runtime.backend import PENDING, Backend, Measurement
 from spcnet.runtime.config import TrackerConfig
@@ -14,6 +14,9 @@ from spcnet.runtime.geometry import Box, State, check_box
 from spcnet.runtime.model import DEFAULT_MODEL
 from spcnet.runtime.open import open_backend
 from spcnet.runtime.recovery import Status
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class MultiTracker:
     def config(self) -> TrackerConfig:
         """The configuration of the model."""
         return self._backend.config
+
+    @property
+    def backend(self) -> str:
+        """Where it runs: "cpu", "native", "cuda", or "portable graphs"."""
+        return self._backend.name
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -144,8 +152,14 @@ class MultiTracker:
         if self.config.interp_factor > 0:
             self._backend.learn(checked, slots)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Release the backend; the tracker cannot be used any more."""
+        """Release the backend; the tracker cannot be used any more. The end of a with block does so, too."""
         self._slots.clear()
         self._pending.clear()
         self._backend.close()
@@ -215,6 +229,11 @@ class Tracker:
         return self._targets.config
 
     @property
+    def backend(self) -> str:
+        """Where it runs: "cpu", "native", "cuda", or "portable graphs"."""
+        return self._targets.backend
+
+    @property
     def timings(self) -> dict[str, float]:
         """Seconds by stage of the latest call."""
         return self._targets.timings
@@ -245,8 +264,14 @@ class Tracker:
         self._only()
         self._targets.learn(frame)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Release the backend; the tracker cannot be used any more."""
+        """Release the backend; the tracker cannot be used any more. The end of a with block does so, too."""
         self._targets.close()
 
     def _only(self) -> int:

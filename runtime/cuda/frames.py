@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,16 +92,16 @@ def _pair(planes: list[_Memory], pixel_format: str) -> DeviceFrame:
 
 
 def _plane(memory: _Memory) -> Plane:
-    row, inner = 1, tuple[int, ...]()
-    for length in reversed(memory.shape[1:]):
-        inner, row = (row, *inner), row * length
-    strides = memory.strides or (row, *inner)
-    if strides[1:] != inner or strides[0] < row:
-        raise ValueError(
-            f"frame has strides {strides} on the device; give rows of adjacent pixels, strides "
-            f"(at least {row}, {', '.join(map(str, inner))}) bytes"
-        )
-    return Plane(memory.address, strides[0])
+    row = math.prod(memory.shape[1:])
+    if memory.strides is not None:
+        inner = tuple(math.prod(memory.shape[axis:]) for axis in range(2, len(memory.shape) + 1))
+        if memory.strides[1:] != inner or memory.strides[0] < row:
+            raise ValueError(
+                f"frame has strides {memory.strides} on the device; give rows of adjacent pixels, strides "
+                f"(at least {row}, {', '.join(map(str, inner))}) bytes"
+            )
+        row = memory.strides[0]
+    return Plane(memory.address, row)
 
 
 def _memory(frame: Any, stream: int) -> _Memory:

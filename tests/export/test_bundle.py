@@ -19,7 +19,7 @@ from spcnet.export import bundle, install
 from spcnet.export.bundle import make_bundle
 from spcnet.export.install import check_bundle
 from spcnet.export.install import install as first_run
-from spcnet.runtime import Tracker
+from spcnet.runtime import Tracker, model
 from spcnet.runtime.cuda import compiler, images
 
 
@@ -164,7 +164,7 @@ def as_link(path):
         ("SHA256SUMS", b"0" * 64 + b"  ../secret\n", "line 1: .* is no checksum"),
         ("SHA256SUMS", b"0" * 64 + b"  /etc/hostname\n", "line 1: .* is no checksum"),
         ("SHA256SUMS", b"\xff\n", "line 1: .* is no checksum"),
-        ("SHA256SUMS", b"", "is not that of a bundle"),
+        ("SHA256SUMS", b"", "SHA256SUMS lacks bundle.json or a model of tiny; copy the bundle again"),
         ("SHA256SUMS", Path.unlink, "is no bundle: it has no SHA256SUMS"),
         (
             "kernels/more.fatbin",
@@ -238,3 +238,21 @@ def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "ONNX FP16" in out and "left out" in out and f"wrote {tmp_path / 'mine'}, " in out
     assert (tmp_path / "mine" / "tiny-fp16.sm86.engine").is_file()
+
+
+def test_a_bundle_is_a_model_wherever_one_is_named(made, monkeypatch, tmp_path):
+    folder, _ = made
+    assert model.find(folder) == folder / "tiny.onnx"
+    with Tracker.load(folder) as tracker:
+        assert tracker.config == model.load(folder / "tiny.onnx").config
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").symlink_to(folder)
+    assert (model.find("base"), model.find("./base")) == (model.ZOO / "base.onnx", Path("base") / "tiny.onnx")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no model named 'other'; the zoo has: .* or of a bundle"):
+        model.find("other")
+
+
+def test_a_name_of_the_zoo_is_its_checkpoint(tmp_path):
+    assert main(["export", "nano", "-o", str(tmp_path / "mine.onnx")]) == 0
+    assert model.load(tmp_path / "mine.onnx").config == model.load(model.find("nano")).config

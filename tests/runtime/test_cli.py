@@ -10,6 +10,7 @@ import pytest
 from processes import python
 
 from spcnet.__main__ import main
+from spcnet.runtime.cuda import available
 from spcnet.runtime.run import DEMO_VIDEO
 
 
@@ -218,4 +219,30 @@ def test_too_small_an_address_space_is_said(verb):
     assert done.stderr == (
         "spcnet: the address space is limited to 500 MiB, at least 1024 MiB are needed; "
         "raise it by ulimit -v\n"
+    )
+
+
+def test_without_a_command_the_first_ones_are_shown(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    commands = [line.split()[1] for line in shown if line.startswith("spcnet ") and "--help" not in line]
+    assert commands == ["demo", "track", "doctor", "info", "export"]
+    for command in commands:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([command, "--help"])
+
+
+def test_the_summary_says_where_it_ran(folder, tiny_model, capsys, monkeypatch):
+    arguments = ["track", str(folder / "frames"), "--model", str(tiny_model), "--box", "10,10,30,30"]
+    assert main([*arguments, "--backend", "cpu", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["backend"], told["threads"]) == (str(tiny_model), "cpu", 1)
+    gpu = available.Gpu("Orin", (8, 7), True, 8 << 30)
+    monkeypatch.setattr(available, "ask_driver", lambda library: available.DriverInfo((12, 6), "", (gpu,)))
+    monkeypatch.setattr(available, "find_spec", lambda name: None)
+    assert main(arguments) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"model {tiny_model}   backend native   threads 1\n")
+    assert told.err == (
+        "spcnet: the GPU was not used: the package pycuda is not installed; pip install 'spcnet[cuda]'\n"
     )

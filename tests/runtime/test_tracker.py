@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 
+import spcnet
 from spcnet.common.metrics import iou
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Status, Tracker
@@ -344,3 +345,14 @@ def test_the_backend_is_chosen_by_name(tiny_model, caplog):
     with caplog.at_level("INFO", "spcnet"):
         Tracker.load(tiny_model, backend="cpu")
     assert [record.message for record in caplog.records] == ["backend cpu: as asked"]
+
+
+@pytest.mark.parametrize("kind", [spcnet.Tracker, spcnet.MultiTracker])
+def test_a_with_block_closes_it(tiny_model, video, kind):
+    frames, boxes = video
+    with kind.load(tiny_model, backend="native") as tracker:
+        begin = tracker.init if kind is spcnet.Tracker else tracker.add
+        begin(frames[0], boxes[0])
+        assert tracker.backend == "native"
+    with pytest.raises(RuntimeError, match="closed"):
+        begin(frames[0], boxes[0])
