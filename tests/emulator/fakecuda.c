@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define API __attribute__((visibility("default")))
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
@@ -87,7 +88,7 @@ typedef struct {
     Nodes pending; // with "lazy"
 } Stream;
 
-typedef struct { Object object; int recorded; } Event;
+typedef struct { Object object; int recorded; struct timespec at; } Event;
 
 typedef struct { int alive; } Context;
 
@@ -426,6 +427,11 @@ API Result cuDeviceGetName(char *name, int length, int device) {
     return check_device(device);
 }
 
+API Result cuDeviceGetPCIBusId(char *name, int length, int device) {
+    snprintf(name, length, "0000:00:00.0");
+    return check_device(device);
+}
+
 API Result cuDeviceTotalMem_v2(size_t *bytes, int device) {
     *bytes = setting.memory;
     return check_device(device);
@@ -676,20 +682,38 @@ API Result cuEventDestroy_v2(void *handle) {
     return leave(SUCCESS);
 }
 
+// Work that is not "lazy" is done when it is enqueued.
+static void note(Event *event) {
+    event->recorded = 1;
+    clock_gettime(CLOCK_MONOTONIC, &event->at);
+}
+
 API Result cuEventRecord(void *handle, void *stream_handle) {
     ENTER();
     Event *event = find(EVENT, handle);
     if (!event) return leave(INVALID_HANDLE);
     Stream *stream;
     if (stream_handle == NULL || stream_handle == (void *)1) { // CU_STREAM_LEGACY
-        event->recorded = 1;
+        note(event);
         return leave(SUCCESS);
     }
     TRY(find_stream(stream_handle, &stream));
     if (stream->state == INVALIDATED) return leave(CAPTURE_INVALIDATED);
     if (stream->state == CAPTURING) return leave(SUCCESS); // a mark in the graph
-    event->recorded = 1;
+    note(event);
     return leave(SUCCESS);
+}
+
+API Result cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+    ENTER();
+    Event *first = find(EVENT, start), *last = find(EVENT, end);
+    if (!first || !last || !first->recorded || !last->recorded) return leave(INVALID_HANDLE);
+    *milliseconds = 1e3f * (last->at.tv_sec - first->at.tv_sec) + 1e-6f * (last->at.tv_nsec - first->at.tv_nsec);
+    return leave(SUCCESS);
+}
+
+API Result cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
+    return cuEventElapsedTime(milliseconds, start, end);
 }
 
 static Result wait_for_event(void *handle, int synchronize) {
