@@ -427,6 +427,12 @@ API Result cuDeviceGetName(char *name, int length, int device) {
     return check_device(device);
 }
 
+API Result cuGetExportTable(const void **table, const void *id) { // NVRTC calls it without asking whether it is there
+    (void)id;
+    *table = NULL;
+    return NOT_SUPPORTED;
+}
+
 API Result cuDeviceGetPCIBusId(char *name, int length, int device) {
     snprintf(name, length, "0000:00:00.0");
     return check_device(device);
