@@ -17,7 +17,7 @@ from spcnet.runtime.layers import Convolution, Layer, LocalResponseNorm, convolu
 from spcnet.runtime.weights import Weights
 
 STRIDED: tuple[Layer, ...] = (
-    *(Convolution(c, stride) for c, stride in ((12, 2), (20, 2), (24, 2), (8, 1), (16, 1))),
+    *(Convolution(c, stride) for c, stride in ((12, 2), (20, 2), (24, 2), (16, 1))),
     LocalResponseNorm(),
 )
 

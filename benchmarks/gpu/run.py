@@ -298,7 +298,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(plan_of(options.quick, "compare" in parts), parts, say, measured)
         except (Exception, KeyboardInterrupt) as error:  # keep what was measured so far
             traceback.print_exc()
-            measured["broken"] = [f"{parts[0]}: {type(error).__name__}: {_one_line(error)}"]
+            stopped = isinstance(error, KeyboardInterrupt)
+            reason = "it was stopped" if stopped else f"{type(error).__name__}: {_one_line(error)}"
+            measured["broken"] = [f"{parts[0]}: {reason}"]
     if options.sanitize:
         say("compute-sanitizer")
         measured["sanitizer"] = sanitize()

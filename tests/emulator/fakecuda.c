@@ -427,6 +427,11 @@ API Result cuDeviceGetName(char *name, int length, int device) {
     return check_device(device);
 }
 
+API Result cuCtxGetDevice(int *device) {
+    *device = 0;
+    return check_device(0);
+}
+
 API Result cuGetExportTable(const void **table, const void *id) { // NVRTC calls it without asking whether it is there
     (void)id;
     *table = NULL;

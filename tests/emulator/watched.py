@@ -80,6 +80,7 @@ def main(planted: list[str]) -> None:
     """All kernels, of both transforms, on tensor cores and without."""
     device = WatchedDevice(without(planted[0], int(planted[1])) if planted else compiler.source())
     errors = kernels.check(device, kernels.Case(32, 3, 8, 3))
+    errors += kernels.check(device, kernels.Case(33, 1, 4, 1))  # more than one tile
     errors += head.check(device, 32, 33, 3)
     errors += backbone.check(device, 32, 33, 1)
     assert planted or all(error.passed for error in errors), [e for e in errors if not e.passed]
