@@ -35,6 +35,15 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         "--csv", type=Path, metavar="FILE", help="results to write, a line per target and frame"
     )
     track.add_argument("--jsonl", type=Path, metavar="FILE", help="the same as JSON lines")
+    track.add_argument(
+        "--start",
+        type=number,
+        default=0,
+        metavar="N",
+        help="first frame, which the boxes are in (default: 0)",
+    )
+    track.add_argument("--stride", type=positive, default=1, metavar="N", help="track every Nth frame")
+    track.add_argument("--max-frames", type=positive, metavar="N", help="stop after so many frames")
     _add_model_options(track)
     track.set_defaults(run=_track)
 
@@ -58,6 +67,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
+def number(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
@@ -77,7 +93,10 @@ def box(text: str) -> tuple[float, ...]:
 
 
 def _track(options: argparse.Namespace) -> int:
-    return _run(options, options.source, options.box, options.video, options.csv, options.jsonl)
+    outputs = (options.video, options.csv, options.jsonl)
+    first, step = options.start, options.stride
+    end = first + step * options.max_frames if options.max_frames else sys.maxsize
+    return _run(options, options.source, options.box, *outputs, range(first, end, step))
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -101,6 +120,7 @@ def _run(
     video_path: Path | None,
     csv_path: Path | None,
     jsonl_path: Path | None,
+    chosen: range = range(sys.maxsize),
 ) -> int:
     from spcnet.runtime.files import check_outputs
     from spcnet.runtime.model import DEFAULT_MODEL
@@ -114,18 +134,18 @@ def _run(
     outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path}
     check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
     tracker = MultiTracker.load(name, backend=options.backend, threads=options.threads)
-    with open_video(source) as video, bar(video.count, "track") as progress:
+    with open_video(source) as video, bar(video.count and min(video.count, chosen.stop), "track") as progress:
         check_outputs(outputs, {f"frame {number} of the source": p for number, p in enumerate(video.paths)})
 
         def sinks() -> Iterator[Sink]:
             if video_path:
-                yield VideoSink(video_path, video.fps)
+                yield VideoSink(video_path, video.fps / chosen.step)
             if csv_path:
                 yield CsvSink(csv_path)
             if jsonl_path:
                 yield JsonLinesSink(jsonl_path)
 
-        summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done))
+        summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done), chosen)
     where = {"model": name, "backend": tracker.backend, "threads": options.threads}
     tracker.close()
     if options.backend == "auto" and tracker.backend != "cuda" and (lacking := _unused_gpu()):

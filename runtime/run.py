@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from spcnet.runtime.tracker import MultiTracker, Result
 from spcnet.runtime.video import Video, VideoError
 
 DEMO_VIDEO = Path(__file__).parent / "demo" / "bigbuckbunny.mp4"
+ALL = range(sys.maxsize)  # the numbers of all frames
 DEMO_BOX = Box(322, 348, 88, 112)  # the rabbit's face in the first frame
 
 
@@ -43,19 +45,22 @@ def track(
     boxes: Sequence[Sequence[float]],
     make_sinks: Callable[[], Iterable[Sink]] = tuple,
     progress: Callable[[int], None] = lambda _: None,
+    chosen: range = ALL,
 ) -> Summary:
-    """Track boxes (of the first frame) through video, writing each frame's results to the sinks.
+    """Track boxes (of the first chosen frame) through video, writing each frame's results to the sinks.
 
+    chosen are the numbers of the frames that are tracked; the others are decoded and dropped.
     The sinks are made after the first frame and the boxes were accepted, and are always closed: if the source
     breaks off, or on Ctrl-C, the results so far are kept. Before the first result there is nothing to keep:
     they are discarded, and the error is raised. The first frame's results are the given boxes with score 1
     and psr 0. progress gets the number of finished frames. Raises VideoError if there is no first frame,
     ValueError on a bad box.
     """
-    frames = video.numbered()
-    first = next((frame for _, frame in frames), None)
+    frames = _chosen(video, chosen)
+    begun, first = next(frames, (0, None))
     if first is None:
-        raise VideoError(f"{video.name} has no frame; give another source")
+        which = f" {chosen.start} or later" if chosen.start else ""
+        raise VideoError(f"{video.name} has no frame{which}; give another source or start")
     given = _add(tracker, first, boxes)
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
@@ -74,8 +79,8 @@ def track(
             stack.callback(finish, sink)
             sinks.append(sink)
         for sink in sinks:
-            sink.write(0, first, given)
-        progress(1)
+            sink.write(begun, first, given)
+        progress(begun + 1)
         try:
             for index, frame in frames:
                 if interrupted():
@@ -95,6 +100,15 @@ def track(
                 raise
             stopped = str(error) or "interrupted"
     return _summary(video, seconds, stages, status, len(boxes), stopped)
+
+
+def _chosen(video: Video, chosen: range) -> Iterator[tuple[int, Frame]]:
+    """Number and image of each chosen frame; nothing is read behind the last one."""
+    for number, frame in video.numbered():
+        if number in chosen:
+            yield number, frame
+        if number >= chosen[-1]:
+            return
 
 
 def _add(tracker: MultiTracker, frame: Frame, boxes: Sequence[Sequence[float]]) -> dict[int, Result]:

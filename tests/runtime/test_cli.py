@@ -246,3 +246,25 @@ def test_the_summary_says_where_it_ran(folder, tiny_model, capsys, monkeypatch):
     assert told.err == (
         "spcnet: the GPU was not used: the package pycuda is not installed; pip install 'spcnet[cuda]'\n"
     )
+
+
+def tracked(folder, *words):
+    """The exit status of tracking the frames of the folder, and the lines of the results."""
+    out = folder / "part.jsonl"
+    out.unlink(missing_ok=True)
+    status = main(["track", str(folder / "frames"), "--box", "10,10,30,30", "--jsonl", str(out), *words])
+    return status, [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
+def test_a_part_of_a_video_is_tracked(folder, tiny_model, capsys):
+    model = ("--model", str(tiny_model))
+    count = len(tracked(folder, *model)[1])
+    status, lines = tracked(folder, *model, "--start", "1", "--stride", "2", "--max-frames", "2")
+    assert status == 0 and [line["frame"] for line in lines] == [1, 3]
+    assert [lines[0][key] for key in "xywh"] == [10, 10, 30, 30]
+    assert [line["frame"] for line in tracked(folder, *model, "--stride", "4")[1]] == [*range(0, count, 4)]
+    assert tracked(folder, *model, "--start", str(count)) == (2, [])
+    assert f"has no frame {count} or later; give another source or start" in capsys.readouterr().err
+    for wrong in (("--stride", "0"), ("--max-frames", "0"), ("--start", "-1")):
+        with pytest.raises(SystemExit, match="2"):
+            tracked(folder, *model, *wrong)
