@@ -21,7 +21,10 @@ Commands = argparse._SubParsersAction  # the class that add_subparsers returns h
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """track, demo, info."""
     track = commands.add_parser("track", help="track targets through a video, folder, camera or pipeline")
-    track.add_argument("source", help='file, folder, "pattern*.jpg", camera index, or GStreamer pipeline')
+    track.add_argument(
+        "source",
+        help='file, folder, "pattern*.jpg", camera index, URL (rtsp, http, udp ...), or GStreamer pipeline',
+    )
     track.add_argument(
         "--box",
         action="append",
@@ -182,6 +185,8 @@ def _describe(summary: Summary, written: list[str]) -> str:
         ]
     if summary.skipped:
         lines.append(f"skipped        {summary.skipped} frames that cannot be decoded; {summary.damage}")
+    if summary.dropped or summary.reconnects:
+        lines.append(f"stream         dropped {summary.dropped} frames   reconnects {summary.reconnects}")
     return "\n".join(lines + [f"wrote          {path}" for path in written])
 
 

@@ -37,6 +37,8 @@ class Summary:
     skipped: int = 0  # frames that could not be decoded; their numbers have no results
     damage: str | None = None  # why the first of them was skipped
     stopped: str | None = None  # why the source ended early
+    dropped: int = 0  # frames of a stream that came faster than they were tracked
+    reconnects: int = 0  # of a stream
 
 
 def track(
@@ -145,6 +147,8 @@ def _summary(
         skipped=video.skipped,
         damage=video.damage or None,
         stopped=stopped,
+        dropped=video.dropped,
+        reconnects=video.reconnects,
     )
 
 

@@ -1,4 +1,4 @@
-"""Video sources: file, image folder or pattern, camera, GStreamer pipeline → frames (H, W, 3) uint8 BGR."""
+"""Video sources: file, image folder or pattern, camera, URL, pipeline → frames (H, W, 3) uint8 BGR."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from spcnet.runtime import stream
 from spcnet.runtime.container import is_unfilled, mistaken, stated_size
 from spcnet.runtime.files import utf8_name
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.imagefile import IMAGE_SUFFIXES, image_names, is_image, natural, read_image
+from spcnet.runtime.stream import Newest, is_url, open_url, without_password
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,13 +36,24 @@ class Video:
 
     fps is 0 where unknown; count is the number of frames the source promises, in many containers an estimate,
     None for a live one. paths are the files it reads. skipped is the number of frames that could not be
-    decoded so far, and damage says why the first of them could not.
+    decoded so far, and damage says why the first of them could not. A stream from the network has dropped
+    frames that came faster than they were taken, and reconnects.
     """
 
     def __init__(self, name: str, fps: float, count: int | None) -> None:
         self.name, self.fps, self.count = name, fps, count
         self.paths: Sequence[Path] = ()
         self.skipped, self.damage = 0, ""
+
+    @property
+    def dropped(self) -> int:
+        """Frames of a stream that nobody took in time."""
+        return 0
+
+    @property
+    def reconnects(self) -> int:
+        """How often a stream was opened again."""
+        return 0
 
     def read(self) -> Iterator[tuple[int, Frame]]:
         """Number and image of each frame that can be decoded, as its kind of source gives them."""
@@ -116,7 +129,7 @@ class Capture(Video):
     def __init__(self, name: str, capture: cv2.VideoCapture, path: Path | None = None) -> None:
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        count = int(promised) if path and 0 < promised < float("inf") else None
+        count = int(promised) if 0 < promised < float("inf") else None
         super().__init__(name, fps if 0 < fps < float("inf") else 0.0, count)
         self._capture, self._path = capture, path
         self.paths = [path] if path else []
@@ -152,6 +165,13 @@ class Capture(Video):
 
     def _check_end(self, read: int, end: float) -> None:
         """Raise VideoError unless the source is a file that came to its end."""
+        if self._path is None and self.count:  # a file on a server, or in a pipeline
+            if read < 0.9 * self.count - 1:
+                raise VideoError(
+                    f"{self.name} stopped after {read} of about {self.count} frames; try again, or copy the "
+                    "file here (a server must send parts of it)"
+                )
+            return
         if self._path is None:
             raise VideoError(f"{self.name} stopped after {read} frames; check the camera or the pipeline")
         if read == 0:
@@ -179,9 +199,40 @@ class Capture(Video):
         self._capture.release()
 
 
+class Stream(Video):
+    """A live stream from the network; see Newest."""
+
+    def __init__(self, name: str, url: str, capture: cv2.VideoCapture) -> None:
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        super().__init__(name, fps if 0 < fps < float("inf") else 0.0, None)
+        self._newest = Newest(url, capture)
+
+    @property
+    def dropped(self) -> int:
+        return self._newest.dropped
+
+    @property
+    def reconnects(self) -> int:
+        return self._newest.reconnects
+
+    def read(self) -> Iterator[tuple[int, Frame]]:
+        """As Video.read. Raises VideoError where it stays away."""
+        read = 0
+        for number, frame in self._newest.frames():
+            read = number + 1
+            yield number, frame
+        raise VideoError(
+            f"{self.name} stopped after {read} frames and did not come back in {stream.PATIENCE:g} s; check "
+            "the server"
+        )
+
+    def close(self) -> None:
+        self._newest.close()
+
+
 def open_video(source: str) -> Video:
-    """Open a source: a file, a folder of images, a pattern ("frames/*.jpg"), a camera index, or a GStreamer
-    pipeline (a string with " ! ", ending in appsink).
+    """Open a source: a file, a folder of images, a pattern ("frames/*.jpg"), a camera index, a URL, or a
+    GStreamer pipeline (a string with " ! ", ending in appsink).
 
     What exists under this name is opened as what it is, whatever the name looks like. Raises
     FileNotFoundError when there is no such file, VideoError when it cannot be read, ValueError where its name
@@ -196,6 +247,8 @@ def open_video(source: str) -> Video:
         raise VideoError(
             f"{source} is neither a file nor a folder; give one, or the index of a camera (0 for /dev/video0)"
         )
+    if is_url(source):
+        return _network(source)
     if glob.has_magic(source) and " ! " not in source:
         found = (Path(name) for name in glob.glob(source))
         return _images(source, sorted((f for f in found if is_image(f.name) and f.is_file()), key=natural))
@@ -225,6 +278,19 @@ def _images(source: str, paths: Sequence[Path]) -> Video:
     if not paths:
         raise FileNotFoundError(f"no image in {source}; the suffixes are {', '.join(IMAGE_SUFFIXES)}")
     return ImageFolder(source, paths)
+
+
+def _network(url: str) -> Video:
+    name = without_password(url)
+    capture = open_url(utf8_name(url))
+    if not capture.isOpened():
+        raise VideoError(
+            f"{name} does not open in {stream.OPEN_MS / 1e3:g} s; check the address, the password, and that "
+            "it is a video"
+        )
+    if 0 < capture.get(cv2.CAP_PROP_FRAME_COUNT) < float("inf"):  # a file, whose frames can wait
+        return Capture(name, capture)
+    return Stream(name, url, capture)
 
 
 def _live(name: str, capture: cv2.VideoCapture, why: str) -> Video:

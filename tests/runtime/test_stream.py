@@ -1,0 +1,159 @@
+"""Sources on the network, from real servers on this machine: a file, and the JPEGs of a camera."""
+
+import re
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from spcnet.runtime import stream
+from spcnet.runtime.run import DEMO_VIDEO
+from spcnet.runtime.video import VideoError, open_video
+
+
+class Camera(BaseHTTPRequestHandler):
+    """A camera that sends JPEGs whose grey level counts the frames, 50 a second."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for level in range(self.server.frames):
+            jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 2 * level % 256, np.uint8))[1]
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+            time.sleep(0.02)
+
+    def log_message(self, *_):
+        pass
+
+
+class Silent(Camera):
+    """It takes a connection, and says nothing."""
+
+    def do_GET(self):
+        time.sleep(5)
+
+
+class Whole(SimpleHTTPRequestHandler):
+    """A server of files, each as a whole."""
+
+    def log_message(self, *_):
+        pass
+
+
+class Files(Whole):
+    """A server that sends parts of files, as FFmpeg asks for them."""
+
+    def do_GET(self):
+        data = Path(self.translate_path(self.path)).read_bytes()
+        first = int(re.search(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - first))
+        self.end_headers()
+        with suppress(OSError):  # FFmpeg leaves as soon as it knows enough
+            self.wfile.write(data[first:])
+
+
+@pytest.fixture
+def serve():
+    """Start a server; returns it and its address. It ends with the test."""
+    servers = []
+
+    def start(handler, port=0, frames=100):
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server.daemon_threads, server.frames = True, frames
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        servers.append(server)
+        return server, f"127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_file_is_read_to_its_end_without_a_gap(serve):
+    _, address = serve(partial(Files, directory=DEMO_VIDEO.parent))
+    with open_video(str(DEMO_VIDEO)) as video:
+        expected = [frame.mean() for frame in video]
+    with open_video(f"http://{address}/{DEMO_VIDEO.name}") as video:
+        assert [frame.mean() for frame in video] == expected
+        assert video.dropped == video.reconnects == 0
+    _, address = serve(partial(Whole, directory=DEMO_VIDEO.parent))  # the index is at the end of this file
+    sentence = "stopped after 0 of about 132 frames; try again, or copy the file"
+    with (
+        open_video(f"http://{address}/{DEMO_VIDEO.name}") as video,
+        pytest.raises(VideoError, match=sentence),
+    ):
+        list(video)
+
+
+def test_of_a_camera_the_newest_frame_is_taken_and_the_others_are_counted(serve):
+    _, address = serve(Camera)
+    taken = []
+    with open_video(f"http://anna:secret@{address}/") as video:
+        assert "secret" not in video.name and address in video.name
+        for number, frame in video.numbered():
+            taken.append((number, round(frame.mean() / 2)))
+            time.sleep(0.2)
+            if len(taken) == 5:
+                break
+        assert video.dropped >= 20  # of about 45
+    numbers = [number for number, _ in taken]
+    assert numbers == sorted(set(numbers)) and numbers[-1] >= 25
+    assert all(abs(number - level) <= 2 for number, level in taken)  # as JPEG keeps the level
+
+
+def test_a_camera_that_goes_away_and_comes_back_is_read_on(serve, monkeypatch):
+    monkeypatch.setattr(stream, "PAUSE", 0.1)
+    server, address = serve(Camera, frames=10)
+    numbers = []
+    with open_video(f"http://{address}/") as video:
+        for number, _ in video.numbered():
+            numbers.append(number)
+            if len(numbers) == 5:  # it stops when its ten frames are sent
+                server.shutdown()
+                server.server_close()
+                back = threading.Timer(2, serve, (Camera, server.server_port))
+                back.start()
+            if len(numbers) == 30:
+                break
+        back.join()
+        assert video.reconnects >= 1
+    assert numbers == sorted(set(numbers)) and numbers[-1] < 40
+
+
+def test_a_camera_that_stays_away_ends_the_source_in_a_sentence(serve, monkeypatch):
+    monkeypatch.setattr(stream, "PATIENCE", 1.0)
+    server, address = serve(Camera, frames=10)
+    with open_video(f"http://{address}/") as video, pytest.raises(VideoError) as caught:
+        for number, _ in video.numbered():
+            if number == 3:
+                server.shutdown()
+                server.server_close()
+    assert "stopped after 10 frames and did not come back in 1 s; check the server" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["nobody", "silent", "no video"])
+def test_what_does_not_answer_or_is_no_video_is_refused_in_time(serve, monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(stream, "OPEN_MS", 1000)
+    (tmp_path / "page.html").write_text("no video")
+    handlers = {"nobody": Camera, "silent": Silent, "no video": partial(Files, directory=tmp_path)}
+    server, address = serve(handlers[kind])
+    if kind == "nobody":
+        server.shutdown()
+        server.server_close()
+    start = time.perf_counter()
+    with pytest.raises(
+        VideoError, match=r"^http://127\.0\.0\.1:\d+/page\.html does not open in 1 s; check the"
+    ):
+        open_video(f"http://ben:word@{address}/page.html")
+    assert time.perf_counter() - start < 8
