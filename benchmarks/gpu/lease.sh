@@ -35,7 +35,9 @@ cd "$place" # not in the repository, whose folders would be imported by their ow
     else
         timeout 330 python3 -m spcnet.benchmarks.gpu --quick --only checks --sanitize -o "$out"
         timeout 120 python3 "$root/tests/native_boxes.py" > "$out/native.txt"
-        timeout 120 ncu --set detailed --launch-count 40 \
-            python3 -m spcnet.benchmarks.gpu --quick --only frames -o "$place" > "$out/profile.txt"
+        if command -v ncu; then
+            timeout 120 ncu --set detailed --launch-count 40 \
+                python3 -m spcnet.benchmarks.gpu --quick --only frames -o "$place" > "$out/profile.txt"
+        fi
     fi
 } 2>&1 | tee "$out/log.txt"
