@@ -37,7 +37,7 @@ def open_url(url: str) -> cv2.VideoCapture:
 class Newest:
     """The newest frame of a stream, decoded in a thread: what nobody took in time is dropped and counted.
 
-    A stream that stops is opened again for PATIENCE seconds.
+    A stream that stops is opened again until PATIENCE seconds have passed since its latest frame.
     """
 
     def __init__(self, url: str, capture: cv2.VideoCapture) -> None:
@@ -67,13 +67,14 @@ class Newest:
         self._capture.release()
 
     def _decode(self) -> None:
-        number = 0
+        number, latest = 0, time.monotonic()
         while not self._closed:
             ok, image = self._capture.read()
             if not ok:
-                if not self._reopened():
+                if not self._reopened(latest + PATIENCE):
                     break
                 continue
+            latest = time.monotonic()
             with self._changed:
                 self.dropped += self._frame is not None
                 self._frame = number, np.asarray(image, np.uint8)
@@ -83,13 +84,12 @@ class Newest:
             self._ended = True
             self._changed.notify()
 
-    def _reopened(self) -> bool:
-        end = time.monotonic() + PATIENCE
+    def _reopened(self, end: float) -> bool:
         while not self._closed and time.monotonic() < end:
+            time.sleep(PAUSE)  # also before the first try: a server may open and have nothing to send
             self._capture.release()
             self._capture = open_url(self._url)
             if self._capture.isOpened():
                 self.reconnects += 1
                 return True
-            time.sleep(PAUSE)
         return False

@@ -157,3 +157,25 @@ def test_what_does_not_answer_or_is_no_video_is_refused_in_time(serve, monkeypat
     ):
         open_video(f"http://ben:word@{address}/page.html")
     assert time.perf_counter() - start < 8
+
+
+def test_a_stream_that_opens_and_sends_nothing_ends_too(monkeypatch):
+    monkeypatch.setattr(stream, "PATIENCE", 0.5)
+    monkeypatch.setattr(stream, "PAUSE", 0.05)
+
+    class Empty:
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def read(self):
+            return False, None
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(stream, "open_url", lambda url: Empty())
+    newest = stream.Newest("rtsp://nobody", Empty())
+    start = time.perf_counter()
+    assert list(newest.frames()) == [] and 0 < newest.reconnects < 12
+    assert time.perf_counter() - start < 5
+    newest.close()
