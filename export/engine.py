@@ -90,7 +90,7 @@ def _compare(plan: bytes, record: EngineRecord, name: str, found: Model) -> floa
     from spcnet.export.subjects import from_model, on_device
     from spcnet.export.tolerances import TOLERANCES
     from spcnet.runtime.cuda.engine import open_engine
-    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
+    from spcnet.runtime.cuda.open import open_device
 
     reference = from_model(found.path, found.path.name)
     patches = real_patches(found.config)
@@ -100,7 +100,7 @@ def _compare(plan: bytes, record: EngineRecord, name: str, found: Model) -> floa
         sidecar(path).write_text(record.to_json())
         engine = on_device(
             name,
-            PycudaDevice,
+            open_device,
             lambda device: open_engine(path, device, allow_host_code=True),
             lambda: reference.precision,
         )

@@ -27,7 +27,7 @@ from spcnet.runtime.cuda.backbone import DeviceBackbone
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.device import Device
 from spcnet.runtime.cuda.engine_record import EngineRecord
-from spcnet.runtime.cuda.open import BACKBONES, open_backbone
+from spcnet.runtime.cuda.open import BACKBONES, open_backbone, open_device
 from spcnet.runtime.dcf import CorrelationFilter
 from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.graphs import GraphBackend, open_graphs
@@ -170,11 +170,9 @@ def on_gpu(given: str, gpu: int = 0) -> Subject:
     lacking = available.missing(gpu)
     if lacking:
         raise RuntimeError(f"{given} cannot run: {lacking}")
-    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
-
     return on_device(
         given,
-        lambda: PycudaDevice(gpu),
+        lambda: open_device(gpu),
         lambda device: open_backbone(path, device, backbone, gpu),
         lambda: _device_precision(path, backbone),
     )

@@ -272,14 +272,12 @@ def _pycuda(driver: DriverInfo | None) -> Finding:
 
     found = _version("pycuda")
     if found is None:
-        return Finding(
-            "pycuda", "missing", "not installed", "for the CUDA backend: pip install 'spcnet[cuda]'"
-        )
+        return Finding("pycuda", "note", "not installed", "the CUDA backend calls the driver itself")
     if driver is None or driver.failure:
         advice = "it imports only with a driver"
         return Finding("pycuda", "note", f"{found}, installed, but no driver that runs", advice)
     if reason := import_pycuda():
-        return Finding("pycuda", "missing", f"{found}, does not import: {reason}", REBUILD_PYCUDA)
+        return Finding("pycuda", "note", f"{found}, does not import: {reason}", REBUILD_PYCUDA)
     return Finding("pycuda", "ok", found)
 
 
@@ -370,5 +368,5 @@ def _backend(library: str | None) -> Finding:
 
     lacking = missing(library=library or LIBCUDA)
     if lacking is None:
-        return Finding("backend auto", "ok", "cuda: a driver, a GPU, pycuda and kernels for it are here")
+        return Finding("backend auto", "ok", "cuda: a driver, a GPU and kernels for it are here")
     return Finding("backend auto", "note", f"cpu: {lacking}")

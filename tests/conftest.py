@@ -33,7 +33,7 @@ TINY = TrackerConfig(patch_size=49, channels=4, interp_factor=0.02)
 SLOW = {
     "test_network", "test_train", "test_tune", "test_prepare", "test_distributed", "test_bundle",
     "test_check", "test_onnx", "test_graphs", "test_head", "test_engine_build", "test_precision",
-    "test_backend", "test_frames", "test_kernels", "test_pycuda", "test_resources", "test_gpu",
+    "test_backend", "test_frames", "test_kernels", "test_driver", "test_resources", "test_gpu",
     "test_roofline_gpu", "test_guard", "test_speed", "test_supervise", "test_run", "test_server", "test_trax",
     "test_browser", "test_page", "test_stride", "test_install", "test_oldest", "test_sanitizers", "test_port",
     "test_cuda", "test_races",

@@ -92,19 +92,17 @@ def missing(device: int = 0, library: str = LIBCUDA, folder: Path = compiler.KER
             f"the NVIDIA driver ({found}) shows {len(driver.gpus)} GPUs, needed is number {device}; check "
             "CUDA_VISIBLE_DEVICES and nvidia-smi, and start a container with --gpus all or --runtime nvidia"
         )
-    if find_spec("pycuda") is None:
-        return "the package pycuda is not installed; pip install 'spcnet[cuda]'"
     try:
         images.plan(compiler.source(folder), driver.gpus[device].capability, driver.version)
     except compiler.CompileError as error:
         return str(error)
-    if reason := import_pycuda():  # last: it takes the longest
-        return f"the package pycuda does not import ({reason}); {REBUILD_PYCUDA}"
     return None
 
 
 def import_pycuda() -> str:
     """The reason why pycuda.driver does not import; empty if it does. Call it only if there is a driver."""
+    if find_spec("pycuda") is None:
+        return "it is not installed"
     try:
         import pycuda.driver  # noqa: F401
     except Exception as error:  # also kinds of the loader's own

@@ -1,7 +1,7 @@
 """The protocol of a device: memory, kernels, one stream, graphs.
 
-Two classes implement it: PycudaDevice (pycuda_device.py), and the emulated device of the tests, which runs
-the same kernels on the host. An address is a plain integer. Nothing here imports pycuda.
+PycudaDevice (pycuda_device.py) implements it, DriverDevice (driver_device.py) where there is no pycuda, and
+the emulated device of the tests, which runs the same kernels on the host. An address is a plain integer.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Device(Protocol):
 
     name: str
     compute_capability: tuple[int, int]
+    origin: str  # of the kernels' code
     launches: int  # kernels enqueued so far, by themselves or in graphs
 
     @property
@@ -152,3 +153,20 @@ def grid(*sizes: int) -> tuple[int, int, int]:
 def pack(signature: str, arguments: Sequence[float]) -> bytes:
     """The arguments of a kernel as bytes, each aligned to its own size."""
     return struct.pack("@" + signature, *arguments)
+
+
+def failure(device: Device, error: Exception) -> RuntimeError:
+    """The error of a driver's call, for the caller of the tracker."""
+    return RuntimeError(
+        f"the GPU {device.name} failed: {error}; load the tracker again, and look at spcnet doctor if it "
+        "stays so"
+    )
+
+
+def out_of_memory(device: Device, size: int) -> MemoryError:
+    """The error where size more bytes are not free."""
+    free, total = device.memory()
+    return MemoryError(
+        f"{device.name} has {free / 1e6:.1f} of {total / 1e6:.1f} MB free, {size / 1e6:.1f} MB more are "
+        "needed; track fewer targets, close other programs, or use backend='cpu'"
+    )

@@ -1,14 +1,16 @@
-"""The few calls of the CUDA driver that pycuda lacks: graphs, order with foreign streams, foreign memory.
+"""The CUDA driver by ctypes: what pycuda lacks (graphs, order with foreign streams, foreign memory), or all.
 
-They go through ctypes, not cuda-bindings: these functions have not changed since CUDA 11.4, while
-cuda-bindings adds 30 MB, a wheel for each major version of CUDA, and a second owner of contexts beside
-pycuda.
+Not by cuda-bindings: these functions have not changed since CUDA 11.4, while cuda-bindings adds 30 MB, a
+wheel for each major version of CUDA, and a second owner of contexts.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable
+
+from spcnet.runtime.cuda.device import CaptureError, Device
 
 THREAD_LOCAL = 1  # capture mode: other threads may go on calling the driver
 UNSUPPORTED = (801, 500)  # CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_NOT_FOUND
@@ -31,7 +33,8 @@ class Driver:
     def __init__(self, name: str = "libcuda.so.1") -> None:
         self._library = ctypes.CDLL(name)
 
-    def _call(self, name: str, *arguments: object) -> None:
+    def call(self, name: str, *arguments: object) -> None:
+        """A function of the driver."""
         function: Callable[..., int] | None = getattr(self._library, name, None)
         if function is None:
             raise DriverError(name, UNSUPPORTED[1], "this driver is too old to have it")
@@ -42,18 +45,18 @@ class Driver:
             raise DriverError(name, status, (text.value or b"unknown").decode(errors="replace"))
 
     def begin_capture(self, stream: int) -> None:
-        self._call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), THREAD_LOCAL)
+        self.call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
         """Handle of the recorded graph."""
         graph = ctypes.c_void_p()
-        self._call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
+        self.call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
         return graph.value or 0
 
     def instantiate(self, graph: int) -> int:
         """Handle of the executable graph."""
         executable = ctypes.c_void_p()
-        self._call(
+        self.call(
             "cuGraphInstantiateWithFlags",
             ctypes.byref(executable),
             ctypes.c_void_p(graph),
@@ -62,20 +65,20 @@ class Driver:
         return executable.value or 0
 
     def launch(self, executable: int, stream: int) -> None:
-        self._call("cuGraphLaunch", ctypes.c_void_p(executable), ctypes.c_void_p(stream))
+        self.call("cuGraphLaunch", ctypes.c_void_p(executable), ctypes.c_void_p(stream))
 
     def destroy(self, graph: int) -> None:
-        self._call("cuGraphDestroy", ctypes.c_void_p(graph))
+        self.call("cuGraphDestroy", ctypes.c_void_p(graph))
 
     def destroy_executable(self, executable: int) -> None:
-        self._call("cuGraphExecDestroy", ctypes.c_void_p(executable))
+        self.call("cuGraphExecDestroy", ctypes.c_void_p(executable))
 
     def device_of(self, address: int) -> int | None:
         """The number of the device that an address belongs to; None where CUDA knows no memory."""
         number = ctypes.c_int()
         try:
             pointer = ctypes.c_ulonglong(address)
-            self._call("cuPointerGetAttribute", ctypes.byref(number), _DEVICE_ORDINAL, pointer)
+            self.call("cuPointerGetAttribute", ctypes.byref(number), _DEVICE_ORDINAL, pointer)
         except DriverError as error:
             if error.status == _INVALID_VALUE:
                 return None
@@ -85,9 +88,61 @@ class Driver:
     def order(self, before: int, after: int) -> None:
         """Make later work on stream after wait for the work already on stream before."""
         event = ctypes.c_void_p()
-        self._call("cuEventCreate", ctypes.byref(event), _DISABLE_TIMING)
+        self.call("cuEventCreate", ctypes.byref(event), _DISABLE_TIMING)
         try:
-            self._call("cuEventRecord", event, ctypes.c_void_p(before))
-            self._call("cuStreamWaitEvent", ctypes.c_void_p(after), event, 0)
+            self.call("cuEventRecord", event, ctypes.c_void_p(before))
+            self.call("cuStreamWaitEvent", ctypes.c_void_p(after), event, 0)
         finally:
-            self._call("cuEventDestroy_v2", event)  # the wait remains
+            self.call("cuEventDestroy_v2", event)  # the wait remains
+
+
+class Recording:
+    """A recorded graph, instantiated."""
+
+    def __init__(self, device: Device, driver: Driver, executable: int, launches: int) -> None:
+        self._device, self._driver, self._executable = device, driver, executable
+        self._stream, self._launches = device.stream, launches
+
+    @classmethod
+    def of(
+        cls,
+        device: Device,
+        driver: Driver,
+        work: Callable[[], None],
+        refusals: tuple[type[Exception], ...] = (RuntimeError,),
+    ) -> Recording | None:
+        """See Device.capture. refusals are the errors of a call that cannot be recorded."""
+        stream, before = device.stream, device.launches
+        try:
+            driver.begin_capture(stream)
+        except DriverError as error:
+            if error.status in UNSUPPORTED:
+                return None
+            raise
+        refused, executable, collects = "", 0, gc.isenabled()
+        gc.disable()  # what it frees would break the capture
+        try:
+            work()
+        except refusals as error:
+            refused = str(error)  # not the error itself, which would keep what it met alive
+        finally:
+            launches, device.launches = device.launches - before, before
+            if collects:
+                gc.enable()
+        try:
+            graph = driver.end_capture(stream)
+            if not refused:
+                executable = driver.instantiate(graph)
+            driver.destroy(graph)
+        except DriverError as error:
+            refused = refused or str(error)
+        if refused:
+            raise CaptureError(refused)
+        return cls(device, driver, executable, launches)
+
+    def launch(self) -> None:
+        self._device.launches += self._launches
+        self._driver.launch(self._executable, self._stream)
+
+    def close(self) -> None:
+        self._driver.destroy_executable(self._executable)

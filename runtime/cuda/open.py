@@ -42,9 +42,7 @@ def open_cuda(
     lacking = available.missing(gpu)
     if lacking:
         raise RuntimeError(f"backend 'cuda' cannot run: {lacking}")
-    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
-
-    device = PycudaDevice(gpu)
+    device = open_device(gpu)
     try:
         with device.activate():
             config, found, head = open_backbone(path, device, backbone, gpu, allow_host_code=allow_host_code)
@@ -53,6 +51,19 @@ def open_cuda(
     except BaseException:
         device.close()
         raise
+
+
+def open_device(index: int = 0) -> Device:
+    """A GPU by its number: on pycuda where that imports, else on the driver alone."""
+    reason = available.import_pycuda()
+    if reason:
+        from spcnet.runtime.cuda.driver_device import DriverDevice
+
+        _log.info("without pycuda: %s", reason)
+        return DriverDevice(index)
+    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
+
+    return PycudaDevice(index)
 
 
 def open_backbone(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,8 +12,8 @@ import pycuda.driver as cuda
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import images
-from spcnet.runtime.cuda.device import CaptureError, HostBuffer, Kernel
-from spcnet.runtime.cuda.driver import UNSUPPORTED, Driver, DriverError
+from spcnet.runtime.cuda.device import HostBuffer, Kernel, failure, out_of_memory
+from spcnet.runtime.cuda.driver import Driver, DriverError, Recording
 
 _NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 
@@ -48,7 +47,7 @@ class PycudaDevice:
             with self.activate():
                 version = cuda.get_driver_version()
                 image = images.find(self.compute_capability, driver=(version // 1000, version % 1000 // 10))
-                self.origin = image.origin  # of the kernels
+                self.origin = image.origin
                 self._module = cuda.module_from_buffer(image.data)
                 self.pycuda_stream, self._copies = cuda.Stream(_NON_BLOCKING), cuda.Stream(_NON_BLOCKING)
                 self._uploaded = cuda.Event(cuda.event_flags.DISABLE_TIMING)
@@ -66,11 +65,8 @@ class PycudaDevice:
         self._context.push()
         try:
             yield
-        except cuda.Error as error:
-            raise RuntimeError(
-                f"the GPU {self.name} failed: {error}; load the tracker again, and look at spcnet doctor if "
-                "it stays so"
-            ) from None
+        except (cuda.Error, DriverError) as error:
+            raise failure(self, error) from None
         finally:
             cuda.Context.pop()
 
@@ -82,11 +78,7 @@ class PycudaDevice:
         try:
             allocation = cuda.mem_alloc(size)
         except cuda.MemoryError:
-            free, total = self.memory()
-            raise MemoryError(
-                f"{self.name} has {free / 1e6:.1f} of {total / 1e6:.1f} MB free, {size / 1e6:.1f} MB more "
-                "are needed; track fewer targets, close other programs, or use backend='cpu'"
-            ) from None
+            raise out_of_memory(self, size) from None
         self._allocations[int(allocation)] = allocation
         return int(allocation)
 
@@ -134,34 +126,8 @@ class PycudaDevice:
 
         return enqueue
 
-    def capture(self, work: Callable[[], None]) -> PycudaGraph | None:
-        stream, before = self.stream, self.launches
-        try:
-            self._driver.begin_capture(stream)
-        except DriverError as error:
-            if error.status in UNSUPPORTED:
-                return None
-            raise
-        refused, executable, collects = "", 0, gc.isenabled()
-        gc.disable()  # what it frees would break the capture
-        try:
-            work()
-        except (cuda.Error, RuntimeError) as error:  # something inside cannot be recorded
-            refused = str(error)  # not the error itself, which would keep what it met alive
-        finally:
-            launches, self.launches = self.launches - before, before
-            if collects:
-                gc.enable()
-        try:
-            graph = self._driver.end_capture(stream)
-            if not refused:
-                executable = self._driver.instantiate(graph)
-            self._driver.destroy(graph)
-        except DriverError as error:
-            refused = refused or str(error)
-        if refused:
-            raise CaptureError(refused)
-        return PycudaGraph(self, self._driver, executable, stream, launches)
+    def capture(self, work: Callable[[], None]) -> Recording | None:
+        return Recording.of(self, self._driver, work, (cuda.Error, RuntimeError))
 
     def mark(self, event: int) -> None:
         self._events[event].record(self.pycuda_stream)
@@ -187,20 +153,3 @@ class PycudaDevice:
             self._functions.clear()
             self._events.clear()
             self._module = self.pycuda_stream = self._copies = self._uploaded = None
-
-
-class PycudaGraph:
-    """A recorded graph, instantiated."""
-
-    def __init__(
-        self, device: PycudaDevice, driver: Driver, executable: int, stream: int, launches: int
-    ) -> None:
-        self._device, self._driver, self._executable = device, driver, executable
-        self._stream, self._launches = stream, launches
-
-    def launch(self) -> None:
-        self._device.launches += self._launches
-        self._driver.launch(self._executable, self._stream)
-
-    def close(self) -> None:
-        self._driver.destroy_executable(self._executable)

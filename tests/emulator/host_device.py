@@ -68,6 +68,7 @@ class HostDevice:
 
     name = "emulated device"
     compute_capability = (8, 7)
+    origin = "the host's build"
     stream = 0
 
     def __init__(self, *, total: int = 4 << 30, graphs: bool = True) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 import shutil
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from spcnet.export.engine import build_engine
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime.cuda import engine as loader
+from spcnet.runtime.cuda import open as cuda_open
 from spcnet.runtime.cuda.engine_record import EngineRecord
 from spcnet.runtime.model import ModelError
 
@@ -255,10 +255,8 @@ def test_recorded_api_the_engine_is_compared_where_it_runs(
 ):
     source = models / f"{precision}.onnx"
     monkeypatch.setattr(engine, "missing", lambda: None)
-    fake = type(sys)("spcnet.runtime.cuda.pycuda_device")
     device = HostDevice()
-    fake.PycudaDevice = lambda: device
-    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    monkeypatch.setattr(cuda_open, "open_device", lambda: device)
     trt = record(device, by_onnxruntime(source))
     assert build(precision)[0].parity == 0.0
     assert not trt.alive

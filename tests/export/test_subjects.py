@@ -1,13 +1,11 @@
 """Everything that runs the network, against the same network written out in float64 NumPy."""
 
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 from numpy.lib.stride_tricks import sliding_window_view
 
+from spcnet.export import subjects
 from spcnet.export.graphs import export_graphs
 from spcnet.export.onnx import export_onnx
 from spcnet.export.parity import real_patches
@@ -129,8 +127,7 @@ def test_patches_go_through_a_device_in_whole_pyramids(tiny_model):
 )
 def test_a_model_on_the_gpu(monkeypatch, tiny_model, kernels, precision):
     """On a machine where the emulated device passes for a GPU."""
-    stand_in = SimpleNamespace(PycudaDevice=lambda gpu: HostDevice())
-    monkeypatch.setitem(sys.modules, "spcnet.runtime.cuda.pycuda_device", stand_in)
+    monkeypatch.setattr(subjects, "open_device", lambda gpu: HostDevice())
     monkeypatch.setattr(available, "missing", lambda gpu=0: "")
     subject = open_subject(f"cuda:{tiny_model}{kernels}")
     assert subject.precision == precision.lower()

@@ -60,7 +60,6 @@ def pretend(tmp_path, monkeypatch):
 
 @pytest.fixture
 def with_pycuda(monkeypatch):
-    monkeypatch.setattr(available, "find_spec", lambda name: name)
     monkeypatch.setattr(available, "import_pycuda", lambda: "")
 
 
@@ -242,21 +241,22 @@ def test_free_memory_that_cannot_be_asked_is_left_out(pretend, tmp_path, defines
     assert found["GPU 0"].found == "Orin, compute capability 8.7, integrated, 8192 MiB"
 
 
-def test_a_gpu_without_pycuda(pretend, monkeypatch):
-    monkeypatch.setattr(available, "find_spec", lambda name: None)
-    assert available.missing(library=pretend()) == (
-        "the package pycuda is not installed; pip install 'spcnet[cuda]'"
-    )
-
-
-def test_a_pycuda_that_does_not_import(pretend, with_pycuda, monkeypatch):
-    """Built for another CUDA, say: "auto" must say so and take the CPU, not fail."""
-    monkeypatch.setattr(available.images, "plan", lambda *a: None)
-    monkeypatch.setattr(available, "import_pycuda", lambda: "undefined symbol: cuFoo")
-    assert available.missing(library=pretend()) == (
-        "the package pycuda does not import (undefined symbol: cuFoo); build it again: "
-        "pip install --force-reinstall --no-binary pycuda pycuda"
-    )
+@pytest.mark.parametrize(
+    ("version", "imports", "found", "advice"),
+    [
+        (None, "it is not installed", "not installed", "calls the driver itself"),
+        ("2026.1", "no symbol cuFoo", "2026.1, does not import: no symbol cuFoo", "build it again"),
+    ],
+)  # fmt: skip
+def test_the_gpu_is_used_without_pycuda(pretend, tmp_path, monkeypatch, version, imports, found, advice):
+    """It is missing, or was built for another CUDA."""
+    monkeypatch.setattr(compiler, "usable", lambda: iter([compiler.Nvrtc("NVRTC", "13.0", (75, 87), "")]))
+    monkeypatch.setattr(available, "import_pycuda", lambda: imports)
+    monkeypatch.setattr(doctor, "_version", {"pycuda": version}.get)
+    library = pretend()
+    assert available.missing(library=library) is None
+    finding = parts(doctor.examine(tmp_path, library))["pycuda"]
+    assert (finding.state, finding.found) == ("note", found) and advice in finding.advice
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Real pycuda on the fake driver: contexts, streams, memory, graphs and every launch as on a GPU."""
+"""Real pycuda, and the device without it, on the fake driver: contexts, streams, memory, graphs, launches."""
 
 import logging
 import subprocess
@@ -15,10 +15,18 @@ from spcnet.benchmarks.gpu import backbone, kernels
 from spcnet.runtime import MultiTracker, Tracker
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backend import CudaBackend
-from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.cuda.open import open_backbone, open_device
 
 
-@pytest.fixture
+@pytest.fixture(params=["pycuda", "driver"])
+def device_class(request, driver, monkeypatch):
+    """Make each class in turn that of the trackers; returns what opens a device."""
+    if request.param == "driver":
+        monkeypatch.setattr(available, "import_pycuda", lambda: "it is left out here")
+    return open_device
+
+
+@pytest.fixture(scope="module")
 def reference(tiny_model, video):
     """The results of the emulated device on the synthetic video."""
     frames, boxes = video
@@ -30,9 +38,8 @@ def reference(tiny_model, video):
     return results
 
 
-@pytest.mark.parametrize("lazy", [0, 1])
-@pytest.mark.parametrize("graphs", [True, False])
-def test_a_tracker_on_pycuda(driver, tiny_model, video, reference, graphs, lazy):
+@pytest.mark.parametrize(("graphs", "lazy"), [(True, 1), (False, 0)])
+def test_a_tracker_on_the_driver(device_class, driver, tiny_model, video, reference, graphs, lazy):
     """lazy: the stream's work waits until something synchronises, so that a missing wait shows."""
     fake_driver.put("lazy", lazy)
     frames, boxes = video
@@ -50,7 +57,7 @@ def test_a_tracker_on_pycuda(driver, tiny_model, video, reference, graphs, lazy)
     tracker.close()
 
 
-def test_frames_ahead_on_pycuda(driver, tiny_model, video, reference):
+def test_frames_ahead_on_the_driver(driver, tiny_model, video, reference):
     fake_driver.put("lazy", 1)
     frames, boxes = video
     tracker = Tracker.load(tiny_model, backend="cuda")
@@ -65,14 +72,11 @@ def test_frames_ahead_on_pycuda(driver, tiny_model, video, reference):
     tracker.close()
 
 
-@pytest.mark.parametrize("size", [33, 64])
-def test_the_kernel_table_on_pycuda(driver, size):
-    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
-
-    device = PycudaDevice()
+def test_the_kernel_table_on_the_driver(device_class):
+    device = device_class()
     with device.activate():
-        errors = kernels.check(device, kernels.Case(size, 3, 4, 2))
-        errors += backbone.check(device, size, 8, 2)
+        errors = kernels.check(device, kernels.Case(33, 3, 4, 2))
+        errors += backbone.check(device, 33, 8, 2)
     device.close()
     assert all(error.passed for error in errors), errors
 
@@ -114,7 +118,7 @@ def test_a_driver_without_graphs(driver, tiny_model, video, reference, caplog):
     tracker.close()
 
 
-def test_a_capture_that_breaks_is_tried_again(driver, tiny_model, video, reference, caplog):
+def test_a_capture_that_breaks_is_tried_again(device_class, driver, tiny_model, video, reference, caplog):
     frames, boxes = video
     tracker = Tracker.load(tiny_model, backend="cuda")
     tracker.init(frames[0], boxes[0])
@@ -129,7 +133,7 @@ def test_a_capture_that_breaks_is_tried_again(driver, tiny_model, video, referen
     tracker.close()
 
 
-def test_out_of_memory(driver, tiny_model, video, reference):
+def test_out_of_memory(device_class, driver, tiny_model, video, reference):
     frames, boxes = video
     fake_driver.put("memory", 1 << 20)
     with pytest.raises(MemoryError, match=r"fake device \(CPU\) has .* MB free, .* MB more are needed"):
@@ -143,10 +147,8 @@ def test_out_of_memory(driver, tiny_model, video, reference):
     tracker.close()
 
 
-def test_a_failing_gpu_is_named(driver):
-    from spcnet.runtime.cuda.pycuda_device import PycudaDevice
-
-    device = PycudaDevice()
+def test_a_failing_gpu_is_named(device_class):
+    device = device_class()
     said = r"the GPU fake device \(CPU\) failed: .*; load the tracker again"
     with pytest.raises(RuntimeError, match=said), device.activate():
         device.copy(0, 64, 64)
@@ -169,7 +171,7 @@ def test_another_thread_may_use_and_close_it(driver, tiny_model, video, referenc
     assert found == reference
 
 
-def test_two_trackers_and_a_dropped_one(driver, tiny_model, video, reference):
+def test_two_trackers_and_a_dropped_one(device_class, driver, tiny_model, video, reference):
     frames, boxes = video
     first, second, dropped = (MultiTracker.load(tiny_model, backend="cuda") for _ in range(3))
     for tracker in (first, second, dropped):
@@ -182,7 +184,7 @@ def test_two_trackers_and_a_dropped_one(driver, tiny_model, video, reference):
     second.close()
 
 
-def test_order_with_a_foreign_stream(driver, tiny_model, video, reference):
+def test_order_with_a_foreign_stream(device_class, driver, tiny_model, video, reference):
     """A frame that a foreign stream copies to the device is waited for, without a synchronisation."""
     import pycuda.driver as cuda
 
@@ -235,9 +237,11 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from emulator import fake_driver
 from spcnet.runtime import Tracker
-from spcnet.runtime.cuda import images
+from spcnet.runtime.cuda import available, images
 
 fake_driver.start()
+if sys.argv[3] == "driver":
+    available.import_pycuda = lambda: "it is left out here"
 images.find = lambda *a, **k: images.Image(b"image", "the host's build")
 frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
 kept = []
@@ -250,13 +254,13 @@ def work():
 thread = threading.Thread(target=work)
 thread.start()
 thread.join()
-if sys.argv[3:]:
+if sys.argv[4:]:
     kept[0].close()
 print("done")
 """
 
 
-@pytest.mark.parametrize("last", [[], ["close"]])
+@pytest.mark.parametrize("last", [["pycuda"], ["driver"], ["pycuda", "close"], ["driver", "close"]])
 def test_a_tracker_of_another_thread_ends_without_a_word(quick_model, last):
     words = [
         sys.executable,
