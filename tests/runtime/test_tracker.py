@@ -350,7 +350,7 @@ def test_the_backend_is_chosen_by_name(tiny_model, caplog):
 @pytest.mark.parametrize("kind", [spcnet.Tracker, spcnet.MultiTracker])
 def test_a_with_block_closes_it(tiny_model, video, kind):
     frames, boxes = video
-    with kind.load(tiny_model, backend="native") as tracker:
+    with kind(tiny_model, backend="native") as tracker:
         begin = tracker.init if kind is spcnet.Tracker else tracker.add
         begin(frames[0], boxes[0])
         assert tracker.backend == "native"
