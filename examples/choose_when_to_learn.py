@@ -9,7 +9,7 @@ from spcnet.runtime import Status, Tracker
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
 
-tracker = Tracker.load("nano")
+tracker = Tracker("nano")
 learned = 0
 with open_video(str(DEMO_VIDEO)) as frames:
     for number, frame in enumerate(frames):

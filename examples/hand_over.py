@@ -21,7 +21,7 @@ def detect(frame, template):
     return (x, y, width, height) if np.isfinite(best) and best > 0.7 else None
 
 
-tracker = Tracker.load("base")
+tracker = Tracker("base")
 with open_video(str(DEMO_VIDEO)) as frames:
     for number, frame in enumerate(frames):
         if number == 0:

@@ -9,7 +9,7 @@ from spcnet.runtime.video import open_video
 
 BELLY = (330, 470, 120, 120)  # of the rabbit
 
-tracker = MultiTracker.load("nano")
+tracker = MultiTracker("nano")
 with open_video(str(DEMO_VIDEO)) as frames:
     for number, frame in enumerate(frames):
         if number == 0:

@@ -4,7 +4,7 @@ from spcnet.runtime import Status, Tracker
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
 
-tracker = Tracker.load("nano")  # a name of the zoo, or the path of an .onnx file
+tracker = Tracker("nano")  # a name of the zoo, or the path of an .onnx file
 with open_video(str(DEMO_VIDEO)) as frames:  # any iterable of (H, W, 3) uint8 BGR arrays will do
     for number, frame in enumerate(frames):
         if number == 0:

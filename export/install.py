@@ -19,7 +19,7 @@ from spcnet.runtime.model import BUNDLE, bundle_name, model_name
 class Installed(NamedTuple):
     """The outcome of the first run."""
 
-    load: str  # the file to give to Tracker.load and spcnet track
+    load: str  # the file to give to Tracker and spcnet track
     lines: list[str]  # in words
 
 
@@ -51,7 +51,7 @@ def install(
         lines.append(f"{'built' if built else 'up to date:'} {path} by {record.flavour} {record.version}")
         model = path
     command = f"spcnet track VIDEO --box X,Y,W,H --model {shlex.quote(str(model))}"
-    lines.append(f"load it: Tracker.load({str(model)!r}), or {command}")
+    lines.append(f"load it: Tracker({str(model)!r}), or {command}")
     return Installed(str(model), lines)
 
 

@@ -8,7 +8,7 @@ cuda_plan.h of the library says what the numbers of a plan are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from spcnet.runtime.weights import Weights
 
 WORKS = (LOCALIZE, LEARN, UPDATE, LEARN_DUE)  # after the two parts of ADD, as the library numbers them
 CONSTANT, SLOT, TARGET, POSITION = range(4)  # what a buffer is sized by
-POINTER, INTEGER, FLOAT, DOUBLE, INTERP_FACTOR = range(5)  # kinds of an argument
+POINTER, INTEGER, FLOAT, DOUBLE, INTERP_FACTOR, FAST_INTERP_FACTOR = range(6)  # kinds of an argument
 _KINDS = {"P": POINTER, "i": INTEGER, "f": FLOAT, "d": DOUBLE}
 _RANGE = 40  # bits of an address inside a buffer
 _SIZES = 16, 32
@@ -142,8 +142,12 @@ def record(
     Raises ModelError, ValueError where our kernels do not compute the model.
     """
     # What may be changed between frames is set by the library; here it only has to be seen.
-    factor = (config.fast_interp_factor or 1.0) * 0.7654321
-    config = dataclasses.replace(config, interp_factor=factor, box_gain=1.0 if head else 0.0)
+    fast = 0.7654321 if config.fast_interp_factor > 0 else 0.0
+    config = dataclasses.replace(
+        config, interp_factor=0.6543217, fast_interp_factor=fast, box_gain=1.0 if head else 0.0
+    )
+    kinds = {np.float32(config.interp_factor): INTERP_FACTOR}
+    kinds |= {np.float32(fast): FAST_INTERP_FACTOR} if fast else {}
     # How far patches reach is linear in the gain, from the least one on.
     reach = Reach(config).half
     least = Reach(dataclasses.replace(config, box_gain=min(config.box_gain, 1e-12))).half
@@ -184,7 +188,7 @@ def record(
     for launches in zip(*(small.works(count) for count in (1, 2, 3)), strict=True):
         plan.append(len(launches[0]))
         for same in zip(*launches, strict=True):
-            plan += _launch(same, names, np.float32(factor), place)
+            plan += _launch(same, names, kinds, place)
     return {
         "plan": np.array(plan, np.float64),
         "kernels": np.frombuffer("".join(f"{name}\0" for name in names).encode(), np.uint8),
@@ -195,7 +199,7 @@ def record(
 
 
 def _launch(
-    same: tuple[_Launch, ...], names: dict[str, int], factor: np.float32, place: _Placer
+    same: tuple[_Launch, ...], names: dict[str, int], kinds: Mapping[np.float32, int], place: _Placer
 ) -> Iterator[float]:
     """The numbers of a launch, of what it is for 1, 2 and 3 targets; its kernel is added to names."""
     one, two, three = same
@@ -208,13 +212,13 @@ def _launch(
     yield from (names.setdefault(one.name, len(names)), one.network, *fixed, *each, *one.block)
     yield len(one.arguments)
     for letter, value in one.arguments:
-        yield from _argument(letter, value, factor, place)
+        yield from _argument(letter, value, kinds, place)
 
 
-def _argument(letter: str, value: float, factor: np.float32, place: _Placer) -> Iterator[float]:
+def _argument(letter: str, value: float, kinds: Mapping[np.float32, int], place: _Placer) -> Iterator[float]:
     if letter == "P":
         yield from (POINTER, *place(value))
-    elif letter == "f" and np.float32(value) == factor:
-        yield from (INTERP_FACTOR, 0, 0)
+    elif letter == "f" and np.float32(value) in kinds:
+        yield from (kinds[np.float32(value)], 0, 0)
     else:
         yield from (_KINDS[letter], value, 0)

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
@@ -44,6 +47,9 @@ class Backend(Protocol):
         Raises TypeError, ValueError.
         """
 
+    def configure(self, config: TrackerConfig) -> None:
+        """Go on with another config from the next frame on: one that TrackerConfig.changed gave."""
+
     def add(self, frame: Any, state: State) -> int:
         """Begin a target: learn it from frame at state. Returns its slot."""
 
@@ -64,6 +70,12 @@ class Backend(Protocol):
 
     def collect(self) -> list[Measurement]:
         """The outcome of the oldest pending update."""
+
+    def response(self, slot: int) -> NDArray[np.float32] | None:
+        """The joint response (S, P, P) of the target's latest localization, a copy, or None if there is none.
+
+        The displacement 0 is at (P // 2, P // 2). On a device it may be overwritten by any later call.
+        """
 
     def close(self) -> None:
         """Release all resources; the backend cannot be used any more."""

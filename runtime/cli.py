@@ -136,7 +136,7 @@ def _run(
     name = options.model or DEFAULT_MODEL
     outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path}
     check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
-    tracker = MultiTracker.load(name, backend=options.backend, threads=options.threads)
+    tracker = MultiTracker(name, backend=options.backend, threads=options.threads)
     with open_video(source) as video, bar(video.count and min(video.count, chosen.stop), "track") as progress:
         check_outputs(outputs, {f"frame {number} of the source": p for number, p in enumerate(video.paths)})
 

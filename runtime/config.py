@@ -11,6 +11,20 @@ from typing import Any
 
 from spcnet.runtime.strict import build, read_json
 
+# The fields that may change between two frames, in the order of spcnet_parameter. All others decide how the
+# features, the filter or its response are computed: they belong to the model.
+CHANGEABLE = (
+    "uncertain_score",
+    "lost_score",
+    "recovery_radius",
+    "update_interval",
+    "interp_factor",
+    "box_gain",
+    "scale_penalty",
+    "fast_interp_factor",
+)
+SWITCHES = ("box_gain", "fast_interp_factor")  # of these, whether they are 0 belongs to the model, too
+
 
 @dataclass(frozen=True)
 class TrackerConfig:
@@ -106,6 +120,37 @@ class TrackerConfig:
     def sigma(self) -> float:
         """Spatial sigma of the label, in feature cells."""
         return self.output_sigma_factor * self.grid / (1.0 + self.padding)
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The learning rates of a target's filter and of its fast one."""
+        return self.interp_factor, self.fast_interp_factor
+
+    def changed(self, changes: Mapping[str, Any]) -> TrackerConfig:
+        """The config with other values of fields that may change between two frames: CHANGEABLE.
+
+        Raises ValueError on other fields, values out of range, and a value of SWITCHES turned on or off.
+        """
+        for name in changes:
+            if name not in CHANGEABLE:
+                known = name in (field.name for field in dataclasses.fields(self))
+                reason, advice = "is no field of the config", ""
+                if known:
+                    reason, advice = "belongs to the model", ", or export the model with another"
+                raise ValueError(f"{name} {reason}; change only {', '.join(CHANGEABLE)}{advice}")
+        config = dataclasses.replace(self, **changes)
+        for name in SWITCHES:
+            before, after = getattr(self, name), getattr(config, name)
+            if (before > 0) != (after > 0):
+                raise ValueError(
+                    f"{name} is {after:g}, but the model has {before:g}; "
+                    + (
+                        "give a value above 0"
+                        if before
+                        else "leave it 0, or export a model that has it above 0"
+                    )
+                )
+        return config
 
     def to_json(self) -> str:
         """The config as standard JSON, sorted; an infinite scale_sigma is written as null."""

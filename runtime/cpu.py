@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.dcf import CorrelationFilter, TargetFilter
+from spcnet.runtime.dcf import CorrelationFilter, Rates, TargetFilter
 from spcnet.runtime.host import HostBackend, stage
 
 Real = NDArray[np.float32]
@@ -50,6 +50,8 @@ class FilterAppearance:
 
     def __init__(self, shared: CorrelationFilter, timings: dict[str, float], features: Real) -> None:
         self._shared, self._timings = shared, timings
+        config = shared.config
+        self._responses = np.empty((config.scales, config.points, config.points), np.float32)
         with stage(timings, "dft"):
             xf = shared.transform(features, learn=True)
         with stage(timings, "learn"):
@@ -59,15 +61,15 @@ class FilterAppearance:
         with stage(self._timings, "dft"):
             zf = self._shared.transform(features, self._spectra(len(features)), learn=False)
         with stage(self._timings, "respond"):
-            return self._shared.respond(self.filter.num, self.filter.den, zf)
+            return self._shared.respond(self.filter.num, self.filter.den, zf, self._responses)
 
-    def learn(self, patches: Real, features: Real, rate: float | None = None) -> None:
+    def learn(self, patches: Real, features: Real, rates: Rates) -> None:
         with stage(self._timings, "dft"):
             xf = self._shared.transform(features, self._spectra(len(features)), learn=True)
         with stage(self._timings, "learn"):
             space, old = self._shared.space, self.filter
             new = space("num", old.num.shape, np.complex64), space("den", old.den.shape, np.float32)
-            old.learn(*self._shared.learn(xf, new), rate)
+            old.learn(*self._shared.learn(xf, new), rates)
 
     def _spectra(self, scales: int) -> NDArray[np.complex64]:
         return self._shared.space("spectra", (scales, *self.filter.num.shape), np.complex64)

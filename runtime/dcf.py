@@ -22,6 +22,7 @@ BAND_FLOOR = 1e-5  # frequencies where the label's spectrum is below this fracti
 
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
+Rates = tuple[float, float]  # of learning: of a target's filter, and of its fast one
 
 
 def window(config: TrackerConfig, *, learn: bool) -> NDArray[np.float64]:
@@ -144,17 +145,13 @@ class CorrelationFilter:
         np.add(power[:, 0::2], power[:, 1::2], out=den)
         return num, den
 
-    def respond(self, num: Complex, den: Real, zf: Complex) -> Real:
-        """Eq. 18: the responses (S, P, P) of the spectra zf (S, C, R, K) to the filter.
-
-        The result is work space, valid until the next call.
-        """
+    def respond(self, num: Complex, den: Real, zf: Complex, out: Real | None = None) -> Real:
+        """Eq. 18: the responses (S, P, P) of the spectra zf (S, C, R, K) to the filter (out, when given)."""
         conjugate = np.conjugate(num, out=self.space("conjugate", num.shape, np.complex64))
         products = np.multiply(conjugate, zf, out=self.space("products", zf.shape, np.complex64))
         gf = np.sum(products, axis=1, out=self.space("gf", (len(zf), *self.shape), np.complex64))
         gf /= den + np.float32(self.config.regularization)
-        p = self.config.points
-        return self.inverse(gf, self.space("responses", (len(zf), p, p), np.float32))
+        return self.inverse(gf, out)
 
     def space(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """Work space under a name: it stays from frame to frame, and grows."""
@@ -183,20 +180,17 @@ class TargetFilter:
     def __init__(self, config: TrackerConfig, num: NDArray[Any], den: Real) -> None:
         self.num, self.den = num, den  # to respond with
         self._regularization = np.float32(config.regularization)
-        self._learnt = [(num, den, config.interp_factor)]
+        self._learnt = [(num, den)]
         if config.fast_interp_factor > 0:
-            self._learnt = [
-                (num.copy(), den, config.interp_factor),
-                (num.copy(), den.copy(), config.fast_interp_factor),
-            ]
+            self._learnt = [(num.copy(), den), (num.copy(), den.copy())]
 
-    def learn(self, num: NDArray[Any], den: Real, rate: float | None = None) -> None:
-        """Eq. 25: move towards num and den, each filter by its own rate or all by the given one."""
-        for old_num, old_den, own in self._learnt:
-            blend(old_num, num.copy(), own if rate is None else rate)
-            blend(old_den, den.copy(), own if rate is None else rate)
+    def learn(self, num: NDArray[Any], den: Real, rates: Rates) -> None:
+        """Eq. 25: move towards num and den, each filter by its rate."""
+        for (old_num, old_den), rate in zip(self._learnt, rates, strict=False):
+            blend(old_num, num.copy(), rate)
+            blend(old_den, den.copy(), rate)
         if len(self._learnt) == 2:
-            (slow_num, slow_den, _), (fast_num, fast_den, _) = self._learnt
+            (slow_num, slow_den), (fast_num, fast_den) = self._learnt
             ratio = (slow_den + self._regularization) / (fast_den + self._regularization)
             np.multiply(fast_num, np.float32(0.5) * ratio, out=self.num)
             self.num += np.float32(0.5) * slow_num

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.dcf import TargetFilter
+from spcnet.runtime.dcf import Rates, TargetFilter
 from spcnet.runtime.host import HostBackend, stage
 from spcnet.runtime.model import ModelError
 from spcnet.runtime.regression import read_head
@@ -106,9 +106,9 @@ class GraphAppearance:
         with stage(self._timings, "respond"):
             return self._graphs.localize(patches, self.filter.num, self.filter.den, features)
 
-    def learn(self, patches: Real, features: Real, rate: float | None = None) -> None:
+    def learn(self, patches: Real, features: Real, rates: Rates) -> None:
         with stage(self._timings, "learn"):
-            self.filter.learn(*self._graphs.learn(patches), rate)
+            self.filter.learn(*self._graphs.learn(patches), rates)
 
 
 class GraphBackend(HostBackend):

@@ -18,7 +18,7 @@ from spcnet.runtime import locate, patches
 from spcnet.runtime.backend import Measurement
 from spcnet.runtime.colour import ColourModel, TargetColours
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.dcf import first_turns
+from spcnet.runtime.dcf import Rates, first_turns
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, Offset, State, move, without_offset
 from spcnet.runtime.recovery import Status, TargetState, may_learn
@@ -31,10 +31,10 @@ class Appearance(Protocol):
     """The filter of one target, from patches (S, 3, N, N) and their features (S, C, M, M)."""
 
     def respond(self, patches: Real, features: Real) -> Real:
-        """The responses (S, P, P) to the searched patches, valid until the next call."""
+        """The responses (S, P, P) to the searched patches, valid until the next call for this target."""
 
-    def learn(self, patches: Real, features: Real, rate: float | None = None) -> None:
-        """Update the filter from patches at the new state (eq. 25); rate in place of the config's."""
+    def learn(self, patches: Real, features: Real, rates: Rates) -> None:
+        """Update the filter from patches at the new state (eq. 25)."""
 
 
 @dataclass
@@ -47,6 +47,9 @@ class _Target:
     offset: Offset = NO_OFFSET
     share: float = 1.0  # of the offset that counts in the next search
     age: int = 0  # frames since it was added
+    responses: tuple[Real, Real | None] | None = (
+        None  # of the latest search: the filter's, the colour model's
+    )
 
 
 class HostBackend(ABC):
@@ -89,6 +92,11 @@ class HostBackend(ABC):
         pixels = as_bgr(frame, self._pixel_format)
         return pixels, (pixels.shape[0], pixels.shape[1])
 
+    def configure(self, config: TrackerConfig) -> None:
+        self.config = config
+        if self._head is not None:
+            self._head.config = config
+
     def add(self, frame: Frame, state: State) -> int:
         self.timings.clear()
         [seen] = self._observe(frame, [state], self.config.learn_scales)
@@ -103,11 +111,12 @@ class HostBackend(ABC):
                 box = TargetBox(self._head, middle(seen[1]), state)
         for turn, rate in first_turns(self.config):
             [seen] = self._observe(frame, [state], self.config.learn_scales, turn)
-            appearance.learn(*seen, rate)
+            appearance.learn(*seen, (rate, rate))
         target = _Target(state, TargetState(state), appearance, colours, box)
         [measurement], _ = self._search(frame, [target])
         if measurement.status == Status.TRACKING:
             target.offset = Offset.between(state, measurement.state)
+        target.responses = None
         self._targets[slot] = target
         return slot
 
@@ -149,6 +158,10 @@ class HostBackend(ABC):
     def collect(self) -> list[Measurement]:
         return self._finished.popleft()
 
+    def response(self, slot: int) -> Real | None:
+        target = self._target(slot)
+        return None if target.responses is None else locate.centred(*target.responses, self.config)
+
     def close(self) -> None:
         self._closed = True
         self._targets.clear()
@@ -176,6 +189,7 @@ class HostBackend(ABC):
             if target.colours is not None:
                 with stage(self.timings, "colour"):
                     colour = target.colours.respond(middle(seen[0]))
+            target.responses = responses, colour
             with stage(self.timings, "locate"):
                 peak = locate.find_peak(responses, self.config, colour)
                 state = move(place, target.first, (peak.scale, peak.row, peak.column), size, self.config)
@@ -195,10 +209,10 @@ class HostBackend(ABC):
 
     def _learn(self, frame: Frame, slots: Sequence[int]) -> None:
         self.timings.setdefault("learn", 0.0)  # a stage of every frame, also where no target is due
-        targets = [self._target(slot) for slot in slots]
+        targets, rates = [self._target(slot) for slot in slots], self.config.rates
         observed = self._observe(frame, [target.state.seen for target in targets], self.config.learn_scales)
         for target, seen in zip(targets, observed, strict=True):
-            target.appearance.learn(*seen)
+            target.appearance.learn(*seen, rates)
             if target.colours is not None:
                 with stage(self.timings, "colour"):
                     target.colours.learn(middle(seen[0]))

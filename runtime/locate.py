@@ -71,6 +71,16 @@ def mix(
     return (1 - weight) * responses + weight * colour
 
 
+def centred(
+    responses: NDArray[np.float32], colour: NDArray[np.float32] | None, config: TrackerConfig
+) -> NDArray[np.float32]:
+    """A copy of the joint response (S, P, P), with no motion at (P // 2, P // 2); 0 if it is not finite."""
+    joint = responses if colour is None else mix(responses, colour, config)
+    if not math.isfinite(float(responses.sum())):
+        return np.zeros_like(joint)
+    return np.fft.fftshift(joint, (-2, -1))
+
+
 def _scale_offset(maxima: NDArray[np.float64], s: int) -> float:
     """Offset of the refined scale from the best one, s: -0.5 ... 0.5, within the searched scales."""
     last = len(maxima) - 1

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spcnet.runtime.backend import PENDING, Backend, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import Box, State, check_box
@@ -30,6 +33,22 @@ class Result:
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)  # stage -> seconds, of the call
 
 
+def _open(
+    model: str | os.PathLike[str] | Backend,
+    backend: str,
+    threads: int,
+    pixel_format: str,
+    cuda: dict[str, Any],
+) -> Backend:
+    if isinstance(model, (str, os.PathLike)):
+        return open_backend(os.fspath(model), backend, threads, pixel_format, **cuda)
+    if not hasattr(model, "accept"):
+        raise TypeError(f"model is {model!r:.80}; give a name of the zoo, a path, or an open backend")
+    if (backend, threads, pixel_format, cuda) != ("auto", 1, "bgr", {}):
+        raise ValueError("the model is an open backend; give these options where it is opened")
+    return model
+
+
 class MultiTracker:
     """T targets in one batch. Ids are stable and never reused.
 
@@ -37,45 +56,60 @@ class MultiTracker:
     h in pixels, 0-based, top-left. On a GPU a frame may also be an array in device memory, by
     __cuda_array_interface__ or DLPack: it is used without a copy. A refused frame or box (TypeError,
     ValueError) leaves the tracker as it was. Use it from one thread at a time.
+
+    model is a name of the zoo ("base", "nano", ...), the folder of a bundle, or the path of an .onnx, .engine
+    or .spcnet file. backend is "cpu", "native" (the C library), "cuda", or "auto" (the GPU if one can be
+    used); the choice and its reason are logged ("spcnet", INFO). threads is the number on the CPU: in "cpu"
+    those of the backbone, where the filter stays in the caller's thread and the crops use OpenCV's pool
+    (cv2.setNumThreads). pixel_format is one of spcnet.runtime.frame.FORMATS. config are changes as of
+    configure. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). An open
+    Backend may be given as the model, without those options.
+
+    Raises FileNotFoundError, ModelError (a ValueError), ValueError, TypeError, and RuntimeError if the
+    backend that is asked for cannot run.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._slots: dict[int, int] = {}  # id -> slot
-        self._next = 0
-        self._frame_size: tuple[int, int] | None = None
-        self._pending: deque[tuple[int, ...]] = deque()  # targets of the pending updates
-
-    @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Backend = DEFAULT_MODEL,
         *,
         backend: str = "auto",
         threads: int = 1,
         pixel_format: str = "bgr",
+        config: Mapping[str, Any] | None = None,
         **cuda: Any,
-    ) -> MultiTracker:
-        """Open a model: a name of the zoo, or the path of an .onnx or .engine file.
-
-        backend is "cpu", "native" (the C library), "cuda", or "auto" (the GPU if one can be used); the choice
-        and its reason are logged ("spcnet", INFO). threads is the number on the CPU: in "cpu" those
-        of the backbone, where the filter stays in the caller's thread and the crops use OpenCV's pool
-        (cv2.setNumThreads). pixel_format is one of spcnet.runtime.frame.FORMATS. cuda are the keywords of
-        spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). Raises FileNotFoundError, ModelError (a
-        ValueError), ValueError, and RuntimeError if the backend that is asked for cannot run.
-        """
-        return cls(open_backend(os.fspath(model), backend, threads, pixel_format, **cuda))
+    ) -> None:
+        self._backend = _open(model, backend, threads, pixel_format, cuda)
+        self._slots: dict[int, int] = {}  # id -> slot
+        self._next = 0
+        self._frame_size: tuple[int, int] | None = None
+        self._pending: deque[tuple[int, ...]] = deque()  # targets of the pending updates
+        try:
+            self.configure(**config or {})
+        except BaseException:
+            if self._backend is not model:
+                self._backend.close()
+            raise
 
     @property
     def config(self) -> TrackerConfig:
-        """The configuration of the model."""
+        """The configuration: the model's, with the changes of configure."""
         return self._backend.config
 
     @property
     def backend(self) -> str:
         """Where it runs: "cpu", "native", "cuda", or "portable graphs"."""
         return self._backend.name
+
+    def configure(self, **changes: Any) -> None:
+        """Change fields of the config from the next frame on: all that are given, or after an error none.
+
+        What may change is uncertain_score, lost_score, recovery_radius, update_interval, interp_factor,
+        scale_penalty, and, where they are above 0 in the model, fast_interp_factor and box_gain, which stay
+        above 0. Raises ValueError on other fields, which belong to the model, and on values out of range.
+        """
+        self._settled()
+        self._backend.configure(self.config.changed(changes))
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -100,6 +134,18 @@ class MultiTracker:
         for target in former:
             self.remove(target)
         return added
+
+    def restart(self, target: int, frame: Any, box: Sequence[float]) -> None:
+        """Begin a target anew under its id, such as where a detector found it: learnt from frame as by add.
+
+        The frame of the only target may have another size than before. Raises KeyError on an unknown id,
+        and ValueError on a box outside frame; the target is then as before.
+        """
+        self._settled()
+        former = self._slot(target)
+        seen = self._backend.accept(frame) if len(self._slots) == 1 else self._check(frame)
+        self._slots[target] = self._begin(*seen, box)
+        self._backend.remove(former)
 
     def remove(self, target: int) -> None:
         """Stop tracking a target. Raises KeyError on an unknown id."""
@@ -152,6 +198,22 @@ class MultiTracker:
         if self.config.interp_factor > 0:
             self._backend.learn(checked, slots)
 
+    def response(self, target: int) -> NDArray[np.float32]:
+        """The joint response of a target in the latest localize or update: (S, P, P) float32, a copy.
+
+        S are the searched scales, the smallest first; P x P points span the patch, (1 + padding) target
+        sides, and no motion is at (P // 2, P // 2). It is 0 where it could not be computed. Nothing is done
+        for it unless it is asked for: then the responses are mixed with the colour model's (where there is
+        one) and copied, on a GPU from its memory after waiting for it. There only the latest call and its
+        last batch of at most 32 targets have one, until the next call. Raises KeyError on an unknown id,
+        RuntimeError where there is no response.
+        """
+        self._settled()
+        found = self._backend.response(self._slot(target))
+        if found is None:
+            raise RuntimeError(f"target {target} has no response; ask for it right after localize or update")
+        return found
+
     def __enter__(self) -> Self:
         return self
 
@@ -165,11 +227,16 @@ class MultiTracker:
         self._backend.close()
 
     def _add(self, frame: Any, size: tuple[int, int], box: Sequence[float]) -> int:
-        slot = self._backend.add(frame, State.from_box(check_box(box, size[1], size[0])))
+        slot = self._begin(frame, size, box)
         target, self._next = self._next, self._next + 1
         self._slots[target] = slot
-        self._frame_size = size
         return target
+
+    def _begin(self, frame: Any, size: tuple[int, int], box: Sequence[float]) -> int:
+        """Learn a target; returns its slot."""
+        slot = self._backend.add(frame, State.from_box(check_box(box, size[1], size[0])))
+        self._frame_size = size
+        return slot
 
     def _settled(self) -> None:
         if self._pending:
@@ -196,7 +263,9 @@ class MultiTracker:
     def _results(self, targets: Iterable[int], found: list[Measurement]) -> dict[int, Result]:
         timings = self.timings
         return {
-            target: Result(m.state.to_box(), m.score, m.psr, m.status, timings)
+            target: Result(
+                Box(*map(float, m.state.to_box())), float(m.score), float(m.psr), m.status, timings
+            )
             for target, m in zip(targets, found, strict=True)
         }
 
@@ -204,29 +273,48 @@ class MultiTracker:
 class Tracker:
     """One target, with OpenCV's contract: init(frame, box), then update(frame) for every next frame.
 
-    See MultiTracker for frames, boxes and errors.
+        tracker = Tracker("nano")
+        tracker.init(frame, (x, y, w, h))
+        result = tracker.update(next_frame)  # result.box, .score, .psr, .status, .timings
+
+    Frames are (H, W, 3) uint8 BGR (grey and BGRA are converted) or what pixel_format says, all of one size;
+    boxes are x, y, w, h in pixels, 0-based, top-left. A refused frame or box (TypeError, ValueError) leaves
+    the tracker as it was. Use it from one thread at a time; close it, or leave its with block, in the end.
+
+    model is a name of the zoo ("base", "nano", ...), the folder of a bundle, or the path of an .onnx, .engine
+    or .spcnet file. backend is "cpu", "native" (the C library), "cuda", or "auto": the GPU if one can be
+    used. threads is the number on the CPU, config changes as of configure. MultiTracker, which takes the
+    same, says more of pixel_format and cuda. Raises FileNotFoundError, ModelError (a ValueError), ValueError,
+    TypeError, and RuntimeError if the backend that is asked for cannot run.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._targets = MultiTracker(backend)
-
-    @classmethod
-    def load(
-        cls,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Backend = DEFAULT_MODEL,
         *,
         backend: str = "auto",
         threads: int = 1,
         pixel_format: str = "bgr",
+        config: Mapping[str, Any] | None = None,
         **cuda: Any,
-    ) -> Tracker:
-        """Open a model: a name of the zoo, or the path of an .onnx file. See MultiTracker.load."""
-        return cls(open_backend(os.fspath(model), backend, threads, pixel_format, **cuda))
+    ) -> None:
+        self._targets = MultiTracker(
+            model, backend=backend, threads=threads, pixel_format=pixel_format, config=config, **cuda
+        )
 
     @property
     def config(self) -> TrackerConfig:
-        """The configuration of the model."""
+        """The configuration: the model's, with the changes of configure."""
         return self._targets.config
+
+    def configure(self, **changes: Any) -> None:
+        """Change fields of the config from the next frame on: all that are given, or after an error none.
+
+        What may change is uncertain_score, lost_score, recovery_radius, update_interval, interp_factor,
+        scale_penalty, and, where they are above 0 in the model, fast_interp_factor and box_gain, which stay
+        above 0. Raises ValueError on other fields, which belong to the model, and on values out of range.
+        """
+        self._targets.configure(**changes)
 
     @property
     def backend(self) -> str:
@@ -247,12 +335,16 @@ class Tracker:
         return self._targets.update(frame)[self._only()]
 
     def submit(self, frame: Any) -> None:
-        """Begin an update; see MultiTracker.submit."""
+        """Begin an update and return at once, if the backend can; result() returns its outcome.
+
+        Two may be pending. Do not write to the frame until its result was taken. Raises RuntimeError on a
+        third, and before init.
+        """
         self._only()
         self._targets.submit(frame)
 
     def result(self) -> Result:
-        """The outcome of the oldest pending update."""
+        """The outcome of the oldest pending update. Raises RuntimeError if there is none."""
         return self._targets.result()[self._only()]
 
     def localize(self, frame: Any) -> Result:
@@ -263,6 +355,14 @@ class Tracker:
         """Learn the target where it was last found, from frame."""
         self._only()
         self._targets.learn(frame)
+
+    def response(self) -> NDArray[np.float32]:
+        """The joint response of the latest localize or update: (S, P, P) float32; see MultiTracker.response.
+
+        No motion is at (P // 2, P // 2) of each of the S searched scales. It costs nothing until it is asked
+        for. Raises RuntimeError where there is none.
+        """
+        return self._targets.response(self._only())
 
     def __enter__(self) -> Self:
         return self

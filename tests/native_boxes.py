@@ -59,7 +59,7 @@ def main() -> None:
         fake_driver.start()
     for name, frames, boxes in videos(*sys.argv[1:]):
         for zoo in model.zoo():
-            data, reference = nh.cuda_bytes(zoo, code), Tracker.load(zoo, backend="cpu")
+            data, reference = nh.cuda_bytes(zoo, code), Tracker(zoo, backend="cpu")
             found: dict[str, list[float]] = {way: [] for way in WAYS}
             for index, (before, after) in enumerate(pairwise(frames)):
                 reference.init(before, boxes[index])

@@ -47,7 +47,7 @@ def soak(
 ) -> dict[str, Any]:
     """Follow one target all the time, beside one that is added anew in every period; the figures."""
     frames = course()[:: PERIOD // period]
-    tracker = MultiTracker.load(model, backend=backend)
+    tracker = MultiTracker(model, backend=backend)
     steady, other = tracker.add(*frames[0]), tracker.add(*frames[0])
     overlaps, seconds = np.zeros((2, updates))  # which do not grow themselves
     wild, kilobytes, files = 0, [], []

@@ -308,7 +308,7 @@ def opened(name, **changes):
     found = model.load(model.find(name))
     config = dataclasses.replace(found.config, **changes)
     if not changes:
-        return Tracker.load(name, backend="cpu"), Port(found, config)
+        return Tracker(name, backend="cpu"), Port(found, config)
     backend = CpuBackend(config, OnnxBackbone(backbone_session(found)), regression=found.regression)
     return Tracker(backend), Port(found, config)
 

@@ -29,7 +29,7 @@ def compare(open_device: Opener, model: str, own: OpenBackbone, clip: int) -> di
         opened(open_device, own, graphs=True) as (backend, _, _, backbone),
         open_video(str(DEMO_VIDEO)) as video,
     ):
-        reference = Tracker.load(model, backend="cpu")
+        reference = Tracker(model, backend="cpu")
         tracker = Tracker(cast(Any, backend))
         box = DEMO_BOX
         for index, frame in enumerate(islice(video, clip)):

@@ -29,7 +29,7 @@ class Batch:
         label, what = split_label(name)
         backend, model = split_backend(what)
         self.name, self._count = label or find(model).stem, count
-        self._tracker = MultiTracker.load(model, threads=threads, backend=backend)
+        self._tracker = MultiTracker(model, threads=threads, backend=backend)
         self.close = self._tracker.close
 
     def init(self, frame: Frame, box: Sequence[float]) -> None:

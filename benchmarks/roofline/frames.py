@@ -51,7 +51,7 @@ def measure(
     cv2.setNumThreads(threads)
     searched, learnt, count = list[Seconds](), list[Seconds](), 0
     with threadpool_limits(threads):
-        tracker = Tracker.load(model, backend=backend, threads=threads)
+        tracker = Tracker(model, backend=backend, threads=threads)
         config, begun, skipped = tracker.config, time.perf_counter(), warmup
         while not count or time.perf_counter() - begun < seconds:
             tracker.init(frames[0], box)

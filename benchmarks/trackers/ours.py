@@ -16,7 +16,7 @@ from spcnet.runtime.tracker import Tracker
 
 
 class Ours:
-    """A name of the zoo or an .onnx file, on a backend of Tracker.load."""
+    """A name of the zoo or an .onnx file, on a backend of Tracker."""
 
     kind = "ours"
 

@@ -34,7 +34,7 @@ def serve(model: str, threads: int = 1) -> None:
     with threadpool_limits(threads):
         try:
             path = models.find(model)
-            tracker = Tracker.load(path, threads=threads)
+            tracker = Tracker(path, threads=threads)
         except Exception as error:
             if not sys.stdin.isatty():  # a client would take silence for a crash
                 with suppress(TraxException):

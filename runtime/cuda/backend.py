@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from spcnet.runtime import locate
 from spcnet.runtime.backend import PENDING, Measurement
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import frames
@@ -87,6 +89,7 @@ class CudaBackend:
         self._listed: list[int] = []  # the slots in the device's list
         self._due: list[list[int]] = [[]] * PENDING  # and in those for the places
         self._pending: deque[tuple[int, Sequence[int]]] = deque()  # place, and the slots with a result
+        self._searched: Sequence[int] = ()  # the slots whose responses are in the work space, in their order
         self._next = 0  # place of the next submitted frame
         self._lock = threading.Lock()
         with device.activate():
@@ -102,6 +105,13 @@ class CudaBackend:
         checked = frames.accept(frame, self._pixel_format, self._device.stream)
         return checked, (checked.height, checked.width)
 
+    def configure(self, config: TrackerConfig) -> None:
+        with self._use():
+            self._settled()
+            self._forget_graphs()  # the learning rates are among the arguments of their launches
+            self._pipeline.configure(config)
+            self.config, self._reach = config, Reach(config)
+
     def add(self, frame: Picture | DeviceFrame, state: State) -> int:
         with self._use():
             self._settled()
@@ -116,6 +126,8 @@ class CudaBackend:
             except BaseException:
                 del self._targets[slot]
                 raise
+            finally:
+                self._searched = ()
             return slot
 
     def _put(self, slot: int, state: State, offset: Offset) -> None:
@@ -153,6 +165,20 @@ class CudaBackend:
     def collect(self) -> list[Measurement]:
         with self._use():
             return self._finish()
+
+    def response(self, slot: int) -> NDArray[np.float32] | None:
+        with self._use():
+            self._settled()
+            self._check([slot])
+            if slot not in self._searched:
+                return None
+            index, work, config = self._searched.index(slot), self._pipeline.work, self.config
+            responses = np.empty((config.scales, config.points, config.points), np.float32)
+            self._device.read(work.responses + index * responses.nbytes, responses)
+            colour = np.empty(responses.shape[1:], np.float32) if work.colour else None
+            if colour is not None:
+                self._device.read(work.colour + index * colour.nbytes, colour)
+            return locate.centred(responses, colour, config)
 
     def close(self) -> None:
         if self._closed:
@@ -222,6 +248,8 @@ class CudaBackend:
             self._listed = list(slots)
         if due and due != self._due[place]:
             self._write_due(due, place)
+        if work in (LOCALIZE, UPDATE):
+            self._searched = slots[(len(slots) - 1) // self._pipeline.batch * self._pipeline.batch :]
         if slots:
             self._enqueue((work, len(slots), len(due), place))
         if self._stream is not None:
@@ -300,6 +328,7 @@ class CudaBackend:
             return
         self._device.synchronize()
         self._forget_graphs()  # they contain the old addresses
+        self._searched = ()
         if self._pipeline.grow(slots, count):
             self._listed, self._due = [], [[]] * PENDING
 

@@ -45,6 +45,30 @@ def first_state(state: State, offset: Offset = NO_OFFSET) -> NDArray[Any]:
     return np.array([(*state, state.w, state.h, 0, 0, 0, state.cx, state.cy, *offset, 1)], TARGET)
 
 
+def search_constants(config: TrackerConfig) -> dict[str, NDArray[Any]]:
+    """SEARCH of localize and of update: all that may change between two frames, but the learning rates."""
+    fixed = (
+        (1 + config.padding) / config.points,
+        config.scale_step,
+        np.log(config.scale_step),
+        config.scale_penalty,
+        MIN_SIDE,
+        *SCALE_RANGE,
+        config.interp_factor,
+        config.uncertain_score,
+        config.lost_score,
+        config.recovery_radius,
+        config.colour_weight,
+        config.box_gain,
+        config.scales,
+        config.points,
+        config.response_upsampling,
+        round(PSR_REACH * config.sigma * config.response_upsampling),
+    )
+    intervals = {"locate_constants": 0, "update_constants": config.update_interval}
+    return {name: np.array((*fixed, interval), SEARCH) for name, interval in intervals.items()}
+
+
 class Launcher:
     """The kernels with the constants of one configuration.
 
@@ -123,30 +147,13 @@ class Launcher:
             exponents = np.asarray(scale_exponents(scales), np.float64)
             arrays[f"{name}_factors"] = (1 + config.padding) * step**exponents
             arrays[f"{name}_amplitudes"] = dcf.scale_amplitudes(config, scales).astype(np.float32)
-        for name, interval in (("locate", 0), ("update", config.update_interval)):
-            arrays[f"{name}_constants"] = np.array(
-                (
-                    (1 + config.padding) / config.points,
-                    config.scale_step,
-                    np.log(step),
-                    config.scale_penalty,
-                    MIN_SIDE,
-                    *SCALE_RANGE,
-                    config.interp_factor,
-                    config.uncertain_score,
-                    config.lost_score,
-                    config.recovery_radius,
-                    config.colour_weight,
-                    config.box_gain,
-                    config.scales,
-                    config.points,
-                    config.response_upsampling,
-                    round(PSR_REACH * config.sigma * config.response_upsampling),
-                    interval,
-                ),
-                SEARCH,
-            )
-        return arrays
+        return arrays | search_constants(config)
+
+    def configure(self, config: TrackerConfig) -> None:
+        """Go on with the values of another config that may change between two frames, while nothing runs."""
+        self.config = config
+        for name, values in search_constants(config).items():
+            self._device.write(self.constants[name], values)
 
     def crop(
         self,

@@ -39,6 +39,11 @@ class Pipeline:
         self.slots = SlotMemory(device, self.launcher)
         self.work = WorkMemory(device, self.launcher)
 
+    def configure(self, config: TrackerConfig) -> None:
+        """See Launcher.configure."""
+        self.config = config
+        self.launcher.configure(config)
+
     def fits(self, slots: int, count: int) -> bool:
         """True if there is room for so many slots, and for so many targets at once."""
         return slots <= self.slots.capacity and min(count, self.batch) <= self.work.batch
@@ -113,7 +118,7 @@ class Pipeline:
         self._backbone.enqueue(work.patches, work.features, count * config.learn_scales)
         if launcher.side and kind == ADD:
             launcher.regress_keep(work.features, slots, memory.templates, count)
-        rates = {ADD: (1.0, 1.0), LEARN: (config.interp_factor, config.fast_interp_factor)}.get(kind)
+        rates = {ADD: (1.0, 1.0), LEARN: config.rates}.get(kind)
         self._learn_filters(slots, count, rates)
         for turn, rate in first_turns(config) if kind == ADD else ():
             launcher.crop(frame, memory.targets, slots, work.patches, count, learn=True, turn=turn)

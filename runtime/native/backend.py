@@ -6,13 +6,16 @@ import ctypes
 import os
 from collections import deque
 from collections.abc import Sequence
-from ctypes import byref, c_int, c_void_p
+from ctypes import POINTER, byref, c_float, c_int, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spcnet.runtime import model
 from spcnet.runtime.backend import Measurement
-from spcnet.runtime.config import TrackerConfig
+from spcnet.runtime.config import CHANGEABLE, RANGES, TrackerConfig
 from spcnet.runtime.frame import FORMATS, Picture, check_format, check_frame
 from spcnet.runtime.geometry import State
 from spcnet.runtime.model import ModelError
@@ -67,7 +70,8 @@ class NativeBackend:
         self._trackers: dict[int, _TargetTracker] = {}  # by slot
         self._finished: deque[list[Measurement]] = deque()  # updates to collect
         self.timings: dict[str, float] = {}
-        self._spare: _TargetTracker | None = self._open()  # the first target's: a bad model is found here
+        spare = _TargetTracker(self._library, data, name, self._threads)  # a bad model is found here
+        self._spare: _TargetTracker | None = spare  # the first target's
         self.config: TrackerConfig = read_config(data, name)
         self._stages = [
             stage
@@ -81,6 +85,11 @@ class NativeBackend:
             raise RuntimeError("the tracker is closed; load it again")
         picture = check_frame(frame, self._format)
         return NativeFrame(picture, describe(picture)), (picture.height, picture.width)
+
+    def configure(self, config: TrackerConfig) -> None:
+        self.config = config
+        for tracker in (*self._trackers.values(), *filter(None, [self._spare])):
+            tracker.configure(config)
 
     def add(self, frame: NativeFrame, state: State) -> int:
         tracker, self._spare = self._spare or self._open(), None
@@ -112,13 +121,18 @@ class NativeBackend:
     def collect(self) -> list[Measurement]:
         return self._finished.popleft()
 
+    def response(self, slot: int) -> NDArray[np.float32] | None:
+        return self._tracker(slot).response(self.config)
+
     def close(self) -> None:
         self._closed, self._spare = True, None
         self._trackers.clear()
         self._finished.clear()
 
     def _open(self) -> _TargetTracker:
-        return _TargetTracker(self._library, self._data, self._name, self._threads)
+        tracker = _TargetTracker(self._library, self._data, self._name, self._threads)
+        tracker.configure(self.config)
+        return tracker
 
     def _search(self, call: str, frame: NativeFrame, slots: Sequence[int]) -> list[Measurement]:
         trackers = [self._tracker(slot) for slot in slots]
@@ -159,6 +173,13 @@ class _TargetTracker:
         code = getattr(self._functions, f"spcnet_{name}")(self._handle, *arguments)
         _raise(code, self._functions.spcnet_last_error(self._handle).decode(errors="replace"))
 
+    def configure(self, config: TrackerConfig) -> None:
+        # In this order no value contradicts another one on the way.
+        first = {"uncertain_score": RANGES["uncertain_score"][1], "interp_factor": 0.0}
+        values = {name: getattr(config, name) for name in reversed(CHANGEABLE)}
+        for name, value in (*first.items(), *values.items()):
+            self.call("set", CHANGEABLE.index(name), value)
+
     def add(self, frame: NativeFrame, state: State) -> None:
         self.call("add", byref(frame.described), CBox(*state.to_box()), byref(c_int()))
 
@@ -167,6 +188,16 @@ class _TargetTracker:
         self.call(call, byref(frame.described), byref(result), 1, None)
         state = State.from_box(tuple(result.box))
         return Measurement(state, result.score, result.psr, STATUSES[result.status])
+
+    def response(self, config: TrackerConfig) -> NDArray[np.float32] | None:
+        found = np.empty((config.scales, config.points, config.points), np.float32)
+        side = c_int()
+        for scale, response in enumerate(found):
+            numbers = response.ctypes.data_as(POINTER(c_float))
+            arguments = (self._handle, 0, scale, numbers, response.size, byref(side))
+            if self._functions.spcnet_response_at(*arguments):
+                return None  # there was no search yet
+        return found
 
     def times(self) -> CTimes:
         times = CTimes()

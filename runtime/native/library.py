@@ -74,6 +74,7 @@ def load_library(path: Path | None = None) -> ctypes.CDLL:
         ("localize", c_int, [handle, frame, results, c_int, POINTER(c_int)]),
         ("learn", c_int, [handle, frame]),
         ("response", c_int, [handle, c_int, POINTER(c_float), c_size_t, POINTER(c_int)]),
+        ("response_at", c_int, [handle, c_int, c_int, POINTER(c_float), c_size_t, POINTER(c_int)]),
         ("set_network", c_int, [handle, c_void_p, c_void_p]),
         ("get", c_int, [handle, c_int, POINTER(c_double)]),
         ("set", c_int, [handle, c_int, c_double]),

@@ -378,6 +378,6 @@ def test_full_ffts_in_numpy_are_the_filter(rng, fast):
         full.features = features
         full.solve()
         expected = ours.respond(found.num, found.den, ours.transform(features[0], learn=False))
-        found.learn(*ours.learn(ours.transform(features[0], learn=True)))
+        found.learn(*ours.learn(ours.transform(features[0], learn=True)), config.rates)
         assert kernels.distance(full.response[0], expected) < 1e-5
         assert full.peak[0] == expected.argmax()

@@ -115,7 +115,7 @@ def test_the_two_halves_are_an_update(models, video, monkeypatch):
 
     monkeypatch.setattr(Tracker, "localize", localize)
     frames.measure(models[1], clip, boxes[0], 1, warmup=4, seconds=0)
-    tracker = Tracker.load(models[1], backend="cpu")
+    tracker = Tracker(models[1], backend="cpu")
     tracker.init(clip[0], boxes[0])
     assert found == [tracker.update(frame).box for frame in clip[1:]]
 

@@ -206,7 +206,7 @@ def test_without_a_gpu_the_model_is_what_to_load(copy, cache, video, capsys):
     assert said["load"] == str(copy / "tiny.onnx")
     assert any("no engine is built: there is no" in line for line in said["lines"])
     frames, boxes = video
-    tracker = Tracker.load(said["load"], backend="cpu")
+    tracker = Tracker(said["load"], backend="cpu")
     tracker.init(frames[0], boxes[0])
     assert np.isfinite(tracker.update(frames[1]).box).all()
     placed = files(cache)
@@ -243,7 +243,7 @@ def test_one_command_makes_a_bundle(checkpoint, tmp_path, capsys):
 def test_a_bundle_is_a_model_wherever_one_is_named(made, monkeypatch, tmp_path):
     folder, _ = made
     assert model.find(folder) == folder / "tiny.onnx"
-    with Tracker.load(folder) as tracker:
+    with Tracker(folder) as tracker:
         assert tracker.config == model.load(folder / "tiny.onnx").config
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base").symlink_to(folder)

@@ -177,7 +177,7 @@ def test_json_has_the_whole_outcome(otb, tiny_model, tiny_checkpoint, capsys):
     assert all(m["passed"] and m["clip"] for m in other["measures"].values())
     assert other["measures"]["features"]["limit"] == TOLERANCES["fp32"].layers
     assert set(other["clips"]) == {"demo", "Slow"} and other["clips"]["demo"]["auc"] is None
-    tracked = Tracker.load(tiny_model, backend="cpu")
+    tracked = Tracker(tiny_model, backend="cpu")
     (slow,) = open_data(otb, names=("Slow",))
     assert other["clips"]["Slow"]["auc"] == pytest.approx(own_auc(tracked, slow), abs=0.02)
     assert {"torch", "onnx", "numpy", "processor"} <= set(record["machine"])

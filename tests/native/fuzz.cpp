@@ -111,8 +111,8 @@ void call(Source source) {
         case 4: code = spcnet_learn(tracker, frame); break;
         case 5: code = spcnet_localize(tracker, frame, results.data(), source.byte() % 17, &count); break;
         case 6: code = spcnet_response(tracker, id, source.byte() % 2 ? response.data() : nullptr, response.size(), &count); break;
-        case 7: code = spcnet_set(tracker, source.byte() % 8 - 1, value); break;
-        case 8: code = spcnet_get(tracker, source.byte() % 8 - 1, &value); break;
+        case 7: code = spcnet_set(tracker, source.byte() % 10 - 1, value); break;
+        case 8: code = spcnet_get(tracker, source.byte() % 10 - 1, &value); break;
         default: code = spcnet_update(tracker, frame, source.byte() ? results.data() : nullptr, 16, &count);
         }
         check(code >= SPCNET_OK && code <= SPCNET_NETWORK_FAILED, "a code that the header does not have");

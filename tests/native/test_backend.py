@@ -19,7 +19,7 @@ def built(library, monkeypatch):
 
 def test_targets_are_found_learnt_and_removed_one_by_one(head_model, video):
     frames, boxes = video
-    trackers = [MultiTracker.load(head_model, backend=name) for name in ("cpu", "native")]
+    trackers = [MultiTracker(head_model, backend=name) for name in ("cpu", "native")]
     for tracker in trackers:
         for shift in (0, 4, 8):
             tracker.add(frames[0], boxes[0] + [shift, 0, 0, 0])
@@ -44,7 +44,7 @@ def test_frames_in_every_format_are_the_same_frames(tiny_model, video, pixel_for
     order = [2 - "bgr".index(name) if "rgb" in pixel_format else "bgr".index(name) for name in "bgr"]
     found = []
     for name in ("bgr", pixel_format):
-        tracker = Tracker.load(tiny_model, backend="native", pixel_format=name)
+        tracker = Tracker(tiny_model, backend="native", pixel_format=name)
         seen = frames[:3] if name == "bgr" else [frame[..., order] for frame in frames[:3]]
         if len(name) == 4:
             seen = [np.dstack([frame, frame[..., :1]]) for frame in seen]
@@ -56,7 +56,7 @@ def test_frames_in_every_format_are_the_same_frames(tiny_model, video, pixel_for
 def test_nv12_is_read_as_two_planes(tiny_model, video):
     frames, boxes = video
     grey = [np.concatenate([frame[..., 1], np.full((120, 320), 128, np.uint8)]) for frame in frames[:3]]
-    trackers = [Tracker.load(tiny_model, backend=name, pixel_format="nv12") for name in ("cpu", "native")]
+    trackers = [Tracker(tiny_model, backend=name, pixel_format="nv12") for name in ("cpu", "native")]
     for tracker in trackers:
         tracker.init(grey[0], boxes[0])
     for frame in grey[1:]:
@@ -68,28 +68,28 @@ def test_a_model_file_of_the_library_is_opened_by_its_name(tmp_path):
     path = tmp_path / "nano.spcnet"
     found = model.load(model.find("nano"))
     path.write_bytes(native_model(found))
-    assert Tracker.load(path).config == found.config
+    assert Tracker(path).config == found.config
     with pytest.raises(ValueError, match=r"nano.spcnet is a model of the C library, which runs in"):
-        Tracker.load(path, backend="cpu")
+        Tracker(path, backend="cpu")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match=r"nano.spcnet is damaged: tensor \d+ of its header"):
-        Tracker.load(path)
+        Tracker(path)
     with pytest.raises(FileNotFoundError, match=r"no model file .*no.spcnet; write one with spcnet export"):
-        Tracker.load(tmp_path / "no.spcnet")
+        Tracker(tmp_path / "no.spcnet")
 
 
 def test_what_it_cannot_run_is_refused(tiny_checkpoint, tmp_path, monkeypatch):
     half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
     with pytest.raises(ModelError, match=r"half.onnx computes in fp16, our own convolutions take"):
-        Tracker.load(half, backend="native")
+        Tracker(half, backend="native")
     with pytest.raises(ValueError, match="threads is 65; give a number up to 64, or 0"):
-        Tracker.load("nano", backend="native", threads=65)
+        Tracker("nano", backend="native", threads=65)
     monkeypatch.setattr(native_library, "PATH", tmp_path / "libspcnet.so")
     with pytest.raises(RuntimeError, match=r"was not built; install a C\+\+ .*; or use backend='cpu'"):
-        Tracker.load("nano", backend="native")
+        Tracker("nano", backend="native")
     (tmp_path / "libspcnet.so").write_bytes(b"no library")
     with pytest.raises(RuntimeError, match=r"the C library does not load: .*libspcnet"):
-        Tracker.load("nano", backend="native")
+        Tracker("nano", backend="native")
 
 
 def test_the_command_line_and_the_doctor_know_it(tmp_path, capsys):

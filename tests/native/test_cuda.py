@@ -16,18 +16,12 @@ from spcnet.common.metrics import iou
 from spcnet.export import launches
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import MultiTracker, Tracker, TrackerConfig, model
+from spcnet.runtime.config import CHANGEABLE
 from spcnet.runtime.cuda import pipeline
 from spcnet.runtime.native.modelfile import native_file
 from spcnet.runtime.weights import read_weights
 
-PARAMETERS = (
-    "UNCERTAIN_SCORE",
-    "LOST_SCORE",
-    "RECOVERY_RADIUS",
-    "UPDATE_INTERVAL",
-    "INTERP_FACTOR",
-    "BOX_GAIN",
-)
+PARAMETERS = [name.upper() for name in CHANGEABLE]
 
 
 @pytest.fixture
@@ -71,7 +65,7 @@ def test_it_is_the_tracker_in_python(start, each_model, video):
     frames, boxes = video
     blank = np.random.default_rng(3).integers(0, 256, frames[0].shape, np.uint8)
     shown = [*frames[1:5], blank, blank, blank, blank, *frames[9:11]]  # lost, searched around, found again
-    python, native = Tracker.load(each_model, backend="cuda", backbone="kernels"), start(each_model)
+    python, native = Tracker(each_model, backend="cuda", backbone="kernels"), start(each_model)
     python.init(frames[0], boxes[0])
     native.add(nh.as_frame(frames[0]), boxes[0])
     statuses = set()
@@ -98,7 +92,7 @@ def test_models_of_the_zoo_find_the_boxes_of_the_cpu(library, start, name, video
 
 def test_an_update_copies_the_region_and_launches_one_graph(start, quick_model, video):
     frames, boxes = video
-    python, native = Tracker.load(quick_model, backend="cuda", backbone="kernels"), start(quick_model)
+    python, native = Tracker(quick_model, backend="cuda", backbone="kernels"), start(quick_model)
     python.init(frames[0], boxes[0])
     native.add(nh.as_frame(frames[0]), boxes[0])
     counts = []
@@ -122,7 +116,7 @@ def test_only_the_targets_that_are_due_are_learnt_as_in_python(start, make_check
     config = TrackerConfig(patch_size=24, channels=4, stride=2, interp_factor=0.02, update_interval=3)
     source = make_checkpoint(config, {"layers": [{"channels": 4, "stride": 2}]})
     path = export_onnx(source, tmp_path / "third.onnx").path
-    python, native = MultiTracker.load(path, backend="cuda", backbone="kernels"), start(path)
+    python, native = MultiTracker(path, backend="cuda", backbone="kernels"), start(path)
     for frame in frames[:2]:  # of three targets two learn in one frame, one in the next, none in the third
         for offset in (0, 6) if frame is frames[0] else (12,):
             python.add(frame, boxes[0] + offset)
@@ -145,7 +139,7 @@ def test_only_the_targets_that_are_due_are_learnt_as_in_python(start, make_check
 
 def test_targets_come_and_go_as_in_python(start, regressed_model, video):
     frames, boxes = video
-    python = MultiTracker.load(regressed_model, backend="cuda", backbone="kernels")
+    python = MultiTracker(regressed_model, backend="cuda", backbone="kernels")
     native = start(regressed_model)
     for offset in ((0, 0, 0, 0), (90, 60, 0, 0), (40, -20, 20, 10)):
         python.add(frames[0], boxes[0] + offset)
@@ -272,6 +266,7 @@ CHANGES = [
     {"INTERP_FACTOR": 0.2},
     {"BOX_GAIN": 0.0},
     {"BOX_GAIN": 1.0},
+    {"SCALE_PENALTY": 0.8},
 ]
 
 

@@ -127,7 +127,7 @@ def boxes(output):
 def expected(video):
     """The boxes of the Python backend."""
     frames, truth = video
-    tracker = Tracker.load("nano", backend="cpu")
+    tracker = Tracker("nano", backend="cpu")
     tracker.init(frames[0], truth[0])
     return np.array([tracker.update(frame).box for frame in frames[1:]])
 

@@ -93,7 +93,7 @@ def test_a_box_that_cannot_be_tracked_changes_nothing(tracker, words):
 def test_a_flat_target_is_refused_as_in_python(tracker, head_model, noise):
     flat = np.random.default_rng(1).integers(90, 91 + noise, PIXELS.shape, np.uint8)
     with pytest.raises(ValueError, match="the target is flat") as expected:
-        Tracker.load(head_model, backend="cpu").init(flat, BOX)
+        Tracker(head_model, backend="cpu").init(flat, BOX)
     refused(nh.BAD_ARGUMENT, str(expected.value), tracker.add, frame(flat), BOX)
 
 
@@ -153,7 +153,9 @@ def test_a_tracker_without_targets_has_nothing_to_find(library, head_model):
         (3, 1.5, "whole number"),
         (4, 1.5, "INTERP_FACTOR is 1.5"),
         (5, INF, "BOX_GAIN is inf"),
-        (6, 1, "no parameter 6"),
+        (6, 0, "SCALE_PENALTY is 0"),
+        (7, 0.1, "the model has no second filter"),
+        (8, 1, "no parameter 8"),
         (-1, 1, "no parameter -1"),
     ],
 )

@@ -98,7 +98,7 @@ def test_boxes_on_aarch64_are_those_of_the_reference(tmp_path, video):
     raw = b"".join(frame.tobytes() for frame in frames[:5])
     for name in model.zoo():
         (tmp_path / name).write_bytes(native_bytes(name))
-        tracker = Tracker.load(name, backend="cpu")
+        tracker = Tracker(name, backend="cpu")
         tracker.init(frames[0], truth[0])
         expected = np.array([tracker.update(frame).box for frame in frames[1:5]])
         track = list(map(str, [*words, tmp_path / "track", tmp_path / name, 320, 240, *truth[0]]))

@@ -141,7 +141,7 @@ def test_a_response_is_that_of_the_reference(stages, rng, rounds):
     learnt, searched = stages.features(rng, rounds + 1, config.learn_scales), stages.features(rng)
     target = TargetFilter(config, *shared.learn(shared.transform(learnt[0], learn=True)))
     for features in learnt[1:]:
-        target.learn(*shared.learn(shared.transform(features, learn=True)))
+        target.learn(*shared.learn(shared.transform(features, learn=True)), config.rates)
     expected = shared.respond(target.num, target.den, shared.transform(searched[None], learn=False))[0]
     found = np.empty_like(expected)
     stages.call("response", learnt, rounds, searched, found)

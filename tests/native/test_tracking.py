@@ -8,6 +8,7 @@ import pytest
 
 from spcnet.common.metrics import iou
 from spcnet.runtime import MultiTracker, Tracker, model
+from spcnet.runtime.config import CHANGEABLE
 from spcnet.runtime.open import open_backend
 
 
@@ -16,7 +17,7 @@ def test_boxes_are_those_of_the_cpu_backend(library, name, tiny_model, head_mode
     frames, boxes = video
     path = {"tiny": tiny_model, "head": head_model}.get(name, name)
     reference, native = (
-        Tracker.load(path, backend="cpu"),
+        Tracker(path, backend="cpu"),
         nh.Handle(library, nh.native_bytes(path)),
     )
     reference.init(frames[0], boxes[0])
@@ -32,7 +33,7 @@ def test_boxes_are_those_of_the_cpu_backend(library, name, tiny_model, head_mode
 def test_targets_come_and_go_as_in_python(library, tiny_model, video):
     frames, boxes = video
     reference, native = (
-        MultiTracker.load(tiny_model, backend="cpu"),
+        MultiTracker(tiny_model, backend="cpu"),
         nh.Handle(library, nh.native_bytes(tiny_model)),
     )
     others = [boxes[0] + offset for offset in ((0, 0, 0, 0), (90, 60, 0, 0), (40, -20, 20, 10))]
@@ -107,9 +108,7 @@ def test_parameters_are_read_and_take_effect(library, video):
     frames, boxes = video
     config = model.load(model.find("nano")).config
     tracker, value = nh.Handle(library, nh.native_bytes("nano")), c_double()
-    for parameter, name in enumerate(
-        ("uncertain_score", "lost_score", "recovery_radius", "update_interval", "interp_factor", "box_gain")
-    ):
+    for parameter, name in enumerate(CHANGEABLE):
         tracker.call("get", parameter, byref(value))
         assert value.value == getattr(config, name)
     tracker.add(nh.as_frame(frames[0]), boxes[0])

@@ -144,7 +144,7 @@ def exported(checkpoint, folder, **changes):
 
 
 def run(path, frames, box):
-    tracker = Tracker.load(path, backend="cpu")
+    tracker = Tracker(path, backend="cpu")
     tracker.init(frames[0], box)
     return [tracker.update(frame) for frame in frames[1:]]
 
@@ -164,7 +164,7 @@ def test_a_tracker_with_colour_follows_and_times_it(tiny_checkpoint, tiny_model,
 def test_colour_is_learnt_when_the_filter_is(tiny_checkpoint, video, tmp_path):
     frames, boxes = video
     path = exported(tiny_checkpoint, tmp_path, colour_weight=0.3, update_interval=3)
-    tracker, by_hand = Tracker.load(path, backend="cpu"), Tracker.load(path, backend="cpu")
+    tracker, by_hand = Tracker(path, backend="cpu"), Tracker(path, backend="cpu")
     for each in (tracker, by_hand):
         each.init(frames[0], boxes[0])
     for index, frame in enumerate(frames[1:10], 1):

@@ -213,8 +213,8 @@ def test_two_filters_respond_with_the_mean_of_their_responses(rng):
     learnt = [dcf_filter.learn(dcf_filter.transform(x, learn=True)) for x in xs]
     found = dcf.TargetFilter(config, *(part.copy() for part in learnt[0]))
     for num, den in learnt[1:3]:
-        found.learn(num.copy(), den.copy())
-    found.learn(*(part.copy() for part in learnt[3]), 0.25)
+        found.learn(num.copy(), den.copy(), config.rates)
+    found.learn(*(part.copy() for part in learnt[3]), (0.25, 0.25))
     responses = []
     for rate in (0.01, 0.3):
         num, den = full_learn(xs[0], config)
@@ -235,7 +235,7 @@ def test_the_turned_first_patches_weigh_as_much_as_the_upright_ones():
     found = dcf.TargetFilter(config, upright.copy(), upright.copy())
     for turn, rate in dcf.first_turns(config):
         new = np.eye(3, dtype=np.float32)[weights[turn]]
-        found.learn(new.copy(), new.copy(), rate)
+        found.learn(new.copy(), new.copy(), (rate, rate))
     np.testing.assert_allclose(found.num, [0.5, 0.25, 0.25], rtol=1e-6)
     np.testing.assert_allclose(found.den, [0.5, 0.25, 0.25], rtol=1e-6)
 

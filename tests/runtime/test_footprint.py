@@ -9,7 +9,7 @@ start = time.perf_counter()
 from spcnet.runtime import Tracker
 imported = time.perf_counter() - start
 import numpy as np
-tracker = Tracker.load("c32-125")
+tracker = Tracker("c32-125")
 frame = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
 tracker.init(frame, (300, 200, 60, 80))
 tracker.update(frame)
@@ -44,7 +44,7 @@ def others():
     return ticks
 
 cv2.setNumThreads(1)  # the crops use OpenCV's own pool, which belongs to the application
-tracker = Tracker.load("c32-125", threads=1)
+tracker = Tracker("c32-125", threads=1)
 frame = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
 tracker.init(frame, (100, 100, 60, 60))
 tracker.update(frame)

@@ -23,7 +23,7 @@ def graphs(request, tiny_checkpoint, head_checkpoint, tmp_path_factory):
 
 def test_the_boxes_are_those_of_the_model(graphs, video):
     frames, boxes = video
-    trackers = [MultiTracker.load(graphs[0], backend="cpu"), MultiTracker.load(graphs[1])]
+    trackers = [MultiTracker(graphs[0], backend="cpu"), MultiTracker(graphs[1])]
     found = [[], []]
     for tracker in trackers:
         tracker.add(frames[0], boxes[0])
@@ -41,7 +41,7 @@ def test_the_boxes_are_those_of_the_model(graphs, video):
 
 def test_a_flat_target_is_refused_and_the_former_one_stays(graphs, video):
     frames, boxes = video
-    tracker = Tracker.load(graphs[1])
+    tracker = Tracker(graphs[1])
     tracker.init(frames[0], boxes[0])
     with pytest.raises(ValueError, match="the target is flat"):
         tracker.init(np.full_like(frames[0], 128), boxes[0])
@@ -52,6 +52,6 @@ def test_they_stay_on_the_cpu(graphs):
     with pytest.raises(
         ValueError, match=r"portable graph, which runs in backend='cpu' only; give the model, .*tiny\.onnx"
     ):
-        Tracker.load(graphs[1], backend="cuda")
+        Tracker(graphs[1], backend="cuda")
     with pytest.raises(FileNotFoundError, match=r"no model file .*none\.localize\.onnx"):
-        Tracker.load("none.localize.onnx")
+        Tracker("none.localize.onnx")

@@ -40,9 +40,9 @@ def test_a_name_of_the_zoo_or_a_path(tiny_model):
     assert model.find(model.DEFAULT_MODEL).is_file()
     assert model.DEFAULT_MODEL in model.zoo()
     with pytest.raises(FileNotFoundError, match=r"no model named 'c33-125'; the zoo has: .*c32-125"):
-        Tracker.load("c33-125")
+        Tracker("c33-125")
     with pytest.raises(FileNotFoundError, match="no model file"):
-        Tracker.load("missing.onnx")
+        Tracker("missing.onnx")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
@@ -51,7 +51,7 @@ def test_a_truncated_file_is_refused(tiny_model, tmp_path, share):
     path = tmp_path / "cut.onnx"
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(ModelError, match=r"cut\.onnx"):
-        Tracker.load(path)
+        Tracker(path)
 
 
 def test_a_foreign_model_is_refused(tmp_path):
@@ -63,7 +63,7 @@ def test_a_foreign_model_is_refused(tmp_path):
         onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path
     )
     with pytest.raises(ModelError, match=r"was not written by spcnet export"):
-        Tracker.load(path)
+        Tracker(path)
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/hostname"])
@@ -75,7 +75,7 @@ def test_weights_in_another_file_are_refused(tiny_model, tmp_path, monkeypatch, 
     set_external_data(tensor, location)
     tensor.ClearField("raw_data")
     with pytest.raises(ModelError, match="uses external weights, a single file is required"):
-        Tracker.load(resealed(graph, tmp_path / "model.onnx"))
+        Tracker(resealed(graph, tmp_path / "model.onnx"))
 
 
 def test_an_unknown_operator_and_a_future_opset_are_refused(tiny_model, tmp_path):
@@ -84,11 +84,11 @@ def test_an_unknown_operator_and_a_future_opset_are_refused(tiny_model, tmp_path
     with pytest.raises(
         ModelError, match=r"has an operator 'Convolve' that no network of ours has; export it again"
     ):
-        Tracker.load(resealed(graph, tmp_path / "operator.onnx"))
+        Tracker(resealed(graph, tmp_path / "operator.onnx"))
     graph = onnx.load(tiny_model)
     graph.opset_import[0].version = 999
     with pytest.raises(ModelError, match=r"does not open in ONNX Runtime .*999.*; copy or export it again"):
-        Tracker.load(resealed(graph, tmp_path / "opset.onnx"), backend="cpu")
+        Tracker(resealed(graph, tmp_path / "opset.onnx"), backend="cpu")
 
 
 def test_an_altered_weight_is_noticed(tiny_model, tmp_path):
@@ -99,7 +99,7 @@ def test_an_altered_weight_is_noticed(tiny_model, tmp_path):
     path = tmp_path / "altered.onnx"
     path.write_bytes(graph.SerializeToString())
     with pytest.raises(ModelError, match="was altered after its export"):
-        Tracker.load(path)
+        Tracker(path)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_wrong_metadata_is_refused(tiny_model, tmp_path, key, value, message):
         if prop.key == key:
             prop.value = value
     with pytest.raises(ModelError, match=message):
-        Tracker.load(resealed(graph, tmp_path / "wrong.onnx"), backend="cpu")
+        Tracker(resealed(graph, tmp_path / "wrong.onnx"), backend="cpu")
 
 
 def node(graph, operator, inputs=("patches",), **attributes):
@@ -306,7 +306,7 @@ def test_a_wrong_head_is_refused_in_one_sentence(head_model, tmp_path, change, m
     else:
         entry.value = text
     with pytest.raises(ModelError, match=message) as caught:
-        Tracker.load(resealed(graph, tmp_path / "wrong.onnx"), backend="cpu")
+        Tracker(resealed(graph, tmp_path / "wrong.onnx"), backend="cpu")
     assert "\n" not in str(caught.value) and str(caught.value).startswith(str(tmp_path / "wrong.onnx"))
 
 
@@ -323,7 +323,7 @@ def test_an_altered_head_is_noticed(head_model, tmp_path):
     path = tmp_path / "altered.onnx"
     path.write_bytes(data)
     with pytest.raises(ModelError, match="was altered after its export"):
-        Tracker.load(path)
+        Tracker(path)
 
 
 @pytest.mark.parametrize("name", model.zoo())
@@ -336,7 +336,7 @@ def test_a_model_without_a_list_of_layers_is_refused(tiny_model, tmp_path):
     graph = onnx.load(tiny_model)
     graph.metadata_props.remove(next(p for p in graph.metadata_props if p.key == "spcnet.layers"))
     with pytest.raises(ModelError, match=r"old\.onnx has no list of its layers; export it again"):
-        Tracker.load(resealed(graph, tmp_path / "old.onnx"))
+        Tracker(resealed(graph, tmp_path / "old.onnx"))
 
 
 def test_the_hash_is_that_of_the_file_with_its_digits_blank(tiny_model):

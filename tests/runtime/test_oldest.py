@@ -36,7 +36,7 @@ with open_video(str(DEMO_VIDEO)) as video:
 found = {}
 for backend in ("cpu", "native"):
     for name in model.zoo():
-        tracker, rows = Tracker.load(name, backend=backend), []
+        tracker, rows = Tracker(name, backend=backend), []
         for start in range(0, len(boxes) - 3, 30):
             tracker.init(frames[start], boxes[start])
             rows += [tuple(tracker.update(frame).box) for frame in frames[start + 1 : start + 4]]
@@ -62,7 +62,7 @@ def oldest():
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="these libraries have no wheels for this Python")
 def test_boxes_are_those_of_today(tmp_path):
     """Both begin anew in every 30th frame, so that no rounding grows from frame to frame."""
-    tracker = Tracker.load("base")
+    tracker = Tracker("base")
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(video)
     tracker.init(frames[0], DEMO_BOX)

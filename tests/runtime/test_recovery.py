@@ -95,7 +95,7 @@ def load(make_checkpoint, tmp_path):
 
     def load(**changes):
         knobs = {"uncertain_score": 0.3, "lost_score": 0.2, "search_window": 0.5} | changes
-        return Tracker.load(export_onnx(make_checkpoint(), tmp_path / "m.onnx", knobs).path)
+        return Tracker(export_onnx(make_checkpoint(), tmp_path / "m.onnx", knobs).path)
 
     return load
 

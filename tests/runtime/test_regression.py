@@ -174,7 +174,7 @@ def test_the_winning_patch_is_the_one_that_is_compared(rng, scale, searched):
 
 
 def run(path, frames, box):
-    tracker = Tracker.load(path, backend="cpu")
+    tracker = Tracker(path, backend="cpu")
     tracker.init(frames[0], box)
     return [tracker.update(frame) for frame in frames[1:]]
 
@@ -227,7 +227,7 @@ def test_targets_of_one_tracker_have_their_own_templates(head_model, video):
     others = [boxes[0] + [9, -6, 4, -3], np.array([200.0, 120.0, 40.0, 30.0])]
     alone = [run(head_model, frames, box) for box in (boxes[0], others[0])]
     late = run(head_model, frames[8:], others[1])
-    together = MultiTracker.load(head_model, backend="cpu")
+    together = MultiTracker(head_model, backend="cpu")
     ids = [together.add(frames[0], box) for box in (boxes[0], others[0])]
     for index, frame in enumerate(frames[1:], 1):
         results = together.update(frame)

@@ -40,7 +40,7 @@ def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
     frames, boxes = video
     seen = []
     summary = track(
-        MultiTracker.load(tiny_model),
+        MultiTracker(tiny_model),
         Frames(frames),
         [boxes[0], boxes[0] + (4, 0, 0, 0)],
         lambda: sinks(tmp_path),
@@ -64,16 +64,14 @@ def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
 @pytest.mark.parametrize("error", [VideoError("the camera stopped"), KeyboardInterrupt()])
 def test_what_was_tracked_before_a_break_is_kept(tiny_model, video, tmp_path, error):
     frames, boxes = video
-    summary = track(
-        MultiTracker.load(tiny_model), Frames(frames[:8], error), [boxes[0]], lambda: sinks(tmp_path)
-    )
+    summary = track(MultiTracker(tiny_model), Frames(frames[:8], error), [boxes[0]], lambda: sinks(tmp_path))
     assert summary.frames == 7 and summary.stopped in ("the camera stopped", "interrupted")
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 9
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_source_of_one_frame_has_no_times(tiny_model, video):
-    summary = track(MultiTracker.load(tiny_model), Frames(video[0][:1]), [video[1][0]])
+    summary = track(MultiTracker(tiny_model), Frames(video[0][:1]), [video[1][0]])
     assert (summary.frames, summary.fps, summary.latency_ms) == (0, None, {})
     assert "frames" in cli._describe(summary, []) and "FPS" not in cli._describe(summary, [])
 
@@ -99,7 +97,7 @@ def test_skipped_frames_keep_the_numbers_of_the_others(tiny_model, video, tmp_pa
     (tmp_path / "2.png").write_bytes(b"damaged")
     with open_video(str(tmp_path)) as source:
         summary = track(
-            MultiTracker.load(tiny_model), source, [video[1][0]], lambda: [CsvSink(tmp_path / "out.csv")]
+            MultiTracker(tiny_model), source, [video[1][0]], lambda: [CsvSink(tmp_path / "out.csv")]
         )
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [int(row["frame"]) for row in rows] == [0, 1, 3, 4, 5]
@@ -122,7 +120,7 @@ def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video
 
     first, last = CsvSink(tmp_path / "first.csv"), CsvSink(tmp_path / "last.csv")
     summary = track(
-        MultiTracker.load(tiny_model), Frames(video[0]), [video[1][0]], lambda: [first, Interrupt(), last]
+        MultiTracker(tiny_model), Frames(video[0]), [video[1][0]], lambda: [first, Interrupt(), last]
     )
     assert (summary.frames, summary.stopped) == (3, "interrupted")
     assert (tmp_path / "first.csv").read_text() == (tmp_path / "last.csv").read_text()
@@ -136,7 +134,7 @@ def test_before_the_first_result_older_files_stay(tiny_model, video, tmp_path, e
         (tmp_path / name).write_text("older")
     with pytest.raises(type(error)):
         track(
-            MultiTracker.load(tiny_model),
+            MultiTracker(tiny_model),
             Frames(video[0][:1], error),
             [video[1][0]],
             lambda: [VideoSink(tmp_path / "out.avi", 25), *sinks(tmp_path)[1:]],
@@ -145,7 +143,7 @@ def test_before_the_first_result_older_files_stay(tiny_model, video, tmp_path, e
 
 
 def test_a_refused_box_leaves_no_target(tiny_model, video):
-    tracker = MultiTracker.load(tiny_model)
+    tracker = MultiTracker(tiny_model)
     with pytest.raises(ValueError, match="outside the frame"):
         track(tracker, Frames(video[0]), [video[1][0], (900, 900, 5, 5)])
     assert tracker.ids == ()
@@ -154,7 +152,7 @@ def test_a_refused_box_leaves_no_target(tiny_model, video):
 def test_frames_are_taken_as_the_tracker_takes_them(tiny_model, video):
     """RGB frames to a tracker of RGB: the same numbers as BGR to one of BGR."""
     found = [
-        track(MultiTracker.load(tiny_model, pixel_format=name), Frames(frames), [video[1][0]]).status
+        track(MultiTracker(tiny_model, pixel_format=name), Frames(frames), [video[1][0]]).status
         for name, frames in (
             ("bgr", video[0]),
             ("rgba", [cv2.cvtColor(f, cv2.COLOR_BGR2RGBA) for f in video[0]]),
@@ -195,13 +193,13 @@ def test_a_writer_that_does_not_open_says_so_and_leaves_the_older_file(tmp_path,
 
 def test_a_refused_box_leaves_no_file(tiny_model, video, tmp_path):
     with pytest.raises(ValueError, match="outside the frame"):
-        track(MultiTracker.load(tiny_model), Frames(video[0]), [(900, 900, 5, 5)], lambda: sinks(tmp_path))
+        track(MultiTracker(tiny_model), Frames(video[0]), [(900, 900, 5, 5)], lambda: sinks(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_source_without_frames_is_refused(tiny_model):
     with pytest.raises(VideoError, match="has no frame"):
-        track(MultiTracker.load(tiny_model), ImageFolder("nothing", []), [(0, 0, 5, 5)])
+        track(MultiTracker(tiny_model), ImageFolder("nothing", []), [(0, 0, 5, 5)])
 
 
 def test_an_unwritable_target_is_refused(tmp_path, video):

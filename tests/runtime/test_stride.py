@@ -50,7 +50,7 @@ def test_a_known_shift_is_measured_in_pixels(exported, shift):
     frame = synthetic.texture(np.random.default_rng(1), 240, 320, 12)
     matrix = np.array([[1, 0, shift[1]], [0, 1, shift[0]]], np.float64)
     moved = cv2.warpAffine(frame, matrix, (320, 240), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    tracker = Tracker.load(model, backend="cpu")
+    tracker = Tracker(model, backend="cpu")
     tracker.init(frame, (130, 90, 50, 50))
     box = tracker.localize(moved).box
     cell = 3 * 50 / config.grid
@@ -63,8 +63,8 @@ def test_every_backend_gives_the_same_boxes(exported, video):
     frames, boxes = video
     device = HostDevice()
     trackers = [
-        MultiTracker.load(model, backend="cpu"),
-        MultiTracker.load(export_graphs(model)["localize"]),
+        MultiTracker(model, backend="cpu"),
+        MultiTracker(export_graphs(model)["localize"]),
         MultiTracker(CudaBackend(device, *open_emulated(model, device))),
     ]
     found = []

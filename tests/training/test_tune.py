@@ -118,7 +118,7 @@ def test_a_search_of_the_tracker_scores_it(video, tiny_model, tiny_checkpoint, t
         own = export_onnx(tiny_checkpoint, tmp_path / "own.onnx", {"interp_factor": value}).path
         expected = []
         for start in (0, 3):
-            tracker = Tracker.load(own)
+            tracker = Tracker(own)
             tracker.init(frames[start], truth[start])
             result = [truth[start], *(tracker.update(frame).box for frame in frames[start + 1 :])]
             expected.append(score(np.array(result[1:]), truth[start + 1 :]).auc)

@@ -114,7 +114,9 @@ typedef enum spcnet_parameter {
     SPCNET_RECOVERY_RADIUS = 2, /* a lost target is searched so many of its sides around; 0: peaks are followed */
     SPCNET_UPDATE_INTERVAL = 3, /* learn on every so many frames, from 1 on */
     SPCNET_INTERP_FACTOR = 4,   /* learning rate of the filter; 0: nothing is learnt */
-    SPCNET_BOX_GAIN = 5         /* share of the box regression; 0: width and height keep their ratio */
+    SPCNET_BOX_GAIN = 5,        /* share of the box regression; 0: width and height keep their ratio */
+    SPCNET_SCALE_PENALTY = 6,   /* the response of the s-th scale from the middle is weighted by the s-th power of it */
+    SPCNET_FAST_INTERP_FACTOR = 7 /* learning rate of the second filter; 0 where the model has none, else above 0 */
 } spcnet_parameter;
 
 /* The SPCNET_ABI that the library was built with; a program may compare it with the header's. */
@@ -192,6 +194,10 @@ SPCNET_API spcnet_code spcnet_learn(spcnet *tracker, const spcnet_frame *frame);
  * response NULL only *side is set. NO_TARGET: also before the first update.
  */
 SPCNET_API spcnet_code spcnet_response(const spcnet *tracker, int id, float *response, size_t capacity, int *side);
+
+/* The same at a scale of the model, from 0, where the target is searched at its smallest. BAD_ARGUMENT: also scale. */
+SPCNET_API spcnet_code spcnet_response_at(
+    const spcnet *tracker, int id, int scale, float *response, size_t capacity, int *side);
 
 /*
  * A network of the caller in place of the model's, such as a TensorRT engine or that of an NPU: from patches (images, 3,

@@ -190,6 +190,32 @@ spcnet_code search(
     return SPCNET_OK;
 }
 
+// The response at a scale, or with -1 at the best one.
+spcnet_code respond(
+    const spcnet* tracker, int id, int scale, float* response, std::size_t capacity, int* side) {
+    if (!side) return tracker->fail(SPCNET_BAD_ARGUMENT, "side is NULL; give the address of a number");
+    int index = tracker->find(id);
+    if (index < 0) return tracker->missing(id);
+    if (!tracker->tracker->searched(index))
+        return tracker->fail(SPCNET_NO_TARGET, "target %d was not searched yet; call spcnet_update first", id);
+    int points = tracker->tracker->config.points();
+    std::size_t count = std::size_t(points) * points;
+    if (response && capacity < count)
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "capacity is %zu, but the response has %zu numbers; give space for those", capacity,
+            count);
+    if (response) {
+        spcnet_code code = tracker->guarded([&] { tracker->tracker->response(index, scale, response); });
+        if (code) return code;
+        // The displacement 0 lies at the first point, wrapped: move it to the middle.
+        for (int y = 0; y < points; y++)
+            std::rotate(response + y * points, response + (y + 1) * points - points / 2, response + (y + 1) * points);
+        std::rotate(response, response + count - points / 2 * points, response + count);
+    }
+    *side = points;
+    return SPCNET_OK;
+}
+
 struct Parameter {
     const char* name;
     double low, high;
@@ -197,7 +223,8 @@ struct Parameter {
 
 const Parameter PARAMETERS[] = {
     {"UNCERTAIN_SCORE", 0, 10},       {"LOST_SCORE", 0, 10},   {"RECOVERY_RADIUS", 0, 10},
-    {"UPDATE_INTERVAL", 1, 1000000}, {"INTERP_FACTOR", 0, 1}, {"BOX_GAIN", 0, 1}};
+    {"UPDATE_INTERVAL", 1, 1000000}, {"INTERP_FACTOR", 0, 1}, {"BOX_GAIN", 0, 1},
+    {"SCALE_PENALTY", 0.1, 1},       {"FAST_INTERP_FACTOR", 0, 1}};
 
 bool known(int parameter) {
     return unsigned(parameter) < sizeof PARAMETERS / sizeof *PARAMETERS;
@@ -292,28 +319,16 @@ spcnet_code spcnet_learn(spcnet* tracker, const spcnet_frame* frame) {
 }
 
 spcnet_code spcnet_response(const spcnet* tracker, int id, float* response, std::size_t capacity, int* side) {
+    return tracker ? respond(tracker, id, -1, response, capacity, side) : SPCNET_BAD_ARGUMENT;
+}
+
+spcnet_code spcnet_response_at(
+    const spcnet* tracker, int id, int scale, float* response, std::size_t capacity, int* side) {
     if (!tracker) return SPCNET_BAD_ARGUMENT;
-    if (!side) return tracker->fail(SPCNET_BAD_ARGUMENT, "side is NULL; give the address of a number");
-    int index = tracker->find(id);
-    if (index < 0) return tracker->missing(id);
-    if (!tracker->tracker->searched(index))
-        return tracker->fail(SPCNET_NO_TARGET, "target %d was not searched yet; call spcnet_update first", id);
-    int points = tracker->tracker->config.points();
-    std::size_t count = std::size_t(points) * points;
-    if (response && capacity < count)
-        return tracker->fail(
-            SPCNET_BAD_ARGUMENT, "capacity is %zu, but the response has %zu numbers; give space for those", capacity,
-            count);
-    if (response) {
-        spcnet_code code = tracker->guarded([&] { tracker->tracker->response(index, response); });
-        if (code) return code;
-        // The displacement 0 lies at the first point, wrapped: move it to the middle.
-        for (int y = 0; y < points; y++)
-            std::rotate(response + y * points, response + (y + 1) * points - points / 2, response + (y + 1) * points);
-        std::rotate(response, response + count - points / 2 * points, response + count);
-    }
-    *side = points;
-    return SPCNET_OK;
+    int scales = tracker->tracker->config.scales;
+    if (scale < 0 || scale >= scales)
+        return tracker->fail(SPCNET_BAD_ARGUMENT, "scale is %d; give a number from 0 to %d", scale, scales - 1);
+    return respond(tracker, id, scale, response, capacity, side);
 }
 
 spcnet_code spcnet_set_network(spcnet* tracker, spcnet_network network, void* user) {
@@ -328,7 +343,8 @@ spcnet_code spcnet_get(const spcnet* tracker, int parameter, double* value) {
         return tracker->fail(SPCNET_BAD_ARGUMENT, "there is no parameter %d; give one of spcnet_parameter", parameter);
     const Config& config = tracker->tracker->config;
     const double values[] = {config.uncertain_score, config.lost_score, config.recovery_radius,
-                             double(config.update_interval), config.interp_factor, config.box_gain};
+                             double(config.update_interval), config.interp_factor, config.box_gain,
+                             config.scale_penalty, config.fast_interp_factor};
     *value = values[parameter];
     return SPCNET_OK;
 }
@@ -352,10 +368,18 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
             SPCNET_BAD_ARGUMENT,
             "LOST_SCORE would be %g and UNCERTAIN_SCORE %g; the first must not be above the second",
             lost, uncertain);
-    if (parameter == SPCNET_INTERP_FACTOR && config.fast_interp_factor > 0 && value > config.fast_interp_factor)
+    bool two = config.fast_interp_factor > 0;
+    if (parameter == SPCNET_INTERP_FACTOR && two && value > config.fast_interp_factor)
         return tracker->fail(
-            SPCNET_BAD_ARGUMENT, "INTERP_FACTOR is %g, above this model's second rate; give at most %g", value,
+            SPCNET_BAD_ARGUMENT, "INTERP_FACTOR is %g, above the second filter's rate; give at most %g", value,
             config.fast_interp_factor);
+    if (parameter == SPCNET_FAST_INTERP_FACTOR && !two && value > 0)
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "FAST_INTERP_FACTOR is %g, but the model has no second filter; give 0", value);
+    if (parameter == SPCNET_FAST_INTERP_FACTOR && two && !(value > 0 && value >= config.interp_factor))
+        return tracker->fail(
+            SPCNET_BAD_ARGUMENT, "FAST_INTERP_FACTOR is %g; give a number above 0 and at least INTERP_FACTOR, %g",
+            value, config.interp_factor);
     if (parameter == SPCNET_BOX_GAIN && value > 0 && !tracker->tracker->has_head)
         return tracker->fail(SPCNET_BAD_ARGUMENT, "BOX_GAIN is %g, but the model has no box regression; give 0", value);
     switch (parameter) {
@@ -365,6 +389,8 @@ spcnet_code spcnet_set(spcnet* tracker, int parameter, double value) {
     case SPCNET_UPDATE_INTERVAL: config.update_interval = int(value); break;
     case SPCNET_INTERP_FACTOR: config.interp_factor = value; break;
     case SPCNET_BOX_GAIN: config.box_gain = value; break;
+    case SPCNET_SCALE_PENALTY: config.scale_penalty = value; break;
+    case SPCNET_FAST_INTERP_FACTOR: config.fast_interp_factor = value; break;
     }
     spcnet_code code = tracker->guarded([&] { tracker->tracker->configured(); });
     if (code) config = before;

@@ -43,11 +43,7 @@ CpuTracker::CpuTracker(const Model& model, int threads, const Kernels& kernels)
             slot.features.emplace_back(backbone_.cells(), 0, backbone_.depth());
         }
         slot.spectra = Array<float>(scales * filter_.spectrum_size());
-        slot.responses = Array<float>(config.scales * response);
-        if (colour_model_) {
-            slot.joint = Array<float>(config.scales * response);
-            slot.colour = Array<float>(response);
-        }
+        if (colour_model_) slot.joint = Array<float>(config.scales * response);
     }
     for (Lane& lane : lanes_) {
         lane.network = backbone_.space();
@@ -69,8 +65,12 @@ void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_
     auto target = std::make_unique<Target>();
     target->record = begun(state, {0, 0, 0, 0});
     target->filter = filter_.target(config);
-    target->response = Array<float>(std::size_t(config.points()) * config.points());
-    if (colour_model_) target->colours = colour_model_->target();
+    std::size_t response = std::size_t(config.points()) * filter_.stride();
+    target->responses = Array<float>(config.scales * response);
+    if (colour_model_) {
+        target->colour = Array<float>(response);
+        target->colours = colour_model_->target();
+    }
     if (head_) target->cells = Array<float>(head_->template_size());
 
     slot.place = state;
@@ -213,34 +213,31 @@ void CpuTracker::observe(
 }
 
 // The response of a target to the spectrum of one scale.
-void CpuTracker::respond(const Target& target, Slot& slot, Lane& lane, int scale) {
+void CpuTracker::respond(Target& target, Slot& slot, Lane& lane, int scale) {
     Stage stage(lane.times.respond);
     filter_.respond(
         target.filter, &slot.spectra[scale * filter_.spectrum_size()], lane.space.data(),
-        &slot.responses[scale * std::size_t(config.points()) * filter_.stride()]);
+        &target.responses[scale * std::size_t(config.points()) * filter_.stride()]);
 }
 
 // Peak, state and status of a target, of the responses in its slot.
 device::Measurement CpuTracker::locate(
     const device::Frame& frame, const device::Search& search, Target& target, Slot& slot, Lane& lane) {
-    int points = config.points(), stride = filter_.stride();
-    std::size_t count = std::size_t(points) * stride;
-    const float* joint = slot.responses.data();
+    int stride = filter_.stride();
+    const float* joint = target.responses.data();
     if (colour_model_) {
         Stage stage(lane.times.colour);
         colour_model_->respond(
-            target.colours, slot.patches[config.scales / 2], lane.colour.data(), slot.colour.data());
-        join(slot.responses.data(), slot.colour.data(), stride, config, slot.joint.data());
+            target.colours, slot.patches[config.scales / 2], lane.colour.data(), target.colour.data());
+        join(target.responses.data(), target.colour.data(), stride, config, slot.joint.data());
         joint = slot.joint.data();
     }
     Peak peak;
     {
         Stage stage(lane.times.locate);
-        peak = find_peak(slot.responses.data(), joint, stride, search);
-        const float* response = joint + peak.scale * count;
-        for (int y = 0; y < points; y++)
-            for (int x = 0; x < points; x++)
-                target.response[y * points + x] = std::isfinite(peak.score) ? response[y * stride + x] : 0;
+        peak = find_peak(target.responses.data(), joint, stride, search);
+        target.best = peak.scale;
+        target.finite = std::isfinite(peak.score);
         target.searched = true;
     }
     bool sure = peak.score >= search.uncertain_score;
@@ -257,9 +254,17 @@ device::Measurement CpuTracker::locate(
     return settle(target.record, found, peak.score, peak.psr, frame, search);
 }
 
-void CpuTracker::response(std::size_t index, float* numbers) {
-    const Array<float>& found = targets[index]->response;
-    std::copy(found.data(), found.data() + found.size(), numbers);
+void CpuTracker::response(std::size_t index, int scale, float* numbers) {
+    const Target& target = *targets[index];
+    const float* joint = target.responses.data();
+    int points = config.points(), stride = filter_.stride();
+    if (colour_model_) {
+        join(target.responses.data(), target.colour.data(), stride, config, slots_[0].joint.data());
+        joint = slots_[0].joint.data();
+    }
+    joint += (scale < 0 ? target.best : scale) * std::size_t(points) * stride;
+    for (int y = 0; y < points; y++)
+        for (int x = 0; x < points; x++) numbers[y * points + x] = target.finite ? joint[y * stride + x] : 0;
 }
 
 void CpuTracker::set_network(spcnet_network network, void* user) {

@@ -18,7 +18,9 @@ struct Target {
     TargetFilter filter;
     TargetColours colours;
     Array<float> cells; // template of the box regression
-    Array<float> response; // (P, P) of the latest search, of filter and colour together
+    Array<float> responses, colour; // (S, P, stride) of the filter and (P, stride) of the colours, in the latest search
+    int best = 0; // scale
+    bool finite = false; // the responses are
     bool searched = false;
 };
 
@@ -32,7 +34,7 @@ public:
     void search(const spcnet_frame& frame, bool learns, spcnet_result* results) override;
     void learn(const spcnet_frame& frame) override;
     bool searched(std::size_t index) const override { return targets[index]->searched; }
-    void response(std::size_t index, float* numbers) override;
+    void response(std::size_t index, int scale, float* numbers) override;
     void set_network(spcnet_network network, void* user) override;
 
     std::vector<std::unique_ptr<Target>> targets;
@@ -43,7 +45,7 @@ private:
     struct Slot {
         std::vector<Patch> patches;
         std::vector<Picture> features;
-        Array<float> spectra, responses, joint, colour;
+        Array<float> spectra, joint;
         State place; // that is searched or learnt
         bool due;
     };
@@ -59,7 +61,7 @@ private:
     };
 
     void observe(const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn);
-    void respond(const Target& target, Slot& slot, Lane& lane, int scale);
+    void respond(Target& target, Slot& slot, Lane& lane, int scale);
     device::Measurement locate(
         const device::Frame& frame, const device::Search& search, Target& target, Slot& slot, Lane& lane);
     void learn_due(const spcnet_frame& frame, std::size_t first, int count);

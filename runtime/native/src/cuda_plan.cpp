@@ -43,7 +43,7 @@ Plan::Place read_place(Reader& reader, double least) {
 
 Plan::Argument read_argument(Reader& reader) {
     Plan::Argument argument = {};
-    argument.kind = Plan::Argument::Kind(reader.whole(Plan::Argument::POINTER, Plan::Argument::INTERP_FACTOR));
+    argument.kind = Plan::Argument::Kind(reader.whole(Plan::Argument::POINTER, Plan::Argument::FAST_INTERP_FACTOR));
     if (argument.kind == Plan::Argument::POINTER) {
         argument.place = read_place(reader, -1);
         return argument;

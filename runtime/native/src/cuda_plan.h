@@ -23,7 +23,8 @@ struct Plan {
         std::size_t offset;
     };
     struct Argument {
-        enum Kind { POINTER, INTEGER, FLOAT, DOUBLE, INTERP_FACTOR } kind; // the last: a float, the parameter's value
+        // The last two: a float, the parameter's value.
+        enum Kind { POINTER, INTEGER, FLOAT, DOUBLE, INTERP_FACTOR, FAST_INTERP_FACTOR } kind;
         Place place; // of a pointer
         double value;
     };

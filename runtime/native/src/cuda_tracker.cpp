@@ -272,7 +272,7 @@ void CudaTracker::learn(const spcnet_frame& frame) {
     times.total = now() - start;
 }
 
-void CudaTracker::response(std::size_t index, float* numbers) {
+void CudaTracker::response(std::size_t index, int scale, float* numbers) {
     Current current(*this);
     std::size_t points = std::size_t(config.points()) * config.points(), count = points * config.scales;
     std::size_t position = targets_[index].position, first = position / plan_.batch * plan_.batch;
@@ -285,8 +285,8 @@ void CudaTracker::response(std::size_t index, float* numbers) {
         joint = joint_.data();
     }
     Peak peak = find_peak(responses_.data(), joint, config.points(), search_record(config, 0));
-    for (std::size_t i = 0; i < points; i++)
-        numbers[i] = std::isfinite(peak.score) ? joint[peak.scale * points + i] : 0;
+    if (scale < 0) scale = peak.scale;
+    for (std::size_t i = 0; i < points; i++) numbers[i] = std::isfinite(peak.score) ? joint[scale * points + i] : 0;
 }
 
 void CudaTracker::set_network(spcnet_network network, void* user) {
@@ -345,6 +345,7 @@ void CudaTracker::run(Work work, std::size_t first, std::size_t count) {
             case Plan::Argument::FLOAT: put(float(argument.value)); break;
             case Plan::Argument::DOUBLE: put(argument.value); break;
             case Plan::Argument::INTERP_FACTOR: put(float(config.interp_factor)); break;
+            case Plan::Argument::FAST_INTERP_FACTOR: put(float(config.fast_interp_factor)); break;
             }
         }
         // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END

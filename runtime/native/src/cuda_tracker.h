@@ -24,7 +24,7 @@ public:
     void search(const spcnet_frame& frame, bool learns, spcnet_result* results) override;
     void learn(const spcnet_frame& frame) override;
     bool searched(std::size_t index) const override { return targets_[index].position >= 0; }
-    void response(std::size_t index, float* numbers) override;
+    void response(std::size_t index, int scale, float* numbers) override;
     void configured() override;
     void set_network(spcnet_network network, void* user) override;
 

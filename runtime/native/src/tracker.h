@@ -28,9 +28,10 @@ public:
     virtual void search(const spcnet_frame& frame, bool learns, spcnet_result* results) = 0;
     virtual void learn(const spcnet_frame& frame) = 0;
 
-    // The response (P, P) of the latest search, of filter and colour together, the displacement 0 at the first point.
+    // The response (P, P) of the latest search at a scale, from 0, or at the best one, -1: of filter and colour together,
+    // the displacement 0 at the first point.
     virtual bool searched(std::size_t index) const = 0;
-    virtual void response(std::size_t index, float* numbers) = 0;
+    virtual void response(std::size_t index, int scale, float* numbers) = 0;
 
     // Take the features from a network of the caller's; NULL: from the model's own.
     virtual void set_network(spcnet_network network, void* user) {

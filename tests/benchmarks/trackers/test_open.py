@@ -45,7 +45,7 @@ def test_opencv_trackers_follow_and_begin_anew(name, video):
 
 def test_a_model_tracks_as_the_tracker_does(tiny_model, video):
     frames, boxes = video
-    ours, tracker = open_tracker(str(tiny_model)), Tracker.load(tiny_model)
+    ours, tracker = open_tracker(str(tiny_model)), Tracker(tiny_model)
     ours.init(frames[0], boxes[0])
     tracker.init(frames[0], boxes[0])
     assert [ours.update(f) for f in frames[1:5]] == [tracker.update(f).box for f in frames[1:5]]

@@ -42,7 +42,7 @@ def opened():
 def test_our_server_by_our_client_gives_the_trackers_boxes(tiny_model, video):
     frames, boxes = video
     line = shlex.join([sys.executable, "-m", "spcnet", "trax", str(tiny_model)])
-    client, tracker = open_tracker(f"peer=trax:{line}"), Tracker.load(tiny_model)
+    client, tracker = open_tracker(f"peer=trax:{line}"), Tracker(tiny_model)
     assert (client.name, client.kind) == ("peer", "peer")
     for start in (0, 5):  # two sequences in one process
         client.init(frames[start], boxes[0] + (start * 3, start * 2, 0, 0))

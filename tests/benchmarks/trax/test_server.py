@@ -78,7 +78,7 @@ def test_it_greets_with_what_it_takes_and_takes_grey_frames(session, video):
 
 def test_sequence_after_sequence_in_every_form_of_image(session, tiny_model, video, files):
     frames, boxes = video
-    tracker = Tracker.load(tiny_model)
+    tracker = Tracker(tiny_model)
     forms = (
         lambda index: FileImage.create(str(files[index])),
         lambda index: MemoryImage.create(cv2.cvtColor(frames[index], cv2.COLOR_BGR2RGB)),

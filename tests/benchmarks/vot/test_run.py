@@ -48,7 +48,7 @@ def evaluated(video, tiny_model, tmp_path_factory):
 
 def test_a_tracker_that_holds_its_target(evaluated, video, tiny_model):
     frames, boxes = video
-    tracker = Tracker.load(tiny_model)
+    tracker = Tracker(tiny_model)
     tracker.init(frames[0], boxes[0])
     overlaps = iou(np.array([tracker.update(frame).box for frame in frames[1:]]), boxes[1:])
     assert overlaps.min() > 0.5

@@ -31,7 +31,7 @@ from spcnet.runtime.weights import Weights
 @pytest.fixture
 def reference(tiny_model, video):
     """A tracker on the CPU that has begun with the video's target."""
-    tracker = Tracker.load(tiny_model, backend="cpu")
+    tracker = Tracker(tiny_model, backend="cpu")
     tracker.init(video[0][0], video[1][0])
     return tracker
 
@@ -56,7 +56,7 @@ def overlap(a, b):
 
 def test_the_demo_clip_is_tracked_as_on_the_cpu(on_device):
     tracker, _ = on_device("c32-125", backbone="onnxruntime")
-    reference = Tracker.load("c32-125", backend="cpu")
+    reference = Tracker("c32-125", backend="cpu")
     with open_video(str(DEMO_VIDEO)) as video:
         for index, frame in enumerate(islice(video, 12)):  # later on, rounding may decide between two cells
             if index == 0:
@@ -80,7 +80,7 @@ def test_our_own_backbone_gives_the_cpu_boxes(started, reference, video, backbon
 def test_colour_gives_the_cpu_boxes(on_device, coloured_model, seed):
     frames, boxes = synthetic.moving_target(count=20, seed=seed, velocity=(1.5, 3.5 - seed / 4))
     tracker, device = on_device(coloured_model)
-    reference = Tracker.load(coloured_model, backend="cpu")
+    reference = Tracker(coloured_model, backend="cpu")
     for each in (tracker, reference):
         each.init(frames[0], boxes[0])
     for frame, truth in zip(frames[1:], boxes[1:], strict=True):
@@ -95,7 +95,7 @@ def test_colour_gives_the_cpu_boxes(on_device, coloured_model, seed):
 def test_box_regression_gives_the_cpu_boxes(on_device, regressed_model, seed):
     frames, boxes = synthetic.moving_target(count=20, seed=seed, velocity=(1.5, 3.5 - seed / 4))
     tracker, device = on_device(regressed_model)
-    reference = Tracker.load(regressed_model, backend="cpu")
+    reference = Tracker(regressed_model, backend="cpu")
     aspects = set()
     for each in (tracker, reference):
         each.init(frames[0], boxes[0])
@@ -115,7 +115,7 @@ def test_box_regression_gives_the_cpu_boxes(on_device, regressed_model, seed):
 def test_two_filters_and_turned_first_patches_give_the_cpu_boxes(on_device, two_filter_model, seed):
     frames, boxes = synthetic.moving_target(count=20, seed=seed, velocity=(1.5, 3.5 - seed / 4))
     tracker, device = on_device(two_filter_model)
-    reference = Tracker.load(two_filter_model, backend="cpu")
+    reference = Tracker(two_filter_model, backend="cpu")
     for each in (tracker, reference):
         each.init(frames[0], boxes[0])
     assert len(device.launched) == 3 * 5 + 7  # crop, two convolutions, rows, learn; and a search
@@ -143,7 +143,7 @@ def test_only_a_fast_filter_takes_memory(device):
 def test_a_turned_patch_reads_the_frame_beside_the_upright_one(on_device, two_filter_model, rng, box):
     frame = rng.integers(0, 256, (400, 600, 3), np.uint8)
     tracker, _ = on_device(two_filter_model)
-    reference = Tracker.load(two_filter_model, backend="cpu")
+    reference = Tracker(two_filter_model, backend="cpu")
     for each in (tracker, reference):
         each.init(frame, box)
     found, expected = tracker.localize(frame), reference.localize(frame)
@@ -271,7 +271,7 @@ def test_learning_on_every_third_frame(on_device, tiny_checkpoint, video, tmp_pa
     frames, boxes = video
     path = export_onnx(tiny_checkpoint, tmp_path / "third.onnx", {"update_interval": 3}).path
     tracker, device = on_device(path)
-    reference = Tracker.load(path, backend="cpu")
+    reference = Tracker(path, backend="cpu")
     for each in (tracker, reference):
         each.init(frames[0], boxes[0])
     launches = []

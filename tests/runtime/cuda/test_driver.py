@@ -43,7 +43,7 @@ def test_a_tracker_on_the_driver(device_class, driver, tiny_model, video, refere
     """lazy: the stream's work waits until something synchronises, so that a missing wait shows."""
     fake_driver.put("lazy", lazy)
     frames, boxes = video
-    tracker = Tracker.load(tiny_model, backend="cuda", graphs=graphs)
+    tracker = Tracker(tiny_model, backend="cuda", graphs=graphs)
     tracker.init(frames[0], boxes[0])
     for index, (frame, expected) in enumerate(zip(frames[1:8], reference, strict=True)):
         driver.fakecuda_reset()
@@ -60,7 +60,7 @@ def test_a_tracker_on_the_driver(device_class, driver, tiny_model, video, refere
 def test_frames_ahead_on_the_driver(driver, tiny_model, video, reference):
     fake_driver.put("lazy", 1)
     frames, boxes = video
-    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker = Tracker(tiny_model, backend="cuda")
     tracker.init(frames[0], boxes[0])
     found = []
     tracker.submit(frames[1])
@@ -83,7 +83,7 @@ def test_the_kernel_table_on_the_driver(device_class):
 
 def test_auto_takes_the_gpu_and_says_why(driver, tiny_model, video, caplog):
     with caplog.at_level(logging.INFO, "spcnet"):
-        tracker = Tracker.load(tiny_model)
+        tracker = Tracker(tiny_model)
     assert caplog.records[0].message == "backend cuda: a GPU can be used"
     assert caplog.records[1].message.startswith("on fake device (CPU): our kernels, FP32; kernels from")
     tracker.init(video[0][0], video[1][0])
@@ -101,17 +101,17 @@ def test_what_is_missing_is_said(driver, tiny_model, caplog, setting, value, tex
     fake_driver.put(setting, value)
     assert text in (available.missing() or "")
     with pytest.raises(RuntimeError, match="backend 'cuda' cannot run: ") as raised:
-        Tracker.load(tiny_model, backend="cuda")
+        Tracker(tiny_model, backend="cuda")
     assert text in str(raised.value)
     with caplog.at_level(logging.INFO, "spcnet"):
-        Tracker.load(tiny_model, backend="auto")
+        Tracker(tiny_model, backend="auto")
     assert caplog.records[0].message.startswith("backend native: ") and text in caplog.records[0].message
 
 
 def test_a_driver_without_graphs(driver, tiny_model, video, reference, caplog):
     fake_driver.put("no_graphs", 1)
     frames, boxes = video
-    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker = Tracker(tiny_model, backend="cuda")
     tracker.init(frames[0], boxes[0])
     assert [tracker.update(frame) for frame in frames[1:8]] == reference
     assert "CUDA graphs cannot be recorded here: plain launches from now on" in caplog.text
@@ -120,7 +120,7 @@ def test_a_driver_without_graphs(driver, tiny_model, video, reference, caplog):
 
 def test_a_capture_that_breaks_is_tried_again(device_class, driver, tiny_model, video, reference, caplog):
     frames, boxes = video
-    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker = Tracker(tiny_model, backend="cuda")
     tracker.init(frames[0], boxes[0])
     found = [tracker.update(frame) for frame in frames[1:3]]
     fake_driver.put("break_capture", 1)
@@ -137,11 +137,11 @@ def test_out_of_memory(device_class, driver, tiny_model, video, reference):
     frames, boxes = video
     fake_driver.put("memory", 1 << 20)
     with pytest.raises(MemoryError, match=r"fake device \(CPU\) has .* MB free, .* MB more are needed"):
-        tracker = Tracker.load(tiny_model, backend="cuda")
+        tracker = Tracker(tiny_model, backend="cuda")
         tracker.init(frames[0], boxes[0])
     fake_driver.put("memory", 4 << 30)
     del tracker
-    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker = Tracker(tiny_model, backend="cuda")
     tracker.init(frames[0], boxes[0])
     assert [tracker.update(frame) for frame in frames[1:8]] == reference
     tracker.close()
@@ -157,7 +157,7 @@ def test_a_failing_gpu_is_named(device_class):
 
 def test_another_thread_may_use_and_close_it(driver, tiny_model, video, reference):
     frames, boxes = video
-    tracker = Tracker.load(tiny_model, backend="cuda")
+    tracker = Tracker(tiny_model, backend="cuda")
     tracker.init(frames[0], boxes[0])
     found = [tracker.update(frames[1])]
 
@@ -173,7 +173,7 @@ def test_another_thread_may_use_and_close_it(driver, tiny_model, video, referenc
 
 def test_two_trackers_and_a_dropped_one(device_class, driver, tiny_model, video, reference):
     frames, boxes = video
-    first, second, dropped = (MultiTracker.load(tiny_model, backend="cuda") for _ in range(3))
+    first, second, dropped = (MultiTracker(tiny_model, backend="cuda") for _ in range(3))
     for tracker in (first, second, dropped):
         tracker.add(frames[0], boxes[0])
     dropped.update(frames[1])
@@ -209,7 +209,7 @@ def test_order_with_a_foreign_stream(device_class, driver, tiny_model, video, re
             "stream": stream.handle,
         }
 
-    tracker = Tracker.load(tiny_model, backend="cuda", stream=stream.handle)
+    tracker = Tracker(tiny_model, backend="cuda", stream=stream.handle)
     found = []
     fake_driver.put("ordinal", 1)
     with pytest.raises(ValueError, match=r"frame at 0x\w+ is not in the memory of the tracker's GPU, fake"):
@@ -247,7 +247,7 @@ frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
 kept = []
 
 def work():
-    kept.append(Tracker.load(sys.argv[2], backend="cuda", backbone="kernels"))
+    kept.append(Tracker(sys.argv[2], backend="cuda", backbone="kernels"))
     kept[0].init(frame, (50, 40, 40, 30))
     kept[0].update(frame)
 

@@ -200,7 +200,7 @@ def follow(opened, device, tiny_model, video, **options):
     _, config, backbone = opened
     frames, boxes = video
     tracker = Tracker(CudaBackend(device, config, backbone, **options))
-    reference = Tracker.load(tiny_model, backend="cpu")
+    reference = Tracker(tiny_model, backend="cpu")
     for each in (tracker, reference):
         each.init(frames[0], boxes[0])
     for frame in frames[1:]:
@@ -221,7 +221,7 @@ def test_many_targets_are_tracked_in_graphs_of_several_shapes(opened, device, ti
     trt, config, backbone = opened
     frames, boxes = video
     tracker = MultiTracker(CudaBackend(device, config, backbone))
-    reference = MultiTracker.load(tiny_model, backend="cpu")
+    reference = MultiTracker(tiny_model, backend="cpu")
     for each in (tracker, reference):
         each.add(frames[0], boxes[0])
     for index, frame in enumerate(frames[1:], 1):

@@ -105,7 +105,7 @@ def test_the_planes_of_nv12_may_lie_apart(on_device, tiny_model, video, rng):
 
 def test_foreign_frames_are_refused(started, tiny_model, video):
     frames, boxes = video
-    reference = Tracker.load(tiny_model, backend="cpu")
+    reference = Tracker(tiny_model, backend="cpu")
     reference.init(frames[0], boxes[0])
     [(tracker, device)] = started({})
 
