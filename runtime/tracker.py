@@ -91,6 +91,11 @@ class MultiTracker:
                 self._backend.close()
             raise
 
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Any) -> Self:
+        """The same as the constructor."""
+        return cls(model, **options)
+
     @property
     def config(self) -> TrackerConfig:
         """The configuration: the model's, with the changes of configure."""
@@ -301,6 +306,11 @@ class Tracker:
         self._targets = MultiTracker(
             model, backend=backend, threads=threads, pixel_format=pixel_format, config=config, **cuda
         )
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Any) -> Self:
+        """The same as the constructor."""
+        return cls(model, **options)
 
     @property
     def config(self) -> TrackerConfig:
