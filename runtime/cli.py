@@ -15,6 +15,7 @@ from spcnet.runtime.backend import BACKENDS
 if TYPE_CHECKING:
     from spcnet.runtime.run import Summary
 
+NEXT = "try next       spcnet track YOUR_VIDEO --box X,Y,W,H --video OUT.mp4   (the box in its first frame)"
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
 
 
@@ -52,6 +53,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
     demo = commands.add_parser("demo", help="track the rabbit of the demo clip")
     demo.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
+    demo.add_argument("--webp", type=Path, metavar="FILE", help="small moving picture to write, too")
     _add_model_options(demo)
     demo.set_defaults(run=_demo)
 
@@ -106,14 +108,11 @@ def _demo(options: argparse.Namespace) -> int:
     from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 
     folder = options.folder
-    return _run(
-        options,
-        str(DEMO_VIDEO),
-        [DEMO_BOX],
-        folder / "tracked.mp4",
-        folder / "boxes.csv",
-        folder / "boxes.jsonl",
-    )
+    outputs = (folder / "tracked.mp4", folder / "boxes.csv", folder / "boxes.jsonl")
+    status = _run(options, str(DEMO_VIDEO), [DEMO_BOX], *outputs, webp_path=options.webp)
+    if not status and not options.json:
+        print(NEXT)
+    return status
 
 
 def _run(
@@ -124,6 +123,7 @@ def _run(
     csv_path: Path | None,
     jsonl_path: Path | None,
     chosen: range = range(sys.maxsize),
+    webp_path: Path | None = None,
 ) -> int:
     from spcnet.runtime.files import check_outputs
     from spcnet.runtime.model import DEFAULT_MODEL
@@ -134,7 +134,7 @@ def _run(
     from spcnet.runtime.video import open_video
 
     name = options.model or DEFAULT_MODEL
-    outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path}
+    outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path, "--webp": webp_path}
     check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
     tracker = MultiTracker.load(name, backend=options.backend, threads=options.threads)
     with open_video(source) as video, bar(video.count and min(video.count, chosen.stop), "track") as progress:
@@ -147,13 +147,17 @@ def _run(
                 yield CsvSink(csv_path)
             if jsonl_path:
                 yield JsonLinesSink(jsonl_path)
+            if webp_path:
+                from spcnet.runtime.animation import AnimationSink
+
+                yield AnimationSink(webp_path, video.fps)
 
         summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done), chosen)
     where = {"model": name, "backend": tracker.backend, "threads": options.threads}
     tracker.close()
     if options.backend == "auto" and tracker.backend != "cuda" and (lacking := _unused_gpu()):
         print(f"spcnet: the GPU was not used: {lacking}", file=sys.stderr)
-    written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]
+    written = [str(path) for path in outputs.values() if path]
     if options.json:
         print(json.dumps({**where, **dataclasses.asdict(summary), "written": written}, allow_nan=False))
     else:
