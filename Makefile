@@ -31,7 +31,7 @@ test: ## everything, as CI does
 	$(PYTEST) --durations=15
 
 docs: ## the site, in build/site; every broken link stops it
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 size: ## lines by folder, and the longest files and functions
 	$(BIN)/python tests/size.py

@@ -19,7 +19,7 @@ from spcnet.__main__ import make_parser
 
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\]\(([^)#:\s]+)")  # the file of a relative link, without its anchor
-PICTURES = (".png", ".jpg", ".webp")
+COPIED = (".png", ".jpg", ".webp", ".css")
 COMMANDS = "<!-- the commands -->"  # replaced by the help of each
 
 
@@ -44,7 +44,7 @@ class Listing(File):
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the files of the repository in the place of those that mkdocs found."""
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    return Files([*theme, *(_file(path, config) for path in linked())])
+    return Files([*theme, *(_file(path, config) for path in [*linked(), *config.extra_css])])
 
 
 def linked() -> list[str]:
@@ -62,7 +62,7 @@ def linked() -> list[str]:
 
 
 def _file(path: str, config: MkDocsConfig) -> File:
-    if not path.endswith((".md", *PICTURES)):
+    if not path.endswith((".md", *COPIED)):
         return Listing(path, config)
     inclusion = InclusionLevel.INCLUDED if path.startswith("docs/") else InclusionLevel.NOT_IN_NAV
     return File(path, str(ROOT), config.site_dir, config.use_directory_urls, inclusion=inclusion)
