@@ -58,7 +58,7 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site):
 
 
 def test_nothing_is_fetched_from_elsewhere(site):
-    pages, folder = site
+    pages, _ = site
     loaded = [(name, link) for name, page in pages.items() for link in page.loaded]
     assert loaded and not [(name, link) for name, link in loaded if re.match(r"(\w+:)?//", link)]
 
