@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: install check test size clean
+.PHONY: install check test docs size clean
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -29,6 +29,9 @@ test: ## everything, as CI does
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST) --durations=15
+
+docs: ## the site, in build/site; every broken link stops it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 size: ## lines by folder, and the longest files and functions
 	$(BIN)/python tests/size.py

@@ -33,6 +33,7 @@ VERBS = (  # modules with a function add_commands(commands)
 )
 EXTRAS = {  # package -> the extra that brings it
     "PIL": "train",
+    "argcomplete": "completion",
     "onnx": "export",
     "onnxruntime": "onnxruntime",
     "onnxscript": "export",
@@ -85,18 +86,29 @@ def main(arguments: list[str] | None = None) -> int:
             return _refuse(f"{broken.part}: {broken.found}; {broken.advice}; spcnet doctor says more")
 
 
-def _run(arguments: list[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
     )
     parser.add_argument("--version", action="version", version=f"spcnet {__version__}")
-    if not arguments:
-        print(FIRST_DAY)
-        return 0
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in VERBS:
         import_module(module).add_commands(commands)
+    return parser
+
+
+def _run(arguments: list[str]) -> int:
+    completing = "_ARGCOMPLETE" in os.environ  # the shell asks how its line may go on
+    if not arguments and not completing:
+        print(FIRST_DAY)
+        return 0
+    parser = make_parser()
     try:
+        if completing:
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
         options = parser.parse_args(_joined(arguments))
         return int(options.run(options) or 0)
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from spcnet.common.tracks import Boxes, Track
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.geometry import Box, check_box
-from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import ImageFolder, Video, VideoError, open_video
 
 FRAMES, BYTES = 300, 512 << 20  # that read() keeps in memory, at most
@@ -59,7 +59,7 @@ class Clip:
         return frames
 
 
-DEMO = Clip("demo", str(DEMO_VIDEO), DEMO_BOX)
+DEMO = Clip("demo", str(DEMO_VIDEO), FACE_BOX)
 
 
 def digest(frames: Sequence[Frame]) -> str:

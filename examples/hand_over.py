@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from spcnet.runtime import Status, Tracker
-from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import open_video
 
 
@@ -25,7 +25,7 @@ tracker = Tracker("base")
 with open_video(str(DEMO_VIDEO)) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
-            tracker.init(frame, DEMO_BOX)
+            tracker.init(frame, FACE_BOX)
             status = Status.TRACKING
         else:
             if 30 <= number < 36:
@@ -37,7 +37,7 @@ with open_video(str(DEMO_VIDEO)) as frames:
                 print(f"{number} {result.status.name}")
             status = result.status
         if status == Status.TRACKING:
-            x, y, w, h = (round(v) for v in (DEMO_BOX if number == 0 else result.box))
+            x, y, w, h = (round(v) for v in (FACE_BOX if number == 0 else result.box))
             template = frame[max(y, 0) : y + h, max(x, 0) : x + w].copy()
         elif status == Status.LOST:
             box = detect(frame, template)

@@ -25,7 +25,7 @@ from spcnet.runtime.native.library import missing
 from spcnet.runtime.native.modelfile import native_file
 from spcnet.runtime.open import open_backend
 from spcnet.runtime.regression import HeadWeights, head_weights
-from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.tracker import Tracker
 from spcnet.runtime.video import open_video
 from spcnet.runtime.weights import Weights, read_weights
@@ -74,7 +74,7 @@ def check_native(data: bytes, name: str, reference: Backend) -> str:
     with open_video(str(DEMO_VIDEO)) as video:
         for before, frame in pairwise(islice(video, FRAMES)):
             for tracker, found in zip(trackers, boxes, strict=True):
-                tracker.init(before, DEMO_BOX)
+                tracker.init(before, FACE_BOX)
                 found.append(np.array(tracker.update(frame).box))
     worst = float(iou(np.array(boxes[0]), np.array(boxes[1])).min())
     told = f"on {FRAMES - 1} frames of video: IoU of the boxes at least {worst:.5f} (allowed {OVERLAP})"

@@ -15,6 +15,7 @@ from spcnet.runtime.backend import BACKENDS
 if TYPE_CHECKING:
     from spcnet.runtime.run import Summary
 
+NEXT = "try next       spcnet track YOUR_VIDEO --box X,Y,W,H --video OUT.mp4   (the box in its first frame)"
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
 
 
@@ -55,6 +56,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
     demo = commands.add_parser("demo", help="track the rabbit of the demo clip")
     demo.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
+    demo.add_argument("--webp", type=Path, metavar="FILE", help="small moving picture to write, too")
     _add_model_options(demo)
     demo.set_defaults(run=_demo)
 
@@ -113,9 +115,11 @@ def _demo(options: argparse.Namespace) -> int:
     video = folder / ("tracked.mp4" if h264 else "tracked.webm")  # what browsers play
     width = sys.maxsize if h264 else 640  # VP8 takes ten times as long
     outputs = (video, folder / "boxes.csv", folder / "boxes.jsonl")
-    status = _run(options, str(DEMO_VIDEO), [DEMO_BOX], *outputs, width=width)
+    status = _run(options, str(DEMO_VIDEO), [DEMO_BOX], *outputs, width=width, webp_path=options.webp)
     if not h264:
         print(f"spcnet: {video} is WebM and small: this OpenCV cannot encode H.264", file=sys.stderr)
+    if not status and not options.json:
+        print(NEXT)
     return status
 
 
@@ -128,6 +132,7 @@ def _run(
     jsonl_path: Path | None,
     chosen: range = range(sys.maxsize),
     width: int = sys.maxsize,
+    webp_path: Path | None = None,
 ) -> int:
     from spcnet.runtime.files import check_outputs
     from spcnet.runtime.model import DEFAULT_MODEL
@@ -138,7 +143,7 @@ def _run(
     from spcnet.runtime.video import open_video
 
     name = options.model or DEFAULT_MODEL
-    outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path}
+    outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path, "--webp": webp_path}
     check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
     tracker = MultiTracker(name, backend=options.backend, threads=options.threads)
     with open_video(source) as video, bar(video.count and min(video.count, chosen.stop), "track") as progress:
@@ -155,13 +160,17 @@ def _run(
                 yield CsvSink(csv_path)
             if jsonl_path:
                 yield JsonLinesSink(jsonl_path)
+            if webp_path:
+                from spcnet.runtime.animation import AnimationSink
+
+                yield AnimationSink(webp_path, video.fps)
 
         summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done), chosen)
     where = {"model": name, "backend": tracker.backend, "threads": options.threads}
     tracker.close()
     if options.backend == "auto" and tracker.backend != "cuda" and (lacking := _unused_gpu()):
         print(f"spcnet: the GPU was not used: {lacking}", file=sys.stderr)
-    written = [str(path) for path in (video_path, csv_path, jsonl_path) if path]
+    written = [str(path) for path in outputs.values() if path]
     codec = videos[0].codec if videos else None
     if options.json:
         record = {**where, **dataclasses.asdict(summary), "written": written, "codec": codec}

@@ -22,7 +22,7 @@ from spcnet.common.metrics import iou
 from spcnet.common.suites import open_data
 from spcnet.runtime import Tracker, model
 from spcnet.runtime.cuda.images import build_fatbin
-from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import open_video
 
 FRAMES = 61  # of a sequence
@@ -33,7 +33,7 @@ WAYS = {"baseline": 1, "avx2": 1, "avx512": 1, "gpu": 1 if REAL else 10}  # ever
 def videos(folder: str = "", *names: str):
     """The name, frames and boxes of each sequence; of the demo clip one box, near which the target is."""
     with open_video(str(DEMO_VIDEO)) as video:
-        yield "demo", list(islice(video, FRAMES)), [DEMO_BOX] * FRAMES
+        yield "demo", list(islice(video, FRAMES)), [FACE_BOX] * FRAMES
     for track in open_data(Path(folder), names=names) if names else ():
         yield track.name, list(decoded(track.frames[:FRAMES])), track.boxes[:FRAMES]
 

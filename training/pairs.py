@@ -45,7 +45,7 @@ def load_tracks(data: DataConfig) -> tuple[list[Track], dict[str, list[Track]]]:
                 paths = ", ".join(source.path for source in data.sources)
                 raise ValueError(
                     f"validation track {pattern!r} is not in {paths}, or an earlier pattern has it; "
-                    "mend the name"
+                    "mend the name, or hold nothing out: --set data.validation={}"
                 )
             held_out.setdefault(group, []).extend(dataclasses.replace(track, weight=1.0) for track in found)
             training = [track for track in training if not fnmatchcase(track.name, pattern)]

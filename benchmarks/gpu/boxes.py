@@ -15,7 +15,7 @@ from spcnet.benchmarks.gpu.timing import Opener
 from spcnet.benchmarks.gpu.watched import OpenBackbone, opened
 from spcnet.common.metrics import iou
 from spcnet.runtime import Tracker
-from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import open_video
 
 AGAIN = 10  # frames after which both begin anew; in 20, two scales of nano are within 2e-7 of each other
@@ -31,7 +31,7 @@ def compare(open_device: Opener, model: str, own: OpenBackbone, clip: int) -> di
     ):
         reference = Tracker(model, backend="cpu")
         tracker = Tracker(cast(Any, backend))
-        box = DEMO_BOX
+        box = FACE_BOX
         for index, frame in enumerate(islice(video, clip)):
             if index % AGAIN == 0:
                 reference.init(frame, box)

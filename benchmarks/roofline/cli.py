@@ -31,13 +31,13 @@ def _roofline(options: argparse.Namespace) -> int:
     from spcnet.benchmarks.roofline import run, tables
     from spcnet.common import output
     from spcnet.runtime.model import zoo
-    from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+    from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
     from spcnet.runtime.video import open_video
 
     names = list(dict.fromkeys(options.tracker or zoo()))
     with open_video(str(DEMO_VIDEO)) as video:
         frames = list(video)
-    measured = run.measure(names, frames, DEMO_BOX, options.threads, backend=options.backend)
+    measured = run.measure(names, frames, FACE_BOX, options.threads, backend=options.backend)
     record = {"command": shlex.join(["spcnet", *sys.argv[1:]]), **measured}
     markdown = tables.markdown(record)
     output.write(options.out, "roofline", record, markdown)

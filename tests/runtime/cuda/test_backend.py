@@ -23,7 +23,7 @@ from spcnet.runtime.cuda.memory import SlotMemory
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.features import backbone_session
 from spcnet.runtime.layers import Convolution, LocalResponseNorm
-from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import open_video
 from spcnet.runtime.weights import Weights
 
@@ -60,8 +60,8 @@ def test_the_demo_clip_is_tracked_as_on_the_cpu(on_device):
     with open_video(str(DEMO_VIDEO)) as video:
         for index, frame in enumerate(islice(video, 12)):  # later on, rounding may decide between two cells
             if index == 0:
-                tracker.init(frame, DEMO_BOX)
-                reference.init(frame, DEMO_BOX)
+                tracker.init(frame, FACE_BOX)
+                reference.init(frame, FACE_BOX)
                 continue
             found, expected = tracker.update(frame), reference.update(frame)
             assert overlap(found.box, expected.box) > 0.99, index
