@@ -44,7 +44,8 @@ class Listing(File):
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the files of the repository in the place of those that mkdocs found."""
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    return Files([*theme, *(_file(path, config) for path in [*linked(), *config.extra_css])])
+    styles = [str(path) for path in config.extra_css if (ROOT / str(path)).is_file()]  # not those of plugins
+    return Files([*theme, *(_file(path, config) for path in [*linked(), *styles])])
 
 
 def linked() -> list[str]:
