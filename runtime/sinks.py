@@ -236,7 +236,7 @@ def _rate(fps: float) -> float:
 
 
 def _seconds(writer: cv2.VideoWriter, picture: Frame) -> float:
-    """What it takes to repeat a frame."""
+    """Seconds to write a frame once more."""
     writer.write(picture)
     start = clock.perf_counter()
     for _ in range(2):
