@@ -109,7 +109,7 @@ class VideoSink(_FileSink):
 
     @property
     def codec(self) -> str:
-        """What was written, in words; "" before the first frame."""
+        """The codec of the file in words; "" before the first frame."""
         return NAMES.get(self._codec, "")
 
     def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:
