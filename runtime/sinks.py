@@ -109,7 +109,7 @@ class VideoSink(_FileSink):
 
     @property
     def codec(self) -> str:
-        """What was written, in words; "" before the first frame."""
+        """The codec of the file in words; "" before the first frame."""
         return NAMES.get(self._codec, "")
 
     def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:
@@ -236,7 +236,7 @@ def _rate(fps: float) -> float:
 
 
 def _seconds(writer: cv2.VideoWriter, picture: Frame) -> float:
-    """What it takes to repeat a frame."""
+    """Seconds to write a frame once more."""
     writer.write(picture)
     start = clock.perf_counter()
     for _ in range(2):
