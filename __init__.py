@@ -6,10 +6,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spcnet.runtime import Box, ModelError, MultiTracker, Result, Status, Tracker, TrackerConfig
+    from spcnet.runtime import Box, ModelError, MultiTracker, Result, Status, Tracker, TrackerConfig, draw
 
 __version__ = "0.1.0"
-__all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig"]
+__all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig", "draw"]
 
 
 def __getattr__(name: str) -> Any:

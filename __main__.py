@@ -51,7 +51,7 @@ EXTRAS = {  # package -> the extra that brings it
 
 
 FIRST_DAY = """\
-spcnet demo                                        track the rabbit of the demo clip, into demo/tracked.mp4
+spcnet demo                                        track the rabbit of the demo clip, into the folder demo
 spcnet track VIDEO --box X,Y,W,H --video OUT.mp4   a video of yours, a folder of images, or a camera (0)
 spcnet doctor                                      what runs here, what is missing, and how to get it
 spcnet info base                                   a model: its settings, its training, its scores

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from spcnet.runtime.config import TrackerConfig
     from spcnet.runtime.geometry import Box
     from spcnet.runtime.model import ModelError
+    from spcnet.runtime.overlay import draw
     from spcnet.runtime.recovery import Status
     from spcnet.runtime.tracker import MultiTracker, Result, Tracker
 
-__all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig"]
+__all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig", "draw"]
 
 _HOMES = {
     "Box": "geometry",
@@ -25,6 +26,7 @@ _HOMES = {
     "Status": "recovery",
     "Tracker": "tracker",
     "TrackerConfig": "config",
+    "draw": "overlay",
 }
 
 

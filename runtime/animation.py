@@ -10,7 +10,7 @@ from PIL import Image
 
 from spcnet.runtime.files import replacing
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.sinks import draw
+from spcnet.runtime.overlay import draw
 from spcnet.runtime.tracker import Result
 
 WIDTH = 640  # pixels
@@ -28,7 +28,9 @@ class AnimationSink:
         self._milliseconds = round(1000 * STRIDE / (fps or 25.0))
         self._images: list[Image.Image] = []
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def write(
+        self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None = None
+    ) -> None:
         """Draw the results and keep the picture, where it is one that is shown."""
         if index % STRIDE:
             return

@@ -24,7 +24,8 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     track = commands.add_parser("track", help="track targets through a video, folder, camera or pipeline")
     track.add_argument(
         "source",
-        help='file, folder, "pattern*.jpg", camera index, URL (rtsp, http, udp ...), or GStreamer pipeline',
+        help='file, folder, "pattern*.jpg", camera (0, /dev/video0), URL (rtsp, http, udp ...), FIFO, - for '
+        "what is piped in, or GStreamer pipeline",
     )
     track.add_argument(
         "--box",
@@ -34,7 +35,9 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="X,Y,W,H",
         help="target in the first frame, in pixels, 0-based top-left; repeat for several",
     )
-    track.add_argument("--video", type=Path, metavar="FILE", help="annotated video to write (.mp4, .avi)")
+    track.add_argument(
+        "--video", type=Path, metavar="FILE", help="annotated video to write (.mp4, .webm, .avi)"
+    )
     track.add_argument(
         "--csv", type=Path, metavar="FILE", help="results to write, a line per target and frame"
     )
@@ -106,10 +109,15 @@ def _track(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
+    from spcnet.runtime.sinks import encodes_h264
 
-    folder = options.folder
-    outputs = (folder / "tracked.mp4", folder / "boxes.csv", folder / "boxes.jsonl")
-    status = _run(options, str(DEMO_VIDEO), [DEMO_BOX], *outputs, webp_path=options.webp)
+    folder, h264 = options.folder, encodes_h264()
+    video = folder / ("tracked.mp4" if h264 else "tracked.webm")  # what browsers play
+    width = sys.maxsize if h264 else 640  # VP8 takes ten times as long
+    outputs = (video, folder / "boxes.csv", folder / "boxes.jsonl")
+    status = _run(options, str(DEMO_VIDEO), [DEMO_BOX], *outputs, width=width, webp_path=options.webp)
+    if not h264:
+        print(f"spcnet: {video} is WebM and small: this OpenCV cannot encode H.264", file=sys.stderr)
     if not status and not options.json:
         print(NEXT)
     return status
@@ -123,6 +131,7 @@ def _run(
     csv_path: Path | None,
     jsonl_path: Path | None,
     chosen: range = range(sys.maxsize),
+    width: int = sys.maxsize,
     webp_path: Path | None = None,
 ) -> int:
     from spcnet.runtime.files import check_outputs
@@ -140,9 +149,13 @@ def _run(
     with open_video(source) as video, bar(video.count and min(video.count, chosen.stop), "track") as progress:
         check_outputs(outputs, {f"frame {number} of the source": p for number, p in enumerate(video.paths)})
 
+        videos: list[VideoSink] = []
+
         def sinks() -> Iterator[Sink]:
             if video_path:
-                yield VideoSink(video_path, video.fps / chosen.step)
+                rate, caption = video.fps / chosen.step, f"{Path(name).name}  {tracker.backend}"
+                videos.append(VideoSink(video_path, rate, live=video.live, caption=caption, width=width))
+                yield videos[0]
             if csv_path:
                 yield CsvSink(csv_path)
             if jsonl_path:
@@ -158,10 +171,14 @@ def _run(
     if options.backend == "auto" and tracker.backend != "cuda" and (lacking := _unused_gpu()):
         print(f"spcnet: the GPU was not used: {lacking}", file=sys.stderr)
     written = [str(path) for path in outputs.values() if path]
+    codec = videos[0].codec if videos else None
     if options.json:
-        print(json.dumps({**where, **dataclasses.asdict(summary), "written": written}, allow_nan=False))
+        record = {**where, **dataclasses.asdict(summary), "written": written, "codec": codec}
+        print(json.dumps(record, allow_nan=False))
     else:
         print("   ".join(f"{key} {value}" for key, value in where.items()))
+        if codec:
+            written[0] += f" ({codec})"
         print(_describe(summary, written))
     if summary.stopped:
         print(f"spcnet: {summary.stopped}; what was tracked before is kept", file=sys.stderr)

@@ -82,7 +82,7 @@ def track(
             stack.callback(finish, sink)
             sinks.append(sink)
         for sink in sinks:
-            sink.write(begun, first, given)
+            sink.write(begun, first, given, video.time)
         progress(begun + 1)
         try:
             for index, frame in frames:
@@ -95,7 +95,7 @@ def track(
                 for result in results.values():
                     status[result.status.value] += 1
                 for sink in sinks:
-                    sink.write(index, frame, results)
+                    sink.write(index, frame, results, video.time)
                 progress(index + 1)
             ended = True
         except (VideoError, KeyboardInterrupt) as error:

@@ -7,28 +7,45 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
+import time as clock
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import cv2
+import numpy as np
 
 from spcnet.runtime.files import replacing, utf8_name
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.recovery import Status
+from spcnet.runtime.geometry import Box
+from spcnet.runtime.overlay import draw
 from spcnet.runtime.tracker import Result
 
-COLOURS = {Status.TRACKING: (60, 200, 60), Status.UNCERTAIN: (0, 170, 255), Status.LOST: (60, 60, 230)}  # BGR
-FIELDS = ("frame", "target", "x", "y", "w", "h", "score", "psr", "status")
+FIELDS = ("frame", "time", "target", "x", "y", "w", "h", "score", "psr", "status")
+CODECS = {".mp4": ("avc1", "mp4v"), ".webm": ("VP80",), ".avi": ("MJPG",)}  # the first that can be encoded
+NAMES = {
+    "avc1": "H.264",
+    "mp4v": "MPEG-4, which browsers do not play: this OpenCV cannot encode H.264; .webm is for them",
+    "VP80": "VP8",
+    "MJPG": "Motion JPEG, which browsers do not play",
+}
+RATE = 25.0  # frames a second where the source has no rate
+LONGEST = 60.0  # seconds that a frame is shown; what is longer is a fault of the clock, or a night
 
 
 class Sink(Protocol):
     """Receives the results frame by frame."""
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
-        """Frame number index (from 0) and the results by target id."""
+    def write(
+        self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None = None
+    ) -> None:
+        """Frame number index (from 0), the results by target id, and the frame's time in seconds if known."""
 
     def close(self) -> None:
         """Finish the file, which takes its name."""
@@ -37,35 +54,21 @@ class Sink(Protocol):
         """Leave no file; after close() this does nothing."""
 
 
-def draw(frame: Frame, results: Mapping[int, Result]) -> Frame:
-    """A copy of the frame with the boxes, coloured by status, each with its id and score."""
-    image = frame.copy()
-    thick = max(1, round(min(image.shape[:2]) / 240))
-    for target, result in results.items():
-        x, y, w, h = result.box
-        colour = COLOURS[result.status]
-        corner = (round(x), round(y))
-        cv2.rectangle(image, corner, (round(x + w - 1), round(y + h - 1)), colour, thick)
-        text = f"{target}  {result.score:.2f}  {result.status.value}"
-        at = (max(corner[0], 2), max(corner[1] - 4 * thick, 14 * thick))
-        for ink, width in (((0, 0, 0), 3 * thick), (colour, thick)):
-            cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick, ink, width, cv2.LINE_AA)
-    return image
-
-
 class _FileSink(ABC):
     """A file that is written aside: _whole holds it open, and gives it its name when it is closed."""
 
     def __init__(self) -> None:
         self._whole = ExitStack()
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def write(
+        self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None = None
+    ) -> None:
         with self._whole as stack:  # which an error unwinds: the file is removed
-            self._write(index, frame, results)
+            self._write(index, frame, results, time)
             self._whole = stack.pop_all()
 
     @abstractmethod
-    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:
         """Write one frame's results, as Sink.write has them."""
 
     def close(self) -> None:
@@ -81,53 +84,104 @@ class _DiscardedError(Exception):
 
 
 class VideoSink(_FileSink):
-    """An annotated video (mp4v in .mp4, MJPG in .avi); an odd side grows by a pixel.
+    """An annotated video: H.264 in .mp4, MPEG-4 where this OpenCV lacks it; VP8 in .webm; MJPG in .avi.
 
-    Raises OSError where not all of it was written.
+    fps is that of the source, 0 where unknown. The frames of the video are as far apart: one of the source
+    is repeated until the time of the next, and of several for one moment the last is shown. Of a live source
+    not more are written than half of the time allows. caption is for the corner of each frame. A frame that
+    is wider than width is made smaller; an odd side grows by a pixel. Raises ValueError for another suffix,
+    OSError where not all of it was written.
     """
 
-    def __init__(self, path: Path, fps: float) -> None:
+    def __init__(
+        self, path: Path, fps: float, *, live: bool = False, caption: str = "", width: int = sys.maxsize
+    ) -> None:
         super().__init__()
-        codecs = {".mp4": "mp4v", ".avi": "MJPG"}
-        if path.suffix.lower() not in codecs:
-            raise ValueError(f"{path} ends in {path.suffix!r}; a video ends in .mp4 or .avi")
+        if path.suffix.lower() not in CODECS:
+            raise ValueError(f"{path} ends in {path.suffix!r}; a video ends in {', '.join(CODECS)}")
         self._path = Path(utf8_name(path))
-        self._codec = cv2.VideoWriter.fourcc(*codecs[path.suffix.lower()])
-        self._fps = fps or 25.0
+        self._rate, self._live, self._caption, self._width = _rate(fps), live, caption, width
+        self._codec = ""
         self._writer: cv2.VideoWriter | None = None
-        self._frames = 0
+        self._pending: Frame | None = None  # shown from tick _ticks on, until the next one is due
+        self._ticks = 0
+        self._start = 0.0  # the time of tick 0
 
-    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    @property
+    def codec(self) -> str:
+        """What was written, in words; "" before the first frame."""
+        return NAMES.get(self._codec, "")
+
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:
+        picture = self._picture(frame, results)
         if self._writer is None:
             aside = self._whole.enter_context(replacing(self._path))
-            self._writer = self._whole.enter_context(self._open(aside, frame))
-        odd = [side % 2 for side in frame.shape[:2]]  # codecs cut the last row or column of an odd picture
-        image = draw(frame, results)
-        self._writer.write(cv2.copyMakeBorder(image, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE))
-        self._frames += 1
+            self._writer = self._whole.enter_context(self._open(aside, picture))
+            self._start = time or 0.0
+        else:
+            self._show_until(self._due(time))
+        self._pending = picture
+
+    def _due(self, time: float | None) -> int:
+        """The tick at which a frame is to be shown: the next one, where its time is unknown or impossible."""
+        after = self._ticks + 1
+        if time is None:
+            return after
+        due = round((time - self._start) * self._rate)
+        if not self._ticks <= due <= self._ticks + LONGEST * self._rate:
+            due, self._start = after, time - after / self._rate
+        return due
+
+    def _show_until(self, tick: int) -> None:
+        assert self._writer is not None and self._pending is not None
+        for _ in range(tick - self._ticks):
+            self._writer.write(self._pending)
+        self._ticks = tick
+
+    def _picture(self, frame: Frame, results: Mapping[int, Result]) -> Frame:
+        height, width = frame.shape[:2]
+        if width > self._width:
+            share = self._width / width
+            size = (self._width, max(round(height * share), 1))
+            frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+            results = {t: replace(r, box=Box(*(v * share for v in r.box))) for t, r in results.items()}
+        image = draw(frame, results, self._caption)
+        odd = [side % 2 for side in image.shape[:2]]  # codecs cut the last row or column of an odd picture
+        return np.asarray(cv2.copyMakeBorder(image, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE), np.uint8)
 
     @contextmanager
-    def _open(self, aside: Path, frame: Frame) -> Iterator[cv2.VideoWriter]:
-        height, width = (side + side % 2 for side in frame.shape[:2])
-        writer = cv2.VideoWriter(str(aside), self._codec, self._fps, (width, height))
-        if not writer.isOpened():
-            raise OSError(
-                f"{self._path} cannot be written as a video of {width} x {height}; choose another folder or "
-                "format"
-            )
+    def _open(self, aside: Path, picture: Frame) -> Iterator[cv2.VideoWriter]:
+        writer = self._opened(aside, picture)
+        if self._live:  # one that cannot follow would leave ever more frames to repeat
+            self._rate = min(self._rate, 0.5 / _seconds(writer, picture))
+            writer.release()
+            writer = self._opened(aside, picture)
         try:
             yield writer
+            self._show_until(self._ticks + 1)
         finally:
             writer.release()
         # OpenCV tells of no error, such as a full disk.
         video = cv2.VideoCapture(str(aside))
         found = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
-        video.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1)
-        if found != self._frames or not video.read()[0]:
+        video.set(cv2.CAP_PROP_POS_FRAMES, self._ticks - 1)
+        if found != self._ticks or not video.read()[0]:
             raise OSError(
-                f"{self._path} is not written: {self._frames} frames went into it, {found} can be read; make "
+                f"{self._path} is not written: {self._ticks} frames went into it, {found} can be read; make "
                 "room on its disk and run again"
             )
+
+    def _opened(self, aside: Path, picture: Frame) -> cv2.VideoWriter:
+        height, width = picture.shape[:2]
+        for codec in CODECS[self._path.suffix.lower()]:
+            writer = _writer(aside, codec, self._rate, (width, height))
+            if writer.isOpened():
+                self._codec = codec
+                return writer
+        raise OSError(
+            f"{self._path} cannot be written as a video of {width} x {height}; choose another folder or "
+            "format"
+        )
 
 
 class _TextSink(_FileSink):
@@ -147,19 +201,57 @@ class CsvSink(_TextSink):
         self._csv = csv.writer(self._file)
         self._csv.writerow(FIELDS)
 
-    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:
         for target, result in results.items():
-            self._csv.writerow(_row(index, target, result).values())
+            self._csv.writerow(_row(index, time, target, result).values())
 
 
 class JsonLinesSink(_TextSink):
     """One JSON object per target and frame."""
 
-    def _write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:
         for target, result in results.items():
-            self._file.write(json.dumps(_row(index, target, result), allow_nan=False) + "\n")
+            self._file.write(json.dumps(_row(index, time, target, result), allow_nan=False) + "\n")
 
 
-def _row(index: int, target: int, result: Result) -> dict[str, object]:
+def _row(index: int, time: float | None, target: int, result: Result) -> dict[str, object]:
     numbers = [round(v, 3) for v in (*result.box, result.score, result.psr)]
-    return dict(zip(FIELDS, (index, target, *numbers, result.status.value), strict=True))
+    time = None if time is None else round(time, 3)
+    return dict(zip(FIELDS, (index, time, target, *numbers, result.status.value), strict=True))
+
+
+def encodes_h264() -> bool:
+    """Whether this OpenCV can encode H.264, which every browser plays; the wheels of PyPI cannot."""
+    with TemporaryDirectory() as folder:
+        writer = _writer(Path(folder) / "try.mp4", "avc1", RATE, (64, 64))
+        opened = writer.isOpened()
+        writer.release()
+    return opened
+
+
+def _rate(fps: float) -> float:
+    """Frames a second of the video: fps, or 30 and more where an odd number such as 12.88 is an average."""
+    constant = any(abs(rate - round(rate)) < 0.01 for rate in (2 * fps, 1.001 * fps))
+    return (fps if constant else max(30.0, float(round(fps)))) or RATE
+
+
+def _seconds(writer: cv2.VideoWriter, picture: Frame) -> float:
+    """Seconds to write a frame once more."""
+    writer.write(picture)
+    start = clock.perf_counter()
+    for _ in range(2):
+        writer.write(picture)
+    return (clock.perf_counter() - start) / 2
+
+
+def _writer(path: Path, codec: str, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    """A writer, opened or not. FFmpeg's remarks on codecs that are not there are not for the user."""
+    sys.stderr.flush()
+    errors, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, size)
+    finally:
+        os.dup2(errors, 2)
+        os.close(errors)
+        os.close(null)

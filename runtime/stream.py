@@ -1,11 +1,13 @@
-"""A video from the network: the newest frame of a stream, which is opened again when it stops."""
+"""Live video: the newest frame of a stream, camera or pipe, which is opened again when it stops."""
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +16,10 @@ from spcnet.runtime.frame import Frame
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 OPEN_MS, READ_MS = 10_000, 5_000  # that a server may take to answer, and to send the next frame
-PATIENCE = 30.0  # seconds that a stream may be away
+PATIENCE = 30.0  # seconds that a live source may be away
 PAUSE = 0.5  # seconds between two tries to open it
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+PROBE = "probesize;100000|analyzeduration;500000"  # of a pipe; FFmpeg's 5 MB or 5 s are a long time to wait
 
 
 def is_url(source: str) -> bool:
@@ -25,7 +29,7 @@ def is_url(source: str) -> bool:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    return re.sub(r"://[^/@]*@", "://", url)
+    return re.sub(r"://[^/]*@", "://", url)
 
 
 def open_url(url: str) -> cv2.VideoCapture:
@@ -34,28 +38,59 @@ def open_url(url: str) -> cv2.VideoCapture:
     return cv2.VideoCapture(url, cv2.CAP_ANY, limits)
 
 
-class Newest:
-    """The newest frame of a stream, decoded in a thread: what nobody took in time is dropped and counted.
+def open_pipe(path: Path) -> cv2.VideoCapture | None:
+    """A capture of what is written into a pipe; None if nobody writes a whole frame in time.
 
-    A stream that stops is opened again until PATIENCE seconds have passed since its latest frame.
+    The system waits for the writer, without an end: in a thread, so that Ctrl-C gets through.
+    """
+    opened: list[cv2.VideoCapture] = []
+
+    def wait() -> None:  # for FFmpeg alone: others would wait for a second writer
+        opened.append(cv2.VideoCapture(str(path), cv2.CAP_FFMPEG))
+
+    thread = threading.Thread(target=wait, daemon=True)
+    given = os.environ.setdefault(_OPTIONS, PROBE)
+    try:
+        thread.start()
+        thread.join(PATIENCE)
+    finally:
+        if given is PROBE:
+            os.environ.pop(_OPTIONS, None)
+    return opened[0] if opened else None
+
+
+class Newest:
+    """The newest frame of a live source, decoded in a thread: of others it keeps the count.
+
+    The first frame is kept until it is taken: boxes are given in it. A source that stops is opened again by
+    reopen, where it can be, until PATIENCE seconds have passed since its latest frame.
     """
 
-    def __init__(self, url: str, capture: cv2.VideoCapture) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture, reopen: Callable[[], cv2.VideoCapture] | None = None
+    ) -> None:
         self.dropped = self.reconnects = 0
-        self._url, self._capture = url, capture
-        self._frame: tuple[int, Frame] | None = None
+        self._capture, self._reopen = capture, reopen
+        self._frame: tuple[int, Frame, float] | None = None
         self._changed = threading.Condition()
         self._closed = self._ended = False
+        self._latest = time.monotonic()
         self._thread = threading.Thread(target=self._decode, daemon=True)
         self._thread.start()
 
-    def frames(self) -> Iterator[tuple[int, Frame]]:
-        """Number, counting those that were dropped, and image of each frame that is taken."""
+    @property
+    def away(self) -> bool:
+        """Whether no frame came for PATIENCE seconds."""
+        return time.monotonic() - self._latest > PATIENCE
+
+    def frames(self) -> Iterator[tuple[int, Frame, float]]:
+        """Number, counting those that were dropped, image, and arrival by time.monotonic() of each frame."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._frame or self._ended, timeout=0.2)  # Ctrl-C gets through
                 taken, self._frame = self._frame, None
-                if taken is None and self._ended:
+                self._changed.notify()
+                if taken is None and (self._ended or self.away):
                     return
             if taken is not None:
                 yield taken
@@ -63,32 +98,34 @@ class Newest:
     def close(self) -> None:
         """Stop decoding."""
         self._closed = True
-        self._thread.join()
-        self._capture.release()
+        self._thread.join(None if self._reopen else 1)  # the system waits for who writes into a pipe
 
     def _decode(self) -> None:
-        number, latest = 0, time.monotonic()
+        number = 0
         while not self._closed:
             ok, image = self._capture.read()
             if not ok:
-                if not self._reopened(latest + PATIENCE):
+                if not self._reopened():
                     break
                 continue
-            latest = time.monotonic()
             with self._changed:
+                while self._frame and self._frame[0] == 0 and not self._closed:
+                    self._changed.wait(0.2)
+                self._latest = time.monotonic()
                 self.dropped += self._frame is not None
-                self._frame = number, np.asarray(image, np.uint8)
+                self._frame = number, np.asarray(image, np.uint8), self._latest
                 self._changed.notify()
             number += 1
+        self._capture.release()
         with self._changed:
             self._ended = True
             self._changed.notify()
 
-    def _reopened(self, end: float) -> bool:
-        while not self._closed and time.monotonic() < end:
+    def _reopened(self) -> bool:
+        while self._reopen and not self._closed and not self.away:
             time.sleep(PAUSE)  # also before the first try: a server may open and have nothing to send
             self._capture.release()
-            self._capture = open_url(self._url)
+            self._capture = self._reopen()
             if self._capture.isOpened():
                 self.reconnects += 1
                 return True

@@ -73,3 +73,24 @@ def write_cutout(path: Path, colour=(40, 90, 200), shape=(40, 31)) -> Path:
     cv2.rectangle(alpha, (width // 2, height // 2), (width - 4, height // 2 + 7), 255, -1)
     cv2.imwrite(str(path), np.dstack([np.full((*shape, 3), colour, np.uint8), alpha]))
     return path
+
+
+TIMES = [0.0, 0.04, 0.08, 0.24, 0.25, 0.6, 1.6, 1.64]  # seconds, as of a screen that stands still for a while
+
+
+def variable_rate(path, frames):
+    """A video (.webm) of variable rate: frames that were encoded at a constant one, shown at TIMES."""
+    size, codec = frames[0].shape[1::-1], cv2.VideoWriter.fourcc(*"VP80")
+    constant = str(path.with_name("constant.webm"))
+    writer = cv2.VideoWriter(constant, cv2.CAP_FFMPEG, codec, 25, size)
+    for frame in frames[: len(TIMES)]:
+        writer.write(frame)
+    writer.release()
+    packets = cv2.VideoCapture(constant, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    packed = [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1]
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 1000, size, packed)
+    for seconds in TIMES:
+        writer.set(cv2.VIDEOWRITER_PROP_PTS, round(1000 * seconds))
+        writer.write(packets.read()[1])
+    writer.release()
+    return path

@@ -2,16 +2,21 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 
 import cv2
 import numpy as np
 import pytest
+from needs import needs
 from processes import python
+from synthetic import TIMES, variable_rate
 
+from spcnet import draw
 from spcnet.runtime import MultiTracker, cli
+from spcnet.runtime import sinks as sinks_module
 from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO, track
-from spcnet.runtime.sinks import CsvSink, JsonLinesSink, VideoSink
+from spcnet.runtime.sinks import CsvSink, JsonLinesSink, VideoSink, encodes_h264
 from spcnet.runtime.video import ImageFolder, Video, VideoError, open_video
 
 
@@ -78,7 +83,7 @@ def test_a_source_of_one_frame_has_no_times(tiny_model, video):
     assert "frames" in cli._describe(summary, []) and "FPS" not in cli._describe(summary, [])
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.avi"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.webm"])
 def test_a_video_of_odd_sides_keeps_the_last_row_and_column(video, tmp_path, name):
     frames = [frame[:121, :161] for frame in video[0][:3]]
     sink = VideoSink(tmp_path / name, 25)
@@ -90,7 +95,92 @@ def test_a_video_of_odd_sides_keeps_the_last_row_and_column(video, tmp_path, nam
     for frame, image in zip(frames, found, strict=True):
         assert image.shape == (122, 162, 3)
         for edge in (np.s_[120, :161], np.s_[:121, 160]):
-            assert np.abs(image[edge].astype(int) - frame[edge]).mean() < 12
+            assert np.abs(image[edge].astype(int) - frame[edge]).mean() < 16
+
+
+def test_a_video_of_variable_rate_takes_as_long_as_its_source(tiny_model, video, tmp_path):
+    with open_video(str(variable_rate(tmp_path / "in.webm", video[0]))) as source:
+        written = [CsvSink(tmp_path / "out.csv"), VideoSink(tmp_path / "out.avi", source.fps)]
+        track(MultiTracker.load(tiny_model), source, [video[1][0]], lambda: written)
+        rate = round(source.fps)
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [float(row["time"]) for row in rows] == TIMES
+    with open_video(str(tmp_path / "out.avi")) as opened:
+        shown = list(opened)
+    assert abs(len(shown) / rate - (TIMES[-1] + 1 / rate)) <= 1 / rate
+    # At the time of each frame, unless the next one is due in the same tick, it is this frame that is seen.
+    due = [round(time * rate) for time in TIMES]
+    seen = [n for n, tick in enumerate(due) if tick not in due[n + 1 :]]
+    assert len(seen) >= 6
+    for number in seen:
+        assert np.abs(shown[due[number]].astype(int) - draw(video[0][number], {})).mean() < 12
+
+
+def ticks_of(path, times, **options):
+    """The number of frames of the video of grey frames at these times, and its rate."""
+    sink = VideoSink(path, 25, **options)
+    for index, seconds in enumerate(times):
+        sink.write(index, np.full((48, 64, 3), 8 * index, np.uint8), {}, seconds)
+    sink.close()
+    capture = cv2.VideoCapture(str(path))
+    return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+
+
+@pytest.mark.parametrize(
+    ("times", "ticks"),
+    [
+        ([None] * 5, 5),
+        ([7.0, 7.04, None, 7.12], 4),  # it begins with its first frame
+        ([0, 0.04, 9e9, 9e9 + 0.04, 9e9 + 0.16], 7),  # a clock that jumps forward ...
+        ([100, 100.04, 0, 0.04, 0.16], 7),  # ... and back
+        ([0, 0.01, 0.015, 0.04], 2),
+        ([0, 2], 51),
+    ],
+)
+def test_frames_stay_until_the_next_is_due(tmp_path, times, ticks):
+    assert ticks_of(tmp_path / "out.avi", times) == (ticks, 25)
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"), [(0, 25), (25, 25), (29.97, 29.97), (12.5, 12.5), (12.88, 30), (57.3, 57)]
+)
+def test_an_odd_rate_is_an_average(tmp_path, fps, rate):
+    sink = VideoSink(tmp_path / "out.avi", fps)
+    sink.write(0, np.zeros((48, 64, 3), np.uint8), {})
+    sink.close()
+    assert cv2.VideoCapture(str(tmp_path / "out.avi")).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, abs=0.01)
+
+
+def test_of_a_live_source_not_more_is_written_than_can_be(tmp_path, monkeypatch):
+    """Each frame that takes longer to write than it is shown would leave more to repeat for the next."""
+    monkeypatch.setattr(sinks_module, "_seconds", lambda writer, picture: 0.1)
+    count, rate = ticks_of(tmp_path / "out.avi", [0, 1, 2], live=True)
+    assert (count, rate) == (11, 5)
+
+
+def test_a_browser_plays_the_video(video, tmp_path):
+    """Of the kind that the demo writes."""
+    needs(shutil.which("chromium"), "the program chromium")
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path / ("out.mp4" if encodes_h264() else "out.webm")
+    sink = VideoSink(path, 25, width=161)
+    for index, frame in enumerate(video[0]):
+        sink.write(index, frame, {}, index / 10)
+    sink.close()
+    (tmp_path / "page.html").write_text(f'<video src="{path.name}" muted></video>')
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        page.evaluate("document.querySelector('video').play()")
+        page.wait_for_function("document.querySelector('video').currentTime > 0.5", timeout=30_000)
+        seconds, frames, size = page.evaluate(
+            "(v => [v.duration, v.getVideoPlaybackQuality().totalVideoFrames, [v.videoWidth, v.videoHeight]])"
+            "(document.querySelector('video'))"
+        )
+        browser.close()
+    assert seconds == pytest.approx(1.9, abs=0.05) and frames > 1 and size == [162, 122]
 
 
 def test_skipped_frames_keep_the_numbers_of_the_others(tiny_model, video, tmp_path):
@@ -111,7 +201,7 @@ def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video
     class Interrupt:
         """A sink after which Ctrl-C is pressed, once."""
 
-        def write(self, index, frame, results):
+        def write(self, index, frame, results, time):
             if index == 3:
                 os.kill(os.getpid(), signal.SIGINT)
 
@@ -166,7 +256,6 @@ def test_frames_are_taken_as_the_tracker_takes_them(tiny_model, video):
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a disk that is full from there on
-from spcnet.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -184,11 +273,11 @@ def test_a_video_that_is_not_written_whole_is_refused(name, tiny_model, tmp_path
 
 
 def test_a_writer_that_does_not_open_says_so_and_leaves_the_older_file(tmp_path, video):
-    out = tmp_path / "out.mp4"
+    out = tmp_path / "out.webm"
     out.write_text("older")
     sink = VideoSink(out, 25)
-    with pytest.raises(OSError, match="cannot be written as a video of 70000 x 2"):
-        sink.write(0, np.zeros((2, 70000, 3), np.uint8), {})
+    with pytest.raises(OSError, match="cannot be written as a video of 20000 x 2"):
+        sink.write(0, np.zeros((2, 20000, 3), np.uint8), {})
     sink.close()
     assert out.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
 
@@ -205,7 +294,7 @@ def test_a_source_without_frames_is_refused(tiny_model):
 
 
 def test_an_unwritable_target_is_refused(tmp_path, video):
-    with pytest.raises(ValueError, match=r"ends in '\.mkv'"):
+    with pytest.raises(ValueError, match=r"ends in '\.mkv'; a video ends in \.mp4, \.webm, \.avi"):
         VideoSink(tmp_path / "out.mkv", 25)
     with pytest.raises(ValueError, match=r"out\\udcff\.mp4 is not UTF-8, which OpenCV needs"):
         VideoSink(tmp_path / "out\udcff.mp4", 25)

@@ -1,9 +1,13 @@
-"""Sources on the network, from real servers on this machine: a file, and the JPEGs of a camera."""
+"""Live sources: servers on this machine with a file and the JPEGs of a camera, and pipes."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,9 +29,9 @@ class Camera(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         for level in range(self.server.frames):
-            jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 2 * level % 256, np.uint8))[1]
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+            picture = jpeg(level)
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + picture + b"\r\n")
             time.sleep(0.02)
 
     def log_message(self, *_):
@@ -173,9 +177,154 @@ def test_a_stream_that_opens_and_sends_nothing_ends_too(monkeypatch):
         def release(self):
             pass
 
-    monkeypatch.setattr(stream, "open_url", lambda url: Empty())
-    newest = stream.Newest("rtsp://nobody", Empty())
+    newest = stream.Newest(Empty(), Empty)
     start = time.perf_counter()
     assert list(newest.frames()) == [] and 0 < newest.reconnects < 12
     assert time.perf_counter() - start < 5
     newest.close()
+
+
+class Locked(Camera):
+    """A camera that wants another password."""
+
+    def do_GET(self):
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+        self.end_headers()
+
+
+class Changing(Camera):
+    """A camera whose pictures become smaller."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in range(60):
+            self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n")
+            self.wfile.write(jpeg(number, (48, 64) if number < 30 else (24, 32)) + b"\r\n")
+            time.sleep(0.02)
+
+
+def jpeg(level, size=(48, 64)):
+    return cv2.imencode(".jpg", np.full((*size, 3), 2 * level % 256, np.uint8))[1].tobytes()
+
+
+def test_a_password_is_asked_for_and_never_shown(serve):
+    _, address = serve(Locked)
+    with pytest.raises(VideoError) as caught:
+        open_video(f"http://anna:secret@word@{address}/")
+    assert str(caught.value).startswith(f"http://{address}/ does not open")
+    assert "the password" in str(caught.value)
+
+
+def test_pictures_that_become_smaller_are_shown_as_large_as_before(serve):
+    """By OpenCV; a box stays where it is. A stream that comes back with another size ends the source."""
+    _, address = serve(Changing)
+    with open_video(f"http://{address}/") as video:
+        for number, frame in video.numbered():
+            assert frame.shape == (48, 64, 3)
+            if number > 45:
+                break
+
+
+@contextmanager
+def writing(path, frames, pause):
+    """A process of another program that writes JPEGs into a pipe."""
+    pictures = [jpeg(level) for level in range(frames)]
+
+    def write():
+        with suppress(BrokenPipeError), open(path, "wb") as pipe:
+            for picture in pictures:
+                pipe.write(picture)
+                pipe.flush()
+                time.sleep(pause)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    yield
+    writer.join()
+
+
+def test_of_a_fifo_the_newest_frame_is_taken_and_its_end_is_no_error(tmp_path):
+    os.mkfifo(tmp_path / "camera")
+    taken, times = [], []
+    with writing(tmp_path / "camera", 120, 0.01), open_video(str(tmp_path / "camera")) as video:
+        assert video.live and video.count is None
+        for number, frame in video.numbered():
+            taken.append((number, round(frame.mean() / 2)))
+            times.append(video.time)
+            time.sleep(0.05)
+        assert len(taken) + video.dropped == 120 and video.dropped > 20 and video.reconnects == 0
+    assert all(abs(number - level) <= 2 for number, level in taken)
+    assert times[0] == 0 and times == sorted(set(times))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [(None, "brings no video in 0.5 s"), (b"junk" * 9999, "is no video")]
+)
+def test_a_fifo_without_a_video_is_refused(tmp_path, monkeypatch, text, what):
+    monkeypatch.setattr(stream, "PATIENCE", 0.5 if text is None else 10)
+    path = tmp_path / "camera"
+    os.mkfifo(path)
+    if text:
+        threading.Thread(target=path.write_bytes, args=(text,)).start()
+    with pytest.raises(VideoError, match=f"camera {what}; write MJPEG, MPEG-TS or YUV4MPEG2 into it"):
+        open_video(str(path))
+    if text is None:  # let the thread go that waits for a writer
+        with path.open("wb"):
+            pass
+
+
+def test_a_writer_that_falls_silent_ends_the_source(tmp_path, monkeypatch):
+    path, done = tmp_path / "camera", threading.Event()
+    os.mkfifo(path)
+
+    def write():
+        with suppress(BrokenPipeError), path.open("wb") as pipe:
+            for level in range(120):
+                pipe.write(jpeg(level, (480, 640)))
+            pipe.flush()
+            done.wait()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open_video(str(path)) as video:
+        monkeypatch.setattr(stream, "PATIENCE", 1.0)
+        with pytest.raises(
+            VideoError, match=r"stopped after \d+ frames and did not come back in 1 s; check its"
+        ):
+            list(video.numbered())
+    done.set()
+    writer.join()
+
+
+def test_what_is_piped_in_is_tracked(tmp_path):
+    """As raw frames, whose size and pixel format are in their header."""
+    frames = [np.full((64 * 48 * 3 // 2,), 128, np.uint8) for _ in range(9)]
+    for number, frame in enumerate(frames):
+        frame.reshape(72, 64)[10 + number : 30 + number, 20:40] = np.arange(0, 200, 10, np.uint8)
+    raw = b"YUV4MPEG2 W64 H48 F25:1 C420jpeg\n" + b"".join(b"FRAME\n" + f.tobytes() for f in frames)
+    arguments = [
+        "track",
+        "-",
+        "--box",
+        "20,10,20,20",
+        "--model",
+        "nano",
+        "--jsonl",
+        str(tmp_path / "out.jsonl"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "spcnet", *arguments], input=raw, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert lines[0]["frame"] == 0 and lines[0]["time"] == 0 and lines[-1]["frame"] == 8
+    done = subprocess.run(
+        [sys.executable, "-m", "spcnet", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2 and b"nothing is piped into standard input; pipe a video" in done.stderr

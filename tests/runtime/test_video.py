@@ -1,11 +1,14 @@
 import os
 import shutil
 import struct
+import time
 
 import cv2
 import numpy as np
 import pytest
+from synthetic import TIMES, variable_rate
 
+from spcnet.runtime import stream
 from spcnet.runtime.run import DEMO_VIDEO
 from spcnet.runtime.video import VideoError, open_video
 
@@ -47,7 +50,7 @@ def test_a_folder_or_pattern_gives_its_images_in_order(folder, video):
         (
             "/dev/null",
             VideoError,
-            "/dev/null is neither a file nor a folder; give one, or the index of a camera",
+            "/dev/null is neither a file nor a folder nor a pipe; give one, or a camera",
         ),
         ("videotestsrc ! appsink", VideoError, "GStreamer|pipeline"),
     ],
@@ -274,35 +277,62 @@ def test_another_frame_size_ends_a_source(folder):
     assert seen == 4
 
 
-def test_a_camera_that_stops_is_an_error(monkeypatch, video):
+@pytest.mark.parametrize("name", ["0", "/dev/video0"])
+def test_a_camera_that_stops_is_opened_again_and_then_an_error(monkeypatch, video, name):
+    indices = []
+
     class Camera:
         """A capture that gives three frames and then none, as an unplugged camera does."""
 
-        left = 3
-
         def __init__(self, index):
-            pass
+            indices.append(index)
+            self.left = 3 if len(indices) < 3 else 0
 
         def isOpened(self):  # noqa: N802
-            return True
+            return self.left > 0
 
         def get(self, prop):
             return -1.0
 
-        def grab(self):
+        def read(self):
             self.left -= 1
-            return self.left >= 0
-
-        def retrieve(self):
-            return True, video[0][0]
+            time.sleep(0.05)
+            return self.left >= 0, video[0][0]
 
         def release(self):
             pass
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    seen = 0
-    with open_video("0") as opened, pytest.raises(VideoError, match="camera 0 stopped after 3 frames"):
-        assert opened.count is None
-        for _ in opened:
-            seen += 1
-    assert seen == 3
+    monkeypatch.setattr(stream, "PATIENCE", 0.5)
+    monkeypatch.setattr(stream, "PAUSE", 0.01)
+    numbers = []
+    with (
+        open_video(name) as opened,
+        pytest.raises(VideoError, match="camera 0 stopped after 6 frames and did"),
+    ):
+        assert opened.count is None and opened.live
+        for number, _ in opened.numbered():
+            numbers.append(number)
+    assert numbers == [*range(6)] and opened.reconnects == 1 and set(indices) == {0}
+
+
+def test_a_sequence_of_otb_is_the_images_in_its_folder(folder):
+    (folder / "Rabbit" / "img").mkdir(parents=True)
+    for image in folder.glob("*.png"):
+        image.rename(folder / "Rabbit" / "img" / image.name)
+    (folder / "Rabbit" / "groundtruth_rect.txt").write_text("1,2,3,4\n")
+    opened, frames = frames_of(str(folder / "Rabbit"))
+    assert opened.count == len(frames) == 6 and opened.paths[0] == folder / "Rabbit" / "img" / "000.png"
+
+
+def test_the_times_of_a_variable_rate_are_those_of_the_file(tmp_path, video):
+    times = []
+    with open_video(str(variable_rate(tmp_path / "variable.webm", video[0]))) as opened:
+        for _ in opened.numbered():
+            times.append(opened.time)
+    assert times == pytest.approx(TIMES, abs=1e-6)
+
+
+def test_images_have_no_time(folder):
+    with open_video(str(folder)) as opened:
+        assert not opened.live and [opened.time for _ in opened] == [None] * 6
