@@ -20,6 +20,7 @@ from spcnet.__main__ import make_parser
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\]\(([^)#:\s]+)")  # the file of a relative link, without its anchor
 COPIED = (".png", ".jpg", ".webp", ".css")
+STYLE = "docs/site.css"
 COMMANDS = "<!-- the commands -->"  # replaced by the help of each
 
 
@@ -44,13 +45,13 @@ class Listing(File):
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the files of the repository in the place of those that mkdocs found."""
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    styles = [str(path) for path in config.extra_css if (ROOT / str(path)).is_file()]  # not those of plugins
-    return Files([*theme, *(_file(path, config) for path in [*linked(), *styles])])
+    return Files([*theme, *(_file(path, config) for path in linked())])
 
 
 def linked() -> list[str]:
     """The paths, from the root, of the README, the pages of docs/, and all they link to, in turn."""
-    found = dict.fromkeys(["README.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))])
+    pages = (str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+    found = dict.fromkeys(["README.md", STYLE, *pages])
     for path in (waiting := list(found)):
         if not path.endswith(".md"):
             continue
