@@ -35,7 +35,6 @@ EXTRAS = {  # package -> the extra that brings it
     "PIL": "train",
     "onnx": "export",
     "onnxruntime": "onnxruntime",
-    "onnxscript": "export",
     "optuna": "tune",
     "pycuda": "cuda",
     "safetensors": "train",
