@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: install check test docs size clean
+.PHONY: install packages vot check test types tests docs size clean
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
@@ -10,13 +10,20 @@ PYTHON ?= python3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist loadfile --no-loadscope-reorder
 
 install: ## everything that checks and tests need; no GPU is needed
-	$(PYTHON) -m venv .vot
-	.vot/bin/pip install -q vot-toolkit==0.7.4 attributee==0.1.9
+	$(MAKE) -j vot packages
+	$(BIN)/python tests/emulator/pycuda_wheel.py --install
+	command -v chromium > /dev/null || echo "no chromium: the tests of the HTML report are skipped; apt-get install chromium"
+
+# Side by side, for pip works on one core: the second builds PyCUDA meanwhile, which takes as long as all of the first.
+packages:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q torch==2.13.0
 	$(BIN)/pip install -q -e ".[test]" --config-settings editable_mode=strict
-	$(BIN)/python tests/emulator/pycuda_wheel.py --install
-	command -v chromium > /dev/null || echo "no chromium: the tests of the HTML report are skipped; apt-get install chromium"
+
+vot:
+	$(PYTHON) -m venv .vot
+	.vot/bin/python tests/emulator/pycuda_wheel.py
+	.vot/bin/pip install -q vot-toolkit==0.7.4 attributee==0.1.9
 
 check: ## what to run before every commit: under two minutes
 	$(BIN)/ruff check .
@@ -27,7 +34,12 @@ check: ## what to run before every commit: under two minutes
 test: ## everything, as CI does
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) -j types tests
+
+types:
 	$(BIN)/mypy
+
+tests:
 	$(PYTEST) --durations=15
 
 docs: ## the site, in build/site; every broken link stops it

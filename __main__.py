@@ -36,7 +36,6 @@ EXTRAS = {  # package -> the extra that brings it
     "argcomplete": "completion",
     "onnx": "export",
     "onnxruntime": "onnxruntime",
-    "onnxscript": "export",
     "optuna": "tune",
     "pycuda": "cuda",
     "safetensors": "train",

@@ -36,11 +36,8 @@ def to_fp16(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:
                 raise ValueError(
                     f"{name} reaches {np.abs(arrays[name]).max():g}, FP16 holds {LARGEST:g}; keep FP32"
                 )
-            # A new one: the exporter shares equal arrays, also with the normalisation.
             node.input[place] = f"{name}_fp16"
-            if node.input[place] not in (tensor.name for tensor in graph.initializer):
-                half = numpy_helper.from_array(arrays[name].astype(np.float16), f"{name}_fp16")
-                graph.initializer.append(half)
+            graph.initializer.append(numpy_helper.from_array(arrays[name].astype(np.float16), f"{name}_fp16"))
     _drop_unused(graph)
     first, last = chain[0], chain[-1]
     entry, end = first.input[0], last.output[0]
@@ -115,6 +112,6 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def _convolutions(graph: onnx.GraphProto, layers: Sequence[Layer]) -> list[onnx.NodeProto]:
-    """The nodes of the convolutions at the beginning: Conv and Relu in turn, as export_onnx has checked."""
+    """The nodes of the convolutions at the beginning: Conv and Relu in turn, as to_onnx writes them."""
     leading = itertools.takewhile(lambda layer: isinstance(layer, Convolution), layers)
     return list(graph.node[: 2 * len(list(leading))])

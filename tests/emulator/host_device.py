@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -49,8 +50,9 @@ def build(text: str, flags: tuple[str, ...]) -> Path:
     shim = HERE / "cuda_cpu.h"
     key = hashlib.sha256((text + shim.read_text() + " ".join(flags)).encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"spcnet-kernels-{key}.so"
-    if not path.exists():
-        with tempfile.TemporaryDirectory() as folder:
+    with path.with_suffix(".lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait for who builds it
+        if not path.exists():
             (Path(folder) / "kernels.cpp").write_text(text)
             built = Path(folder) / "kernels.so"
             command = ["g++", *flags, "-x", "c++", "-include", shim, f"{folder}/kernels.cpp", "-o", built]

@@ -158,7 +158,7 @@ def test_a_target_that_no_compiler_makes_is_refused(kernels, capsys):
 
 DEVICE = """
 import sys
-for name in ("torch", "onnx", "onnxscript", "safetensors", "pycuda"):
+for name in ("torch", "onnx", "safetensors", "pycuda"):
     sys.modules[name] = None  # importing them would fail: a device has none
 from spcnet.__main__ import main
 sys.exit(main(sys.argv[1:]))

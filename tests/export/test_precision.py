@@ -129,4 +129,4 @@ def test_limits_have_the_least_error(rng):
         assert error(found) < 1.02 * best
     with pytest.raises(ValueError, match="patches reaches 0 on the calibration patches"):
         backbone = Backbone(NetworkConfig.of(None, CONFIG))
-        to_int8(to_onnx(backbone, CONFIG), backbone.layers, {"patches": 0.0, "relu": 1.0})
+        to_int8(to_onnx(backbone, CONFIG), backbone.layers, {"patches": 0.0, "relu1": 1.0})

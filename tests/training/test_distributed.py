@@ -104,7 +104,7 @@ def test_killed_and_stopped_processes_are_started_again(short, two_processes, tm
 
 @pytest.fixture(scope="module")
 def long(configure):
-    return configure("long.toml", 40, 110, workers=1, validate_every=10)
+    return configure("long.toml", 30, 70, workers=1, validate_every=10)
 
 
 @pytest.fixture(scope="module")
@@ -131,13 +131,13 @@ def test_a_run_that_was_ended_goes_on_as_if_nothing_had_been(rng, long, undistur
     os.killpg(process.pid, number)
     message = process.communicate(timeout=60)[1]
     resumed = Trainer.resume(tmp_path)
-    assert 10 <= resumed.position < 150
+    assert 10 <= resumed.position < 100
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL and resumed.position % 10 == 0
     else:
         assert process.returncode == 1
         assert message.endswith(
-            f"stopped at step {resumed.position} of 150, which is saved in {resumed.path}; "
+            f"stopped at step {resumed.position} of 100, which is saved in {resumed.path}; "
             f"go on with {' '.join(command)} --resume\n"
         )
     tensors, _ = checkpoint.load(resumed.run())

@@ -41,6 +41,7 @@ def evaluated(video, tiny_model, tmp_path_factory):
     arguments = ["bench", "vot", str(folder / "otb"), str(folder / "ws"), "--run", vot, "--json"]
     with pytest.MonkeyPatch.context() as patch:
         printed = []
+        patch.setenv("NUMBA_OPT", "0")  # it compiles itself at its first run, longer than it computes
         patch.setattr("builtins.print", lambda *values, **options: printed.append(values[0]))
         assert main([*arguments, "--tracker", str(tiny_model), "--tracker", lost]) == 0
     return json.loads(printed[-1]), folder / "ws"
