@@ -64,7 +64,7 @@ def test_a_moving_picture_plays_at_the_pace_of_the_video(tmp_path):
             assert abs(np.asarray(image.convert("RGB"))[-20:].mean() - 60 * number) < 5
             beside = np.asarray(image.convert("RGB"), float)[
                 4 * 45, 4 * 40 - 12 : 4 * 40 + 4
-            ]  # the left edge
+            ]
             assert (beside[:, 1] - beside[:, [0, 2]].max(1)).max() > 40  # green
 
 
