@@ -6,10 +6,32 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spcnet.runtime import Box, ModelError, MultiTracker, Result, Status, Tracker, TrackerConfig, draw
+    from spcnet.runtime import (
+        Box,
+        Cv2Tracker,
+        ModelError,
+        MultiTracker,
+        Result,
+        Status,
+        Tracker,
+        TrackerConfig,
+        detections,
+        draw,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig", "draw"]
+__all__ = [
+    "Box",
+    "Cv2Tracker",
+    "ModelError",
+    "MultiTracker",
+    "Result",
+    "Status",
+    "Tracker",
+    "TrackerConfig",
+    "detections",
+    "draw",
+]
 
 
 def __getattr__(name: str) -> Any:

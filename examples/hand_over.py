@@ -8,7 +8,7 @@ frame. Here it is OpenCV's template matching; take your own.
 import cv2
 import numpy as np
 
-from spcnet.runtime import Status, Tracker
+from spcnet.runtime import MultiTracker, Status
 from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import open_video
 
@@ -21,18 +21,18 @@ def detect(frame, template):
     return (x, y, width, height) if np.isfinite(best) and best > 0.7 else None
 
 
-tracker = Tracker("base")
+tracker = MultiTracker("base")
 with open_video(str(DEMO_VIDEO)) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
-            tracker.init(frame, FACE_BOX)
+            target = tracker.add(frame, FACE_BOX)
             status = Status.TRACKING
         else:
             if 30 <= number < 36:
                 frame = np.full_like(frame, 90)
             elif number >= 36:
                 frame = np.roll(frame, 400, axis=1)
-            result = tracker.update(frame)
+            result = tracker.update(frame)[target]
             if result.status != status:
                 print(f"{number} {result.status.name}")
             status = result.status
@@ -42,6 +42,6 @@ with open_video(str(DEMO_VIDEO)) as frames:
         elif status == Status.LOST:
             box = detect(frame, template)
             if box is not None:
-                tracker.init(frame, box)  # learn the target anew, there
+                tracker.restart(target, frame, box)  # learnt anew, there, under its id
                 status = Status.TRACKING
                 print(f"{number} handed over to {box}")

@@ -10,22 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spcnet.runtime.config import TrackerConfig
+    from spcnet.runtime.dropin import Cv2Tracker, detections
     from spcnet.runtime.geometry import Box
     from spcnet.runtime.model import ModelError
     from spcnet.runtime.overlay import draw
     from spcnet.runtime.recovery import Status
     from spcnet.runtime.tracker import MultiTracker, Result, Tracker
 
-__all__ = ["Box", "ModelError", "MultiTracker", "Result", "Status", "Tracker", "TrackerConfig", "draw"]
+__all__ = [
+    "Box",
+    "Cv2Tracker",
+    "ModelError",
+    "MultiTracker",
+    "Result",
+    "Status",
+    "Tracker",
+    "TrackerConfig",
+    "detections",
+    "draw",
+]
 
 _HOMES = {
     "Box": "geometry",
+    "Cv2Tracker": "dropin",
     "ModelError": "model",
     "MultiTracker": "tracker",
     "Result": "tracker",
     "Status": "recovery",
     "Tracker": "tracker",
     "TrackerConfig": "config",
+    "detections": "dropin",
     "draw": "overlay",
 }
 

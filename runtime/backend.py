@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.saved import Target
 
 BACKENDS = ("auto", "cpu", "native", "cuda")  # names to ask for one by
 PENDING = 2  # updates that may be submitted before the first is collected
@@ -38,6 +39,7 @@ class Backend(Protocol):
     """
 
     name: str
+    model: str  # SHA-256 of the model's file; "": unknown
     config: TrackerConfig
     timings: dict[str, float]  # stage -> seconds of the latest call, in the order of the data flow
 
@@ -70,6 +72,12 @@ class Backend(Protocol):
 
     def collect(self) -> list[Measurement]:
         """The outcome of the oldest pending update."""
+
+    def save(self, slot: int, frame_size: tuple[int, int]) -> Target:
+        """The target as arrays of spcnet.runtime.saved.shapes, copies; frame_size is (height, width)."""
+
+    def restore(self, target: Target, frame_size: tuple[int, int]) -> int:
+        """Begin a target with what save gave, checked. Returns its slot."""
 
     def response(self, slot: int) -> NDArray[np.float32] | None:
         """The joint response (S, P, P) of the target's latest localization, a copy, or None if there is none.

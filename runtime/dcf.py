@@ -189,6 +189,21 @@ class TargetFilter:
         for (old_num, old_den), rate in zip(self._learnt, rates, strict=False):
             blend(old_num, num.copy(), rate)
             blend(old_den, den.copy(), rate)
+        self._mix()
+
+    def save(self) -> tuple[Complex, Real]:
+        """Copies of all filters, one or two: num (F, C, R, K) complex64 and den (F, R, K)."""
+        num, den = (np.stack(parts) for parts in zip(*self._learnt, strict=True))
+        return (num if np.iscomplexobj(num) else num[:, 0] + np.complex64(1j) * num[:, 1]), den
+
+    def restore(self, num: Complex, den: Real) -> None:
+        """Take over what save gave."""
+        for (old_num, old_den), new_num, new_den in zip(self._learnt, num, den, strict=True):
+            old_num[:] = new_num if np.iscomplexobj(old_num) else (new_num.real, new_num.imag)
+            old_den[:] = new_den
+        self._mix()
+
+    def _mix(self) -> None:
         if len(self._learnt) == 2:
             (slow_num, slow_den), (fast_num, fast_den) = self._learnt
             ratio = (slow_den + self._regularization) / (fast_den + self._regularization)

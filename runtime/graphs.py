@@ -38,6 +38,7 @@ class Graphs(NamedTuple):
     localize_session: ort.InferenceSession
     learn_session: ort.InferenceSession
     regression: bytes | None  # the head of the box regression
+    model: str  # SHA-256 of the model that they were made from
 
     def learn(self, pyramid: Real, features: Real | None = None) -> tuple[Real, Real]:
         """pyramid (S_learn, 3, N, N) to num (2, C, R, K) and den (R, K): eq. 17.
@@ -82,7 +83,9 @@ def open_graphs(localize: Path, threads: int = 1) -> Graphs:
         regression = read_head(meta, config)
     except ValueError as error:
         raise ModelError(f"{localize}: {error}") from None
-    return Graphs(config, meta.get("spcnet.precision", "fp32"), first, second, regression)
+    return Graphs(
+        config, meta.get("spcnet.precision", "fp32"), first, second, regression, meta["spcnet.model_sha256"]
+    )
 
 
 def _open(path: Path, kind: str, threads: int) -> tuple[ort.InferenceSession, dict[str, str]]:
@@ -118,7 +121,7 @@ class GraphBackend(HostBackend):
 
     def __init__(self, graphs: Graphs, pixel_format: str = "bgr") -> None:
         super().__init__(graphs.config, pixel_format, graphs.regression)
-        self._graphs = graphs
+        self._graphs, self.model = graphs, graphs.model
 
     def _features(self, patches: Real) -> Real:
         """Space for the features: the backbone is inside the graphs, which fill it if anybody needs them."""

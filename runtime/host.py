@@ -18,11 +18,12 @@ from spcnet.runtime import locate, patches
 from spcnet.runtime.backend import Measurement
 from spcnet.runtime.colour import ColourModel, TargetColours
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.dcf import Rates, first_turns
+from spcnet.runtime.dcf import Rates, TargetFilter, first_turns
 from spcnet.runtime.frame import Frame, as_bgr, check_format
 from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, Offset, State, move, without_offset
 from spcnet.runtime.recovery import Status, TargetState, may_learn
 from spcnet.runtime.regression import RegressionHead, TargetBox, head_weights
+from spcnet.runtime.saved import Target
 
 Real = NDArray[np.float32]
 
@@ -32,6 +33,10 @@ class Appearance(Protocol):
 
     def respond(self, patches: Real, features: Real) -> Real:
         """The responses (S, P, P) to the searched patches, valid until the next call for this target."""
+
+    @property
+    def filter(self) -> TargetFilter:
+        """What is learnt."""
 
     def learn(self, patches: Real, features: Real, rates: Rates) -> None:
         """Update the filter from patches at the new state (eq. 25)."""
@@ -60,6 +65,7 @@ class HostBackend(ABC):
     """
 
     name: str
+    model = ""
 
     def __init__(
         self, config: TrackerConfig, pixel_format: str = "bgr", regression: bytes | None = None
@@ -157,6 +163,44 @@ class HostBackend(ABC):
 
     def collect(self) -> list[Measurement]:
         return self._finished.popleft()
+
+    def save(self, slot: int, frame_size: tuple[int, int]) -> Target:
+        target = self._target(slot)
+        known, first = target.state, target.first
+        search = known.search_state(frame_size, self.config)
+        sides = (first.w, first.h, target.age, 0, known.misses, search.cx, search.cy)
+        saved: Target = {"state": np.array((*known.seen, *sides, *target.offset, target.share), np.float64)}
+        saved["num"], saved["den"] = target.appearance.filter.save()
+        if target.colours is not None:
+            saved["histograms"] = target.colours.histograms.copy()
+        if target.box is not None:
+            saved["template"] = target.box.template.copy()
+        return saved
+
+    def restore(self, target: Target, frame_size: tuple[int, int]) -> int:
+        config = self.config
+        cx, cy, w, h, first_w, first_h, age, _, misses, x, y, *offset, share = target["state"].tolist()
+        first, seen = State(cx, cy, first_w, first_h), State(cx, cy, w, h)
+        # Learnt from nothing, for the filter, the histograms and the template to be replaced.
+        n, m, scales = config.patch_size, config.grid, config.learn_scales
+        nothing = (
+            np.zeros((scales, 3, n, n), np.float32),
+            np.zeros((scales, config.channels, m, m), np.float32),
+        )
+        appearance, colours, box = self._appearance(*nothing), None, None
+        appearance.filter.restore(target["num"], target["den"])
+        if self._colour_model is not None:
+            colours = TargetColours(self._colour_model, middle(nothing[0]))
+            colours.histograms[:] = target["histograms"]
+        if self._head is not None:
+            box = TargetBox(self._head, middle(nothing[1]), first)
+            box.template[:] = target["template"]
+        state = TargetState(seen, int(misses), (x, y))
+        slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
+        self._targets[slot] = _Target(
+            first, state, appearance, colours, box, Offset(*offset), share, int(age)
+        )
+        return slot
 
     def response(self, slot: int) -> Real | None:
         target = self._target(slot)

@@ -72,6 +72,8 @@ def open_backend(
     found = model.load(model.find(path))
     backbone = OnnxBackbone(backbone_session(found, threads))
     try:
-        return CpuBackend(found.config, backbone, pixel_format, found.regression)
+        cpu = CpuBackend(found.config, backbone, pixel_format, found.regression)
     except ValueError as error:
         raise model.ModelError(f"{found.path}: {error}") from None
+    cpu.model = found.sha256
+    return cpu

@@ -17,6 +17,7 @@ from spcnet.runtime.geometry import Box, State, check_box
 from spcnet.runtime.model import DEFAULT_MODEL
 from spcnet.runtime.open import open_backend
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.saved import pack, unpack
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -219,6 +220,38 @@ class MultiTracker:
             raise RuntimeError(f"target {target} has no response; ask for it right after localize or update")
         return found
 
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All targets as NumPy arrays, copies, to save or to move them: see load_state_dict.
+
+        They are plain: np.savez writes them, and np.load reads them without pickle. What they hold is listed
+        in spcnet.runtime.saved; on a GPU they are copied from its memory.
+        """
+        self._settled()
+        size = self._frame_size
+        targets = [self._backend.save(slot, size) for slot in self._slots.values()] if size else []
+        return pack(self._backend.model, self.config, self.ids, self._next, size, targets)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replace all targets by those that state_dict gave for the same model, with their ids.
+
+        Another backend may have saved them, but one that reads an engine or a .spcnet file takes only its
+        own. The config stays this tracker's. Raises ValueError on another model's state and on a damaged one;
+        the targets are then as before.
+        """
+        self._settled()
+        ids, following, size, targets = unpack(state, self._backend.model, self.config)
+        slots: list[int] = []
+        try:
+            for target in targets:
+                slots.append(self._backend.restore(target, size or (0, 0)))
+        except BaseException:
+            for slot in slots:
+                self._backend.remove(slot)
+            raise
+        for slot in self._slots.values():
+            self._backend.remove(slot)
+        self._slots, self._next, self._frame_size = dict(zip(ids, slots, strict=True)), following, size
+
     def __enter__(self) -> Self:
         return self
 
@@ -373,6 +406,20 @@ class Tracker:
         for. Raises RuntimeError where there is none.
         """
         return self._targets.response(self._only())
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The target as plain NumPy arrays, copies, for np.savez: see MultiTracker.state_dict."""
+        return self._targets.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the target that state_dict gave for the same model, in place of init.
+
+        Another backend may have saved it. Raises ValueError on another model's state, a damaged one, and one
+        of more targets; the tracker is then as before.
+        """
+        if (count := np.size(state.get("ids", ()))) > 1:
+            raise ValueError(f"the state has {count} targets; load it into a MultiTracker")
+        self._targets.load_state_dict(state)
 
     def __enter__(self) -> Self:
         return self

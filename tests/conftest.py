@@ -36,7 +36,7 @@ SLOW = {
     "test_backend", "test_frames", "test_kernels", "test_driver", "test_resources", "test_gpu",
     "test_roofline_gpu", "test_guard", "test_speed", "test_supervise", "test_run", "test_server", "test_trax",
     "test_browser", "test_page", "test_stride", "test_install", "test_oldest", "test_sanitizers", "test_port",
-    "test_cuda", "test_races",
+    "test_cuda", "test_races", "test_configure", "test_saved",
 }  # fmt: skip
 
 
@@ -147,6 +147,18 @@ def quick_model(make_checkpoint, tmp_path_factory):
     config = TrackerConfig(patch_size=24, channels=4, stride=2, interp_factor=0.02)
     source = make_checkpoint(config, {"layers": [{"channels": 4, "stride": 2}]})
     return export_onnx(source, tmp_path_factory.mktemp("model") / "quick.onnx").path
+
+
+@pytest.fixture(scope="session")
+def whole_model(make_checkpoint, tmp_path_factory):
+    """The smallest with all that a target can have: colours, box regression, two filters."""
+    config = TrackerConfig(
+        patch_size=24, channels=4, stride=2, interp_factor=0.02, fast_interp_factor=0.2, colour_weight=0.3,
+        colour_rate=0.1, box_gain=0.3, first_turn=12.0,
+    )  # fmt: skip
+    head = heads.head_weights(config.channels, window_side(config.grid), out=0.001)
+    source = make_checkpoint(config, {"layers": [{"channels": 4, "stride": 2}]}, head)
+    return export_onnx(source, tmp_path_factory.mktemp("model") / "whole.onnx").path
 
 
 @pytest.fixture(params=["tiny_model", "coloured_model", "regressed_model", "two_filter_model"])

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 from spcnet.common.metrics import iou
 from spcnet.export.graphs import export_graphs
+from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 
+BOX = ",".join(str(value) for value in DEMO_BOX)
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -49,6 +52,47 @@ def test_a_lost_target_is_handed_over(run):
     assert number == 36  # the first frame that is not covered
     face = [484 + 400, 216, 97, 124]  # where base has it in the whole clip, and 400 px further
     assert iou(np.array([box], float), np.array([face], float)) > 0.5
+
+
+def test_a_camera_is_tracked(run):
+    lines = run("webcam.py", str(DEMO_VIDEO), BOX)  # the clip in place of the camera
+    assert len(lines) == 6 and lines[0].startswith("20 TRACKING ")
+
+
+def test_a_stream_is_tracked(run):
+    lines = run("rtsp.py", str(DEMO_VIDEO), BOX)
+    assert lines[0].startswith("20 TRACKING ") and lines[-1] == "0 frames were dropped"
+
+
+def test_a_target_is_saved_and_goes_on(run, tmp_path):
+    lines = [re.findall(r"-?\d+", line) for line in run("save_and_resume.py")]
+    assert [int(line[0]) for line in lines] == [49, 50, 51]
+    boxes = np.array([line[1:] for line in lines], float)
+    assert np.abs(np.diff(boxes, axis=0)).max() < 25  # the face goes on moving
+    assert (tmp_path / "target.npz").is_file()
+
+
+def test_it_takes_the_place_of_a_cv2_tracker(run):
+    lines = run("opencv_tracker.py")
+    assert len(lines) == 4
+    for line in lines:
+        _, x, y, w, h, left, top, right, bottom, target = map(int, re.findall(r"-?\d+", line))
+        assert "True" in line and target == 0
+        assert (
+            abs(x - left) <= 1 and abs(y - top) <= 1 and abs(x + w - right) <= 2 and abs(y + h - bottom) <= 2
+        )
+
+
+def test_an_own_model_is_trained(run, tracks, tmp_path):
+    tables = {
+        "data": {"sources": [{"format": "got10k", "path": str(tracks)}], "validation": ["track1"]},
+        "optim": {"stages": [{"steps": 3}], "batch": 4, "warmup": 2, "workers": 0},
+        "tracker": {"patch_size": 25, "channels": 4},
+    }
+    (tmp_path / "own.toml").write_text(tomli_w.dumps(tables))
+    lines = run("train_own.py", "own.toml")
+    assert re.search(r"checkpoint.safetensors: loss \d", "\n".join(lines))
+    assert lines[-1].startswith("mine.onnx: ") and (tmp_path / "mine.onnx").is_file()
 
 
 def test_portable_graphs_run_without_spcnet(run, tiny_model, tmp_path):

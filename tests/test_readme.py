@@ -23,7 +23,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize("name", ["README.md", "docs/guides/track.md", "docs/guides/own-model.md"])
 def test_the_python_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", PAGES[ROOT / name], re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGES[ROOT / name], re.DOTALL))
     exec(compile(code, name, "exec"), {})  # noqa: S102
 
 

@@ -28,6 +28,7 @@ from spcnet.runtime.cuda.device import CaptureError, Device, Graph, HostBuffer
 from spcnet.runtime.cuda.frames import DeviceFrame, Upload
 from spcnet.runtime.cuda.launch import first_state
 from spcnet.runtime.cuda.layout import MEASUREMENT, TARGET
+from spcnet.runtime.cuda.moved import device_arrays, from_device, to_device
 from spcnet.runtime.cuda.pipeline import ADD, LEARN, LEARN_DUE, LOCALIZE, UPDATE, Pipeline
 from spcnet.runtime.cuda.region import Place, Reach, Region
 from spcnet.runtime.frame import Picture, check_format
@@ -35,6 +36,7 @@ from spcnet.runtime.geometry import NO_OFFSET, Offset, State
 from spcnet.runtime.patches import check_texture
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.regression import head_weights
+from spcnet.runtime.saved import Target
 
 _log = logging.getLogger("spcnet")
 
@@ -62,6 +64,7 @@ class CudaBackend:
     """
 
     name = "cuda"
+    model = ""
 
     def __init__(
         self,
@@ -165,6 +168,40 @@ class CudaBackend:
     def collect(self) -> list[Measurement]:
         with self._use():
             return self._finish()
+
+    def save(self, slot: int, frame_size: tuple[int, int]) -> Target:
+        with self._use():
+            self._settled()
+            self._check([slot])
+            memory, found = self._saved(slot), {}
+            for name, (address, array) in memory.items():
+                self._device.read(address, array)
+                found[name] = array
+            return from_device(found, self.config)
+
+    def restore(self, target: Target, frame_size: tuple[int, int]) -> int:
+        with self._use():
+            self._settled()
+            slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
+            self._reserve(slot + 1, 1)
+            values = to_device(target, self.config)
+            for name, (address, _) in self._saved(slot).items():
+                self._device.write(address, values[name])
+            cx, cy, w, h, _, _, age, _, misses, x, y, *_ = target["state"].tolist()
+            place = Place(cx, cy, w, h, x, y, Status.LOST if misses else Status.TRACKING)
+            self._targets[slot] = _Known(place, int(age))
+            return slot
+
+    def _saved(self, slot: int) -> dict[str, tuple[int, NDArray[Any]]]:
+        """Where the arrays of a target are on the device, and space for each."""
+        arrays = device_arrays(self.config)
+        bases = {
+            "state": self._slots.targets,
+            **self._slots.filters._asdict(),
+            "histograms": self._slots.histograms,
+            "template": self._slots.templates,
+        }
+        return {name: (bases[name] + slot * array.nbytes, array) for name, array in arrays.items()}
 
     def response(self, slot: int) -> NDArray[np.float32] | None:
         with self._use():

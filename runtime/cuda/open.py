@@ -47,7 +47,10 @@ def open_cuda(
         with device.activate():
             config, found, head = open_backbone(path, device, backbone, gpu, allow_host_code=allow_host_code)
         _log.info("on %s: %s; kernels from %s", device.name, found.name, device.origin)
-        return CudaBackend(device, config, found, head, pixel_format, stream=stream, graphs=graphs)
+        opened = CudaBackend(device, config, found, head, pixel_format, stream=stream, graphs=graphs)
+        if Path(path).suffix != ".engine":
+            opened.model = model.load(model.find(path)).sha256
+        return opened
     except BaseException:
         device.close()
         raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from collections import deque
 from collections.abc import Sequence
-from ctypes import POINTER, byref, c_float, c_int, c_void_p
+from ctypes import POINTER, byref, c_float, c_int, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,11 @@ from spcnet.runtime.native import library
 from spcnet.runtime.native.library import BAD_FILE, MESSAGE, NO_MEMORY, STAGES, CBox, CFrame, CResult, CTimes
 from spcnet.runtime.native.modelfile import native_model, read_config
 from spcnet.runtime.recovery import Status
+from spcnet.runtime.saved import Target, shapes
 
 STATUSES = tuple(Status)  # by number, as in spcnet.h
 MAX_THREADS = 64
+FRAME_BYTES = 16  # width and height, which a saved target of the library begins with
 _NOT_OF = {"localize": ("learn",), "learn": ("respond", "locate", "regress")}  # stages that a call lacks
 
 
@@ -58,6 +61,7 @@ class NativeBackend:
     """
 
     name = "native"
+    model = ""
 
     def __init__(self, data: bytes, name: str, threads: int = 1, pixel_format: str = "bgr") -> None:
         self._format = check_format(pixel_format)
@@ -120,6 +124,23 @@ class NativeBackend:
 
     def collect(self) -> list[Measurement]:
         return self._finished.popleft()
+
+    def save(self, slot: int, frame_size: tuple[int, int]) -> Target:
+        numbers, found, at = self._tracker(slot).save(), {}, FRAME_BYTES
+        for name, (shape, kind) in shapes(self.config).items():
+            size = int(np.prod(shape))
+            found[name] = np.frombuffer(numbers, kind, size, at).reshape(shape).copy()
+            at += found[name].nbytes
+        return found
+
+    def restore(self, target: Target, frame_size: tuple[int, int]) -> int:
+        size = np.array(frame_size[::-1], np.float64)
+        data = b"".join(array.tobytes() for array in (size, *(target[name] for name in shapes(self.config))))
+        tracker, self._spare = self._spare or self._open(), None
+        tracker.restore(data)
+        slot = next(i for i in range(len(self._trackers) + 1) if i not in self._trackers)
+        self._trackers[slot] = tracker
+        return slot
 
     def response(self, slot: int) -> NDArray[np.float32] | None:
         return self._tracker(slot).response(self.config)
@@ -189,6 +210,16 @@ class _TargetTracker:
         state = State.from_box(tuple(result.box))
         return Measurement(state, result.score, result.psr, STATUSES[result.status])
 
+    def save(self) -> bytes:
+        size = c_size_t()
+        self.call("save", 0, None, 0, byref(size))
+        data = ctypes.create_string_buffer(size.value)
+        self.call("save", 0, data, size.value, byref(size))
+        return data.raw
+
+    def restore(self, data: bytes) -> None:
+        self.call("restore", data, len(data), byref(c_int()))
+
     def response(self, config: TrackerConfig) -> NDArray[np.float32] | None:
         found = np.empty((config.scales, config.points, config.points), np.float32)
         side = c_int()
@@ -223,6 +254,10 @@ def open_native(path: str, threads: int = 1, pixel_format: str = "bgr") -> Nativ
         if not Path(path).is_file():
             raise FileNotFoundError(f"no model file {path}; write one with spcnet export --native")
         data = Path(path).read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
     else:
-        data = native_model(model.load(model.find(path)))
-    return NativeBackend(data, path, threads, pixel_format)
+        found = model.load(model.find(path))
+        data, sha256 = native_model(found), found.sha256
+    backend = NativeBackend(data, path, threads, pixel_format)
+    backend.model = sha256
+    return backend

@@ -75,6 +75,8 @@ def load_library(path: Path | None = None) -> ctypes.CDLL:
         ("learn", c_int, [handle, frame]),
         ("response", c_int, [handle, c_int, POINTER(c_float), c_size_t, POINTER(c_int)]),
         ("response_at", c_int, [handle, c_int, c_int, POINTER(c_float), c_size_t, POINTER(c_int)]),
+        ("save", c_int, [handle, c_int, c_void_p, c_size_t, POINTER(c_size_t)]),
+        ("restore", c_int, [handle, c_char_p, c_size_t, POINTER(c_int)]),
         ("set_network", c_int, [handle, c_void_p, c_void_p]),
         ("get", c_int, [handle, c_int, POINTER(c_double)]),
         ("set", c_int, [handle, c_int, c_double]),

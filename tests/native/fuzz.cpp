@@ -103,7 +103,7 @@ void call(Source source) {
         int id = source.byte() % 8 - 1, count = -1;
         double value = source.number();
         spcnet_code code = SPCNET_OK;
-        switch (source.byte() % 12) {
+        switch (source.byte() % 15) {
         case 0:
         case 1: code = spcnet_count(tracker) < 8 ? spcnet_add(tracker, frame, box, source.byte() ? &id : nullptr) : SPCNET_OK; break;
         case 2: code = spcnet_reset(tracker, id, frame, box); break;
@@ -113,6 +113,20 @@ void call(Source source) {
         case 6: code = spcnet_response(tracker, id, source.byte() % 2 ? response.data() : nullptr, response.size(), &count); break;
         case 7: code = spcnet_set(tracker, source.byte() % 10 - 1, value); break;
         case 8: code = spcnet_get(tracker, source.byte() % 10 - 1, &value); break;
+        case 9: code = spcnet_response_at(tracker, id, source.byte() % 6 - 1, response.data(), response.size(), &count); break;
+        case 10:
+        case 11: { // a target there and back, now and then with a damaged byte or cut off
+            std::size_t size = 0;
+            code = spcnet_save(tracker, id, nullptr, 0, &size);
+            if (code) break;
+            std::vector<char> saved(size);
+            code = spcnet_save(tracker, id, saved.data(), size, &size);
+            for (int damage = source.byte() % 3; damage; --damage)
+                saved[static_cast<std::size_t>(source.byte() + 256 * source.byte()) % 200] = static_cast<char>(source.byte());
+            if (code == SPCNET_OK && spcnet_count(tracker) < 8)
+                code = spcnet_restore(tracker, saved.data(), size - (source.byte() ? 0 : source.byte()), &id);
+            break;
+        }
         default: code = spcnet_update(tracker, frame, source.byte() ? results.data() : nullptr, 16, &count);
         }
         check(code >= SPCNET_OK && code <= SPCNET_NETWORK_FAILED, "a code that the header does not have");

@@ -4,7 +4,7 @@ import ctypes
 import os
 import re
 import subprocess
-from ctypes import byref, c_double, c_float, c_int, c_void_p
+from ctypes import byref, c_double, c_float, c_int, c_size_t, c_void_p
 
 import native_handle as nh
 import numpy as np
@@ -108,6 +108,10 @@ def test_null_is_refused(tracker, library):
         ("localize", (given, None, 1, None), "results is NULL"),
         ("learn", (None,), "frame is NULL"),
         ("response", (0, None, 0, None), "side is NULL"),
+        ("response_at", (0, 0, None, 0, None), "side is NULL"),
+        ("save", (0, None, 0, None), "size is NULL"),
+        ("restore", (None, 0, number), "data is NULL"),
+        ("restore", (b"", 0, None), "id is NULL"),
         ("get", (0, None), "value is NULL"),
     ):
         refused(nh.BAD_ARGUMENT, words, tracker.call, name, *arguments)
@@ -134,6 +138,37 @@ def test_a_response_that_does_not_fit_is_refused(tracker, library, head_model):
     small = (c_float * 5)()
     refused(nh.BAD_ARGUMENT, "capacity is 5", other.call, "response", 0, small, 5, byref(side))
     assert not any(small)
+
+
+def test_a_response_at_no_scale_is_refused(tracker):
+    small, side = (c_float * 5)(), c_int()
+    for scale in (-1, 33):
+        refused(
+            nh.BAD_ARGUMENT, f"scale is {scale}", tracker.call, "response_at", 0, scale, small, 5, byref(side)
+        )
+
+
+def test_a_saved_target_is_checked(tracker, library, head_model):
+    size, number = c_size_t(), c_int()
+    tracker.call("save", 0, None, 0, byref(size))
+    data = ctypes.create_string_buffer(size.value)
+    refused(nh.BAD_ARGUMENT, f"has {size.value} bytes", tracker.call, "save", 0, data, 5, byref(size))
+    refused(nh.NO_TARGET, "no target 4", tracker.call, "save", 4, None, 0, byref(size))
+    tracker.call("save", 0, data, size.value, byref(size))
+    other = nh.Handle(library, nh.native_bytes(head_model))
+    for bad in (data.raw[:40], data.raw[:-1], b"\xff" * size.value):
+        refused(nh.BAD_ARGUMENT, "is damaged", other.call, "restore", bad, len(bad), byref(number))
+    refused(
+        nh.BAD_ARGUMENT, "this model needs", other.call, "restore", data.raw, size.value - 4, byref(number)
+    )
+    other.call("restore", data.raw, size.value, byref(number))
+    same = nh.Handle(library, nh.native_bytes(head_model))
+    same.add(frame(), BOX)
+    assert bytes(other.update(frame())[0]) == bytes(same.update(frame())[0])
+    small = frame(width=60)
+    fresh = nh.Handle(library, nh.native_bytes(head_model))
+    fresh.add(small, BOX)
+    refused(nh.BAD_ARGUMENT, "remove them", fresh.call, "restore", data.raw, size.value, byref(number))
 
 
 def test_a_tracker_without_targets_has_nothing_to_find(library, head_model):

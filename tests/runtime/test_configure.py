@@ -68,9 +68,9 @@ def boxes_of(results):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("changes", CHANGES, ids=range(len(CHANGES)))
-def test_a_change_at_load_is_a_model_of_that_config(load, coloured_model, video, backend, changes):
+def test_a_change_at_load_is_a_model_of_that_config(load, quick_model, video, backend, changes):
     frames, boxes = video
-    trackers = load(coloured_model, backend, changes), made_with(coloured_model, changes)
+    trackers = load(quick_model, backend, changes), made_with(quick_model, changes)
     for tracker in trackers:
         tracker.add(frames[0], boxes[0])
         assert {name: getattr(tracker.config, name) for name in changes} == changes
@@ -81,15 +81,10 @@ def test_a_change_at_load_is_a_model_of_that_config(load, coloured_model, video,
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    ("kind", "changes"),
-    [
-        ("two_filter_model", OF_THE_MODEL[0]),
-        ("two_filter_model", OF_THE_MODEL[1]),
-        ("regressed_model", {"box_gain": 1.0, "uncertain_score": 0.05, "lost_score": 0.0}),
-    ],
+    "changes", [*OF_THE_MODEL, {"box_gain": 1.0, "uncertain_score": 0.05, "lost_score": 0.0}], ids=range(3)
 )
-def test_a_change_takes_effect_with_the_next_frame(load, request, video, kind, changes, backend):
-    (frames, boxes), path = video, request.getfixturevalue(kind)
+def test_a_change_takes_effect_with_the_next_frame(load, whole_model, video, changes, backend):
+    (frames, boxes), path = video, whole_model
     tracker, reference, plain = load(path, backend), load(path, "cpu"), load(path, "cpu")
     for each in (tracker, reference, plain):
         each.add(frames[0], boxes[0])
@@ -135,11 +130,11 @@ def test_a_refused_change_changes_nothing(load, quick_model, backend, changes, w
             Tracker(quick_model, backend=backend, config=changes)
 
 
-def test_a_switch_stays_on(load, two_filter_model):
+def test_a_switch_stays_on(load, whole_model):
     with pytest.raises(
         ValueError, match=r"fast_interp_factor is 0, but the model has 0.2; give a value above 0"
     ):
-        load(two_filter_model, "native", {"fast_interp_factor": 0.0})
+        load(whole_model, "native", {"fast_interp_factor": 0.0})
 
 
 def test_the_lists_are_of_fields():
@@ -187,7 +182,7 @@ def test_a_restarted_target_is_a_new_one_under_its_id(load, quick_model, video, 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["quick_model", "regressed_model"])
+@pytest.mark.parametrize("kind", ["quick_model", "whole_model"])
 def test_a_response_is_that_of_the_latest_search(load, request, video, kind, backend):
     (frames, boxes), path = video, request.getfixturevalue(kind)
     tracker, reference = load(path, backend), load(path, "cpu")
@@ -251,9 +246,9 @@ def test_an_open_backend_has_its_options(quick_model):
         Tracker(5)
 
 
-def test_the_numbers_of_a_result_are_plain(load, regressed_model, video):
+def test_the_numbers_of_a_result_are_plain(load, whole_model, video):
     for backend in BACKENDS:
-        tracker = load(regressed_model, backend)
+        tracker = load(whole_model, backend)
         tracker.add(video[0][0], video[1][0])
         [result] = tracker.update(video[0][1]).values()
         numbers = (*result.box, result.score, result.psr, *result.timings.values())

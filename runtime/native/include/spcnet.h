@@ -200,6 +200,15 @@ SPCNET_API spcnet_code spcnet_response_at(
     const spcnet *tracker, int id, int scale, float *response, size_t capacity, int *side);
 
 /*
+ * A target as bytes, to go on with it later or in another process, by a tracker on a CPU of the same model file; they are
+ * of this machine's byte order. *size is their number; with data NULL only that is set. spcnet_restore adds the target;
+ * all targets live on frames of one size. BAD_ARGUMENT: also a tracker on a GPU, and bytes that cannot be a target of
+ * this model. NO_MEMORY.
+ */
+SPCNET_API spcnet_code spcnet_save(const spcnet *tracker, int id, void *data, size_t capacity, size_t *size);
+SPCNET_API spcnet_code spcnet_restore(spcnet *tracker, const void *data, size_t size, int *id);
+
+/*
  * A network of the caller in place of the model's, such as a TensorRT engine or that of an NPU: from patches (images, 3,
  * N, N), B, G, R less the pixel mean, to features (images, C, M, M), both float without gaps, as the model in ONNX has
  * them. On a GPU both are device addresses, and the work is enqueued on stream, a CUstream. On the CPU it is done when

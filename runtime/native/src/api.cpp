@@ -3,10 +3,12 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <system_error>
 
+#include "constants.h"
 #include "cpu_tracker.h"
 #include "cuda_tracker.h"
 
@@ -216,6 +218,24 @@ spcnet_code respond(
     return SPCNET_OK;
 }
 
+// What a saved target begins with; the numbers of the tracker follow, each a float.
+struct Saved {
+    double width, height; // of the frames
+    device::Target record;
+};
+
+// Whether a record, of frames of that size, is one that a tracker can go on with.
+bool sound(const device::Target& t, FrameSize frame) {
+    auto within = [](double x, double low, double high) { return x >= low && x <= high; };
+    auto whole = [&](double x) { return within(x, 0, 9007199254740992.0) && x == std::floor(x); };
+    bool good = whole(t.age) && whole(t.misses) && within(t.rate, 0, 1) && within(t.share, 0, 1);
+    for (double side : {t.w, t.h, t.first_w, t.first_h}) good = good && within(side, 1e-3, LONGEST_SIDE);
+    for (double x : {t.cx, t.search_x}) good = good && within(x, 0, frame.width - 1);
+    for (double y : {t.cy, t.search_y}) good = good && within(y, 0, frame.height - 1);
+    for (double offset : {t.offset_x, t.offset_y, t.offset_w, t.offset_h}) good = good && within(offset, -10, 10);
+    return good;
+}
+
 struct Parameter {
     const char* name;
     double low, high;
@@ -329,6 +349,56 @@ spcnet_code spcnet_response_at(
     if (scale < 0 || scale >= scales)
         return tracker->fail(SPCNET_BAD_ARGUMENT, "scale is %d; give a number from 0 to %d", scale, scales - 1);
     return respond(tracker, id, scale, response, capacity, side);
+}
+
+spcnet_code spcnet_save(const spcnet* tracker, int id, void* data, std::size_t capacity, std::size_t* size) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (!size) return tracker->fail(SPCNET_BAD_ARGUMENT, "size is NULL; give the address of a number");
+    int index = tracker->find(id);
+    if (index < 0) return tracker->missing(id);
+    return tracker->guarded([&] {
+        Saved saved = {double(tracker->frame.width), double(tracker->frame.height), {}};
+        std::vector<float> numbers = tracker->tracker->save(index, saved.record);
+        std::size_t needed = sizeof saved + numbers.size() * sizeof(float);
+        if (data && capacity < needed)
+            throw Failure(
+                SPCNET_BAD_ARGUMENT, "capacity is %zu, but the target has %zu bytes; give space for those", capacity,
+                needed);
+        *size = needed;
+        if (!data) return;
+        std::memcpy(data, &saved, sizeof saved);
+        std::memcpy(static_cast<char*>(data) + sizeof saved, numbers.data(), needed - sizeof saved);
+    });
+}
+
+spcnet_code spcnet_restore(spcnet* tracker, const void* data, std::size_t size, int* id) {
+    if (!tracker) return SPCNET_BAD_ARGUMENT;
+    if (!id) return tracker->fail(SPCNET_BAD_ARGUMENT, "id is NULL; give the address of a number");
+    if (!data) return tracker->fail(SPCNET_BAD_ARGUMENT, "data is NULL; give the bytes of spcnet_save");
+    if (tracker->next == std::numeric_limits<int>::max())
+        return tracker->fail(SPCNET_NO_MEMORY, "all ids have been used; open the model again");
+    return tracker->guarded([&] {
+        Saved saved;
+        bool good = size >= sizeof saved && (size - sizeof saved) % sizeof(float) == 0;
+        if (good) std::memcpy(&saved, data, sizeof saved);
+        FrameSize frame = {};
+        good = good && saved.width >= 1 && saved.width <= LONGEST_SIDE && saved.height >= 1 && saved.height <= LONGEST_SIDE;
+        if (good) frame = {int(saved.width), int(saved.height)};
+        std::vector<float> numbers(good ? (size - sizeof saved) / sizeof(float) : 0);
+        if (good) std::memcpy(numbers.data(), static_cast<const char*>(data) + sizeof saved, size - sizeof saved);
+        good = good && sound(saved.record, frame);
+        for (float number : numbers) good = good && std::fabs(number) <= 1e30f;
+        if (!good) throw Failure(SPCNET_BAD_ARGUMENT, "the data is damaged, or of no target; give the bytes of spcnet_save");
+        if (!tracker->ids.empty() && (frame.width != tracker->frame.width || frame.height != tracker->frame.height))
+            throw Failure(
+                SPCNET_BAD_ARGUMENT, "the target was saved on frames of %d x %d px, the others are on %d x %d; remove them "
+                "first", frame.width, frame.height, tracker->frame.width, tracker->frame.height);
+        tracker->ids.reserve(tracker->ids.size() + 1);
+        tracker->tracker->restore(saved.record, numbers);
+        tracker->frame = frame;
+        tracker->ids.push_back(tracker->next);
+        *id = tracker->next++;
+    });
 }
 
 spcnet_code spcnet_set_network(spcnet* tracker, spcnet_network network, void* user) {

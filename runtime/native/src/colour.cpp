@@ -63,7 +63,13 @@ void ColourModel::learn(TargetColours& colours, const Patch& patch, float rate, 
         float &target = colours.target[i], &surroundings = colours.surroundings[i];
         target += rate * (counts[i] / pixels_[0] - target);
         surroundings += rate * (counts[COLOURS + i] / pixels_[1] - surroundings);
-        float t = target + float(COLOUR_NEUTRAL), s = surroundings + float(COLOUR_NEUTRAL);
+    }
+    weigh(colours);
+}
+
+void ColourModel::weigh(TargetColours& colours) const {
+    for (int i = 0; i < COLOURS; i++) {
+        float t = colours.target[i] + float(COLOUR_NEUTRAL), s = colours.surroundings[i] + float(COLOUR_NEUTRAL);
         colours.likelihoods[i] = t / (t + s);
     }
 }

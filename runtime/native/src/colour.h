@@ -23,6 +23,9 @@ public:
     // Move the histograms towards those of a patch; counts: space for 2 * COLOURS numbers.
     void learn(TargetColours& colours, const Patch& patch, float rate, int* counts) const;
 
+    // Compute the likelihoods from the histograms.
+    void weigh(TargetColours& colours) const;
+
     // The mean likelihood in a box at each displacement (P, padded(P)).
     void respond(const TargetColours& colours, const Patch& patch, float* space, float* response) const;
 

@@ -56,22 +56,68 @@ CpuTracker::CpuTracker(const Model& model, int threads, const Kernels& kernels)
     }
 }
 
+// Memory for a target.
+std::unique_ptr<Target> CpuTracker::target() const {
+    auto made = std::make_unique<Target>();
+    std::size_t response = std::size_t(config.points()) * filter_.stride();
+    made->filter = filter_.target(config);
+    made->responses = Array<float>(config.scales * response);
+    if (colour_model_) {
+        made->colour = Array<float>(response);
+        made->colours = colour_model_->target();
+    }
+    if (head_) made->cells = Array<float>(head_->template_size());
+    return made;
+}
+
+// Call each for every number of a target, in the order of the arrays of spcnet.runtime.saved.
+template <class Visit> void CpuTracker::visit(Target& target, const Visit& each) const {
+    std::size_t depth = backbone_.depth(), filters = target.filter.mean.size() ? 2 : 1;
+    for (std::size_t f = 0; f < filters; f++)
+        for (int c = 0; c < config.channels; c++)
+            for (int i = 0; i < 2 * filter_.points(); i++) each(target.filter.num[f][i * depth + c]);
+    for (std::size_t f = 0; f < filters; f++)
+        for (int i = 0; i < filter_.points(); i++) each(target.filter.den[f][i]);
+    if (colour_model_)
+        for (Array<float>* histogram : {&target.colours.target, &target.colours.surroundings})
+            for (int i = 0; i < COLOURS; i++) each((*histogram)[i]);
+    bool corrects = head_ && config.box_gain > 0;
+    for (int c = 0; corrects && c < config.channels; c++) // (W, W, C) to (C, W, W)
+        for (std::size_t i = c; i < target.cells.size(); i += config.channels) each(target.cells[i]);
+}
+
+std::vector<float> CpuTracker::save(std::size_t index, device::Target& record) {
+    std::vector<float> numbers;
+    visit(*targets[index], [&](float& number) { numbers.push_back(number); });
+    record = targets[index]->record;
+    return numbers;
+}
+
+void CpuTracker::restore(const device::Target& record, const std::vector<float>& numbers) {
+    std::unique_ptr<Target> made = target();
+    std::size_t needed = 0, next = 0;
+    visit(*made, [&](float&) { needed++; });
+    if (numbers.size() != needed)
+        throw Failure(
+            SPCNET_BAD_ARGUMENT, "the data has %zu numbers of a target, but this model needs %zu; restore it where it was saved",
+            numbers.size(), needed);
+    visit(*made, [&](float& number) { number = numbers[next++]; });
+    made->record = record;
+    // At a rate of 0 nothing is learnt, and what follows from the others is computed.
+    Array<float> nothing(config.learn_scales * filter_.spectrum_size());
+    filter_.learn(made->filter, nothing.data(), 0, config);
+    if (colour_model_) colour_model_->weigh(made->colours);
+    targets.push_back(std::move(made));
+}
+
 void CpuTracker::begin(const spcnet_frame& frame, const State& state, std::size_t index) {
     targets.reserve(index + 1);
     start_times();
     Slot& slot = slots_[0];
     Lane& lane = lanes_[0];
     int scales = config.learn_scales, middle = scales / 2;
-    auto target = std::make_unique<Target>();
+    std::unique_ptr<Target> target = this->target();
     target->record = begun(state, {0, 0, 0, 0});
-    target->filter = filter_.target(config);
-    std::size_t response = std::size_t(config.points()) * filter_.stride();
-    target->responses = Array<float>(config.scales * response);
-    if (colour_model_) {
-        target->colour = Array<float>(response);
-        target->colours = colour_model_->target();
-    }
-    if (head_) target->cells = Array<float>(head_->template_size());
 
     slot.place = state;
     double turns[] = {0, config.first_turn, -config.first_turn}, rates[] = {1, 1.0 / 3, 1.0 / 4};

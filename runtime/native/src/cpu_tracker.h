@@ -35,6 +35,8 @@ public:
     void learn(const spcnet_frame& frame) override;
     bool searched(std::size_t index) const override { return targets[index]->searched; }
     void response(std::size_t index, int scale, float* numbers) override;
+    std::vector<float> save(std::size_t index, device::Target& record) override;
+    void restore(const device::Target& record, const std::vector<float>& numbers) override;
     void set_network(spcnet_network network, void* user) override;
 
     std::vector<std::unique_ptr<Target>> targets;
@@ -60,6 +62,8 @@ private:
         spcnet_times times;
     };
 
+    std::unique_ptr<Target> target() const;
+    template <class Visit> void visit(Target& target, const Visit& each) const;
     void observe(const spcnet_frame& frame, Slot& slot, Lane& lane, int scale, int scales, bool learns, double turn);
     void respond(Target& target, Slot& slot, Lane& lane, int scale);
     device::Measurement locate(

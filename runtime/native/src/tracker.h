@@ -33,6 +33,10 @@ public:
     virtual bool searched(std::size_t index) const = 0;
     virtual void response(std::size_t index, int scale, float* numbers) = 0;
 
+    // A target as its record and numbers, and back as a new one. Throws where it is not possible.
+    virtual std::vector<float> save(std::size_t, device::Target&) { throw unsaved(); }
+    virtual void restore(const device::Target&, const std::vector<float>&) { throw unsaved(); }
+
     // Take the features from a network of the caller's; NULL: from the model's own.
     virtual void set_network(spcnet_network network, void* user) {
         network_ = network;
@@ -47,6 +51,11 @@ public:
     spcnet_times times = {}; // of the latest call
 
 protected:
+    static Failure unsaved() {
+        return Failure(
+            SPCNET_BAD_ARGUMENT, "targets on a GPU are neither saved nor restored; open the model by spcnet_open");
+    }
+
     spcnet_network network_ = nullptr;
     void* user_ = nullptr;
 };
