@@ -13,6 +13,8 @@ from spcnet.runtime.video import Video
 
 TITLE = "Drag a box around the target, then press Enter"
 
+WIDEST = 1280  # px of the longer side of the window
+
 
 class Still(Video):
     """One frame."""
@@ -45,13 +47,16 @@ def _has_window() -> bool:
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     try:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     except cv2.error:
         return False
     return True
 
 
 def _in_window(frame: Frame) -> list[tuple[float, ...]]:
+    height, width = frame.shape[:2]
+    shown = min(1, WIDEST / max(height, width))
+    cv2.resizeWindow(TITLE, max(round(width * shown), 1), max(round(height * shown), 1))
     box = tuple(map(float, cv2.selectROI(TITLE, frame, showCrosshair=False)))
     cv2.destroyWindow(TITLE)
     return [box] if box[2] and box[3] else []

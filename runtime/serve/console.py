@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,13 @@ from spcnet.runtime.serve import commands
 from spcnet.runtime.serve.commands import Action
 from spcnet.runtime.serve.feed import Feed
 from spcnet.runtime.serve.recording import Recorder
-from spcnet.runtime.sinks import COLOURS
+from spcnet.runtime.serve.snapshot import Snapshot, row
 from spcnet.runtime.tracker import MultiTracker, Result
 from spcnet.runtime.video import Video
 
 ADJUSTABLE = ("uncertain_score", "lost_score", "interp_factor", "update_interval")  # shown, and changed live
 CLOSING = "the console is closing; start it again"
 SMOOTH = 0.1  # share of the latest frame in the shown times
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything there is to see after a frame or a command."""
-
-    serial: int = 0
-    frame: Frame | None = None
-    state: str = "null"  # JSON
-    responses: Mapping[int, NDArray[np.float32] | None] = field(default_factory=dict)  # (S, P, P) by target
 
 
 class Console:
@@ -113,6 +102,7 @@ class Console:
             self._tracker = self._load()
         except BaseException as error:
             self.ready.set_exception(error)
+            self._refuse_rest()
             return
         with self._tracker:
             self._about["defaults"] = self._settings()
@@ -275,7 +265,7 @@ class Console:
             "dropped": feed.dropped,
             "skipped": video.skipped if video else 0,
             "reconnects": video.reconnects if video else 0,
-            "targets": [_row(target, result) for target, result in sorted(self._results.items())],
+            "targets": [row(target, result) for target, result in sorted(self._results.items())],
             "config": self._settings(),
             "can_record": self.recorder.folder is not None,
             "recording": self.recorder.name and {"name": self.recorder.name, "frames": self.recorder.frames},
@@ -301,18 +291,3 @@ class Console:
             left, self._commands = self._commands, deque()
         for _, future in left:
             future.set_exception(RuntimeError(CLOSING))
-
-
-def colours() -> dict[str, str]:
-    """The colour of each status, as CSS has it."""
-    return {status.value: f"#{r:02x}{g:02x}{b:02x}" for status, (b, g, r) in COLOURS.items()}
-
-
-def _row(target: int, result: Result) -> dict[str, object]:
-    return {
-        "id": target,
-        "box": [round(v, 2) for v in result.box],
-        "score": round(result.score, 4),
-        "psr": round(result.psr, 2),
-        "status": result.status.value,
-    }

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from spcnet.runtime.geometry import Box
 from spcnet.runtime.serve.access import Access, reachable
-from spcnet.runtime.serve.console import Console, colours
+from spcnet.runtime.serve.console import Console
 from spcnet.runtime.serve.server import Desk
+from spcnet.runtime.serve.snapshot import colours
 from spcnet.runtime.signals import delayed
 from spcnet.runtime.tracker import MultiTracker
 from spcnet.runtime.video import Video

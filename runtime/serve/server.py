@@ -26,7 +26,8 @@ from websockets.http11 import Request, Response
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.serve.access import Access
 from spcnet.runtime.serve.commands import Done, Next, Read, command, envelope
-from spcnet.runtime.serve.console import Console, Snapshot
+from spcnet.runtime.serve.console import Console
+from spcnet.runtime.serve.snapshot import Snapshot
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

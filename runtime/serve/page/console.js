@@ -8,7 +8,7 @@ import { Targets } from "./targets.js";
 const find = id => document.getElementById(id);
 const text = (id, value) => { if (find(id).textContent !== String(value)) find(id).textContent = value; };
 const touch = matchMedia("(pointer: coarse)").matches;
-const LINKS = { connecting: "connecting", open: "connected", token: "token needed" };
+const LINKS = { connecting: "connecting", open: "connected", token: "token needed", over: "finished" };
 
 const link = new Link();
 const stage = new Stage(find("stage"), find("picture"), find("boxes"));
@@ -89,9 +89,7 @@ function begin() {
   document.title = `${find("source").textContent} – spcnet console`;
   for (const name of ["model", "backend", "threads"]) text(name, state[name]);
   find("done").hidden = !state.choosing;
-  for (const id of ["record", "reopen", "file-tools", "recordings"]) {
-    find(id).hidden = state.choosing || find(id).hidden;
-  }
+  document.body.classList.toggle("choosing", state.choosing);
 }
 
 function showTools() {
@@ -138,11 +136,10 @@ function showFigures() {
   const stages = Object.entries(state.stages_ms).filter(([name]) => name !== "encode");
   text("fps", state.fps?.toFixed(1) ?? "–");
   text("latency", stages.length ? stages.reduce((sum, [, ms]) => sum + ms, 0).toFixed(2) : "–");
-  find("lost-frames").hidden = !(state.live || state.skipped);
-  const counts = [[state.dropped, "dropped"], [state.skipped, "damaged"], [state.reconnects, "reconnects"]];
-  const shown = counts.filter(([count], index) => count || (index === 0 && state.live));
-  text("dropped", shown.map(([count]) => count).join(" / "));
-  text("dropped-names", shown.map(([, name]) => name).join(" / "));
+  for (const name of ["dropped", "skipped", "reconnects"]) {
+    text(name, state[name]);
+    find(name).parentElement.hidden = !(state[name] || (name === "dropped" && state.live));
+  }
 }
 
 function showMap(response) {
@@ -212,7 +209,9 @@ find("step").addEventListener("click", () => order("step"));
 find("reopen").addEventListener("click", () => order("reopen"));
 find("record").addEventListener("click", () => order(state.recording ? "stop" : "record"));
 find("done").addEventListener("click", async () => {
-  if (await order("done")) say("Tracking goes on where the console was started; this page can be closed.");
+  if (!await order("done")) return;
+  link.over = true;
+  say("Tracking goes on where the console was started; this page can be closed.");
 });
 find("response-on").addEventListener("change", event => {
   find("response").hidden = !event.target.checked;

@@ -10,6 +10,7 @@ export class Link extends EventTarget {
     this.response = null; // the target whose response map is asked for
     this.waiting = new Map(); // tag -> {resolve, reject}
     this.tags = 0;
+    this.over = false; // it will not come back
     this.token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
     document.addEventListener("visibilitychange", () => this.ask());
     this.open();
@@ -32,6 +33,7 @@ export class Link extends EventTarget {
   async lost() {
     for (const { reject } of this.waiting.values()) reject(new Error("The connection was lost."));
     this.waiting.clear();
+    if (this.over) return this.tell("over");
     this.tell("connecting");
     try {
       const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};

@@ -119,7 +119,6 @@ export class Stage extends EventTarget {
   }
 
   down(event) {
-    this.root.focus({ preventScroll: true });
     if (event.button !== 0 || !this.size) return;
     const at = this.point(event), held = this.targets.find(one => one.id === this.selected);
     const touches = event.pointerType === "touch" && !this.draft; // a finger scrolls, unless a box was asked for

@@ -40,7 +40,7 @@ def browser():
 def opened(browser, console, **options):
     """The page; fails at the end where it complained or asked for anything else."""
     heard, asked = [], []
-    context = browser.new_context(**options)
+    context = browser.new_context(reduced_motion="reduce", **options)
     page = context.new_page()
     page.set_default_timeout(8_000)
     page.on("console", lambda message: heard.append(message.text))
