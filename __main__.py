@@ -24,6 +24,7 @@ from spcnet.runtime.signals import STOPS, like_ctrl_c
 
 VERBS = (  # modules with a function add_commands(commands)
     "spcnet.runtime.cli",
+    "spcnet.runtime.serve.cli",
     "spcnet.runtime.doctor",
     "spcnet.training.cli",
     "spcnet.export.cli",
@@ -46,6 +47,7 @@ EXTRAS = {  # package -> the extra that brings it
     "torch": "train",
     "trax": "vot",
     "webdataset": "train",
+    "websockets": "serve",
 }
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +16,31 @@ from spcnet.runtime.backend import BACKENDS
 if TYPE_CHECKING:
     from spcnet.runtime.run import Summary
 
-NEXT = "try next       spcnet track YOUR_VIDEO --box X,Y,W,H --video OUT.mp4   (the box in its first frame)"
+NEXT = """try next       spcnet track YOUR_VIDEO --select --video OUT.mp4   (draw the target)
+               spcnet serve YOUR_VIDEO                            (watch and steer it in a browser)"""
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
+
+SOURCE = (
+    'file, folder, "pattern*.jpg", camera (0, /dev/video0), URL (rtsp, http, udp ...), FIFO, - for what is piped '
+    "in, or GStreamer pipeline"
+)
+SUMMARY = "print the summary as JSON"
 
 
 def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     """track, demo, info."""
     track = commands.add_parser("track", help="track targets through a video, folder, camera or pipeline")
-    track.add_argument(
-        "source",
-        help='file, folder, "pattern*.jpg", camera (0, /dev/video0), URL (rtsp, http, udp ...), FIFO, - for '
-        "what is piped in, or GStreamer pipeline",
-    )
-    track.add_argument(
+    track.add_argument("source", help=SOURCE)
+    target = track.add_mutually_exclusive_group(required=True)
+    target.add_argument(
         "--box",
         action="append",
-        required=True,
         type=box,
         metavar="X,Y,W,H",
         help="target in the first frame, in pixels, 0-based top-left; repeat for several",
+    )
+    target.add_argument(
+        "--select", action="store_true", help="draw it: in a window, or without a display in the browser"
     )
     track.add_argument(
         "--video", type=Path, metavar="FILE", help="annotated video to write (.mp4, .webm, .avi)"
@@ -51,13 +58,15 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     track.add_argument("--stride", type=positive, default=1, metavar="N", help="track every Nth frame")
     track.add_argument("--max-frames", type=positive, metavar="N", help="stop after so many frames")
-    _add_model_options(track)
+    add_model_options(track)
+    track.add_argument("--json", action="store_true", help=SUMMARY)
     track.set_defaults(run=_track)
 
     demo = commands.add_parser("demo", help="track the rabbit of the demo clip")
     demo.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
     demo.add_argument("--webp", type=Path, metavar="FILE", help="small moving picture to write, too")
-    _add_model_options(demo)
+    add_model_options(demo)
+    demo.add_argument("--json", action="store_true", help=SUMMARY)
     demo.set_defaults(run=_demo)
 
     info = commands.add_parser("info", help="show the config, training and scores of a model")
@@ -66,13 +75,13 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     info.set_defaults(run=_info)
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which model runs, and where."""
     parser.add_argument("--model", default=None, help="name in the zoo, or an .onnx file")
     parser.add_argument("--backend", default="auto", choices=BACKENDS, help="where to run (default: auto)")
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)"
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def number(text: str) -> int:
@@ -126,7 +135,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace,
     source: str,
-    boxes: list[tuple[float, ...]],
+    boxes: list[tuple[float, ...]] | None,
     video_path: Path | None,
     csv_path: Path | None,
     jsonl_path: Path | None,
@@ -138,6 +147,7 @@ def _run(
     from spcnet.runtime.model import DEFAULT_MODEL
     from spcnet.runtime.progress import bar
     from spcnet.runtime.run import track
+    from spcnet.runtime.serve.choose import choose
     from spcnet.runtime.sinks import CsvSink, JsonLinesSink, Sink, VideoSink
     from spcnet.runtime.tracker import MultiTracker
     from spcnet.runtime.video import open_video
@@ -145,7 +155,8 @@ def _run(
     name = options.model or DEFAULT_MODEL
     outputs = {"--video": video_path, "--csv": csv_path, "--jsonl": jsonl_path, "--webp": webp_path}
     check_outputs(outputs, {"the source": Path(source), "the model": Path(name)})
-    tracker = MultiTracker(name, backend=options.backend, threads=options.threads)
+    load = partial(MultiTracker, name, backend=options.backend, threads=options.threads)
+    tracker = load()
     with open_video(source) as video, bar(video.count and min(video.count, chosen.stop), "track") as progress:
         check_outputs(outputs, {f"frame {number} of the source": p for number, p in enumerate(video.paths)})
 
@@ -165,7 +176,9 @@ def _run(
 
                 yield AnimationSink(webp_path, video.fps)
 
-        summary = track(tracker, video, boxes, sinks, lambda done: progress(completed=done), chosen)
+        about = {"model": name, "threads": options.threads}
+        given = boxes or partial(choose, load, about, video.name)
+        summary = track(tracker, video, given, sinks, lambda done: progress(completed=done), chosen)
     where = {"model": name, "backend": tracker.backend, "threads": options.threads}
     tracker.close()
     if options.backend == "auto" and tracker.backend != "cuda" and (lacking := _unused_gpu()):

@@ -45,12 +45,14 @@ class Summary:
 def track(
     tracker: MultiTracker,
     video: Video,
-    boxes: Sequence[Sequence[float]],
+    boxes: Sequence[Sequence[float]] | Callable[[Frame], Sequence[Sequence[float]]],
     make_sinks: Callable[[], Iterable[Sink]] = tuple,
     progress: Callable[[int], None] = lambda _: None,
     chosen: range = ALL,
 ) -> Summary:
     """Track boxes (of the first chosen frame) through video, writing each frame's results to the sinks.
+
+    In place of boxes there may be a function that is given this frame, and chooses them.
 
     chosen are the numbers of the frames that are tracked; the others are decoded and dropped.
     The sinks are made after the first frame and the boxes were accepted, and are always closed: if the source
@@ -64,7 +66,7 @@ def track(
     if first is None:
         which = f" {chosen.start} or later" if chosen.start else ""
         raise VideoError(f"{video.name} has no frame{which}; give another source or start")
-    given = _add(tracker, first, boxes)
+    given = _add(tracker, first, boxes(first) if callable(boxes) else boxes)
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
     status = dict.fromkeys((s.value for s in Status), 0)
@@ -102,7 +104,7 @@ def track(
             if not seconds:
                 raise
             stopped = str(error) or "interrupted"
-    return _summary(video, seconds, stages, status, len(boxes), stopped)
+    return _summary(video, seconds, stages, status, len(given), stopped)
 
 
 def _chosen(video: Video, chosen: range) -> Iterator[tuple[int, Frame]]:
@@ -120,12 +122,17 @@ def _add(tracker: MultiTracker, frame: Frame, boxes: Sequence[Sequence[float]]) 
     try:
         for box in boxes:
             target = tracker.add(frame, box)
-            given[target] = Result(Box(*map(float, box)), 1.0, 0.0, Status.TRACKING)
+            given[target] = first_result(box)
     except BaseException:
         for target in given:
             tracker.remove(target)
         raise
     return given
+
+
+def first_result(box: Sequence[float]) -> Result:
+    """The result in the frame where a target is given by its box."""
+    return Result(Box(*map(float, box)), 1.0, 0.0, Status.TRACKING)
 
 
 def _summary(

@@ -27,7 +27,7 @@ MARKED = {  # frame -> the rabbit without its arms, marked by hand: left, top, r
 @pytest.mark.parametrize("model", ["base", "nano"])
 def test_the_rabbit_is_held_to_the_end(model):
     found = {}
-    with Tracker.load(model) as tracker, open_video(str(DEMO_VIDEO)) as video:
+    with Tracker(model) as tracker, open_video(str(DEMO_VIDEO)) as video:
         for number, frame in enumerate(video):
             if number:
                 result = tracker.update(frame)
@@ -62,9 +62,7 @@ def test_a_moving_picture_plays_at_the_pace_of_the_video(tmp_path):
             image.load()
             assert image.info["duration"] == 100 * STRIDE
             assert abs(np.asarray(image.convert("RGB"))[-20:].mean() - 60 * number) < 5
-            beside = np.asarray(image.convert("RGB"), float)[
-                4 * 45, 4 * 40 - 12 : 4 * 40 + 4
-            ]
+            beside = np.asarray(image.convert("RGB"), float)[4 * 45, 4 * 40 - 12 : 4 * 40 + 4]
             assert (beside[:, 1] - beside[:, [0, 2]].max(1)).max() > 40  # green
 
 

@@ -99,7 +99,7 @@ def test_a_video_of_odd_sides_keeps_the_last_row_and_column(video, tmp_path, nam
 def test_a_video_of_variable_rate_takes_as_long_as_its_source(tiny_model, video, tmp_path):
     with open_video(str(variable_rate(tmp_path / "in.webm", video[0]))) as source:
         written = [CsvSink(tmp_path / "out.csv"), VideoSink(tmp_path / "out.avi", source.fps)]
-        track(MultiTracker.load(tiny_model), source, [video[1][0]], lambda: written)
+        track(MultiTracker(tiny_model), source, [video[1][0]], lambda: written)
         rate = round(source.fps)
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [float(row["time"]) for row in rows] == TIMES
