@@ -21,8 +21,8 @@ NEXT = """try next       spcnet track YOUR_VIDEO --select --video OUT.mp4   (dra
 Commands = argparse._SubParsersAction  # the class that add_subparsers returns has no public name
 
 SOURCE = (
-    'file, folder, "pattern*.jpg", camera (0, /dev/video0), URL (rtsp, http, udp ...), FIFO, - for what is piped '
-    "in, or GStreamer pipeline"
+    'file, folder, "pattern*.jpg", camera (0, /dev/video0), URL (rtsp, http, udp ...), FIFO, - for what is '
+    "piped in, or GStreamer pipeline"
 )
 SUMMARY = "print the summary as JSON"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.frame import Frame
-from spcnet.runtime.sinks import COLOURS
+from spcnet.runtime.overlay import COLOURS
 from spcnet.runtime.tracker import Result
 
 

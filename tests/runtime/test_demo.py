@@ -42,8 +42,8 @@ def test_the_rabbit_is_held_to_the_end(model):
 def test_the_demo_writes_what_it_says_and_tells_what_to_try_next(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--model", "nano"]) == 0
-    *lines, last = capsys.readouterr().out.splitlines()
-    assert "spcnet track" in last and "--box" in last
+    *lines, following, last = capsys.readouterr().out.splitlines()
+    assert "spcnet track" in following and "spcnet serve" in last
     written = {line.split()[1] for line in lines if line.startswith("wrote")}
     assert written == {str(path.relative_to(tmp_path)) for path in (tmp_path / "demo").iterdir()}
 
