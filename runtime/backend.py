@@ -8,7 +8,7 @@ bus.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
-from spcnet.runtime.saved import Target
+
+if TYPE_CHECKING:
+    from spcnet.runtime.saved import Target
 
 BACKENDS = ("auto", "cpu", "native", "cuda")  # names to ask for one by
 PENDING = 2  # updates that may be submitted before the first is collected

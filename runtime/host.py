@@ -36,7 +36,7 @@ class Appearance(Protocol):
 
     @property
     def filter(self) -> TargetFilter:
-        """What is learnt."""
+        """The numbers that learn changes."""
 
     def learn(self, patches: Real, features: Real, rates: Rates) -> None:
         """Update the filter from patches at the new state (eq. 25)."""
@@ -52,9 +52,7 @@ class _Target:
     offset: Offset = NO_OFFSET
     share: float = 1.0  # of the offset that counts in the next search
     age: int = 0  # frames since it was added
-    responses: tuple[Real, Real | None] | None = (
-        None  # of the latest search: the filter's, the colour model's
-    )
+    responses: tuple[Real, Real | None] | None = None  # of the filter and the colour model, latest search
 
 
 class HostBackend(ABC):

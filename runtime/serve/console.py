@@ -19,7 +19,7 @@ from spcnet.runtime.geometry import Box
 from spcnet.runtime.run import first_result
 from spcnet.runtime.serve import commands
 from spcnet.runtime.serve.commands import Action
-from spcnet.runtime.serve.feed import Feed
+from spcnet.runtime.serve.feed import Feed, Waiting
 from spcnet.runtime.serve.recording import Recorder
 from spcnet.runtime.serve.snapshot import Snapshot, row
 from spcnet.runtime.tracker import MultiTracker, Result
@@ -121,7 +121,7 @@ class Console:
             finally:
                 self._refuse_rest()
 
-    def _next(self) -> tuple[int, Frame] | None:
+    def _next(self) -> Waiting | None:
         """Wait for a frame that is due, and take it; None where there is something else to do."""
         with self._wake:
             while not (self._closed or self._commands or self._untold()):
@@ -210,7 +210,7 @@ class Console:
         self._playing, self._steps = False, 0
         self._times.clear()
 
-    def _advance(self, number: int, frame: Frame) -> None:
+    def _advance(self, number: int, when: float | None, frame: Frame) -> None:
         """Track one frame. Whatever goes wrong is shown, and the next frame is tried."""
         self._number, self._frame = number, frame
         self._playing = self._playing or self._feed.live
@@ -218,7 +218,7 @@ class Console:
             if self._tracker.ids:
                 self._results = self._tracker.update(frame)
                 self._time(self._tracker.timings)
-                self.recorder.write(number, frame, self._results)
+                self.recorder.write(number, frame, self._results, when)
         except Exception as error:
             self._warning = str(error)
         self._times.append(time.monotonic())

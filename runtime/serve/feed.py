@@ -9,6 +9,7 @@ from spcnet.runtime.frame import Frame
 from spcnet.runtime.video import Video
 
 FPS = 25.0  # of a file that does not say
+Waiting = tuple[int, "float | None", Frame]  # number, time as of Video, and image
 
 
 class Feed:
@@ -23,7 +24,7 @@ class Feed:
     ) -> None:
         """Begin; first the former feed lets go of the source."""
         self.video: Video | None = None
-        self.frame: tuple[int, Frame] | None = None  # number and image of the frame that waits
+        self.frame: Waiting | None = None  # the frame that waits
         self.ended: str | None = None  # why there are no more frames
         self._open, self._wake, self._former = open_source, wake, former
         self._replaced = 0
@@ -34,7 +35,7 @@ class Feed:
     @property
     def live(self) -> bool:
         """Whether frames come when they come."""
-        return self.video is not None and self.video.count is None and not self.video.paths
+        return self.video is not None and self.video.live
 
     @property
     def seconds(self) -> float:
@@ -48,7 +49,7 @@ class Feed:
         """Frames of a live source that nobody took in time."""
         return self._replaced + (self.video.dropped if self.video else 0)
 
-    def take(self) -> tuple[int, Frame] | None:
+    def take(self) -> Waiting | None:
         """The frame that waits, if there is one."""
         taken, self.frame = self.frame, None
         self._wake.notify_all()
@@ -78,11 +79,12 @@ class Feed:
             self._wake.notify_all()
 
     def _decode(self, video: Video) -> None:
-        for frame in video.numbered():
+        for number, frame in video.numbered():
+            waiting = number, video.time, frame
             with self._wake:
                 self._wake.wait_for(lambda: self.frame is None or self.live or self._closed)
                 if self._closed:
                     return
                 self._replaced += self.frame is not None
-                self.frame = frame
+                self.frame = waiting
                 self._wake.notify_all()

@@ -53,13 +53,15 @@ class Recorder:
                 self._discard()
                 raise
 
-    def write(self, index: int, frame: Frame, results: Mapping[int, Result]) -> None:
+    def write(
+        self, index: int, frame: Frame, results: Mapping[int, Result], when: float | None = None
+    ) -> None:
         """One frame's results, if there is a recording. Raises OSError, after which there is none."""
         if not self.name:
             return
         try:
             for sink in self._sinks.values():
-                sink.write(index, frame, results)
+                sink.write(index, frame, results, when)
         except OSError:
             self._discard()
             raise

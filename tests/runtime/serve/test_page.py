@@ -247,7 +247,7 @@ def test_boxes_are_recorded_and_downloaded(page, truth):
     with page.expect_download() as waiting:
         page.locator("#files li", has_text=".csv").last.locator("button").click()
     lines = waiting.value.path().read_text().splitlines()
-    assert lines[0].startswith("frame,target") and lines[1].startswith("1,")
+    assert lines[0].startswith("frame,time,target") and lines[1].startswith("1,")
 
 
 @pytest.mark.parametrize("scheme", ("light", "dark"))
