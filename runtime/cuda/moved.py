@@ -28,7 +28,7 @@ def device_arrays(config: TrackerConfig) -> dict[str, NDArray[Any]]:
 
 
 def from_device(found: dict[str, NDArray[Any]], config: TrackerConfig) -> Target:
-    """What is saved of a slot's arrays."""
+    """The arrays of a slot that are saved."""
     pairs = [("num", "den")]
     if config.fast_interp_factor > 0:
         pairs = [("slow_num", "den"), ("fast_num", "fast_den")]

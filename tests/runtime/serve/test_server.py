@@ -342,6 +342,8 @@ def test_frames_that_change_their_size_end_the_source(tmp_path):
 class Noise(Video):
     """A live source: frames of noise as fast as they are taken, until there is no more."""
 
+    live = True
+
     def __init__(self, count=10**9, size=(480, 640)):
         super().__init__("noise", 30.0, None)
         self._left, self._frames = count, np.random.default_rng(0).integers(0, 255, (2, *size, 3), np.uint8)
