@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.geometry import State
 from spcnet.runtime.recovery import Status
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line starts, and names what is missing, without NumPy
+    import numpy as np
+    from numpy.typing import NDArray
+
     from spcnet.runtime.saved import Target
 
 BACKENDS = ("auto", "cpu", "native", "cuda")  # names to ask for one by
