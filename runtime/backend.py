@@ -24,6 +24,18 @@ BACKENDS = ("auto", "cpu", "native", "cuda")  # names to ask for one by
 PENDING = 2  # updates that may be submitted before the first is collected
 
 
+def automatic(driver: str | None = None) -> tuple[str, str]:
+    """The backend that "auto" takes on this machine, and why. driver is the library of the CUDA driver."""
+    from spcnet.runtime.cuda import available  # both only here, for a fast start
+    from spcnet.runtime.native import library
+
+    lacking = available.missing(library=driver or available.LIBCUDA)
+    if lacking is None:
+        return "cuda", "a GPU can be used"
+    unbuilt = library.missing()
+    return ("cpu", f"{lacking}; {unbuilt}") if unbuilt else ("native", lacking)
+
+
 class Measurement(NamedTuple):
     """A target found in a frame."""
 

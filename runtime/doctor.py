@@ -364,9 +364,7 @@ def _governor(root: Path) -> list[Finding]:
 
 
 def _backend(library: str | None) -> Finding:
-    from spcnet.runtime.cuda.available import LIBCUDA, missing
+    from spcnet.runtime.backend import automatic
 
-    lacking = missing(library=library or LIBCUDA)
-    if lacking is None:
-        return Finding("backend auto", "ok", "cuda: a driver, a GPU and kernels for it are here")
-    return Finding("backend auto", "note", f"cpu: {lacking}")
+    chosen, reason = automatic(library)
+    return Finding("backend auto", "ok" if chosen == "cuda" else "note", f"{chosen}: {reason}")

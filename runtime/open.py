@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from spcnet.runtime import model
-from spcnet.runtime.backend import BACKENDS, Backend
+from spcnet.runtime.backend import BACKENDS, Backend, automatic
 from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.features import OnnxBackbone, backbone_session
 from spcnet.runtime.frame import check_format
 from spcnet.runtime.graphs import GRAPH, GraphBackend, open_graphs
-from spcnet.runtime.native import library
 
 _log = logging.getLogger("spcnet")
 
@@ -44,12 +43,7 @@ def open_backend(
                 f"{reason}, which runs in backend='native' only; give the .onnx it was made from"
             )
     elif backend == "auto":
-        from spcnet.runtime.cuda import available  # only here, for a fast import of the runtime
-
-        chosen, reason = "cuda", "a GPU can be used"
-        if lacking := available.missing():
-            unbuilt = library.missing()
-            chosen, reason = ("cpu", f"{lacking}; {unbuilt}") if unbuilt else ("native", lacking)
+        chosen, reason = automatic()
     _log.info("backend %s: %s", chosen, reason)
     if chosen == "cuda":
         from spcnet.runtime.cuda.open import open_cuda  # pycuda is needed only here

@@ -190,7 +190,7 @@ def test_a_box_may_begin_outside_the_frame(folder, tiny_model, capsys):
 def test_a_gpu_that_is_asked_for_and_missing_is_said(monkeypatch, capsys, tmp_path):
     from spcnet.runtime.cuda import available
 
-    monkeypatch.setattr(available, "missing", lambda *a: "there is no NVIDIA driver")
+    monkeypatch.setattr(available, "missing", lambda *a, **k: "there is no NVIDIA driver")
     assert main(["demo", str(tmp_path / "demo"), "--backend", "cuda"]) == 2
     assert capsys.readouterr().err == "spcnet: backend 'cuda' cannot run: there is no NVIDIA driver\n"
     assert not (tmp_path / "demo").exists()

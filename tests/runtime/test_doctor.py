@@ -88,7 +88,7 @@ def test_the_verb_prints_a_table_or_json(capsys, monkeypatch):
 def test_without_a_driver(tmp_path):
     found = parts(doctor.examine(tmp_path, ABSENT))
     assert found["NVIDIA driver"].state == "missing" and ABSENT in found["NVIDIA driver"].found
-    assert found["backend auto"].found.startswith("cpu: there is no NVIDIA driver")
+    assert found["backend auto"].found.startswith("native: there is no NVIDIA driver")
     assert "Jetson" not in found and "CPU governor" not in found and "GPU 0" not in found
     start = time.perf_counter()
     assert "install it" in (available.missing(library=ABSENT) or "")
