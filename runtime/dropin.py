@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spcnet.runtime.model import DEFAULT_MODEL
 from spcnet.runtime.recovery import Status
 from spcnet.runtime.tracker import Result, Tracker
 
@@ -19,7 +21,7 @@ class Cv2Tracker:
     Tracker.
     """
 
-    def __init__(self, model: Any = "base", **options: Any) -> None:
+    def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Any) -> None:
         self._tracker = Tracker(model, **options)
 
     def init(self, image: Any, boundingBox: Sequence[float]) -> None:  # noqa: N803

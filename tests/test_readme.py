@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spcnet.__main__ import main
+from spcnet.common.suites import open_data
+from spcnet.runtime.run import DEMO_VIDEO
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,6 +28,21 @@ def test_the_python_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGES[ROOT / name], re.DOTALL))
     exec(compile(code, name, "exec"), {})  # noqa: S102
+
+
+def test_the_python_that_stands_for_yours_runs(tmp_path, monkeypatch):
+    """With the demo clip in the place of a camera, and two frames in that of an annotated video."""
+    monkeypatch.chdir(tmp_path)
+    jetson, train = (PAGES[ROOT / "docs" / "guides" / name] for name in ("jetson.md", "train.md"))
+    (code,) = re.findall(r"```python\n(.*?)```", jetson, re.DOTALL)
+    camera = '"nvarguscamerasrc ! ... ! appsink drop=true max-buffers=1"'
+    assert camera in code
+    exec(code.replace(camera, repr(str(DEMO_VIDEO))), {})  # noqa: S102
+    (code,) = re.findall(r"```python\n(.*?)```", train, re.DOTALL)
+    frame = np.zeros((20, 30, 3), np.uint8)
+    exec(code, {"annotated_video": lambda: [(frame, (1, 2, 3, 4)), (frame, None)]})  # noqa: S102
+    [track] = open_data(Path("data/mine"))
+    np.testing.assert_array_equal(track.boxes, [[1, 2, 3, 4], [np.nan] * 4])
 
 
 def test_the_first_two_commands_install_and_run_and_test():
