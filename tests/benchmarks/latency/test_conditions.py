@@ -109,6 +109,7 @@ def test_the_sensors_of_this_very_machine():
     after = conditions.conditions()
     spent = {name: after["times"][name] - before["times"][name] for name in after["times"]}
     assert spent["own"] >= 0.25 and spent["busy"] >= 0.2
-    assert spent["busy"] + spent["stolen"] <= spent["total"]
+    # The clock of the times ticks every .01 s, and idle times may go back by a tick.
+    assert spent["busy"] + spent["stolen"] <= spent["total"] + 0.05
     assert 0 <= conditions.shares(before["times"], after["times"])["others"] <= 1
     assert len(after["load"]) == 3 and after["cpu"]["mhz"] == pytest.approx(before["cpu"]["mhz"], rel=0.9)
