@@ -133,9 +133,10 @@ class TrackerConfig:
         """
         for name in changes:
             if name not in CHANGEABLE:
-                known = name in (field.name for field in dataclasses.fields(self))
                 reason, advice = "is no field of the config", ""
-                if known:
+                if name == "scales":
+                    reason, advice = "sizes the tracker", ", and give scales where it is opened"
+                elif name in (field.name for field in dataclasses.fields(self)):
                     reason, advice = "belongs to the model", ", or export the model with another"
                 raise ValueError(f"{name} {reason}; change only {', '.join(CHANGEABLE)}{advice}")
         config = dataclasses.replace(self, **changes)

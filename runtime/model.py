@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +95,12 @@ def seal(data: bytes) -> bytes:
     return data.replace(BLANK_HASH, hashlib.sha256(data).hexdigest().encode())
 
 
-def load(path: Path) -> Model:
-    """Read and check a model file; nothing is opened in ONNX Runtime.
+def load(path: Path, scales: int | None = None) -> Model:
+    """Read and check a model file; nothing is opened in ONNX Runtime. scales replaces the config's.
 
-    Raises FileNotFoundError, or ModelError when the file is truncated or altered, is no spcnet model, has an
-    invalid config, list of layers or regression head, or lacks the head that its config needs.
+    Raises ValueError on scales out of range, FileNotFoundError, or ModelError when the file is truncated or
+    altered, is no spcnet model, has an invalid config, list of layers or regression head, or lacks the head
+    that its config needs.
     """
     path = Path(path)
     data, meta = read_sealed(path, FORMAT)
@@ -120,6 +121,7 @@ def load(path: Path) -> Model:
             f"the layers of {path} give {found[0]} channels of {found[1]} x {found[1]} cells, expected "
             f"{config.channels} of {config.grid} x {config.grid}; export it again"
         )
+    config = config if scales is None else replace(config, scales=scales)
     return Model(path, config, network, provenance, meta["spcnet.sha256"], data, regression)
 
 

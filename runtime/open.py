@@ -17,18 +17,28 @@ _log = logging.getLogger("spcnet")
 
 
 def open_backend(
-    path: str, backend: str = "auto", threads: int = 1, pixel_format: str = "bgr", **cuda: Any
+    path: str,
+    backend: str = "auto",
+    threads: int = 1,
+    pixel_format: str = "bgr",
+    scales: int | None = None,
+    **cuda: Any,
 ) -> Backend:
     """Open a model (a name of the zoo, or a path) on a backend: "cpu", "native", "cuda", or "auto".
 
     "auto" takes the GPU if one can be used, else the C library if it was built. An engine runs on a GPU only,
     portable graphs (NAME.localize.onnx) in "cpu" only, the model file of the C library (NAME.spcnet) in
-    "native" only. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError,
-    RuntimeError.
+    "native" only; these have the scales they were built for, other models those that are given. cuda are the
+    keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; give one of {', '.join(BACKENDS)}")
     check_format(pixel_format)
+    if scales is not None and path.endswith((GRAPH, ".engine", model.NATIVE_SUFFIX)):
+        raise ValueError(
+            f"scales is {scales}, but {path} was built for those of its model; give the .onnx, or build "
+            "it from a model with these"
+        )
     chosen, reason = backend, "as asked"
     if path.endswith(GRAPH):
         chosen, reason = "cpu", f"{path} is a portable graph"
@@ -48,7 +58,7 @@ def open_backend(
     if chosen == "cuda":
         from spcnet.runtime.cuda.open import open_cuda  # pycuda is needed only here
 
-        return open_cuda(path, pixel_format=pixel_format, **cuda)
+        return open_cuda(path, pixel_format=pixel_format, scales=scales, **cuda)
     if cuda:
         raise ValueError(
             f"{', '.join(cuda)} given, but the backend is {chosen} ({reason}); only cuda takes them"
@@ -60,10 +70,10 @@ def open_backend(
     if chosen == "native":
         from spcnet.runtime.native.backend import open_native
 
-        return open_native(path, threads, pixel_format)
+        return open_native(path, threads, pixel_format, scales)
     if path.endswith(GRAPH):
         return GraphBackend(open_graphs(Path(path), threads), pixel_format)
-    found = model.load(model.find(path))
+    found = model.load(model.find(path), scales)
     backbone = OnnxBackbone(backbone_session(found, threads))
     try:
         cpu = CpuBackend(found.config, backbone, pixel_format, found.regression)

@@ -121,7 +121,7 @@ def _check_model(state: Mapping[str, Any], model: str, config: TrackerConfig) ->
             "load it into a tracker of its own model"
         )
     saved = TrackerConfig.from_json(str(np.asarray(state.get("config", ""))))
-    own = {name: getattr(config, name) for name in CHANGEABLE}
+    own = {name: getattr(config, name) for name in (*CHANGEABLE, "scales")}
     if dataclasses.replace(saved, **own) != config:
         raise ValueError(
             "the state is of a model with another config; load it into a tracker of its own model"

@@ -39,10 +39,12 @@ def _open(
     backend: str,
     threads: int,
     pixel_format: str,
+    changes: dict[str, Any],
     cuda: dict[str, Any],
 ) -> Backend:
     if isinstance(model, (str, os.PathLike)):
-        return open_backend(os.fspath(model), backend, threads, pixel_format, **cuda)
+        scales = changes.pop("scales", None)
+        return open_backend(os.fspath(model), backend, threads, pixel_format, scales, **cuda)
     if not hasattr(model, "accept"):
         raise TypeError(f"model is {model!r:.80}; give a name of the zoo, a path, or an open backend")
     if (backend, threads, pixel_format, cuda) != ("auto", 1, "bgr", {}):
@@ -63,8 +65,9 @@ class MultiTracker:
     used); the choice and its reason are logged ("spcnet", INFO). threads is the number on the CPU: in "cpu"
     those of the backbone, where the filter stays in the caller's thread and the crops use OpenCV's pool
     (cv2.setNumThreads). pixel_format is one of spcnet.runtime.frame.FORMATS. config are changes as of
-    configure. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). An open
-    Backend may be given as the model, without those options.
+    configure; of an .onnx also scales, how many are searched. cuda are the keywords of
+    spcnet.runtime.cuda.open.open_cuda (backbone, stream, graphs). An open Backend may be given as the model,
+    without those options.
 
     Raises FileNotFoundError, ModelError (a ValueError), ValueError, TypeError, and RuntimeError if the
     backend that is asked for cannot run.
@@ -80,13 +83,14 @@ class MultiTracker:
         config: Mapping[str, Any] | None = None,
         **cuda: Any,
     ) -> None:
-        self._backend = _open(model, backend, threads, pixel_format, cuda)
+        changes = dict(config or {})
+        self._backend = _open(model, backend, threads, pixel_format, changes, cuda)
         self._slots: dict[int, int] = {}  # id -> slot
         self._next = 0
         self._frame_size: tuple[int, int] | None = None
         self._pending: deque[tuple[int, ...]] = deque()  # targets of the pending updates
         try:
-            self.configure(**config or {})
+            self.configure(**changes)
         except BaseException:
             if self._backend is not model:
                 self._backend.close()

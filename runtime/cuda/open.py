@@ -28,14 +28,15 @@ def open_cuda(
     stream: int | None = None,
     graphs: bool = True,
     allow_host_code: bool = False,
+    scales: int | None = None,
 ) -> CudaBackend:
     """Open a model (zoo name, .onnx or .engine) on a GPU.
 
     backbone, for .onnx: "kernels" (ours, FP32), "kernels-fp16" (ours, on tensor cores), "onnxruntime" (its
     CUDA provider), or "auto": ours if they can compute the network. gpu is the number of the GPU, stream the
     handle of a CUDA stream to keep order with; graphs=False launches the kernels one by one;
-    allow_host_code=True loads a version-compatible engine, which contains CPU code. Raises RuntimeError if no
-    GPU can be used, ModelError, ValueError, MemoryError.
+    allow_host_code=True loads a version-compatible engine, which contains CPU code; scales takes the place
+    of an .onnx's. Raises RuntimeError if no GPU can be used, ModelError, ValueError, MemoryError.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"backbone is {backbone!r}; give one of {', '.join(BACKBONES)}")
@@ -45,7 +46,9 @@ def open_cuda(
     device = open_device(gpu)
     try:
         with device.activate():
-            config, found, head = open_backbone(path, device, backbone, gpu, allow_host_code=allow_host_code)
+            config, found, head = open_backbone(
+                path, device, backbone, gpu, allow_host_code=allow_host_code, scales=scales
+            )
         _log.info("on %s: %s; kernels from %s", device.name, found.name, device.origin)
         opened = CudaBackend(device, config, found, head, pixel_format, stream=stream, graphs=graphs)
         if Path(path).suffix != ".engine":
@@ -70,14 +73,20 @@ def open_device(index: int = 0) -> Device:
 
 
 def open_backbone(
-    path: str, device: Device, backbone: str, gpu: int = 0, *, allow_host_code: bool = False
+    path: str,
+    device: Device,
+    backbone: str,
+    gpu: int = 0,
+    *,
+    allow_host_code: bool = False,
+    scales: int | None = None,
 ) -> tuple[TrackerConfig, DeviceBackbone, bytes | None]:
     """The model's configuration, its backbone on the device, and its regression head."""
     if Path(path).suffix == ".engine":
         from spcnet.runtime.cuda.engine import open_engine
 
         return open_engine(Path(path), device, allow_host_code=allow_host_code)
-    found = model.load(model.find(path))
+    found = model.load(model.find(path), scales)
     if backbone == "onnxruntime":
         session = open_ort_session(found.path, device.stream, gpu)
         return found.config, OrtBackbone(session, index=gpu), found.regression
@@ -86,5 +95,5 @@ def open_backbone(
     except ModelError:
         if backbone != "auto":
             raise
-        return open_backbone(path, device, "onnxruntime", gpu)
+        return open_backbone(path, device, "onnxruntime", gpu, scales=scales)
     return found.config, network, found.regression

@@ -243,8 +243,10 @@ def _raise(code: int, message: str) -> None:
         raise ValueError(message)
 
 
-def open_native(path: str, threads: int = 1, pixel_format: str = "bgr") -> NativeBackend:
-    """Open a model, a name of the zoo, a path of an .onnx or of a .spcnet file.
+def open_native(
+    path: str, threads: int = 1, pixel_format: str = "bgr", scales: int | None = None
+) -> NativeBackend:
+    """Open a model, a name of the zoo, a path of an .onnx, with so many scales, or of a .spcnet file.
 
     Raises FileNotFoundError, ModelError, and RuntimeError where there is no library.
     """
@@ -256,7 +258,7 @@ def open_native(path: str, threads: int = 1, pixel_format: str = "bgr") -> Nativ
         data = Path(path).read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
     else:
-        found = model.load(model.find(path))
+        found = model.load(model.find(path), scales)
         data, sha256 = native_model(found), found.sha256
     backend = NativeBackend(data, path, threads, pixel_format)
     backend.model = sha256

@@ -13,6 +13,7 @@ from spcnet.runtime.cpu import CpuBackend
 from spcnet.runtime.cuda.backend import CudaBackend
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.features import OnnxBackbone, backbone_session
+from spcnet.runtime.open import open_backend
 
 BACKENDS = ("cpu", "native", "cuda")
 # Weak peaks are followed and learnt fast; weak peaks are missed; a state is corrected by little.
@@ -20,6 +21,8 @@ CHANGES = [
     {"recovery_radius": 0.0, "interp_factor": 0.3, "update_interval": 2, "uncertain_score": 0.9},
     {"lost_score": 0.7, "uncertain_score": 0.8, "recovery_radius": 1.5, "scale_penalty": 0.9},
     {"uncertain_score": 0.05, "lost_score": 0.01, "interp_factor": 0.0},
+    {"scales": 5, "interp_factor": 0.1},
+    {"scales": 1},
 ]
 OF_THE_MODEL = [
     {"fast_interp_factor": 0.01, "interp_factor": 0.005},
@@ -34,8 +37,9 @@ def load():
 
     def run(path, backend, config=None):
         if backend == "cuda":
-            device = HostDevice()
-            given, options = CudaBackend(device, *open_backbone(str(path), device, "kernels")), {}
+            device, config = HostDevice(), dict(config or {})
+            opening = open_backbone(str(path), device, "kernels", scales=config.pop("scales", None))
+            given, options = CudaBackend(device, *opening), {}
         else:
             given, options = path, {"backend": backend}
         opened.append(MultiTracker(given, config=config, **options))
@@ -112,6 +116,10 @@ def test_a_change_takes_effect_with_the_next_frame(load, whole_model, video, cha
         ),
         ({"colour_weight": 0.5}, "only uncertain_score, lost_score, .* or export the model with another"),
         ({"threshold": 0.5}, "threshold is no field of the config"),
+        (
+            {"scales": 4},
+            "scales (sizes the tracker; .* where it is opened|is 4 and .* must be odd)",
+        ),
         ({"uncertain_score": 0.5, "lost_score": 0.6}, "lost_score 0.6 is above uncertain_score 0.5"),
         ({"update_interval": 0.5}, "update_interval is 0.5; give a whole number"),
         ({"update_interval": "2"}, "update_interval is '2'; give a number"),
@@ -135,6 +143,19 @@ def test_a_switch_stays_on(load, whole_model):
         ValueError, match=r"fast_interp_factor is 0, but the model has 0.2; give a value above 0"
     ):
         load(whole_model, "native", {"fast_interp_factor": 0.0})
+
+
+@pytest.mark.parametrize("name", ["a.engine", "a.localize.onnx", "a.spcnet"])
+def test_what_was_built_keeps_its_scales(name):
+    with pytest.raises(ValueError, match=f"scales is 5, but {name} was built for those of its model"):
+        MultiTracker(name, config={"scales": 5})
+
+
+def test_an_open_backend_keeps_its_scales(quick_model):
+    backend = open_backend(str(quick_model), "cpu")
+    with pytest.raises(ValueError, match="scales sizes the tracker"):
+        MultiTracker(backend, config={"scales": 5})
+    backend.close()
 
 
 def test_the_lists_are_of_fields():

@@ -93,6 +93,14 @@ def test_a_target_is_sought_on_where_it_was_missed(load, video, quick_model, sou
             assert_same(other.update(frame), expected)
 
 
+def test_a_target_goes_on_with_other_scales(quick_model, video):
+    tracker = begun(MultiTracker(quick_model, backend="cpu", config={"scales": 1}), video)
+    others = [MultiTracker(quick_model, backend=name, config={"scales": 5}) for name in ("cpu", "native")]
+    for other in others:
+        other.load_state_dict(tracker.state_dict())
+    assert_same(*(other.update(video[0][4]) for other in others))
+
+
 def test_no_target_is_saved_too(load, quick_model, video):
     tracker, other = load(quick_model, "cpu"), begun(load(quick_model, "cpu"), video)
     other.load_state_dict(tracker.state_dict())
