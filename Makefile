@@ -4,6 +4,8 @@ SHELL := bash
 .ONESHELL:
 .PHONY: install packages vot check test types tests docs size clean
 BIN := .venv/bin
+# Bytecode is kept although a container may say otherwise: the tests start hundreds of interpreters.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 # A process a core, each of one thread; a file's tests stay in one, in the order of conftest.py.
@@ -15,15 +17,16 @@ install: ## everything that checks and tests need; no GPU is needed
 	command -v chromium > /dev/null || echo "no chromium: the tests of the HTML report are skipped; apt-get install chromium"
 
 # Side by side, for pip works on one core: the second builds PyCUDA meanwhile, which takes as long as all of the first.
+# Not compiled: Python compiles the files that it imports, a tenth of them.
 packages:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q torch==2.13.0
-	$(BIN)/pip install -q -e ".[test]" --config-settings editable_mode=strict
+	$(BIN)/pip install -q --no-compile torch==2.13.0
+	$(BIN)/pip install -q --no-compile -e ".[test]" --config-settings editable_mode=strict
 
 vot:
 	$(PYTHON) -m venv .vot
 	.vot/bin/python tests/emulator/pycuda_wheel.py
-	.vot/bin/pip install -q vot-toolkit==0.7.4 attributee==0.1.9
+	.vot/bin/pip install -q --no-compile vot-toolkit==0.7.4 attributee==0.1.9
 
 check: ## what to run before every commit: under two minutes
 	$(BIN)/ruff check .

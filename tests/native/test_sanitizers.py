@@ -19,7 +19,7 @@ from spcnet.runtime.native.build import INCLUDE, build
 from spcnet.runtime.native.modelfile import native_model
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "native" / "track.c"
-FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "30")
+FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "10")
 CLANG = "clang++-14"  # libFuzzer is part of it
 
 

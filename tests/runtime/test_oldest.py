@@ -67,7 +67,7 @@ def test_boxes_are_those_of_today(tmp_path):
         frames = list(video)
     tracker.init(frames[0], FACE_BOX)
     boxes = [FACE_BOX, *(tuple(tracker.update(frame).box) for frame in frames[1:])]
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", tmp_path, *oldest()]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", tmp_path, *oldest()]
     subprocess.run(pip, check=True)
     found = []
     for options, place in (([], ""), (["-S"], f"{tmp_path}:")):  # -S: nothing else is seen
