@@ -11,6 +11,7 @@ export class Link extends EventTarget {
     this.waiting = new Map(); // tag -> {resolve, reject}
     this.tags = 0;
     this.over = false; // it will not come back
+    this.shown = Promise.resolve(); // when the latest state is
     this.token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
     document.addEventListener("visibilitychange", () => this.ask());
     this.open();
@@ -106,9 +107,14 @@ export class Link extends EventTarget {
     else resolve?.(message);
   }
 
-  async show({ state, response }, jpeg) {
+  // Show a state after those before it, although it may come without a picture to decode.
+  show(message, jpeg) {
     const socket = this.socket;
-    const picture = jpeg && await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    this.shown = this.shown.then(() => this.showNow(message, jpeg, socket));
+  }
+
+  async showNow({ state, response }, jpeg, socket) {
+    const picture = jpeg && await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).catch(() => null);
     if (socket === this.socket) {
       if (state) this.dispatchEvent(new CustomEvent("state", { detail: { state, response, picture } }));
       this.asked -= 1;

@@ -280,6 +280,21 @@ def test_it_comes_back_when_the_server_does(page, console):
     assert page.evaluate("window.stays") == 1
 
 
+def test_a_picture_that_takes_long_to_decode_does_not_hide_what_came_after_it(page, truth):
+    """The target is added while the frame's picture is decoded, in a state that has no picture."""
+    slow = "s => new Promise(done => setTimeout(done, 500)).then(() => decode(s))"
+    page.evaluate(f"decode = createImageBitmap; window.createImageBitmap = {slow}; 0")
+    try:
+        page.locator("#step").click()
+        draw(page, truth[1][0])
+        page.locator("#position", has_text="frame 2 of").wait_for()
+        page.locator("li.target").wait_for()
+        page.wait_for_timeout(1000)
+        assert page.locator("li.target").count() == 1
+    finally:
+        page.evaluate("window.createImageBitmap = decode; 0")
+
+
 def test_the_token_is_asked_for(browser, truth, tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), truth[0][0])
     with serve(tmp_path, host="0.0.0.0") as console:
