@@ -90,9 +90,9 @@ def test_without_a_driver(tmp_path):
     assert found["NVIDIA driver"].state == "missing" and ABSENT in found["NVIDIA driver"].found
     assert found["backend auto"].found.startswith("native: there is no NVIDIA driver")
     assert "Jetson" not in found and "CPU governor" not in found and "GPU 0" not in found
-    start = time.perf_counter()
+    start = time.process_time()
     assert "install it" in (available.missing(library=ABSENT) or "")
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05  # nothing heavy was imported
 
 
 def test_pycuda_without_a_driver_is_a_note(tmp_path, monkeypatch):
