@@ -23,7 +23,7 @@ def readme(name: str, found: Model) -> str:
 `sha256sum -c SHA256SUMS` checks the copy. Then, on the device:
 
 ```sh
-pip install "CHECKOUT[opencv,onnxruntime]"   # of spcnet; add cuda for an NVIDIA GPU
+pip install "CHECKOUT[opencv,onnxruntime]"   # CHECKOUT: a clone of spcnet; add cuda for an NVIDIA GPU
 spcnet build .               # first run: checks the sums, places the kernels, builds the TensorRT engine
 spcnet track VIDEO --box X,Y,W,H --model {name}.onnx   # or the .engine that the build names
 ```

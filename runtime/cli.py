@@ -77,7 +77,9 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which model runs, and where."""
-    parser.add_argument("--model", default=None, help="name in the zoo, or an .onnx file")
+    parser.add_argument(
+        "--model", default=None, help="name in the zoo, bundle, or .onnx, .engine or .spcnet file"
+    )
     parser.add_argument("--backend", default="auto", choices=BACKENDS, help="where to run (default: auto)")
     parser.add_argument(
         "--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)"

@@ -19,6 +19,7 @@ ZOO = Path(__file__).parent / "models"
 DEFAULT_MODEL = "base"
 BUNDLE, BUNDLE_FORMAT = "bundle.json", "spcnet-bundle-1"  # the record in a bundle's folder
 NATIVE_SUFFIX = ".spcnet"  # of the model files of the C library
+KINDS = ".onnx, .engine or .spcnet"
 BLANK_HASH = b"0" * 64  # where a file's own hash comes to stand
 
 
@@ -58,9 +59,18 @@ def find(name: str | Path) -> Path:
         return ZOO / f"{name}.onnx"
     if (path / BUNDLE).is_file():
         return path / model_name(bundle_name(path), "fp32")
+    if path.suffix == ".safetensors" and path.is_file():
+        raise ModelError(
+            f"{path} is a checkpoint; make a model of it: spcnet export {path} -o {path.stem}.onnx"
+        )
+    if path.exists():
+        kind = "folder without a bundle's record" if path.is_dir() else f"file that does not end in {KINDS}"
+        raise ModelError(
+            f"{path} is a {kind}; give a model that spcnet export wrote, or one of: {', '.join(zoo())}"
+        )
     raise FileNotFoundError(
-        f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx file "
-        "or of a bundle"
+        f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of a bundle, or "
+        f"of a file that ends in {KINDS}"
     )
 
 
@@ -140,7 +150,7 @@ def read_sealed(path: Path, kind: str) -> tuple[bytes, dict[str, str]]:
     if meta.get("spcnet.format") != kind:
         raise ModelError(
             f"{path} has spcnet.format {meta.get('spcnet.format')!r}, expected {kind!r}; "
-            "it was not written by spcnet export"
+            "give one of that format, which spcnet export writes"
         )
     sha256 = meta.get("spcnet.sha256", "")
     found = (

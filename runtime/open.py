@@ -26,10 +26,10 @@ def open_backend(
 ) -> Backend:
     """Open a model (a name of the zoo, or a path) on a backend: "cpu", "native", "cuda", or "auto".
 
-    "auto" takes the GPU if one can be used, else the C library if it was built. An engine runs on a GPU only,
-    portable graphs (NAME.localize.onnx) in "cpu" only, the model file of the C library (NAME.spcnet) in
-    "native" only; these have the scales they were built for, other models those that are given. cuda are the
-    keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
+    "auto" takes the GPU if one can be used, else the C library if it was built and takes the model. An engine
+    runs on a GPU only, portable graphs (NAME.localize.onnx) in "cpu" only, the model file of the C library
+    (NAME.spcnet) in "native" only; these have the scales they were built for, other models those that are
+    given. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; give one of {', '.join(BACKENDS)}")
@@ -70,7 +70,12 @@ def open_backend(
     if chosen == "native":
         from spcnet.runtime.native.backend import open_native
 
-        return open_native(path, threads, pixel_format, scales)
+        try:
+            return open_native(path, threads, pixel_format, scales)
+        except model.ModelError as error:
+            if backend != "auto" or path.endswith(model.NATIVE_SUFFIX):
+                raise
+            _log.info("backend cpu: %s", error)
     if path.endswith(GRAPH):
         return GraphBackend(open_graphs(Path(path), threads), pixel_format)
     found = model.load(model.find(path), scales)

@@ -250,9 +250,10 @@ def open_native(
 
     Raises FileNotFoundError, ModelError, and RuntimeError where there is no library.
     """
+    own = path.endswith(model.NATIVE_SUFFIX)
     if reason := library.missing():
-        raise RuntimeError(f"{reason}; or use backend='cpu'")
-    if path.endswith(model.NATIVE_SUFFIX):
+        raise RuntimeError(reason if own else f"{reason}; or use backend='cpu'")
+    if own:
         if not Path(path).is_file():
             raise FileNotFoundError(f"no model file {path}; write one with spcnet export --native")
         data = Path(path).read_bytes()

@@ -92,9 +92,27 @@ def load_library(path: Path | None = None) -> ctypes.CDLL:
     return library
 
 
+def _installed() -> Path | None:
+    """The folder of the spcnet that pip installed, if it has the library."""
+    from importlib.metadata import PackageNotFoundError, distribution  # only here, for a fast start
+
+    try:
+        found = distribution("spcnet").locate_file("spcnet")
+    except PackageNotFoundError:
+        return None
+    folder = Path(str(found))
+    return folder if (folder / PATH.relative_to(PATH.parents[2])).is_file() else None
+
+
 def missing() -> str | None:
     """Why the library cannot be used; None if it can."""
     if not PATH.is_file():
+        here, installed = PATH.parents[2], _installed()
+        if installed and installed != here:
+            return (
+                f"this is the checkout in {here}, without the C library, not the spcnet that was installed "
+                f"in {installed}; start Python in another folder than {here.parent}"
+            )
         return "the C library was not built; install a C++ compiler (g++), then spcnet again"
     try:
         load_library()

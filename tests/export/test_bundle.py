@@ -249,7 +249,7 @@ def test_a_bundle_is_a_model_wherever_one_is_named(made, monkeypatch, tmp_path):
     (tmp_path / "base").symlink_to(folder)
     assert (model.find("base"), model.find("./base")) == (model.ZOO / "base.onnx", Path("base") / "tiny.onnx")
     (tmp_path / "other").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no model named 'other'; the zoo has: .* or of a bundle"):
+    with pytest.raises(model.ModelError, match="other is a folder without a bundle's record; give a model"):
         model.find("other")
 
 

@@ -348,7 +348,7 @@ def test_models_that_are_no_models(models, path, tmp_path):
     onnx.save(graph, foreign)
     for file, message in (
         (truncated, "is no ONNX file, or is cut off"),
-        (foreign, "was not written by spcnet export"),
+        (foreign, "give one of that format, which spcnet export writes"),
         (export_graphs(source)["localize"], "expected 'spcnet-model-1'"),
     ):
         with pytest.raises(ModelError, match=message):

@@ -82,6 +82,8 @@ def test_what_it_cannot_run_is_refused(tiny_checkpoint, tmp_path, monkeypatch):
     half = export_onnx(tiny_checkpoint, tmp_path / "half.onnx", precision="fp16").path
     with pytest.raises(ModelError, match=r"half.onnx computes in fp16, our own convolutions take"):
         Tracker(half, backend="native")
+    with Tracker(half) as tracker:
+        assert tracker.backend == "cpu"
     with pytest.raises(ValueError, match="threads is 65; give a number up to 64, or 0"):
         Tracker("nano", backend="native", threads=65)
     monkeypatch.setattr(native_library, "PATH", tmp_path / "libspcnet.so")
@@ -90,6 +92,23 @@ def test_what_it_cannot_run_is_refused(tiny_checkpoint, tmp_path, monkeypatch):
     (tmp_path / "libspcnet.so").write_bytes(b"no library")
     with pytest.raises(RuntimeError, match=r"the C library does not load: .*libspcnet"):
         Tracker("nano", backend="native")
+
+
+def test_a_checkout_that_hides_the_installed_package_is_named(tmp_path, monkeypatch):
+    """import spcnet beside a clone named spcnet finds the clone."""
+    site, clone = tmp_path / "site", tmp_path / "spcnet"
+    for folder in (site / "spcnet" / "runtime" / "native", site / "spcnet-9.dist-info"):
+        folder.mkdir(parents=True)
+    (site / "spcnet-9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: spcnet\nVersion: 9\n")
+    (site / "spcnet" / "runtime" / "native" / "libspcnet.so").touch()
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(native_library, "PATH", clone / "runtime" / "native" / "libspcnet.so")
+    with pytest.raises(
+        RuntimeError, match=rf"the checkout in {clone}, .* installed in {site}/spcnet; .* than"
+    ):
+        Tracker("nano", backend="native")
+    with pytest.raises(RuntimeError, match=rf"start Python in another folder than {tmp_path}$"):
+        Tracker("any.spcnet")
 
 
 def test_the_command_line_and_the_doctor_know_it(tmp_path, capsys):

@@ -62,7 +62,7 @@ def test_a_foreign_model_is_refused(tmp_path):
     onnx.save(
         onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path
     )
-    with pytest.raises(ModelError, match=r"was not written by spcnet export"):
+    with pytest.raises(ModelError, match=r"give one of that format, which spcnet export writes"):
         Tracker(path)
 
 
@@ -343,3 +343,15 @@ def test_the_hash_is_that_of_the_file_with_its_digits_blank(tiny_model):
     data = tiny_model.read_bytes()
     digits = model.load(tiny_model).sha256
     assert hashlib.sha256(data.replace(digits.encode(), b"0" * 64)).hexdigest() == digits
+
+
+def test_what_is_there_but_no_model_is_named(tmp_path):
+    for name, words in (
+        ("a.safetensors", "a.safetensors is a checkpoint; make a model of it: spcnet export .* -o a.onnx"),
+        ("a.txt", "a.txt is a file that does not end in .onnx, .engine or .spcnet; give a model"),
+    ):
+        (tmp_path / name).touch()
+        with pytest.raises(ModelError, match=words):
+            model.find(tmp_path / name)
+    with pytest.raises(ModelError, match="is a folder without a bundle's record; give a model"):
+        model.find(tmp_path)
