@@ -36,7 +36,7 @@ SLOW = {
     "test_backend", "test_frames", "test_kernels", "test_driver", "test_resources", "test_gpu",
     "test_roofline_gpu", "test_guard", "test_speed", "test_supervise", "test_run", "test_server", "test_trax",
     "test_browser", "test_page", "test_stride", "test_install", "test_oldest", "test_sanitizers", "test_port",
-    "test_cuda", "test_races", "test_configure", "test_saved", "test_serve_cli",
+    "test_cuda", "test_races", "test_configure", "test_saved", "test_serve_cli", "test_predict",
 }  # fmt: skip
 
 

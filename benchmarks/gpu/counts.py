@@ -13,8 +13,9 @@ negative.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -269,6 +270,28 @@ def layer(kernel: str, layers: Sequence[Layer], index: int, images: int) -> Work
     work = convolution(layers[index], images, between if index else FLOAT, FLOAT if last else between)
     cells = layers[index].cells ** 2 * layers[index].outputs
     return total(work, Work(0, images * LRN * cells if last else 0))
+
+
+def works(
+    kernels: Sequence[str], config: TrackerConfig, layers: Sequence[Layer], targets: int, images: int
+) -> list[Work]:
+    """All launches of half a frame by their kernels, in order; layers are the backbone's convolutions."""
+    index = count()
+    return [
+        layer(kernel, layers, next(index), images)
+        if kernel.startswith("conv")
+        else launch(kernel, config, targets, images)
+        for kernel in kernels
+    ]
+
+
+def rate(kernel: str, rates: Mapping[str, Any]) -> float | None:
+    """Operations a second, of rates by precision; FP32 on tensor cores takes three products of FP16."""
+    if kernel.startswith("conv_half"):
+        return rates.get("half")
+    if kernel.startswith(("conv_first", "conv_next")) and "half" in rates:
+        return float(rates["half"]) / 3
+    return rates.get("fp32")
 
 
 def floor(work: Work, bandwidth: float, peak_flops: float | None) -> float:

@@ -1,10 +1,11 @@
-"""The launches of a frame by the backend itself, each with its work, and timed by itself."""
+"""The launches of a frame by the backend itself, each with its work: known without a GPU, or timed on one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -15,13 +16,26 @@ from spcnet.benchmarks.gpu import counts
 from spcnet.benchmarks.gpu.counts import Work
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.benchmarks.gpu.timing import Action, Effort, Opener, Spread, device_time
-from spcnet.benchmarks.gpu.watched import OpenBackbone, opened
+from spcnet.benchmarks.gpu.watched import OpenBackbone, Watched, opened
+from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.device import Device
+from spcnet.runtime.cuda.device import ALIGNMENT, Device, HostBuffer, Kernel
+from spcnet.runtime.cuda.open import open_backbone
+from spcnet.runtime.cuda.pipeline import LEARN_DUE, UPDATE, Pipeline
 from spcnet.runtime.geometry import State
 from spcnet.runtime.layers import Layer
+from spcnet.runtime.regression import head_weights
 
 HEIGHT, WIDTH = 720, 1280  # of the frames
+
+
+class Planned(NamedTuple):
+    """One launch of a frame, not timed."""
+
+    half: str  # localize or learn
+    kernel: str
+    work: Work
+    blocks: int
 
 
 class Timed(NamedTuple):
@@ -32,6 +46,55 @@ class Timed(NamedTuple):
     work: Work
     blocks: int
     time: Spread
+
+
+class _Nothing:
+    """A device without memory, whose kernels do nothing, for the launches alone."""
+
+    name, compute_capability, origin, launches, stream = "none", (9, 0), "", 0, 0
+
+    def allocate(self, size: int) -> int:
+        return ALIGNMENT
+
+    def allocate_host(self, size: int) -> HostBuffer:
+        return HostBuffer(np.empty(size, np.uint8), ALIGNMENT)
+
+    def _ignore(self, *arguments: Any) -> None:
+        pass
+
+    free = free_host = write = copy = synchronize = _ignore
+
+    def kernel(self, name: str, signature: str) -> Kernel:
+        return self._ignore
+
+
+def planned(name: str, targets: int, backbone: str = "kernels", size: int | None = None) -> list[Planned]:
+    """The launches of a frame that learns from all its targets; nothing runs.
+
+    name is a model's; size that of the patch, where it is not the model's. Raises what opening it raises.
+    """
+    watched = Watched(cast(Device, _Nothing()), keep=True)
+    device = cast(Device, watched)
+    config, network, head = open_backbone(name, device, backbone)
+    config = replace(config, patch_size=size or config.patch_size)
+    convolutions = counts.convolutions(model.load(model.find(name)).layers, config.patch_size)
+    pipeline = Pipeline(device, config, network, head_weights(head, config) if config.box_gain > 0 else None)
+    found = []
+    for first in range(0, targets, pipeline.batch):
+        count = min(targets - first, pipeline.batch)
+        pipeline.grow(count, count)
+        for half, work, scales in (
+            ("localize", UPDATE, config.scales),
+            ("learn", LEARN_DUE, config.learn_scales),
+        ):
+            launches = watched.of(partial(pipeline.launch, work, 0, 0, count, lambda patch: None))
+            kernels = [launch.kernel for launch in launches]
+            works = counts.works(kernels, config, convolutions, count, count * scales)
+            found += [
+                Planned(half, each.kernel, its, math.prod(each.grid))
+                for each, its in zip(launches, works, strict=True)
+            ]
+    return found
 
 
 def random_states(config: TrackerConfig, count: int) -> list[State]:
@@ -91,14 +154,11 @@ def timed(
                 found: list[Timed] = []
                 parts: dict[str, list[Action]] = {"frame": [], "backbone": [], "solve": []}
                 for half, scales in (("localize", config.scales), ("learn", config.learn_scales)):
-                    images, index = count * scales, 0
                     launches = watched.of(partial(getattr(backend, half), frame, slots[:count]))
-                    for launch in launches:
-                        if launch.kernel.startswith("conv"):
-                            work, part = counts.layer(launch.kernel, convolutions, index, images), "backbone"
-                            index += 1
-                        else:
-                            work, part = counts.launch(launch.kernel, config, count, images), "solve"
+                    kernels = [launch.kernel for launch in launches]
+                    works = counts.works(kernels, config, convolutions, count, count * scales)
+                    for launch, work in zip(launches, works, strict=True):
+                        part = "backbone" if launch.kernel.startswith("conv") else "solve"
                         with watched.activate():
                             time = device_time(device, timer, launch.enqueue, effort)
                         blocks = math.prod(launch.grid)

@@ -146,7 +146,7 @@ def _kernels(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Ite
     found = launches.timed(plan.open, subject.open, subject.layers, plan.batches, plan.effort)
     for targets, every, whole in found:
         for each in every:
-            rate = _rate(each.kernel, record["rates"])
+            rate = counts.rate(each.kernel, record["rates"])
             floor = counts.floor(each.work, record["floors"]["copy_bandwidth"], rate)
             yield {
                 "targets": targets,
@@ -159,15 +159,6 @@ def _kernels(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Ite
                 "share": floor / each.time.median if each.time.median else None,
             }
         yield from ({"targets": targets, "kernel": name, **time} for name, time in whole.items())
-
-
-def _rate(kernel: str, rates: Mapping[str, Any]) -> float | None:
-    """Operations a second; FP32 on tensor cores takes three products of FP16."""
-    if kernel.startswith("conv_half"):
-        return rates.get("half")
-    if kernel.startswith(("conv_first", "conv_next")) and "half" in rates:
-        return float(rates["half"]) / 3
-    return rates.get("fp32")
 
 
 def _one_line(error: BaseException) -> str:

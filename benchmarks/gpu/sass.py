@@ -44,15 +44,16 @@ class Code(NamedTuple):
     registers: int  # a thread
     shared: int  # static bytes a block
     spills: int  # instructions on local memory
-    loop: Counter[str]  # instructions of the hot loop by name; of the kernel, where it has no loop
+    size: int  # instructions
+    loop: Counter[str]  # those of the hot loop by name; of the kernel, where it has no loop
 
 
-def kernels(number: int) -> dict[str, Code]:
-    """Every kernel, compiled for sm_<number>. Raises FileNotFoundError, CompileError."""
+def kernels(number: int, folder: Path = compiler.KERNELS) -> dict[str, Code]:
+    """Every kernel of the folder, compiled for sm_<number>. Raises FileNotFoundError, CompileError."""
     able = [c for c in compiler.find_compilers() if c.name == "NVRTC" and number in c.targets]
     if not able:
         raise FileNotFoundError(f"no NVRTC compiles for sm_{number}; pip install nvidia-cuda-nvrtc")
-    cubin = able[0].compile(compiler.source(), f"sm_{number}")
+    cubin = able[0].compile(compiler.source(folder), f"sm_{number}")
     resources = _resources(cubin)
     text = _disassemble(cubin)
     parts = re.split(r"^\.text\.(\w+):$", text, flags=re.MULTILINE)
@@ -61,9 +62,9 @@ def kernels(number: int) -> dict[str, Code]:
         lines = re.findall(
             r"^(\.L_x_\d+):|^\s+/\*\w+\*/\s+(?:@!?U?P\d+ )?\s*([A-Z][\w.]*)(.*);", body, re.MULTILINE
         )
-        every = [operation for _, operation, _ in lines]
+        every = [operation for _, operation, _ in lines if operation]
         spills = sum(operation.startswith(("LDL", "STL")) for operation in every)
-        found[name] = Code(*resources[name], spills, _hot(lines))
+        found[name] = Code(*resources[name], spills, len(every), _hot(lines))
     return found
 
 
@@ -125,13 +126,23 @@ def _disassemble(cubin: bytes) -> str:
         return subprocess.check_output([program, "-c", file.name], text=True)
 
 
-def occupancy(number: int, threads: int, code: Code) -> float:
-    """The share of a multiprocessor's threads that blocks of this kernel can fill."""
+def threads(kernel: str) -> int:
+    """Of a block."""
+    return THREADS[re.sub(r"(_\d+)+$", "", kernel)]
+
+
+def resident(number: int, threads: int, code: Code) -> int:
+    """The blocks of this kernel that a multiprocessor has room for."""
     most, blocks, shared = LIMITS[number]
     warps = -(-threads // 32)
     by_registers = REGISTERS // (-(-code.registers // 8) * 8 * 32 * warps)
     by_shared = (shared << 10) // (code.shared + 1024)  # 1 KiB a block is the system's
-    return min(blocks, by_registers, by_shared, most // threads) * threads / most
+    return min(blocks, by_registers, by_shared, most // threads)
+
+
+def occupancy(number: int, threads: int, code: Code) -> float:
+    """The share of a multiprocessor's threads that blocks of this kernel can fill."""
+    return resident(number, threads, code) * threads / LIMITS[number][0]
 
 
 def table(number: int) -> str:
@@ -144,7 +155,7 @@ def table(number: int) -> str:
         loop, size = code.loop, sum(code.loop.values())
         others = sum(loop[one] for one in MATHS if one not in ("FFMA", "HMMA"))
         moved = sum(loop[one] for one in ("LDS", "STS", "LDG", "STG", "LDGSTS", "LDSM"))
-        share = occupancy(number, THREADS[re.sub(r"(_\d+)+$", "", name)], code)
+        share = occupancy(number, threads(name), code)
         shares = (f"{100 * part / size:.0f} %" for part in (loop["FFMA"], loop["HMMA"], others, moved))
         cells = (name, code.registers, code.shared, f"{100 * share:.0f} %", size, *shares)
         lines.append("| " + " | ".join(map(str, cells)) + " |")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.gpu import card, compare, counts, kernels, report, run, timing
+from spcnet.benchmarks.gpu import card, compare, counts, kernels, launches, predict, report, run, timing
 from spcnet.benchmarks.gpu.counts import Work
 from spcnet.export.onnx import export_onnx
 from spcnet.runtime import TrackerConfig, model
@@ -161,7 +161,7 @@ def record_of(measured):
     return {**about, "gpu": {"name": "Emulated (device) X1", "power": None}, **measured}
 
 
-def test_every_part_and_the_report(plan, tmp_path, capsys):
+def test_every_part_and_the_report(plan, small_model, tmp_path, capsys):
     said = []
     measured = run.run(plan, say=said.append)
     assert run.finish(record_of(measured), tmp_path) == 0
@@ -180,6 +180,10 @@ def test_every_part_and_the_report(plan, tmp_path, capsys):
         *("invert", "peak", "regress_pair", "regress_box"),
         *("crop", "colour_learn", "conv_first_1_2", "conv_next_1_2", "rows_dft", "learn_dft"),
     ]
+    gpu = {"name": "X1", "compute capability": "8.7", "SMs": 8, "clock, kHz": 625000}
+    (tmp_path / "again.json").write_text(json.dumps(record | {"gpu": gpu}))
+    timed = [(row.targets, row.step) for row in predict.load(tmp_path / "again.json")[1]]
+    assert timed == [(count, step) for count in (1, 2) for step in launches.planned(small_model, count)]
     for row in launched:
         assert row["floor"] > 0
         assert row["p10"] <= row["median"] <= row["p90"]

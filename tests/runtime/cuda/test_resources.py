@@ -18,7 +18,7 @@ def test_every_kernel_fits(number, record_property):
         record_property("kernel_resources", (number, name, "/".join(map(str, used))))
     assert {re.sub(r"(_\d+)+$", "", name) for name in report} == set(sass.THREADS)
     for name, code in report.items():
-        threads = sass.THREADS[re.sub(r"(_\d+)+$", "", name)]
+        threads = sass.threads(name)
         assert code.shared <= SHARED, name
         assert 0 < code.registers * threads * 2 <= sass.REGISTERS, (
             name
