@@ -25,8 +25,8 @@ from spcnet.runtime.cuda import compiler
 THREADS = {  # of a block, as launch.py and backbone.py launch them
     "crop": 256, "conv": 256, "conv_by": 256, "conv_first": 128, "conv_next": 128, "conv_half_first": 128,
     "conv_half_next": 128, "rows_dft": 128, "rows_fft": 128, "respond_dft": 64, "respond_fft": 256,
-    "colour_respond": 128, "colour_learn": 512, "invert": 128, "peak": 128, "learn_dft": 64, "learn_fft": 256,
-    "regress_keep": 256, "regress_pair": 256, "regress_box": 512,
+    "colour_respond": 128, "colour_learn": 512, "locate": 128, "learn_dft": 64, "learn_fft": 256,
+    "regress_keep": 256, "regress": 256,
 }  # fmt: skip
 REGISTER_COUNT = 0x2F  # the attribute of .nv.info
 REGISTERS = 64 << 10  # of a multiprocessor, of every target
