@@ -44,6 +44,7 @@ class Code(NamedTuple):
     registers: int  # a thread
     shared: int  # static bytes a block
     spills: int  # instructions on local memory
+    read_only: int  # loads through the read-only cache, which is not told what other blocks write
     loop: Counter[str]  # instructions of the hot loop by name; of the kernel, where it has no loop
 
 
@@ -63,7 +64,8 @@ def kernels(number: int) -> dict[str, Code]:
         )
         every = [operation for _, operation, _ in lines]
         spills = sum(operation.startswith(("LDL", "STL")) for operation in every)
-        found[name] = Code(*resources[name], spills, _hot(lines))
+        read_only = sum(operation.startswith("LDG") and "CONSTANT" in operation for operation in every)
+        found[name] = Code(*resources[name], spills, read_only, _hot(lines))
     return found
 
 

@@ -2,15 +2,15 @@
 //
 // A block runs on one OS thread, its CUDA threads as fibers: a fiber runs CUDA threads one after another until
 // one of them waits at a barrier; only then is the next fiber needed. Blocks are spread over OS threads.
-// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, atomicInc, __threadfence, tensor-core
-// mma.m16n8k16. A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed runs the threads
-// of a block from the last to the first, so that a missing barrier which one order hides shows in the other.
-// CUDA_CPU_FIRST=n runs the blocks one after another from the n-th on, around to the one before it, which is the last.
+// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, atomicInc, __threadfence,
+// tensor-core mma.m16n8k16. A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed
+// runs the threads of a block from the last to the first, so that a missing barrier which one order hides shows in the
+// other. CUDA_CPU_FIRST=n runs the blocks one after another from the n-th on, around to the one before it.
 //
 // With -fsanitize=thread (and without -fopenmp) each CUDA thread is a fiber of ThreadSanitizer, ordered with others by
 // __syncthreads and __syncwarp alone, so that a missing barrier is reported whatever order the threads ran in. Each
-// block has an OS thread, and so shared memory, of its own. Threads of two blocks are ordered only where one has a fence
-// before an atomicInc, and the other one after its own of the same word, in the thread itself and with no barrier between.
+// block has an OS thread, and so shared memory, of its own. Two blocks are ordered only where a thread of one has a
+// fence before its atomicInc, and a thread of the other one after its own, of the same word, with no barrier between.
 #pragma once
 #include <algorithm>
 #include <atomic>

@@ -13,8 +13,8 @@ union LocateMemory {
     PeakMemory peak;
 };
 
-// The responses of 8 rows, and their sums and the maximum of the joint response. The band is small, so the inverse DFT is
-// two products with constant matrices: first the vertical transform of the rows, into shared memory.
+// The responses of 8 rows, and their sums and the maximum of the joint response. The band is small, so the inverse DFT
+// is two products with constant matrices: first the vertical transform of the rows, into shared memory.
 __device__ inline void invert(
     LocateMemory& memory, const float2* gf, const float2* inverse_rows, const float2* inverse_columns,
     const float* colour, float* responses, Tile* tiles, int size, int rows, int band, float weight) {

@@ -117,9 +117,9 @@ __device__ inline void convolve_pair(
     }
 }
 
-// A convolution of 32 channels inside a block: ROWS warps have every so many-th of the output rows, the others more of
-// the input channels. in: cell (-1, -1) of rows of in_pitch cells. The outputs lie in narrow, which may be in, too: rows of
-// pitch cells with a border of zeros before them.
+// A convolution of 32 channels inside a block: ROWS warps share the output rows in turn, the others have more of the
+// input channels. in: cell (-1, -1) of rows of in_pitch cells. The outputs go to narrow, which may be in, too: rows of
+// pitch cells, with a border of zeros around them.
 template <int ROWS, int COLUMNS>
 __device__ inline void convolve(
     RegressMemory& memory, const float* in, int in_pitch, int size, const float4* weights, const float* bias, int pitch,
