@@ -14,7 +14,7 @@ from pathlib import Path
 
 from spcnet.runtime import colour, dcf, frame, geometry, locate, patches, recovery, regression
 from spcnet.runtime.config import RANGES, TrackerConfig
-from spcnet.runtime.cuda import backend, layout
+from spcnet.runtime.cuda import backend, device, layout
 
 FOLDER = Path(__file__).parents[1] / "runtime" / "native" / "src"
 WIDTH = 118
@@ -43,6 +43,7 @@ WHOLES = {
     "COLOURS": colour.COLOURS,
     "MAX_SCALES": int(RANGES["scales"][1]),
     "MAX_GRAPHS": backend.MAX_GRAPHS,
+    "BATCH": device.BATCH,
     "SEARCH_PLACES": len(recovery.SEARCH_OFFSETS),
 }
 

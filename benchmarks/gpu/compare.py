@@ -174,10 +174,9 @@ class OwnFilter:
         count, images = self._count, self._count * config.scales
         launcher.transform(work.features, work.half, images * config.channels, learn=False)
         launcher.respond(work.half, slots.filters, slots.list, work.spectra, count)
-        launcher.invert(work.spectra, 0, work.responses, work.tiles, images)  # the filter alone
-        results = slots.results.address
-        launcher.peak(
-            *(work.responses, 0, work.tiles, self._frame, slots.list, slots.targets, 0, results, count),
+        launcher.locate(
+            *(work.spectra, 0, work.responses, work.tiles),  # the filter alone
+            *(self._frame, slots.list, slots.targets, 0, slots.results.address, count),
             update=True,
         )
         self._learn((config.interp_factor, config.fast_interp_factor))

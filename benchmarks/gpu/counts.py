@@ -202,20 +202,18 @@ def regress_keep(config: TrackerConfig, targets: int) -> Work:
     return Work(targets * 2 * cells * FLOAT, targets * cells)
 
 
-def regress_pair(config: TrackerConfig, targets: int) -> Work:
-    """Template and window to the first convolution: a root and a product of each cell, and its taps."""
-    cells, first = _head_cells(config), head_layers(config)[0]
-    moved = (2 * cells + first.cells**2 * first.outputs) * FLOAT + CELL_WINDOW.itemsize
-    return Work(targets * moved, targets * (2 * cells + convolution(first, 1).flops))
+def regress(config: TrackerConfig, targets: int) -> Work:
+    """Template and window through all layers: a root and a product of each cell, and the taps.
 
-
-def regress_box(config: TrackerConfig, targets: int) -> Work:
-    """The first convolution's outputs through the other layers; states and measurement as in peak."""
-    first, *others = head_layers(config)
-    moved = first.cells**2 * first.outputs * FLOAT + CELL_WINDOW.itemsize
+    The first layer's outputs are written and read; states and measurement as in peak.
+    """
+    cells, each = _head_cells(config), head_layers(config)
+    first, last = each[0], each[-1]
+    moved = 2 * (cells + first.cells**2 * first.outputs) * FLOAT + CELL_WINDOW.itemsize
     moved += 2 * TARGET.itemsize + MEASUREMENT.itemsize
-    linear = 2 * 4 * others[-1].outputs * others[-1].cells ** 2
-    return Work(targets * moved, targets * (sum(convolution(layer, 1).flops for layer in others) + linear))
+    linear = 2 * 4 * last.outputs * last.cells**2
+    flops = 2 * cells + sum(convolution(layer, 1).flops for layer in each) + linear
+    return Work(targets * moved, targets * flops)
 
 
 def blend(config: TrackerConfig, targets: int) -> Work:
@@ -253,11 +251,8 @@ def launch(kernel: str, config: TrackerConfig, targets: int, images: int) -> Wor
         "rows": lambda: rows(config, images * config.channels, dft),
         "colour": lambda: {"respond": colour_respond, "learn": colour_learn}[rest](config, targets),
         "respond": lambda: respond(config, targets, dft),
-        "invert": lambda: invert(config, images),
-        "peak": lambda: peak(config, targets),
-        "regress": lambda: {"keep": regress_keep, "pair": regress_pair, "box": regress_box}[rest](
-            config, targets
-        ),
+        "locate": lambda: total(invert(config, images), peak(config, targets)),
+        "regress": lambda: {"keep": regress_keep, "": regress}[rest](config, targets),
         "learn": lambda: learn(config, targets, dft),
     }
     return works[step]()

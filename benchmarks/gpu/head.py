@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcnet.benchmarks.gpu.kernels import TARGETS, Case, Deviation, distance
+from spcnet.benchmarks.gpu.kernels import TARGETS, Case, Deviation, distance, relative
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda.device import Device
@@ -83,7 +83,7 @@ def check(device: Device, cells: int, channels: int, targets: int, seed: int = 0
 
 
 def _slots(targets: int) -> NDArray[np.int32]:
-    return np.array([3, 0, 2][:targets], np.int32)  # not in order, with a hole
+    return np.arange(targets, 0, -1, np.int32)  # not in order, with a hole
 
 
 def _features(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
@@ -94,7 +94,7 @@ def _keep(memory: Memory, launcher: Launcher, targets: int, rng: np.random.Gener
     config, side, slots = launcher.config, launcher.side, _slots(targets)
     m, border = config.grid, (config.grid - launcher.side) // 2
     features = _features(rng, targets, config.learn_scales, config.channels, m, m)
-    expected = np.full((4, config.channels, side, side), np.nan)  # the content of other slots
+    expected = np.full((targets + 1, config.channels, side, side), np.nan)  # the content of other slots
     for slot, pyramid in zip(slots, features, strict=True):
         middle = pyramid[2, :, border : border + side, border : border + side]
         expected[slot] = middle.astype(np.float64) ** 0.5
@@ -112,13 +112,13 @@ def _correct(
     """The errors of the first layer, and of the states and measurements."""
     config, side, slots, put = launcher.config, launcher.side, _slots(targets), memory.put
     m, up = config.grid, config.response_upsampling
-    templates = _features(rng, 4, config.channels, side, side)
+    templates = _features(rng, targets + 1, config.channels, side, side)
     features = _features(rng, targets, config.scales, config.channels, m, m)
     # Exponent, row and column: inside, cut by the patch's edge, outside, and one that is not sure.
     moves = [(0, 1, -2), (1, -(m // 2), 3), (-1, m // 2 - 1, -m), None]
     chosen = [moves[(turn + i) % 4] for i in range(targets)]
     windows = np.zeros(targets, CELL_WINDOW)
-    before, after = np.zeros(4, TARGET), np.zeros(4, TARGET)
+    before, after = np.zeros(targets + 1, TARGET), np.zeros(targets + 1, TARGET)
     old, new = np.zeros(5 + targets, MEASUREMENT), np.zeros(5 + targets, MEASUREMENT)
     pairs = np.zeros((targets, 3, config.channels, side, side))
     for i, (slot, move) in enumerate(zip(slots, chosen, strict=True)):
@@ -155,19 +155,14 @@ def _correct(
     expected = reference(pairs.reshape(targets, -1, side, side), head)[0]
     frame = put(bgr_frame(*FRAME_SIZE[::-1], result=5))
     address, results, states = memory.space(expected.size * 4), put(old), put(before)
-    seen, listed = put(windows), put(slots)
-    launcher.regress_pair(put(features), put(templates), seen, listed, address, targets)
-    launcher.regress_box(address, seen, frame, listed, states, results, targets)
+    launcher.regress(
+        put(features), put(templates), put(windows), address, frame, put(slots), states, results, targets
+    )
     sure = np.array([move is not None for move in chosen])
     found = memory.get(address, expected.shape, np.float32)
     measured, moved = memory.get(results, new.shape, MEASUREMENT), memory.get(states, after.shape, TARGET)
-    errors = [
-        float((np.abs(got[name] - wanted[name]) / np.maximum(np.abs(wanted[name]), 1)).max())
-        for got, wanted in ((measured, new), (moved, after))
-        for name in wanted.dtype.names or ()
-    ]
     layer = distance(found[sure], expected[sure]) if sure.any() else 0.0
-    return layer, float(np.max(errors))
+    return layer, relative([(measured, new), (moved, after)])
 
 
 def table(device: Device) -> Iterator[Deviation]:

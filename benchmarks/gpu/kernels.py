@@ -7,7 +7,7 @@ hide; that of the crop is a share of 255 grey levels.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import colour, dcf, locate
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.device import Device
+from spcnet.runtime.cuda.device import BATCH, Device
 from spcnet.runtime.cuda.launch import FFT_SIZES, Filters, Launcher
 from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, TARGET, TILE, bgr_frame
 from spcnet.runtime.geometry import OFFSET_FADE, Offset, State, move, without_offset
@@ -34,6 +34,7 @@ TOLERANCES = {  # kernel -> largest error, with the reason
     "transform": 1e-6,  # float32 sums of up to 169 terms
     "respond": 2e-6,  # the same, over up to 33 channels, by a denominator
     "invert": 2e-6,  # float32 sums of 47 + 24 terms
+    "locate": 1e-12,  # both in one launch: the same numbers from float64
     "peak": 1e-6,  # float64 from the same float32 responses; PSR from float32 sums of tiles
     "learn": 2e-6,  # as respond
     "colour_respond": 2e-6,  # float32 sums of two times up to 41 terms
@@ -83,6 +84,16 @@ def cases() -> list[Case]:
 def distance(found: NDArray[Any], expected: NDArray[Any]) -> float:
     """The largest difference over the largest expected value; NaN where anything is."""
     return float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
+
+
+def relative(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> float:
+    """The largest difference of a field of records, found and expected, relative to its value or to 1."""
+    errors = [
+        float((np.abs(found[name] - expected[name]) / np.maximum(np.abs(expected[name]), 1)).max())
+        for found, expected in pairs
+        for name in expected.dtype.names or ()
+    ]
+    return float(np.max(errors))
 
 
 LOST, UNCERTAIN = 2.0, 3.0  # peaks of the random responses are scaled to lie on both sides
@@ -148,6 +159,21 @@ class _Input:
         bins = np.floor(levels.astype(np.float64) * colour.BINS / 256).clip(0, colour.BINS - 1)
         weights = np.array([colour.BINS**2, colour.BINS, 1])[:, None, None]
         return np.asarray((bins * weights).sum(-3), np.int64)
+
+    def located_at_once(self, slots: NDArray[np.int32], spectra: int, *maps: int) -> float:
+        """How far locate is from what its search of the peak does with the maps that it leaves.
+
+        maps are the addresses of colour, responses and tiles. A block that goes on before it is the last of
+        its target leaves something else; where none does, the target is as it was.
+        """
+        put, get, given = self.memory.put, self.memory.get, np.tile(self.targets(), BATCH // 4)
+        frame, listed, left = put(bgr_frame(320, 240)), put(slots), []
+        for address in (spectra, 0):
+            states, results = put(given), put(np.zeros(len(slots), MEASUREMENT))
+            self.launcher.locate(address, *maps, frame, listed, states, 0, results, len(slots), update=True)
+            left.append((get(results, slots.shape, MEASUREMENT), get(states, given.shape, TARGET)))
+        ages = given["age"] + np.isin(np.arange(BATCH), slots)
+        return relative([*zip(*left, strict=True)]) if (left[0][1]["age"] == ages).all() else float("nan")
 
     def targets(self) -> NDArray[Any]:
         """Four rows of TARGET; patches cross every border, and the search centre is not the target's."""
@@ -327,7 +353,7 @@ def _invert(given: _Input) -> float:
     errors = []
     for coloured in (False, True):
         address = memory.put(colours) if coloured else 0
-        launcher.invert(memory.put(spectra), address, responses, tiles, images)
+        errors.append(given.located_at_once(given.slots, memory.put(spectra), address, responses, tiles))
         found = memory.get(responses, expected.shape, np.float32)
         parts = memory.get(tiles, (images, launcher.tiles), TILE)
         joint = found
@@ -341,6 +367,24 @@ def _invert(given: _Input) -> float:
         errors += [distance(found, expected), distance(sums, (expected**2).sum((1, 2)))]
         errors += [distance(parts["best"].max(1), joint.max(1))]
     return max(errors)
+
+
+def check_batches(device: Device) -> Deviation:
+    """locate in a row, for a full batch, for fewer targets and for one."""
+    case, rng = Case(33, 1, 4, BATCH), np.random.default_rng(1)
+    launcher, errors = Launcher(device, config_of(case)), []
+    images, points = case.targets * case.scales, launcher.config.points
+    try:
+        with Memory(device) as memory:
+            given = _Input(memory, launcher, case, rng)
+            maps = memory.space(images * points**2 * 4), memory.space(images * launcher.tiles * TILE.itemsize)
+            for count in (case.targets, 5, 1, 1, case.targets):
+                spectra = memory.put(given.complex(count * case.scales, launcher.band, launcher.rows))
+                slots = rng.permutation(BATCH)[:count].astype(np.int32)
+                errors.append(given.located_at_once(slots, spectra, 0, *maps))
+    finally:
+        launcher.close()
+    return Deviation("locate", case, float(np.max(errors)))
 
 
 def _peak(given: _Input) -> float:
@@ -399,21 +443,16 @@ def _peak_with(given: _Input, colours: NDArray[np.float32] | None) -> float:
         patch = exponent + case.scales // 2 if peak.score >= config.uncertain_score else -1
         seen[i] = (*center, w * factor, h * factor, share, patch, row, column)
     map_address = 0 if colours is None else memory.put(colours)
-    inputs = memory.put(responses), map_address, memory.put(tiles), memory.put(frame), memory.put(slots)
+    inputs = 0, map_address, memory.put(responses), memory.put(tiles), memory.put(frame), memory.put(slots)
     state_address, results = memory.put(targets), memory.put(np.zeros(5 + case.targets, MEASUREMENT))
     windows = memory.put(np.zeros_like(seen)) if config.box_gain > 0 else 0
-    launcher.peak(*inputs, state_address, windows, results, case.targets, update=True)
+    launcher.locate(*inputs, state_address, windows, results, case.targets, update=True)
     measured = memory.get(results, (5 + case.targets,), MEASUREMENT)[5:]
     states = memory.get(state_address, targets.shape, TARGET)
     pairs = [(measured, expected), (states[slots], after)]
     if windows:
         pairs.append((memory.get(windows, seen.shape, CELL_WINDOW), seen))
-    errors = [
-        np.abs(got[name] - wanted[name]) / np.maximum(np.abs(wanted[name]), 1)
-        for got, wanted in pairs
-        for name in wanted.dtype.names or ()
-    ]
-    return float(np.max(errors))
+    return relative(pairs)
 
 
 def _crop(given: _Input) -> float:

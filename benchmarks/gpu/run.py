@@ -47,7 +47,7 @@ from spcnet.common.machine import machine
 from spcnet.runtime import model
 from spcnet.runtime.config import TrackerConfig
 from spcnet.runtime.cuda import available
-from spcnet.runtime.cuda.device import Device
+from spcnet.runtime.cuda.device import BATCH, Device
 from spcnet.runtime.cuda.open import open_backbone
 from spcnet.runtime.layers import Layer
 
@@ -175,12 +175,13 @@ def _compare(plan: Plan, device: Device, library: Library, found: dict[str, Any]
 
 
 def _errors(device: Device, cases: Sequence[kernels.Case] | None) -> Iterable[kernels.Deviation]:
+    batches = [kernels.check_batches(device)], head.check(device, 17, 8, BATCH)
     if cases is None:
-        return chain(kernels.table(device), backbone.table(device), head.table(device))
+        return chain(*batches, kernels.table(device), backbone.table(device), head.table(device))
     sizes = dict.fromkeys((case.size, case.channels) for case in cases)
     backbones = (backbone.check(device, *size, 2) for size in sizes)
     heads = (head.check(device, cells, 8, 3) for cells in head.CELLS)
-    return chain(*(kernels.check(device, case) for case in cases), *backbones, *heads)
+    return chain(*batches, *(kernels.check(device, case) for case in cases), *backbones, *heads)
 
 
 def worst(errors: Iterable[kernels.Deviation]) -> list[dict[str, Any]]:

@@ -25,8 +25,8 @@ from spcnet.runtime.cuda import compiler
 THREADS = {  # of a block, as launch.py and backbone.py launch them
     "crop": 256, "conv": 256, "conv_by": 256, "conv_first": 128, "conv_next": 128, "conv_half_first": 128,
     "conv_half_next": 128, "rows_dft": 128, "rows_fft": 128, "respond_dft": 64, "respond_fft": 256,
-    "colour_respond": 128, "colour_learn": 512, "invert": 128, "peak": 128, "learn_dft": 64, "learn_fft": 256,
-    "regress_keep": 256, "regress_pair": 256, "regress_box": 512,
+    "colour_respond": 128, "colour_learn": 512, "locate": 128, "learn_dft": 64, "learn_fft": 256,
+    "regress_keep": 256, "regress": 256,
 }  # fmt: skip
 REGISTER_COUNT = 0x2F  # the attribute of .nv.info
 REGISTERS = 64 << 10  # of a multiprocessor, of every target
@@ -44,6 +44,7 @@ class Code(NamedTuple):
     registers: int  # a thread
     shared: int  # static bytes a block
     spills: int  # instructions on local memory
+    read_only: int  # loads through the read-only cache, which is not told what other blocks write
     size: int  # instructions
     loop: Counter[str]  # those of the hot loop by name; of the kernel, where it has no loop
 
@@ -64,7 +65,8 @@ def kernels(number: int, folder: Path = compiler.KERNELS) -> dict[str, Code]:
         )
         every = [operation for _, operation, _ in lines if operation]
         spills = sum(operation.startswith(("LDL", "STL")) for operation in every)
-        found[name] = Code(*resources[name], spills, len(every), _hot(lines))
+        read_only = sum(operation.startswith("LDG") and "CONSTANT" in operation for operation in every)
+        found[name] = Code(*resources[name], spills, read_only, len(every), _hot(lines))
     return found
 
 

@@ -1,8 +1,8 @@
 """The CUDA backend: the targets' states and models stay on the device; only the frame crosses the bus.
 
-A frame is one upload, one graph (or 12 launches) and one small read-back through mapped memory:
-crop, backbone, transform, respond, invert, peak, then crop at the new state, backbone, transform, learn. The
-colour model adds a launch to each half, after the crop, and the box regression two after peak.
+A frame is one upload, one graph (or 11 launches) and one small read-back through mapped memory:
+crop, backbone, transform, respond, locate, then crop at the new state, backbone, transform, learn. The
+colour model adds a launch to each half, after the crop, and the box regression one after locate.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spcnet.runtime import colour, dcf
 from spcnet.runtime.config import TrackerConfig
-from spcnet.runtime.cuda.device import Arrays, Device, Kernel, ceil_div, grid
+from spcnet.runtime.cuda.device import BATCH, Arrays, Device, Kernel, ceil_div, grid
 from spcnet.runtime.cuda.head import head_arrays
 from spcnet.runtime.cuda.layout import MAX_SIZE, SEARCH, TARGET, TILE_ROWS
 from spcnet.runtime.geometry import MIN_SIDE, NO_OFFSET, SCALE_RANGE, Offset, State, scale_exponents
@@ -110,13 +110,11 @@ class Launcher:
         self._respond = device.kernel(f"respond_{suffix}", form[1])
         self._learn = device.kernel(f"learn_{suffix}", form[2])
         self._crop = device.kernel("crop", "PPPPPiiiddfff")
-        self._invert = device.kernel("invert", "PPPPPPiiif")
-        self._peak = device.kernel("peak", "PPPPPPPPP")
+        self._locate = device.kernel("locate", "PPPPPPPPPPPPPiiif")
         self._colour_respond = device.kernel("colour_respond", "PPPPPPiiifff")
         self._colour_learn = device.kernel("colour_learn", "PPPPPiiffffffi")
         self._regress_keep = device.kernel("regress_keep", "PPPiiii")
-        self._regress_pair = device.kernel("regress_pair", "PPPPPPPiiii")
-        self._regress_box = device.kernel("regress_box", "PPPPPPPPPPPPPi")
+        self._regress = device.kernel("regress", "PPPPPPPPPPPPPPPPPPiiii")
 
     def _arrays(self, config: TrackerConfig) -> dict[str, NDArray[Any]]:
         inverse_rows, inverse_columns = dcf.inverse_matrices(config)
@@ -128,6 +126,7 @@ class Launcher:
             # pairs (re, -im): the real part of the product of a complex number with them
             "inverse_columns": np.conj(inverse_columns).astype(np.complex64),  # (K, P)
             "yf": dcf.label_spectrum(config).T.astype(np.float32),  # (K, R)
+            "arrived": np.zeros(BATCH, np.uint32),  # blocks of a target that are done: 0 between two launches
         }
         if self.coloured:
             means = colour.box_means(config).astype(np.float32).T  # (N, P)
@@ -211,23 +210,11 @@ class Launcher:
             *(config.scales, config.patch_size, config.points, *config.pixel_mean),
         )
 
-    def invert(self, spectra: int, colour: int, responses: int, tiles: int, images: int) -> None:
-        """spectra (images, K, R) to responses (images, P, P) float32 and tiles (images, ceil(P / 8)).
-
-        The tiles' maxima are those of the joint response with colour (count, P, P); 0: without.
-        """
-        config, constants = self.config, self.constants
-        self._invert(
-            grid(self.tiles, config.scales, images // config.scales),
-            (128, 1, 1),
-            *(spectra, constants["inverse_rows"], constants["inverse_columns"], colour, responses, tiles),
-            *(config.points, self.rows, self.band, config.colour_weight),
-        )
-
-    def peak(
+    def locate(
         self,
-        responses: int,
+        spectra: int,
         colour: int,
+        responses: int,
         tiles: int,
         frame: int,
         slots: int,
@@ -238,35 +225,49 @@ class Launcher:
         *,
         update: bool,
     ) -> None:
-        """Responses to the new states of count slots, and their MEASUREMENT rows from FRAME's result on.
+        """spectra (count * S, K, R) to responses, the states of count slots, and their MEASUREMENT rows.
 
-        colour is (count, P, P), or 0: without. windows (count,) CELL_WINDOW are for the box regression, or 0.
-        With update, the targets' age and learning rate are set, too.
+        responses are (count * S, P, P) float32; tiles (count * S, ceil(P / 8)) have their sums, and the
+        maxima of the joint response with colour (count, P, P); 0: without. With spectra 0 both are there
+        already. The rows stand from FRAME's result on. windows (count,) CELL_WINDOW are for the box
+        regression, or 0. With update, the targets' age and learning rate are set, too. count is at most
+        BATCH, as that of regress.
         """
-        search = self.constants["update_constants" if update else "locate_constants"]
-        arguments = (responses, colour, tiles, frame, search, slots, targets, windows, results)
-        self._peak(grid(count), (128, 1, 1), *arguments)
-
-    def regress_pair(
-        self, features: int, templates: int, windows: int, slots: int, first: int, count: int
-    ) -> None:
-        """Searched features (count * S, C, M, M) in windows to first (count, W / 2, W / 2, 32) float32."""
         config, constants = self.config, self.constants
-        self._regress_pair(
-            grid(self.side // 2, count),
-            (256, 1, 1),
-            *(features, templates, windows, slots, constants["head_weight0"], constants["head_bias0"], first),
-            *(config.scales, config.channels, config.grid, self.side),
+        search = constants["update_constants" if update else "locate_constants"]
+        self._locate(
+            grid(self.tiles, config.scales, count) if spectra else grid(1, 1, count),
+            (128, 1, 1),
+            *(spectra, constants["inverse_rows"], constants["inverse_columns"], colour, responses, tiles),
+            *(frame, search, slots, targets, windows, results, constants["arrived"]),
+            *(config.points, self.rows, self.band, config.colour_weight),
         )
 
-    def regress_box(
-        self, first: int, windows: int, frame: int, slots: int, targets: int, results: int, count: int
+    def regress(
+        self,
+        features: int,
+        templates: int,
+        windows: int,
+        first: int,
+        frame: int,
+        slots: int,
+        targets: int,
+        results: int,
+        count: int,
     ) -> None:
-        """first of regress_pair into the states and the MEASUREMENT rows that peak left."""
-        constants = self.constants
-        layers = [constants[f"head_{kind}{layer}"] for layer in (1, 2, 3) for kind in ("weight", "bias")]
-        arguments = (frame, constants["locate_constants"], slots, targets, results, self.side)
-        self._regress_box(grid(count), (512, 1, 1), first, windows, *layers, *arguments)
+        """Searched features (count * S, C, M, M) in windows into the states and rows that locate left.
+
+        first (count, W / 2, W / 2, 32) float32 are the outputs of the first layer.
+        """
+        config, constants = self.config, self.constants
+        layers = [constants[f"head_{kind}{layer}"] for layer in range(4) for kind in ("weight", "bias")]
+        self._regress(
+            grid(self.side // 2, count),
+            (256, 1, 1),
+            *(features, templates, windows, slots, *layers[:2], first, *layers[2:], frame),
+            *(constants["locate_constants"], targets, results, constants["arrived"]),
+            *(config.scales, config.channels, config.grid, self.side),
+        )
 
     def regress_keep(self, features: int, slots: int, templates: int, count: int) -> None:
         """Learnt features (count * S, C, M, M) of new targets to the templates of count slots."""

@@ -85,24 +85,12 @@ class Pipeline:
         self._backbone.enqueue(work.patches, work.features, images)
         launcher.transform(work.features, work.half, images * self.config.channels, learn=False)
         launcher.respond(work.half, memory.filters, slots, work.spectra, count)
-        launcher.invert(work.spectra, work.colour, work.responses, work.tiles, images)
-        launcher.peak(
-            *(
-                work.responses,
-                work.colour,
-                work.tiles,
-                frame,
-                slots,
-                memory.targets,
-                work.windows,
-                results,
-                count,
-            ),
-            update=update,
-        )
+        maps = (work.spectra, work.colour, work.responses, work.tiles)
+        state = (frame, slots, memory.targets)
+        launcher.locate(*maps, *state, work.windows, results, count, update=update)
         if launcher.side:
-            launcher.regress_pair(work.features, memory.templates, work.windows, slots, work.first, count)
-            launcher.regress_box(work.first, work.windows, frame, slots, memory.targets, results, count)
+            seen = (work.features, memory.templates, work.windows, work.first)
+            launcher.regress(*seen, *state, results, count)
 
     def _learn(
         self, frame: int, slots: int, count: int, kind: str, check_patch: Callable[[int], None]

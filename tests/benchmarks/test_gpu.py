@@ -40,7 +40,7 @@ def test_counts_by_hand():
     assert counts.layer("conv_half_next_1_2", layers, 1, images) == Work(6 * 1089 * (8 + 16), second)
     found = {
         name: counts.launch(name, TINY, targets, images)
-        for name in ("crop", "rows_dft", "rows_plain", "respond_dft", "respond_plain", "invert", "peak")
+        for name in ("crop", "rows_dft", "rows_plain", "respond_dft", "respond_plain", "locate")
     }
     assert found == {
         "crop": Work(6 * 1089 * 15, 6 * 1089 * 30),
@@ -55,9 +55,11 @@ def test_counts_by_hand():
             408 * 33 * 8 + 2 * 561 * (4 * 8 + 4) + 6 * 561 * 8,
             408 * (8 * 33 * 33 + 8 * 33) + 6 * 561 * 4,
         ),
-        "invert": Work(6 * (561 * 8 + 1089 * 4 + 5 * 16), 6 * (8 * 33 * 561 + 4 * 1089 * 17 + 4 * 1089)),
-        # PSR leaves out a square of 2 * round(3.3) + 1 = 7 pixels a side
-        "peak": Work(2 * (15 * 16 + 49 * 4 + 2 * 128 + 104), 2 * 3 * (15 + 49)),
+        "locate": counts.total(
+            Work(6 * (561 * 8 + 1089 * 4 + 5 * 16), 6 * (8 * 33 * 561 + 4 * 1089 * 17 + 4 * 1089)),
+            # PSR leaves out a square of 2 * round(3.3) + 1 = 7 pixels a side
+            Work(2 * (15 * 16 + 49 * 4 + 2 * 128 + 104), 2 * 3 * (15 + 49)),
+        ),
     }
     # boxes of 7.7 pixels, cut at the border
     covered = sum(
@@ -79,14 +81,13 @@ def test_counts_by_hand():
 def test_counts_of_the_box_regression():
     config = dataclasses.replace(TINY, box_gain=0.3)  # the head sees 24 x 24 cells of 33 x 33
     cells = 4 * 24 * 24
-    found = {name: counts.launch(f"regress_{name}", config, 2, 6) for name in ("keep", "pair", "box")}
+    found = {name: counts.launch(name, config, 2, 6) for name in ("regress_keep", "regress")}
     assert found == {
-        "keep": Work(2 * 2 * cells * 4, 2 * cells),
+        "regress_keep": Work(2 * 2 * cells * 4, 2 * cells),
         # 35 = 3 * 12 - 1 taps along an axis: the first cell has none before it
-        "pair": Work(2 * ((2 * cells + 32 * 12 * 12) * 4 + 56), 2 * (2 * cells + 2 * 35**2 * 12 * 32)),
-        "box": Work(
-            2 * (32 * 12 * 12 * 4 + 56 + 2 * 128 + 104),
-            2 * (2 * (17**2 + 8**2) * 32 * 32 + 2 * 4 * 32 * 3 * 3),
+        "regress": Work(
+            2 * ((2 * cells + 2 * 32 * 12 * 12) * 4 + 56 + 2 * 128 + 104),
+            2 * (2 * cells + 2 * 35**2 * 12 * 32 + 2 * (17**2 + 8**2) * 32 * 32 + 2 * 4 * 32 * 3 * 3),
         ),
     }
     assert counts.peak(config, 2).bytes == counts.peak(TINY, 2).bytes + 2 * 56
@@ -172,12 +173,13 @@ def test_every_part_and_the_report(plan, small_model, tmp_path, capsys):
     assert all(row["passed"] and row["error"] <= row["tolerance"] for row in record["checks"])
     assert {(row["kernel"], row["size"]) for row in record["checks"]} >= {
         *(("conv", 33), ("conv_half", 32), ("respond (fft)", 32), ("learn (dft)", 33), ("crop", 32)),
-        *(("colour_respond", 32), ("colour_learn", 33), ("regress_pair", 17), ("regress_box", 32)),
+        *(("colour_respond", 32), ("colour_learn", 33), ("invert", 32), ("peak", 33), ("locate", 33)),
+        *(("regress_pair", 17), ("regress_box", 32)),
     }
     launched = [row for row in record["kernels"] if "half" in row]
     assert [row["kernel"] for row in launched if row["targets"] == 2] == [
         *("crop", "colour_respond", "conv_first_1_2", "conv_next_1_2", "rows_dft", "respond_dft"),
-        *("invert", "peak", "regress_pair", "regress_box"),
+        *("locate", "regress"),
         *("crop", "colour_learn", "conv_first_1_2", "conv_next_1_2", "rows_dft", "learn_dft"),
     ]
     gpu = {"name": "X1", "compute capability": "8.7", "SMs": 8, "clock, kHz": 625000}
@@ -203,13 +205,13 @@ def test_every_part_and_the_report(plan, small_model, tmp_path, capsys):
     assert {key[0] for key in frames if key[1] is None} == {"engine"}
     for graph in (True, False):
         host, device = (frames["kernels", graph, kind, 1] for kind in ("host", "device"))
-        assert host["launches"] == device["launches"] == 16
+        assert host["launches"] == device["launches"] == 14
         assert 256 < host["bytes_up"] < 1280 * 720 * 3
         assert host["synchronisations"] == device["synchronisations"] == 1
         assert device["bytes_up"] < 100  # at most the record of where the frame lies
         assert host["bytes_down"] == 104
         assert host["wall"]["median"] <= host["wall"]["max"] and host["wall"]["frames"] == 2
-    assert frames["onnxruntime", False, "host", 1]["launches"] == 12
+    assert frames["onnxruntime", False, "host", 1]["launches"] == 10
 
     for row in record["compare"]["solve"]:
         assert row["error"] < report.AGREEMENT

@@ -18,7 +18,7 @@ from spcnet.runtime.cuda import compiler
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = (ROOT / "docs/notebook/gpu.md").read_text()
 LOOPED = sass.Code(
-    64, 7168, 0, 500, Counter(FFMA=64, FADD=8, FMUL=8, LDS=20)
+    64, 7168, 0, 0, 500, Counter(FFMA=64, FADD=8, FMUL=8, LDS=20)
 )  # 100 instructions, 144 operations
 SMALL = GpuModel("Small", 87, 2, 1e9, 1e9, {"fp32": 1e12, "half": 3e12}, 1e-6)
 

@@ -2,13 +2,15 @@
 //
 // A block runs on one OS thread, its CUDA threads as fibers: a fiber runs CUDA threads one after another until
 // one of them waits at a barrier; only then is the next fiber needed. Blocks are spread over OS threads.
-// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, tensor-core mma.m16n8k16.
-// A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed runs the threads of
-// a block from the last to the first, so that a missing barrier which one order hides shows in the other.
+// Covered: static __shared__ memory, __syncthreads, __syncwarp, shuffles, atomicAdd, atomicInc, __threadfence,
+// tensor-core mma.m16n8k16. A barrier that not all threads reach aborts and names the block. CUDA_CPU_ORDER=reversed
+// runs the threads of a block from the last to the first, so that a missing barrier which one order hides shows in the
+// other. CUDA_CPU_FIRST=n runs the blocks one after another from the n-th on, around to the one before it.
 //
 // With -fsanitize=thread (and without -fopenmp) each CUDA thread is a fiber of ThreadSanitizer, ordered with others by
 // __syncthreads and __syncwarp alone, so that a missing barrier is reported whatever order the threads ran in. Each
-// block has an OS thread, and so shared memory, of its own; blocks are not ordered with each other.
+// block has an OS thread, and so shared memory, of its own. Two blocks are ordered only where a thread of one has a
+// fence before its atomicInc, and a thread of the other one after its own, of the same word, with no barrier between.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -83,6 +85,8 @@ struct Fiber {
     unsigned generation = 0, thread = 0;
     uint3 index; // of the thread, three numbers
     bool busy = false;
+    bool fenced = false; // since the last barrier
+    void* counted = nullptr; // the word of its atomicInc since then
 };
 
 struct Exchange { uint32_t words[12]; }; // what a lane shows its warp
@@ -153,7 +157,8 @@ UNSEEN inline void leave(Barrier& barrier) {
     if (--barrier.alive && barrier.count == barrier.alive) { barrier.count = 0; barrier.generation++; }
 }
 
-UNSEEN inline unsigned running() { return block().fibers[block().current].thread; }
+UNSEEN inline Fiber& own() { return block().fibers[block().current]; }
+UNSEEN inline unsigned running() { return own().thread; }
 
 #ifdef __SANITIZE_THREAD__
 constexpr bool ONE_EACH = true; // a CUDA thread a fiber, which have a history and a stack each
@@ -166,7 +171,7 @@ UNSEEN inline void fiber_main() {
         do {
             unsigned turn = block().next++;
             unsigned thread = block().reversed ? block().threads - 1 - turn : turn;
-            Fiber& fiber = block().fibers[block().current];
+            Fiber& fiber = own();
             fiber.thread = thread;
             fiber.index = {thread % block_size.x, thread / block_size.x % block_size.y,
                 thread / (block_size.x * block_size.y)};
@@ -177,7 +182,7 @@ UNSEEN inline void fiber_main() {
             leave(block().warps[running() / 32]);
             block().left--;
         } while (!ONE_EACH && block().next < block().threads);
-        Fiber& fiber = block().fibers[block().current];
+        Fiber& fiber = own();
         fiber.busy = false;
         change(fiber.context, block().scheduler);
     }
@@ -185,13 +190,15 @@ UNSEEN inline void fiber_main() {
 
 // Wait for the others. seen: what they did before is known after.
 UNSEEN inline void arrive(Barrier& barrier, bool seen) {
+    own().fenced = false; // what others did is not behind the fence
+    own().counted = nullptr;
     char* place = &barrier.places[barrier.generation % 2]; // who overtakes does not touch the one that others leave
     if (seen) release(place);
     if (++barrier.count == barrier.alive) {
         barrier.count = 0;
         barrier.generation++;
     } else {
-        Fiber& fiber = block().fibers[block().current];
+        Fiber& fiber = own();
         fiber.wait = &barrier;
         fiber.generation = barrier.generation;
         change(fiber.context, block().scheduler);
@@ -270,8 +277,10 @@ template <class... A> void launch(void (*kernel)(A...), const unsigned* config, 
         block().done = &done;
         run_block();
     };
-#pragma omp parallel for schedule(static)
-    for (long b = 0; b < blocks; b++) {
+    const char* first = getenv("CUDA_CPU_FIRST");
+#pragma omp parallel for schedule(static) if (!first)
+    for (long i = 0; i < blocks; i++) {
+        long b = first ? (i + atol(first)) % blocks : i;
         if ((b % cuda_cpu_every == 0) == cuda_cpu_rest) continue;
 #ifdef __SANITIZE_THREAD__
         std::thread(run, b).join();
@@ -349,6 +358,22 @@ template <class T> T __shfl_down_sync(unsigned, T value, int delta) {
     return cpu::shuffle(value, source < 32 ? source : cpu::lane());
 }
 template <class T> T atomicAdd(T* p, T value) { return std::atomic_ref<T>(*p).fetch_add(value); }
+// A fence and an atomicInc of one thread, as the PTX ISA orders them: a release or an acquire is both together.
+UNSEEN static inline void __threadfence() {
+    cpu::own().fenced = true;
+    if (cpu::own().counted) cpu::acquire(cpu::own().counted);
+#ifndef __SANITIZE_THREAD__
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+UNSEEN static inline unsigned atomicInc(unsigned* p, unsigned most) {
+    if (cpu::own().fenced) cpu::release(p);
+    cpu::own().counted = p;
+    std::atomic_ref<unsigned> count(*p);
+    unsigned old = count.load(std::memory_order_relaxed);
+    while (!count.compare_exchange_weak(old, old < most ? old + 1 : 0, std::memory_order_relaxed)) {}
+    return old;
+}
 static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }

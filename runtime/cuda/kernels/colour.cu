@@ -62,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(128) colour_respond(
 }
 
 // grid T, block 512. zones (N,): see runtime/colour.py. inner, outer: the pixels of the target and of its surroundings.
-// gated: only the targets that peak.cu gave a learning rate.
+// gated: only the targets that locate.cu gave a learning rate.
 extern "C" __global__ void __launch_bounds__(512) colour_learn(
     const float* patches, const int* zones, const Target* targets, const int* slots, float* histograms, int scales,
     int size, float mean_b, float mean_g, float mean_r, float inner, float outer, float rate, int gated) {

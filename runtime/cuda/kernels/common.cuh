@@ -34,3 +34,17 @@ __device__ inline float normalised(float x, float squares, float alpha) {
     float root = rsqrtf(1.0f + alpha * squares);
     return x * root * sqrtf(root);
 }
+
+// True in the block that is the last of so many to come here with this count, and then sees what the others wrote
+// before, if it does not read through the read-only cache. The count is 0 before and after: it wraps.
+__device__ inline bool last_of(unsigned blocks, unsigned* arrived) {
+    __shared__ bool last;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence(); // the writes of this block, which the barrier has ordered before, come before its arrival
+        last = atomicInc(arrived, blocks - 1) == blocks - 1;
+        __threadfence(); // and the arrivals of the others before the reads that the barrier orders after
+    }
+    __syncthreads();
+    return last;
+}

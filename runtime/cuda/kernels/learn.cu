@@ -1,5 +1,5 @@
 // Eq. 17 and 25: the columns of xf, the new numerator and denominator, and the update of the filter. The learning rate
-// is the given share, or (share -1) the one that peak.cu wrote to the target's state. With a rate of 0 the kernel does
+// is the given share, or (share -1) the one that locate.cu wrote to the target's state. With a rate of 0 the kernel does
 // nothing, without the host knowing.
 // In: half (T * S, C, K, N) of dft.cu. In and out: num (slots, C, K, R), den (slots, K, R).
 // yf (K, R): the label's spectrum, real; amplitudes (S,): the label over the scales.

@@ -1,4 +1,4 @@
-// The joint response, and the maximum and the sums of a tile of a response, for invert.cu and peak.cu.
+// The joint response, and the maximum and the sums of a tile of a response, for locate.cu and peak.cuh.
 #pragma once
 #include "common.cuh"
 

@@ -24,6 +24,7 @@ const int BINS = 16;
 const int COLOURS = 4096;
 const int MAX_SCALES = 33;
 const int MAX_GRAPHS = 64;
+const int BATCH = 32;
 const int SEARCH_PLACES = 4;
 const double SEARCH_OFFSETS[SEARCH_PLACES][2] = {
     {0.0, 0.0},

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "layout.h"
+#include "constants.h"
 #include "failure.h"
+#include "layout.h"
 
 namespace spc {
 
@@ -77,7 +78,7 @@ Plan read_plan(const CudaPart& part, const Config& config) {
     }
     Reader reader(part.plan);
     for (double& reach : plan.reach) reach = reader.any();
-    plan.batch = reader.whole(1, 65535);
+    plan.batch = reader.whole(1, BATCH); // the kernels count no more
     int* roles[] = {&plan.frame, &plan.targets, &plan.patches, &plan.features,
                     &plan.list,  &plan.due,     &plan.results, &plan.responses};
     for (int* role : roles) *role = reader.whole(0, 1000);

@@ -1,15 +1,20 @@
 """The CUDA kernels, built as host C++, against float64 NumPy. The worst errors are printed at the end."""
 
+import ctypes
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import tolerances
+from emulator.host_device import FLAGS, HostDevice, build
 
 from spcnet.benchmarks.gpu import backbone, head, kernels
 from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.runtime import Status, TrackerConfig, locate
 from spcnet.runtime.colour import COLOURS, ColourModel, TargetColours
+from spcnet.runtime.cuda import compiler
+from spcnet.runtime.cuda.device import BATCH
 from spcnet.runtime.cuda.launch import Launcher, first_state
 from spcnet.runtime.cuda.layout import CELL_WINDOW, MEASUREMENT, TARGET, TILE, bgr_frame
 from spcnet.runtime.geometry import NO_OFFSET, OFFSET_FADE, State, move
@@ -49,7 +54,7 @@ def test_every_kernel_is_within_its_tolerance(device, size, record_property):
             assert all(error.passed for error in errors), [e for e in errors if not e.passed]
     ways = ("dft", f"fft_{size}") if size in (32, 64, 128) else ("dft",)
     transforms = {f"{name}_{way}" for name in ("rows", "respond", "learn") for way in ways}
-    others = {"crop", "colour_respond", "colour_learn", "invert", "peak"}
+    others = {"crop", "colour_respond", "colour_learn", "locate"}
     assert others | transforms == set(device.launched)
 
 
@@ -67,7 +72,7 @@ def test_the_box_regression_is_within_its_tolerance(device, cells, record_proper
         errors = head.check(device, cells, channels, targets)
         record(record_property, errors)
         assert all(error.passed for error in errors), [e for e in errors if not e.passed]
-    assert {"regress_keep", "regress_pair", "regress_box"} == set(device.launched)
+    assert {"regress_keep", "regress"} == set(device.launched)
 
 
 @pytest.mark.parametrize("cells", [2, 3, 8])
@@ -91,8 +96,7 @@ def correct(device, weights):
         frame = memory.put(bgr_frame(120, 100))
         slots, targets, results = memory.put(np.zeros(1, np.int32)), *map(memory.put, before)
         first = memory.space((side // 2) ** 2 * 32 * 4)
-        launcher.regress_pair(features, templates, windows, slots, first, 1)
-        launcher.regress_box(first, windows, frame, slots, targets, results, 1)
+        launcher.regress(features, templates, windows, first, frame, slots, targets, results, 1)
         after = memory.get(targets, (1,), TARGET), memory.get(results, (1,), MEASUREMENT)
         layer = memory.get(first, (side // 2, side // 2, 32), np.float32)
     launcher.close()
@@ -135,6 +139,44 @@ def test_no_barrier_is_missing(device, size, monkeypatch):
     assert all(error.passed for error in errors), [e for e in errors if not e.passed]
 
 
+@pytest.mark.parametrize("first", range(8))
+def test_any_block_may_be_the_last_of_a_target(device, first, monkeypatch):
+    """Of the launches that one block ends; the targets come in batches of 32, of 5 and of one."""
+    monkeypatch.setenv("CUDA_CPU_FIRST", str(first))
+    errors = [kernels.check_batches(device), *kernels.check(device, kernels.Case(33, 1, 4, 1))]
+    for targets in (1, BATCH, 1):
+        errors += head.check(device, 16, 8, targets)
+    assert all(error.passed for error in errors), [e for e in errors if not e.passed]
+
+
+class Planted(HostDevice):
+    """The emulated device with another text in locate and what it includes."""
+
+    def __init__(self, folder, old, new):
+        super().__init__()
+        for path in (compiler.KERNELS / "locate.cu", *compiler.KERNELS.glob("*.cuh")):
+            shutil.copy(path, folder)
+        text = compiler.source(folder)
+        assert text.count(old) == 1
+        self._right, self._wrong = self._library, ctypes.CDLL(str(build(text.replace(old, new), FLAGS)))
+
+    def kernel(self, name, signature):
+        self._library = self._wrong if name == "locate" else self._right
+        return super().kernel(name, signature)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("blocks - 1) == blocks - 1;", "blocks - 1) == 0;"),
+        ("atomicInc(arrived, blocks - 1)", "atomicAdd(arrived, 1u)"),
+    ],
+    ids=["the first goes on", "no wrap"],
+)
+def test_a_wrong_ticket_is_found(tmp_path, old, new):
+    assert not kernels.check_batches(Planted(tmp_path, old, new)).passed
+
+
 @pytest.mark.parametrize("size", [8, 9, 200, 256])
 @pytest.mark.parametrize("factor", [0.03, 0.2])
 def test_other_sizes_and_bands(device, size, factor, monkeypatch):
@@ -160,7 +202,7 @@ def test_other_sizes_and_bands(device, size, factor, monkeypatch):
 @pytest.mark.parametrize("place", [(60.0, 50.0), (1.0, 97.0), (118.0, 2.0)], ids=["inside", "left", "right"])
 @pytest.mark.parametrize("age", [0, 1])
 def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
-    """Every row of the transition: misses x score below, at and above each threshold, all in one launch."""
+    """Every row of the transition: misses x score below, at and above each threshold."""
     config = TrackerConfig(
         patch_size=9, channels=1, scales=1, learn_scales=1, recovery_radius=radius, interp_factor=0.5,
         lost_score=0.25, uncertain_score=0.5, update_interval=2,
@@ -201,18 +243,12 @@ def test_recovery_is_the_rule_of_the_cpu(device, radius, place, age):
         frame = memory.put(bgr_frame(size[1], size[0]))
         slots, states = memory.put(np.arange(len(rows), dtype=np.int32)), memory.put(targets)
         results = memory.put(np.zeros(len(rows), MEASUREMENT))
-        launcher.peak(
-            memory.put(responses),
-            0,
-            memory.put(tiles),
-            frame,
-            slots,
-            states,
-            0,
-            results,
-            len(rows),
-            update=True,
-        )
+        values = memory.put(responses), memory.put(tiles)
+        for first in range(0, len(rows), BATCH):
+            maps = (values[0] + first * responses[0].nbytes, values[1] + first * tiles[0].nbytes)
+            some, found = slots + 4 * first, results + first * MEASUREMENT.itemsize
+            count = min(BATCH, len(rows) - first)
+            launcher.locate(0, 0, *maps, frame, some, states, 0, found, count, update=True)
         for got, wanted in ((results, expected), (states, after)):
             found = memory.get(got, wanted.shape, wanted.dtype)
             for name in wanted.dtype.names:
@@ -233,12 +269,12 @@ def test_responses_of_nan_leave_the_target_where_it_was(device, bad, radius, wei
         spectra = memory.put(values)
         responses, tiles = memory.space(3 * 33 * 33 * 4), memory.space(3 * launcher.tiles * TILE.itemsize)
         colour = memory.put(np.full((1, 33, 33), 0.5, np.float32)) if weight else 0
-        launcher.invert(spectra, colour, responses, tiles, 3)
         frame = memory.put(bgr_frame(120, 100))
         slots, targets = memory.put(np.zeros(1, np.int32)), memory.put(first_state(state))
         results = memory.put(np.zeros(1, MEASUREMENT))
         for misses in (1, 2):
-            launcher.peak(responses, colour, tiles, frame, slots, targets, 0, results, 1, update=True)
+            maps = spectra, colour, responses, tiles
+            launcher.locate(*maps, frame, slots, targets, 0, results, 1, update=True)
             [found] = memory.get(results, (1,), MEASUREMENT)
             assert tuple(found)[7:11] == tuple(state)
             assert (found["score"], found["psr"]) == (0.0, 0.0)

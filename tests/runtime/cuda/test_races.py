@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from spcnet.runtime.cuda.compiler import KERNELS
 
 WATCHED = Path(__file__).parents[2] / "emulator" / "watched.py"
@@ -17,12 +19,19 @@ def watch(*planted):
 def test_no_kernel_has_a_race():
     done = watch()
     assert done.returncode == 0, done.stderr[-3000:]
-    names = {"learn_fft_32", "respond_dft", "peak", "regress_box", "conv_half_next_1_8", "crop", "invert"}
+    names = {"learn_fft_32", "respond_dft", "regress", "conv_half_next_1_8", "crop", "locate"}
     assert names <= {*done.stdout.split()}
 
 
-def test_a_missing_barrier_is_found():
-    lines = (KERNELS / "columns.cuh").read_text().splitlines()
-    line = next(number for number, text in enumerate(lines, 1) if "__syncthreads" in text)
-    done = watch("columns.cuh", str(line))
-    assert done.returncode == RACE and "data race" in done.stderr and "columns.cuh" in done.stderr
+@pytest.mark.parametrize(
+    ("file", "what", "racing"),
+    [
+        ("columns.cuh", "__syncthreads", "columns.cuh"),
+        ("common.cuh", "__threadfence(); // the writes", "peak.cuh"),
+    ],
+)
+def test_a_missing_barrier_or_fence_is_found(file, what, racing):
+    lines = (KERNELS / file).read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if what in text)
+    done = watch(file, str(line))
+    assert done.returncode == RACE and "data race" in done.stderr and racing in done.stderr

@@ -25,4 +25,5 @@ def test_every_kernel_fits(number, record_property):
         )  # two blocks at a time, to hide latency
         assert code.spills == 0, name
         assert 0 < sass.occupancy(number, threads, code) <= 1, name
+    assert report["locate"].read_only == report["regress"].read_only == 0
     assert report["conv_next_1_8"].loop["HMMA"] and report["rows_dft"].loop["FFMA"]
