@@ -83,7 +83,7 @@ def check(device: Device, cells: int, channels: int, targets: int, seed: int = 0
 
 
 def _slots(targets: int) -> NDArray[np.int32]:
-    return np.arange(targets, 0, -1, np.int32)  # not in order, with a hole
+    return np.arange(targets, 0, -1, dtype=np.int32)  # not in order, with a hole
 
 
 def _features(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:

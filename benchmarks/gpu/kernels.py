@@ -160,7 +160,7 @@ class _Input:
         weights = np.array([colour.BINS**2, colour.BINS, 1])[:, None, None]
         return np.asarray((bins * weights).sum(-3), np.int64)
 
-    def located_at_once(self, slots: NDArray[np.int32], spectra: int, *maps: int) -> float:
+    def located_at_once(self, slots: NDArray[np.int32], spectra: int, maps: tuple[int, int, int]) -> float:
         """How far locate is from what its search of the peak does with the maps that it leaves.
 
         maps are the addresses of colour, responses and tiles. A block that goes on before it is the last of
@@ -353,7 +353,7 @@ def _invert(given: _Input) -> float:
     errors = []
     for coloured in (False, True):
         address = memory.put(colours) if coloured else 0
-        errors.append(given.located_at_once(given.slots, memory.put(spectra), address, responses, tiles))
+        errors.append(given.located_at_once(given.slots, memory.put(spectra), (address, responses, tiles)))
         found = memory.get(responses, expected.shape, np.float32)
         parts = memory.get(tiles, (images, launcher.tiles), TILE)
         joint = found
@@ -381,7 +381,7 @@ def check_batches(device: Device) -> Deviation:
             for count in (case.targets, 5, 1, 1, case.targets):
                 spectra = memory.put(given.complex(count * case.scales, launcher.band, launcher.rows))
                 slots = rng.permutation(BATCH)[:count].astype(np.int32)
-                errors.append(given.located_at_once(slots, spectra, 0, *maps))
+                errors.append(given.located_at_once(slots, spectra, (0, *maps)))
     finally:
         launcher.close()
     return Deviation("locate", case, float(np.max(errors)))
