@@ -6,6 +6,7 @@ Each folder declares its own verbs beside what they run; heavy imports wait for 
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
 import re
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn, TextIO
 
 from spcnet import __version__
 from spcnet.runtime.doctor import libraries
@@ -59,11 +61,29 @@ spcnet info base                                   a model: its settings, its tr
 spcnet export nano --native -o nano.spcnet         a model for the C library
 
 spcnet --help lists all commands, spcnet COMMAND --help the options of one."""
+UNREAD = 128 + signal.SIGPIPE  # the exit status where nobody reads on, as of other programs
 ADDRESS_SPACE = 1 << 30  # bytes; with half of it NumPy, OpenCV and ONNX Runtime crash without a word
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused."""
+    """Run one command line; returns the exit status: 0 done, 1 stopped early, 2 refused, 141 not read on."""
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _unread(stream)]
+        if not unread:
+            raise
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in unread:  # Python writes what is left at its end
+            os.dup2(null, stream.fileno())
+        os.close(null)
+        return UNREAD
+
+
+def _main(arguments: list[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal need not know the letters of the tables
@@ -89,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="spcnet", description="Train, export and run SPCNet, the scale position correlation network."
     )
     parser.add_argument("--version", action="version", version=f"spcnet {__version__}")
@@ -118,7 +138,30 @@ def _run(arguments: list[str]) -> int:
             raise
         return _refuse(f"{arguments[0]} needs the package {error.name}; pip install 'spcnet[{extra}]'")
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and (_unread(sys.stdout) or _unread(sys.stderr)):
+            raise
         return _refuse(str(error))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest choice to a wrong one; the parsers of the commands are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            choices = re.findall(r"[^\s',]+", wrong[2])
+            if near := difflib.get_close_matches(wrong[1], choices, 1):
+                message += f"; did you mean {near[0]}?"
+        super().error(message)
+
+
+def _unread(stream: TextIO) -> bool:
+    """Whether nobody reads what is written to the stream: the other end of its pipe is closed."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):  # no file, or a closed one
+        return False
 
 
 def _joined(arguments: list[str]) -> list[str]:

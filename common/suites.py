@@ -74,6 +74,10 @@ def open_data(
 
 def _of_folder(folder: Path, tables: dict[str, Path], names: tuple[str, ...]) -> dict[str, Path]:
     if not tables:
+        if any(folder.glob("groundtruth*.txt")):
+            raise FileNotFoundError(
+                f"{folder} is one sequence; give the folder it is in, {folder.resolve().parent}"
+            )
         layouts = "; or ".join(form.layout for form in FORMATS)
         raise FileNotFoundError(f"no sequence in {folder}; expected {layouts}")
     if missing := [name for name in names if name not in tables]:

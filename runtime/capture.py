@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+PIPED = (  # what to do about a pipe that cannot be read; most MP4 files are read back and forth
+    "write MJPEG, MPEG-TS or YUV4MPEG2 into it; of an MP4 give the file, or "
+    "ffmpeg -i FILE -f yuv4mpegpipe - |"
+)
 TRIES = 1000  # in a row that a file may fail to give a frame before it counts as ended
 
 
@@ -32,13 +36,14 @@ class Video:
 
     fps is 0 where unknown; count is the number of frames the source promises, in many containers an estimate,
     None for a live one. paths are the files it reads. time belongs to the latest frame, in seconds: of a file
-    the time at which it is to be shown, of a live source that of its arrival since the first frame, and None
-    where it is not known, as of images. skipped is the number of frames that could not be decoded so far, and
-    damage says why the first of them could not. A live source has dropped frames that came faster than they
-    were taken, and reconnects.
+    or pipe the time at which it is to be shown, of another live source that of its arrival since the first
+    frame, and None where it is not known, as of images. skipped is the number of frames that could not be
+    decoded so far, and damage says why the first of them could not. A live source has dropped
+    frames that came faster than they were taken, and reconnects; unless it waits, as a pipe does.
     """
 
-    live = False
+    live = False  # whether frames come when they come
+    waits = True  # whether they stay until they are taken
 
     def __init__(self, name: str, fps: float, count: int | None) -> None:
         self.name, self.fps, self.count = name, fps, count
@@ -202,7 +207,7 @@ class Capture(Video):
 class Stream(Video):
     """A live source; see Newest. reopen opens it again, where that can be done; advice is for one that stops.
 
-    Without advice its end is no error: it is a pipe, whose writer is done.
+    Without advice it is a pipe: it waits, and its end is no error, for its writer is done.
     """
 
     live = True
@@ -215,7 +220,8 @@ class Stream(Video):
         advice: str = "",
     ) -> None:
         super().__init__(name, _fps(capture), None)
-        self._newest, self._advice = Newest(capture, reopen), advice
+        self.waits = not advice
+        self._newest, self._advice = Newest(capture, reopen, self.waits), advice
         self._comes_back = reopen is not None
 
     @property
@@ -228,12 +234,16 @@ class Stream(Video):
 
     def read(self) -> Iterator[tuple[int, Frame]]:
         """As Video.read. Raises VideoError where it stays away."""
-        read, start = 0, None
-        for number, frame, arrival in self._newest.frames():
-            read, start = number + 1, start or arrival
-            self.time = arrival - start
+        read, start, latest = 0, 0.0, 0.0
+        for number, frame, when in self._newest.frames():
+            start = start if read else when
+            # Streams without a container have no times: all are 0.
+            self.time = when - start if not read or when > latest else None
+            read, latest = number + 1, when
             yield number, frame
         away = self._newest.away
+        if self.waits and not (read or away):
+            raise VideoError(f"{self.name} has no frame that can be decoded; {PIPED}")
         if self._advice or away:
             back = f" and did not come back in {stream.PATIENCE:g} s" if away or self._comes_back else ""
             raise VideoError(

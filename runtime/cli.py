@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from spcnet.runtime.backend import BACKENDS
 
 if TYPE_CHECKING:
+    from spcnet.runtime.frame import Frame
     from spcnet.runtime.run import Summary
 
 NEXT = """try next       spcnet track YOUR_VIDEO --select --video OUT.mp4   (draw the target)
@@ -82,7 +83,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="auto", choices=BACKENDS, help="where to run (default: auto)")
     parser.add_argument(
-        "--threads", type=int, default=1, help="threads of the backbone on the CPU (default: 1)"
+        "--threads",
+        type=int,
+        default=1,
+        help="threads of the backbone on the CPU, 0 for one a core (default: 1)",
     )
 
 
@@ -102,12 +106,14 @@ def positive(text: str) -> int:
 
 def box(text: str) -> tuple[float, ...]:
     """Parse X,Y,W,H."""
+    needed = "give 4 numbers, x,y,width,height, such as 10,20,50,60"
     try:
         values = tuple(float(v) for v in text.split(","))
     except ValueError:
-        values = ()
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H; {needed}") from None
     if len(values) != 4:
-        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H")
+        count = f"{len(values)} number{'s' * (len(values) > 1)}"
+        raise argparse.ArgumentTypeError(f"{text!r} has {count}; {needed}")
     return values
 
 
@@ -167,7 +173,7 @@ def _run(
         def sinks() -> Iterator[Sink]:
             if video_path:
                 rate, caption = video.fps / chosen.step, f"{Path(name).name}  {tracker.backend}"
-                videos.append(VideoSink(video_path, rate, live=video.live, caption=caption, width=width))
+                videos.append(VideoSink(video_path, rate, live=not video.waits, caption=caption, width=width))
                 yield videos[0]
             if csv_path:
                 yield CsvSink(csv_path)
@@ -179,7 +185,7 @@ def _run(
                 yield AnimationSink(webp_path, video.fps)
 
         about = {"model": name, "threads": options.threads}
-        given = boxes or partial(choose, load, about, video.name)
+        given = partial(_given, boxes) if boxes else partial(choose, load, about, video.name)
         summary = track(tracker, video, given, sinks, lambda done: progress(completed=done), chosen)
     where = {"model": name, "backend": tracker.backend, "threads": options.threads}
     tracker.close()
@@ -199,6 +205,21 @@ def _run(
         print(f"spcnet: {summary.stopped}; what was tracked before is kept", file=sys.stderr)
         return 1
     return 0
+
+
+def _given(boxes: list[tuple[float, ...]], frame: Frame) -> list[tuple[float, ...]]:
+    """The boxes; of those that reach beyond the frame it is said: they may be x1,y1,x2,y2."""
+    height, width = frame.shape[:2]
+    for x, y, w, h in boxes:
+        beyond = {"left": -x, "right": x + w - width, "top": -y, "bottom": y + h - height}
+        sides = [f"{px:g} px at the {side}" for side, px in beyond.items() if px > 0]
+        if sides and w > 0 and h > 0 and -w < x < width and -h < y < height:  # others are refused
+            print(
+                f"spcnet: --box {x:g},{y:g},{w:g},{h:g} reaches beyond the frame of {width} x {height} px, "
+                f"by {' and '.join(sides)}; a box is x,y,width,height",
+                file=sys.stderr,
+            )
+    return boxes
 
 
 def _unused_gpu() -> str | None:

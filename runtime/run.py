@@ -27,14 +27,17 @@ FACE_BOX = Box(322, 348, 88, 112)  # its face, on which the published times and 
 
 @dataclass(frozen=True)
 class Summary:
-    """Frames, times and statuses of a run. Times cover the tracker only, neither decoding nor writing."""
+    """Frames, times and statuses of a run. Times cover the tracker only, neither decoding nor writing.
 
-    frames: int  # tracked, the first one not counted
+    The first frame, in which the boxes are given, is counted, but takes no time.
+    """
+
+    frames: int  # that were read and written
     targets: int
-    fps: float | None  # frames / tracking time; None without frames
-    latency_ms: dict[str, float]  # median, p90, p99 of a frame; empty without frames
+    fps: float | None  # tracked frames / tracking time; None where the first frame is the only one
+    latency_ms: dict[str, float]  # median, p90, p99 of a tracked frame; empty where there is none
     stages_ms: dict[str, float]  # median of each stage
-    status: dict[str, int]  # results by status
+    status: dict[str, int]  # results by status, as they were written
     skipped: int = 0  # frames that could not be decoded; their numbers have no results
     damage: str | None = None  # why the first of them was skipped
     stopped: str | None = None  # why the source ended early
@@ -69,7 +72,7 @@ def track(
     given = _add(tracker, first, boxes(first) if callable(boxes) else boxes)
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
-    status = dict.fromkeys((s.value for s in Status), 0)
+    status = dict.fromkeys((s.value for s in Status), 0) | {Status.TRACKING.value: len(given)}
     stopped, ended = None, False
 
     def finish(sink: Sink) -> None:
@@ -146,7 +149,7 @@ def _summary(
     names = dict.fromkeys(name for stage in stages for name in stage)
     ranks = {"median": 50, "p90": 90, "p99": 99} if seconds else {}
     return Summary(
-        frames=len(seconds),
+        frames=1 + len(seconds),
         targets=targets,
         fps=len(seconds) / sum(seconds) if seconds else None,
         latency_ms={name: 1e3 * float(np.percentile(seconds, rank)) for name, rank in ranks.items()},

@@ -198,7 +198,7 @@ class CsvSink(_TextSink):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._csv = csv.writer(self._file)
+        self._csv = csv.writer(self._file, lineterminator="\n")
         self._csv.writerow(FIELDS)
 
     def _write(self, index: int, frame: Frame, results: Mapping[int, Result], time: float | None) -> None:

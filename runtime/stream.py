@@ -1,4 +1,4 @@
-"""Live video: the newest frame of a stream, camera or pipe, which is opened again when it stops."""
+"""Live video: the newest frame of a stream or camera, which is opened again when it stops; all of a pipe."""
 
 from __future__ import annotations
 
@@ -63,14 +63,18 @@ class Newest:
     """The newest frame of a live source, decoded in a thread: of others it keeps the count.
 
     The first frame is kept until it is taken: boxes are given in it. A source that stops is opened again by
-    reopen, where it can be, until PATIENCE seconds have passed since its latest frame.
+    reopen, where it can be, until PATIENCE seconds have passed since its latest frame. Of a pipe every frame
+    is kept until it is taken: its writer waits.
     """
 
     def __init__(
-        self, capture: cv2.VideoCapture, reopen: Callable[[], cv2.VideoCapture] | None = None
+        self,
+        capture: cv2.VideoCapture,
+        reopen: Callable[[], cv2.VideoCapture] | None = None,
+        pipe: bool = False,
     ) -> None:
         self.dropped = self.reconnects = 0
-        self._capture, self._reopen = capture, reopen
+        self._capture, self._reopen, self._pipe = capture, reopen, pipe
         self._frame: tuple[int, Frame, float] | None = None
         self._changed = threading.Condition()
         self._closed = self._ended = False
@@ -84,7 +88,10 @@ class Newest:
         return time.monotonic() - self._latest > PATIENCE
 
     def frames(self) -> Iterator[tuple[int, Frame, float]]:
-        """Number, counting those that were dropped, image, and arrival by time.monotonic() of each frame."""
+        """Number, counting those that were dropped, image, and time in seconds of each frame.
+
+        That of a pipe is by its own account, all others are of the arrival, by time.monotonic().
+        """
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._frame or self._ended, timeout=0.2)  # Ctrl-C gets through
@@ -109,11 +116,12 @@ class Newest:
                     break
                 continue
             with self._changed:
-                while self._frame and self._frame[0] == 0 and not self._closed:
+                while self._frame and (self._pipe or self._frame[0] == 0) and not self._closed:
                     self._changed.wait(0.2)
                 self._latest = time.monotonic()
                 self.dropped += self._frame is not None
-                self._frame = number, np.asarray(image, np.uint8), self._latest
+                when = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 if self._pipe else self._latest
+                self._frame = number, np.asarray(image, np.uint8), when
                 self._changed.notify()
             number += 1
         self._capture.release()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 
 from spcnet.runtime import stream
-from spcnet.runtime.capture import Capture, ImageFolder, Stream, Video, VideoError
+from spcnet.runtime.capture import PIPED, Capture, ImageFolder, Stream, Video, VideoError
 from spcnet.runtime.container import mistaken
 from spcnet.runtime.files import utf8_name
 from spcnet.runtime.imagefile import IMAGE_SUFFIXES, image_names, is_image, natural
@@ -34,7 +35,9 @@ def open_video(source: str) -> Video:
     """
     path = Path("/dev/stdin" if source == "-" else source)
     if path.is_dir():
-        images = path / "img" if not image_names(path) and (path / "img").is_dir() else path
+        images = _image_folder(path)
+        if not image_names(images) and (inner := _sequence_in(path)):
+            raise FileNotFoundError(f"no image in {source}; give one of its folders, such as {inner}")
         return _images(source, [images / name for name in image_names(images)])
     if path.is_file():
         return _file(source, path)
@@ -60,6 +63,17 @@ def open_video(source: str) -> Video:
     raise FileNotFoundError(f"no video {source}; give a file, a folder of images, or a camera index")
 
 
+def _image_folder(path: Path) -> Path:
+    """Where the images of a folder are: in itself, or in its folder img."""
+    return path / "img" if not image_names(path) and (path / "img").is_dir() else path
+
+
+def _sequence_in(path: Path) -> Path | None:
+    """The first folder in path that has images."""
+    folders = sorted((inner for inner in path.iterdir() if inner.is_dir()), key=natural)
+    return next((inner for inner in folders if image_names(_image_folder(inner))), None)
+
+
 def _images(source: str, paths: Sequence[Path]) -> Video:
     if not paths:
         raise FileNotFoundError(f"no image in {source}; the suffixes are {', '.join(IMAGE_SUFFIXES)}")
@@ -67,12 +81,12 @@ def _images(source: str, paths: Sequence[Path]) -> Video:
 
 
 def _network(url: str) -> Video:
-    name = without_password(url)
+    name, start, limit = without_password(url), time.monotonic(), stream.OPEN_MS / 1e3
     capture = open_url(utf8_name(url))
     if not capture.isOpened():
+        late = f" in {limit:g} s" if time.monotonic() - start >= limit else ""  # else it was refused
         raise VideoError(
-            f"{name} does not open in {stream.OPEN_MS / 1e3:g} s; check the address, the password, and that "
-            "it is a video"
+            f"{name} does not open{late}; check the address, the password, and that it is a video"
         )
     return _file_or_live(name, capture, lambda: open_url(url), "check the server")
 
@@ -81,7 +95,7 @@ def _pipe(name: str, path: Path) -> Video:
     capture = open_pipe(Path(utf8_name(path)))
     if capture is None or not capture.isOpened():
         what = "is no video" if capture else f"brings no video in {stream.PATIENCE:g} s"
-        raise VideoError(f"{name} {what}; write MJPEG, MPEG-TS or YUV4MPEG2 into it")
+        raise VideoError(f"{name} {what}; {PIPED}")
     return Stream(name, capture)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import logging
 import os
@@ -85,7 +86,7 @@ class Desk:
         self._new = asyncio.Event()
 
     async def listen(self, host: str, port: int) -> Server:
-        """Begin to serve. Raises OSError where the port cannot be had."""
+        """Begin to serve. Raises OSError where the host or port cannot be had."""
         quiet = logging.getLogger("spcnet.serve")  # junk on the port is no error of ours
         quiet.setLevel(logging.CRITICAL)
         try:
@@ -94,6 +95,11 @@ class Desk:
                 max_queue=4, close_timeout=1, server_header=None, logger=quiet,
             )  # fmt: skip
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise OSError(
+                    f"{host} is no address of this machine; give one as --host: 127.0.0.1 for this machine "
+                    "alone, 0.0.0.0 for all that reach it"
+                ) from None
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             raise OSError(
                 f"port {port} of {host} cannot be used ({why}); give another --port, or 0 for a free one"

@@ -89,3 +89,11 @@ def test_a_folder_without_boxes_and_names_that_are_not_there(tmp_path):
     assert [video.name for video in open_data(tmp_path, names=("A",))] == ["A"]
     with pytest.raises(FileNotFoundError, match=r"no sequence B, C in .*; it has A"):
         open_data(tmp_path, names=("A", "B", "C"))
+
+
+def test_of_one_sequence_the_folder_it_is_in_is_named(tmp_path):
+    write(tmp_path / "David", 2)
+    with pytest.raises(
+        FileNotFoundError, match=f"David is one sequence; give the folder it is in, {tmp_path}$"
+    ):
+        open_data(tmp_path / "David")

@@ -30,7 +30,7 @@ def test_track_writes_what_was_asked_for(folder, video, tiny_model, capsys):
         arguments += [option, str(folder / name)]
     assert main(arguments) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["frames"] == 7 and len(summary["written"]) == 3
+    assert summary["frames"] == 8 and len(summary["written"]) == 3
     assert all((folder / name).stat().st_size > 100 for name in outputs.values())
 
 
@@ -55,7 +55,7 @@ def test_a_source_that_breaks_off_is_status_1(folder, video, tiny_model, capsys)
     arguments = ["track", str(folder / "frames"), "--box", box, "--model", str(tiny_model)]
     assert main([*arguments, "--csv", str(folder / "out.csv")]) == 1
     captured = capsys.readouterr()
-    assert "what was tracked before is kept" in captured.err and "4 frames" in captured.out
+    assert "what was tracked before is kept" in captured.err and "5 frames" in captured.out
     assert len((folder / "out.csv").read_text().splitlines()) == 6
 
 
@@ -205,7 +205,7 @@ def test_a_source_of_one_frame_gives_standard_json(folder, video, tiny_model, ca
     box = ",".join(f"{v:g}" for v in video[1][0])
     assert main(["track", str(folder / "frames"), "--box", box, "--model", str(tiny_model), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert (summary["frames"], summary["fps"]) == (0, None)
+    assert (summary["frames"], summary["fps"]) == (1, None)
 
 
 @pytest.mark.parametrize("verb", ["track", "doctor"])
@@ -267,3 +267,39 @@ def test_a_part_of_a_video_is_tracked(folder, tiny_model, capsys):
     for wrong in (("--stride", "0"), ("--max-frames", "0"), ("--start", "-1")):
         with pytest.raises(SystemExit, match="2"):
             tracked(folder, *model, *wrong)
+
+
+def test_a_box_that_reaches_beyond_the_frame_is_said(folder, tiny_model, capsys):
+    arguments = ["track", str(folder / "frames"), "--model", str(tiny_model), "--box", "10,10,30,30"]
+    assert main([*arguments, "--box", "200,100,130.5,150"]) == 0
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if "--box" in line)
+    assert told == (
+        "spcnet: --box 200,100,130.5,150 reaches beyond the frame of 320 x 240 px, by 10.5 px at the right "
+        "and 10 px at the bottom; a box is x,y,width,height"
+    )
+
+
+@pytest.mark.parametrize(("text", "found"), [("6,166,42", "has 3 numbers"), ("a,1,2,3", "is not X,Y,W,H")])
+def test_a_box_of_other_than_four_numbers_is_refused(text, found, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["track", "x.mp4", "--box", text])
+    told = capsys.readouterr().err
+    assert f"'{text}' {found}; give 4 numbers, x,y,width,height, such as 10,20,50,60" in told
+
+
+@pytest.mark.parametrize(("words", "near"), [("trak", "track"), ("bench acuracy", "accuracy")])
+def test_the_nearest_command_is_named(words, near, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert capsys.readouterr().err.endswith(f"; did you mean {near}?\n")
+
+
+@pytest.mark.parametrize("unread", ["stdout", "stderr"])
+def test_output_that_nobody_reads_on_ends_quietly(unread):
+    read, write = os.pipe()
+    os.close(read)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, unread: write}
+    words = ["info", "nano" if unread == "stdout" else "none"]
+    done = subprocess.run([sys.executable, "-m", "spcnet", *words], **streams, check=False)
+    os.close(write)
+    assert done.returncode == 141 and not done.stdout and not done.stderr

@@ -51,13 +51,14 @@ def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
         lambda: sinks(tmp_path),
         seen.append,
     )
-    assert (summary.frames, summary.targets, summary.stopped) == (19, 2, None)
+    assert (summary.frames, summary.targets, summary.stopped) == (20, 2, None)
     assert seen == list(range(1, 21))
-    assert sum(summary.status.values()) == 38 and summary.fps > 0
+    assert summary.fps > 0
     assert summary.latency_ms["median"] <= summary.latency_ms["p90"] <= summary.latency_ms["p99"]
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert len(rows) == len(lines) == 40
+    assert len(rows) == len(lines) == sum(summary.status.values()) == 40
+    assert b"\r" not in (tmp_path / "out.csv").read_bytes()
     assert [lines[0][key] for key in "xywh"] == pytest.approx(list(boxes[0]), abs=1e-3)
     assert [float(rows[-2][key]) for key in "xywh"] == [lines[-2][key] for key in "xywh"]
     assert np.allclose([lines[-2][key] for key in "xywh"], boxes[-1], atol=6)
@@ -70,14 +71,14 @@ def test_a_run_writes_every_frame_and_sums_up(tiny_model, video, tmp_path):
 def test_what_was_tracked_before_a_break_is_kept(tiny_model, video, tmp_path, error):
     frames, boxes = video
     summary = track(MultiTracker(tiny_model), Frames(frames[:8], error), [boxes[0]], lambda: sinks(tmp_path))
-    assert summary.frames == 7 and summary.stopped in ("the camera stopped", "interrupted")
+    assert summary.frames == 8 and summary.stopped in ("the camera stopped", "interrupted")
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 9
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_source_of_one_frame_has_no_times(tiny_model, video):
     summary = track(MultiTracker(tiny_model), Frames(video[0][:1]), [video[1][0]])
-    assert (summary.frames, summary.fps, summary.latency_ms) == (0, None, {})
+    assert (summary.frames, summary.fps, summary.latency_ms) == (1, None, {})
     assert "frames" in cli._describe(summary, []) and "FPS" not in cli._describe(summary, [])
 
 
@@ -191,7 +192,7 @@ def test_skipped_frames_keep_the_numbers_of_the_others(tiny_model, video, tmp_pa
         )
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [int(row["frame"]) for row in rows] == [0, 1, 3, 4, 5]
-    assert (summary.frames, summary.skipped, summary.stopped) == (4, 1, None)
+    assert (summary.frames, summary.skipped, summary.stopped) == (5, 1, None)
     assert re.search(r"skipped +1 frames .*2\.png cannot be read", cli._describe(summary, []))
 
 
@@ -212,7 +213,7 @@ def test_ctrl_c_between_two_sinks_leaves_no_frame_half_written(tiny_model, video
     summary = track(
         MultiTracker(tiny_model), Frames(video[0]), [video[1][0]], lambda: [first, Interrupt(), last]
     )
-    assert (summary.frames, summary.stopped) == (3, "interrupted")
+    assert (summary.frames, summary.stopped) == (4, "interrupted")
     assert (tmp_path / "first.csv").read_text() == (tmp_path / "last.csv").read_text()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

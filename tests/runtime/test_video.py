@@ -336,3 +336,17 @@ def test_the_times_of_a_variable_rate_are_those_of_the_file(tmp_path, video):
 def test_images_have_no_time(folder):
     with open_video(str(folder)) as opened:
         assert not opened.live and [opened.time for _ in opened] == [None] * 6
+
+
+def test_of_a_folder_of_sequences_one_is_named(folder):
+    (folder / "0").mkdir()
+    (folder / "Rabbit10").mkdir()
+    folder.joinpath("Rabbit10", "1.png").touch()
+    (folder / "Rabbit2" / "img").mkdir(parents=True)
+    folder.joinpath("Rabbit2", "img", "1.png").touch()
+    for image in folder.glob("*.*"):
+        image.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"no image in {folder}; give one of its folders, such as .*/Rabbit2$"
+    ):
+        open_video(str(folder))

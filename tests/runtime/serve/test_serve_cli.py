@@ -128,3 +128,10 @@ def test_without_its_package_it_says_how_to_get_it(frames, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets", None)
     assert main(["serve", str(frames[0])]) == 2
     assert "pip install 'spcnet[serve]'" in capsys.readouterr().err
+
+
+def test_an_address_of_another_machine_is_said(frames, capsys):
+    assert main(["serve", str(frames[0]), "--host", "192.0.2.1"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "spcnet: 192.0.2.1 is no address of this machine; give one as --host"
+    )
