@@ -68,7 +68,9 @@ def page(desktop):
 
 
 def begin(page):
-    page.locator("#reopen:enabled").click()
+    page.locator("#reopen:enabled").wait_for()
+    page.locator("#position").evaluate("e => { e.textContent = '' }")  # it may say frame 1 already
+    page.locator("#reopen").click()
     page.locator("#position", has_text="frame 1 of").wait_for()
     page.locator("#no-target").wait_for()
 
