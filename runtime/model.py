@@ -19,7 +19,6 @@ ZOO = Path(__file__).parent / "models"
 DEFAULT_MODEL = "base"
 BUNDLE, BUNDLE_FORMAT = "bundle.json", "spcnet-bundle-1"  # the record in a bundle's folder
 NATIVE_SUFFIX = ".spcnet"  # of the model files of the C library
-KINDS = ".onnx, .engine or .spcnet"
 BLANK_HASH = b"0" * 64  # where a file's own hash comes to stand
 
 
@@ -64,13 +63,13 @@ def find(name: str | Path) -> Path:
             f"{path} is a checkpoint; make a model of it: spcnet export {path} -o {path.stem}.onnx"
         )
     if path.exists():
-        kind = "folder without a bundle's record" if path.is_dir() else f"file that does not end in {KINDS}"
+        kind = "folder without a bundle's record" if path.is_dir() else "file, but no .onnx"
         raise ModelError(
             f"{path} is a {kind}; give a model that spcnet export wrote, or one of: {', '.join(zoo())}"
         )
     raise FileNotFoundError(
-        f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of a bundle, or "
-        f"of a file that ends in {KINDS}"
+        f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx file "
+        "or of a bundle"
     )
 
 

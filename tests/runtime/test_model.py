@@ -348,7 +348,7 @@ def test_the_hash_is_that_of_the_file_with_its_digits_blank(tiny_model):
 def test_what_is_there_but_no_model_is_named(tmp_path):
     for name, words in (
         ("a.safetensors", "a.safetensors is a checkpoint; make a model of it: spcnet export .* -o a.onnx"),
-        ("a.txt", "a.txt is a file that does not end in .onnx, .engine or .spcnet; give a model"),
+        ("a.txt", "a.txt is a file, but no .onnx; give a model that spcnet export wrote, or one of: base"),
     ):
         (tmp_path / name).touch()
         with pytest.raises(ModelError, match=words):
