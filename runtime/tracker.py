@@ -44,12 +44,30 @@ def _open(
 ) -> Backend:
     if isinstance(model, (str, os.PathLike)):
         scales = changes.pop("scales", None)
+        _check_keywords(cuda)
         return open_backend(os.fspath(model), backend, threads, pixel_format, scales, **cuda)
     if not hasattr(model, "accept"):
         raise TypeError(f"model is {model!r:.80}; give a name of the zoo, a path, or an open backend")
     if (backend, threads, pixel_format, cuda) != ("auto", 1, "bgr", {}):
         raise ValueError("the model is an open backend; give these options where it is opened")
     return model
+
+
+def _check_keywords(given: dict[str, Any]) -> None:
+    """Raises TypeError on a keyword that no tracker has."""
+    if not given:
+        return
+    from inspect import signature
+
+    from spcnet.runtime.cuda.open import open_cuda
+
+    both = [*signature(MultiTracker).parameters, *signature(open_cuda).parameters]
+    known = [name for name in dict.fromkeys(both) if name not in ("cuda", "path", "scales")]
+    for name in given:
+        if name not in known:
+            setting = name in TrackerConfig.__dataclass_fields__
+            advice = f"config={{{name!r}: ...}}" if setting else f"one of {', '.join(known)}"
+            raise TypeError(f"{name!r} is no keyword of a tracker; give {advice}")
 
 
 class MultiTracker:

@@ -12,8 +12,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,35 @@ class _Known:
     age: int = 0  # frames since it was added
 
 
+class _Use:
+    """Makes a device current, and keeps other threads out; every call of the backend is inside."""
+
+    def __init__(self, device: Device) -> None:
+        self.closed = True  # until the backend is complete
+        self._device, self._lock = device, threading.Lock()
+        self._active: contextlib.AbstractContextManager[None]
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("the tracker is in use by another thread; use it from one thread at a time")
+        try:
+            if self.closed:
+                raise RuntimeError("the tracker is closed; load it again")
+            self._active = self._device.activate()
+            self._active.__enter__()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._active.__exit__(kind, error, trace)
+        finally:
+            self._lock.release()
+
+
 class CudaBackend:
     """Targets on one stream of one GPU; see Backend for the calls.
 
@@ -77,7 +107,7 @@ class CudaBackend:
         stream: int | None = None,
         graphs: bool = True,
     ) -> None:
-        self._closed = True  # until it is complete
+        self._use = _Use(device)
         self.config = config
         self.timings: dict[str, float] = {}
         self._device, self._backbone = device, backbone
@@ -94,7 +124,6 @@ class CudaBackend:
         self._pending: deque[tuple[int, Sequence[int]]] = deque()  # place, and the slots with a result
         self._searched: Sequence[int] = ()  # the slots whose responses are in the work space, in their order
         self._next = 0  # place of the next submitted frame
-        self._lock = threading.Lock()
         with device.activate():
             self._pipeline = Pipeline(
                 device, config, backbone, head_weights(regression, config) if config.box_gain > 0 else None
@@ -102,21 +131,21 @@ class CudaBackend:
             self._reach = Reach(config)
             self._upload = Upload(device)
             self._slots = self._pipeline.slots
-        self._closed = False
+        self._use.closed = False
 
     def accept(self, frame: Any) -> tuple[Picture | DeviceFrame, tuple[int, int]]:
         checked = frames.accept(frame, self._pixel_format, self._device.stream)
         return checked, (checked.height, checked.width)
 
     def configure(self, config: TrackerConfig) -> None:
-        with self._use():
+        with self._use:
             self._settled()
             self._forget_graphs()  # the learning rates are among the arguments of their launches
             self._pipeline.configure(config)
             self.config, self._reach = config, Reach(config)
 
     def add(self, frame: Picture | DeviceFrame, state: State) -> int:
-        with self._use():
+        with self._use:
             self._settled()
             slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
             self._reserve(slot + 1, 1)
@@ -140,16 +169,16 @@ class CudaBackend:
         self._targets[slot] = _Known(Place(*state, state.cx, state.cy))
 
     def remove(self, slot: int) -> None:
-        with self._use():
+        with self._use:
             self._check([slot])
             del self._targets[slot]
 
     def localize(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
-        with self._use():
+        with self._use:
             return self._run(LOCALIZE, frame, slots)
 
     def learn(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
-        with self._use():
+        with self._use:
             self._run(LEARN, frame, slots)
 
     def update(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
@@ -157,7 +186,7 @@ class CudaBackend:
         return self.collect()
 
     def submit(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
-        with self._use():
+        with self._use:
             self._check(slots)
             interval = self.config.update_interval
             due = [slot for slot in slots if (self._targets[slot].age + 1) % interval == 0]
@@ -166,11 +195,11 @@ class CudaBackend:
                 self._targets[slot].age += 1
 
     def collect(self) -> list[Measurement]:
-        with self._use():
+        with self._use:
             return self._finish()
 
     def save(self, slot: int, frame_size: tuple[int, int]) -> Target:
-        with self._use():
+        with self._use:
             self._settled()
             self._check([slot])
             memory, found = self._saved(slot), {}
@@ -180,7 +209,7 @@ class CudaBackend:
             return from_device(found, self.config)
 
     def restore(self, target: Target, frame_size: tuple[int, int]) -> int:
-        with self._use():
+        with self._use:
             self._settled()
             slot = next(i for i in range(len(self._targets) + 1) if i not in self._targets)
             self._reserve(slot + 1, 1)
@@ -204,7 +233,7 @@ class CudaBackend:
         return {name: (bases[name] + slot * array.nbytes, array) for name, array in arrays.items()}
 
     def response(self, slot: int) -> NDArray[np.float32] | None:
-        with self._use():
+        with self._use:
             self._settled()
             self._check([slot])
             if slot not in self._searched:
@@ -218,10 +247,10 @@ class CudaBackend:
             return locate.centred(responses, colour, config)
 
     def close(self) -> None:
-        if self._closed:
+        if self._use.closed:
             return
-        with self._use():
-            self._closed = True
+        with self._use:
+            self._use.closed = True
             self._device.synchronize()
             self._forget_graphs()
             for part in (self._pipeline, self._upload, self._backbone):
@@ -231,19 +260,6 @@ class CudaBackend:
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the tracker was dropped without close()
             self.close()
-
-    @contextlib.contextmanager
-    def _use(self) -> Iterator[None]:
-        """Make the device current, and keep other threads out."""
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("the tracker is in use by another thread; use it from one thread at a time")
-        try:
-            if self._closed:
-                raise RuntimeError("the tracker is closed; load it again")
-            with self._device.activate():
-                yield
-        finally:
-            self._lock.release()
 
     def _settled(self) -> None:
         if self._pending:

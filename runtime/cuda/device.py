@@ -155,14 +155,6 @@ def pack(signature: str, arguments: Sequence[float]) -> bytes:
     return struct.pack("@" + signature, *arguments)
 
 
-def failure(device: Device, error: Exception) -> RuntimeError:
-    """The error of a driver's call, for the caller of the tracker."""
-    return RuntimeError(
-        f"the GPU {device.name} failed: {error}; load the tracker again, and look at spcnet doctor if it "
-        "stays so"
-    )
-
-
 def out_of_memory(device: Device, size: int) -> MemoryError:
     """The error where size more bytes are not free."""
     free, total = device.memory()

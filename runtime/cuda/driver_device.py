@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import images
-from spcnet.runtime.cuda.device import HostBuffer, Kernel, failure, out_of_memory, pack
-from spcnet.runtime.cuda.driver import Driver, DriverError, Recording
+from spcnet.runtime.cuda.device import HostBuffer, Kernel, out_of_memory, pack
+from spcnet.runtime.cuda.driver import Activation, Driver, DriverError, Recording
 
 _NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 _DISABLE_TIMING = 2  # event flag
@@ -82,13 +82,8 @@ class DriverDevice:
     def stream(self) -> int:
         return self._stream.value or 0
 
-    @contextlib.contextmanager
-    def activate(self) -> Iterator[None]:
-        with _current(self._driver, self._context):
-            try:
-                yield
-            except DriverError as error:
-                raise failure(self, error) from None
+    def activate(self) -> Activation:
+        return Activation(self, self._driver, self._context)
 
     def memory(self) -> tuple[int, int]:
         free, total = c_size_t(), c_size_t()
@@ -198,11 +193,11 @@ def _driver() -> Driver:
 
 @contextlib.contextmanager
 def _current(driver: Driver, context: c_void_p) -> Iterator[None]:
-    driver.call("cuCtxPushCurrent_v2", context)
+    driver.push(context)
     try:
         yield
     finally:
-        driver.call("cuCtxPopCurrent_v2", byref(c_void_p()))
+        driver.pop()
 
 
 def _release(driver: Driver, context: c_void_p, held: Held) -> None:

@@ -94,7 +94,7 @@ def _pair(planes: list[_Memory], pixel_format: str) -> DeviceFrame:
 def _plane(memory: _Memory) -> Plane:
     row = math.prod(memory.shape[1:])
     if memory.strides is not None:
-        inner = tuple(math.prod(memory.shape[axis:]) for axis in range(2, len(memory.shape) + 1))
+        inner = (*memory.shape[2:], 1)
         if memory.strides[1:] != inner or memory.strides[0] < row:
             raise ValueError(
                 f"frame has strides {memory.strides} on the device; give rows of adjacent pixels, strides "
@@ -242,15 +242,19 @@ class _DLTensor(ctypes.Structure):
     )
 
 
+# A prototype, not pythonapi.PyCapsule_GetPointer, which all of a process shares and others may declare.
+_POINTER = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
 def _from_dlpack(frame: Any, stream: int) -> _Memory:
     capsule = frame.__dlpack__(stream=stream or None)
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    tensor = _DLTensor.from_address(pointer(capsule, b"dltensor"))
+    tensor = _DLTensor.from_address(_POINTER(capsule, b"dltensor"))
     if (tensor.code, tensor.bits, tensor.lanes) != (_DL_UINT, 8, 1):
         raise TypeError(f"frame has DLPack type {tensor.code}, {tensor.bits} bits; give uint8")
-    shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
-    strides = tuple(tensor.strides[i] for i in range(tensor.ndim)) if tensor.strides else None
+    shape = tuple(tensor.shape[: tensor.ndim])
+    strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else None
     # The capsule is kept as an owner; when it is dropped, after tracking, it frees the tensor.
     address = (tensor.data or 0) + tensor.byte_offset
     return _Memory(address, shape, strides, (), (frame, capsule))

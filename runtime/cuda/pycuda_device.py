@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,8 +13,8 @@ import pycuda.driver as cuda
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import images
-from spcnet.runtime.cuda.device import HostBuffer, Kernel, failure, out_of_memory
-from spcnet.runtime.cuda.driver import Driver, DriverError, Recording
+from spcnet.runtime.cuda.device import HostBuffer, Kernel, out_of_memory
+from spcnet.runtime.cuda.driver import Activation, Driver, Recording
 
 _NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 
@@ -32,9 +33,9 @@ class PycudaDevice:
         gpu, self._index = cuda.Device(index), index
         self.name = gpu.name()
         self.compute_capability = gpu.compute_capability()
-        self.launches = 0
+        self.launches = self.stream = 0
         self._context = _primary_context(index)
-        self._driver = Driver()
+        self._driver, self._handle = Driver(), ctypes.c_void_p(self._context.handle)
         self._allocations: dict[int, Any] = {}
         self._host: dict[int, Any] = {}
         self._module: Any = None
@@ -44,31 +45,36 @@ class PycudaDevice:
         self._events: list[Any] = []
         self._functions: dict[str, Any] = {}
         try:
-            with self.activate():
+            with self.activate(), self.pycuda_context():
                 version = cuda.get_driver_version()
                 image = images.find(self.compute_capability, driver=(version // 1000, version % 1000 // 10))
                 self.origin = image.origin
                 self._module = cuda.module_from_buffer(image.data)
                 self.pycuda_stream, self._copies = cuda.Stream(_NON_BLOCKING), cuda.Stream(_NON_BLOCKING)
+                self.stream = int(self.pycuda_stream.handle)
                 self._uploaded = cuda.Event(cuda.event_flags.DISABLE_TIMING)
                 self._events = [cuda.Event(cuda.event_flags.DISABLE_TIMING) for _ in range(2)]
         except BaseException:
             self.close()
             raise
 
-    @property
-    def stream(self) -> int:
-        return int(self.pycuda_stream.handle) if self.pycuda_stream is not None else 0
+    def activate(self) -> Activation:
+        return Activation(self, self._driver, self._handle, cuda.Error)
 
     @contextlib.contextmanager
-    def activate(self) -> Iterator[None]:
+    def pycuda_context(self) -> Iterator[None]:
+        """Around what pycuda makes and frees while the device is active: it must know the context, too.
+
+        Not around a frame, as it takes 5 us. pycuda's list of contexts must match the driver's, so ours comes
+        off meanwhile.
+        """
+        self._driver.pop()
         self._context.push()
         try:
             yield
-        except (cuda.Error, DriverError) as error:
-            raise failure(self, error) from None
         finally:
             cuda.Context.pop()
+            self._driver.push(self._handle)
 
     def memory(self) -> tuple[int, int]:
         free, total = cuda.mem_get_info()
@@ -76,24 +82,28 @@ class PycudaDevice:
 
     def allocate(self, size: int) -> int:
         try:
-            allocation = cuda.mem_alloc(size)
+            with self.pycuda_context():
+                allocation = cuda.mem_alloc(size)
         except cuda.MemoryError:
             raise out_of_memory(self, size) from None
         self._allocations[int(allocation)] = allocation
         return int(allocation)
 
     def free(self, address: int) -> None:
-        self._allocations.pop(address).free()
+        with self.pycuda_context():
+            self._allocations.pop(address).free()
 
     def allocate_host(self, size: int) -> HostBuffer:
         flags = cuda.host_alloc_flags.DEVICEMAP | cuda.host_alloc_flags.PORTABLE
-        array = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+        with self.pycuda_context():
+            array = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
         address = int(array.base.get_device_pointer())
         self._host[address] = array.base
         return HostBuffer(array, address)
 
     def free_host(self, buffer: HostBuffer) -> None:
-        self._host.pop(buffer.address).free()
+        with self.pycuda_context():
+            self._host.pop(buffer.address).free()
 
     def holds(self, address: int) -> bool:
         return self._driver.device_of(address) == self._index
@@ -145,7 +155,10 @@ class PycudaDevice:
         self._driver.order(self.stream, stream)
 
     def close(self) -> None:
-        with self.activate():  # pycuda frees streams, events and modules when they are dropped
+        with (
+            self.activate(),
+            self.pycuda_context(),
+        ):  # pycuda frees streams, events and modules when they are dropped
             for held in (*self._allocations.values(), *self._host.values()):
                 held.free()
             self._allocations.clear()
@@ -153,3 +166,4 @@ class PycudaDevice:
             self._functions.clear()
             self._events.clear()
             self._module = self.pycuda_stream = self._copies = self._uploaded = None
+            self.stream = 0

@@ -26,6 +26,7 @@ DEFAULTS = {
     "devices": 1,
     "no_graphs": 0,
     "lazy": 0,
+    "idle": 0,
     "ordinal": 0,
     "foreign": 0,
 }

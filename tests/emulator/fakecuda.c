@@ -54,9 +54,11 @@ static const struct { Result code; const char *text; } errors[] = {
 
 typedef enum { DEVICE_MEMORY, HOST_MEMORY, STREAM, EVENT, MODULE, FUNCTION, GRAPH, EXEC } Kind;
 
+typedef struct { int alive; } Context; // alive counts its users
+
 // Every live thing the caller holds a handle of. A handle is good only while it stands in this list, so that freed
-// and foreign handles are refused rather than followed.
-typedef struct Object { struct Object *next; Kind kind; } Object;
+// and foreign handles are refused rather than followed, and while the context is current that it was made in.
+typedef struct Object { struct Object *next; Kind kind; Context *context; } Object;
 
 typedef struct { Object object; char *base, *start; size_t bytes; } Memory; // [base | guard | start, bytes | guard]
 
@@ -90,34 +92,35 @@ typedef struct {
 
 typedef struct { Object object; int recorded; struct timespec at; } Event;
 
-typedef struct { int alive; } Context;
-
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lazy_mutex = PTHREAD_MUTEX_INITIALIZER; // taken before mutex; held while pending work runs
 static int initialized;
 static Object *objects;
-static Context primary; // primary.alive counts its users
+static Context primary, other;
 static __thread Context *stack[32];
 static __thread unsigned depth;
 
 static struct {
     long launches, graph_launches, syncs, bytes_up, bytes_down, allocations, overruns, bad_frees;
 } counted;
-static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy, ordinal, foreign; } setting = {
+static struct { long memory, integrated, driver_version, devices, no_graphs, break_capture, lazy, idle, ordinal, foreign; } setting = {
     .memory = 4l << 30, .driver_version = 13000, .devices = 1};
+
+static Context *current(void) { return depth ? stack[depth - 1] : NULL; }
 
 static void *add(Kind kind, size_t size) {
     Object *object = calloc(1, size);
     if (!object) abort();
     object->kind = kind;
     object->next = objects;
+    object->context = current();
     objects = object;
     return object;
 }
 
 static void *find(Kind kind, const void *handle) {
     for (Object *object = objects; object; object = object->next)
-        if (object == handle && object->kind == kind) return object;
+        if (object == handle && object->kind == kind && object->context == current()) return object;
     return NULL;
 }
 
@@ -213,8 +216,8 @@ static void account(const Node *node) {
 }
 
 static void run(const Node *node, void **parameters) { // without the mutex
-    if (node->kind == KERNEL) node->function->entry(node->config, parameters, node->arguments);
-    else memmove(node->to, node->from, node->count);
+    if (node->kind != KERNEL) memmove(node->to, node->from, node->count);
+    else if (!setting.idle) node->function->entry(node->config, parameters, node->arguments);
 }
 
 // Runs what "lazy" has kept back in one stream, or in all of them.
@@ -360,6 +363,7 @@ API void fakecuda_reset(void) {
 // memory: bytes of the device. integrated: 0 or 1. driver_version: 1000 major + 10 minor. devices: 0 or 1.
 // no_graphs: 1 refuses stream capture. break_capture: 1 lets the next launch spoil its capture.
 // lazy: 1 keeps work back until it is synchronised with, so that a missing synchronisation shows as stale data.
+// idle: 1 runs no kernel.
 // overruns, bad_frees: 0 forgets those a test made on purpose. Returns -1 for an unknown name, otherwise 0.
 API int fakecuda_set(const char *what, long value) {
     const struct { const char *name; long *value; } settings[] = {
@@ -370,6 +374,7 @@ API int fakecuda_set(const char *what, long value) {
         {"no_graphs", &setting.no_graphs},
         {"break_capture", &setting.break_capture},
         {"lazy", &setting.lazy},
+        {"idle", &setting.idle},
         {"ordinal", &setting.ordinal},
         {"foreign", &setting.foreign},
         {"overruns", &counted.overruns},
@@ -476,7 +481,7 @@ API Result cuDeviceGetAttribute(int *value, int attribute, int device) { // thos
 // stays visible in the live counts.
 
 static int known_context(const Context *context) {
-    return context == &primary && primary.alive;
+    return (context == &primary || context == &other) && context->alive;
 }
 
 static Result push_context(Context *context) {
@@ -492,6 +497,16 @@ API Result cuDevicePrimaryCtxRetain(Context **context, int device) {
     primary.alive++;
     *context = &primary;
     return leave(SUCCESS);
+}
+
+API Result cuCtxCreate_v4(Context **context, void *parameters, unsigned flags, int device) { // one beside the primary
+    (void)parameters, (void)flags;
+    RETURN_IF(check_device(device));
+    ENTER_WITHOUT_CONTEXT();
+    if (other.alive) return leave(NOT_SUPPORTED);
+    other.alive = 1;
+    *context = &other;
+    return leave(push_context(&other));
 }
 
 API Result cuCtxDetach(Context *context) {

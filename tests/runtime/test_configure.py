@@ -267,6 +267,18 @@ def test_an_open_backend_has_its_options(quick_model):
         Tracker(5)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "advice"),
+    (
+        ("scales", r"config=\{'scales': ...\}"),
+        ("thread", "one of model, backend, threads, .*config, backbone, gpu"),
+    ),
+)
+def test_a_keyword_that_no_tracker_has_is_named(keyword, advice):
+    with pytest.raises(TypeError, match=f"'{keyword}' is no keyword of a tracker; give {advice}"):
+        Tracker("nano", **{keyword: 3})
+
+
 def test_the_numbers_of_a_result_are_plain(load, whole_model, video):
     for backend in BACKENDS:
         tracker = load(whole_model, backend)

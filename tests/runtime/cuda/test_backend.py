@@ -370,7 +370,7 @@ def test_only_one_thread_at_a_time(started, video):
         except RuntimeError as error:
             raised.append(str(error))
 
-    with backend._use():
+    with backend._use:
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()

@@ -231,6 +231,30 @@ def test_order_with_a_foreign_stream(device_class, driver, tiny_model, video, re
     assert found == reference
 
 
+def test_pycudas_own_context_stays_current(device_class, driver, tiny_model, video, reference):
+    """As that of pycuda.autoinit, which is not the primary one."""
+    import pycuda.driver as cuda
+
+    frames, boxes = video
+    cuda.init()
+    own = cuda.Device(0).make_context()
+    stream = cuda.Stream()
+    tracker = MultiTracker(tiny_model, backend="cuda")
+    first = tracker.add(frames[0], boxes[0])
+    found = []
+    for number, frame in enumerate(frames[1:8]):
+        found.append(tracker.update(frame)[first])
+        if number == 3:
+            tracker.add(frame, boxes[0])  # more memory
+        stream.synchronize()  # refused where another context is current
+    tracker.close()
+    stream.synchronize()
+    del stream
+    own.pop()
+    own.detach()
+    assert found == reference
+
+
 THREAD = """
 import sys, threading
 sys.path.insert(0, sys.argv[1])
