@@ -18,10 +18,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from spcnet import __version__
 from spcnet.runtime.doctor import libraries
+from spcnet.runtime.files import in_words
 from spcnet.runtime.signals import STOPS, like_ctrl_c
 
 VERBS = (  # modules with a function add_commands(commands)
@@ -140,16 +141,25 @@ def _run(arguments: list[str]) -> int:
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and (_unread(sys.stdout) or _unread(sys.stderr)):
             raise
-        return _refuse(str(error))
+        return _refuse(in_words(error))
 
 
 class _Parser(argparse.ArgumentParser):
     """Names the nearest choice to a wrong one; the parsers of the commands are of the same class."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As of ArgumentParser, but a command refuses itself what it does not know, and names the nearest."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, 1)
+            advice = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             choices = re.findall(r"[^\s',]+", wrong[2])
-            if near := difflib.get_close_matches(wrong[1], choices, 1):
+            if near := difflib.get_close_matches(wrong[1], choices, 1, 0.7):
                 message += f"; did you mean {near[0]}?"
         super().error(message)
 

@@ -122,8 +122,8 @@ def read_source(source: Source) -> list[Track]:
     missing = next((folder for folder in source.folders if not folder.is_dir()), None)
     if missing:
         raise FileNotFoundError(
-            f"no folder {missing}; the format {source.format} needs one with {form.layout}: set the path of "
-            "the source"
+            f"no folder {missing}; the format {source.format} needs one with {form.layout}: mend the path of "
+            "the source, in the config or as --data FORMAT:PATH"
         )
     mark = scan.fingerprint(folder, form.watched) if form.watched else ""
     kept = _kept(source) if form.watched else None

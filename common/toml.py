@@ -14,7 +14,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return _parse(Path(path).read_text("utf-8-sig", "replace"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {what} {path}; mend the path") from None
+        raise FileNotFoundError(f"there is no {what} {path}; check the path") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the {what} {path} is not valid TOML: {error}") from None
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from spcnet.common.boxfile import read_boxes
 from spcnet.common.metrics import measure, score
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 truth = read_boxes(Path(sys.argv[1]))
 for path in map(Path, sys.argv[2:]):
     results = read_boxes(path)

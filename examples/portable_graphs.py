@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import onnxruntime as ort
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 name = sys.argv[1].removesuffix(".onnx")
 learn, localize = (ort.InferenceSession(f"{name}.{kind}.onnx") for kind in ("learn", "localize"))
 config = json.loads(learn.get_modelmeta().custom_metadata_map["spcnet.config"])

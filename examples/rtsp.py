@@ -9,6 +9,8 @@ import sys
 import spcnet
 from spcnet.runtime.video import open_video
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 url, box = sys.argv[1], [float(v) for v in sys.argv[2].split(",")]
 with spcnet.Tracker("nano") as tracker, open_video(url) as frames:
     for number, frame in enumerate(frames):

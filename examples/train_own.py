@@ -14,6 +14,8 @@ from spcnet.runtime.video import open_video
 from spcnet.training.config import TrainConfig
 from spcnet.training.train import Trainer
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 trainer = Trainer(TrainConfig.from_toml(Path(sys.argv[1])), Path("run"))
 checkpoint = trainer.run()  # beside it are the losses, for TensorBoard
 print(f"{checkpoint}: loss {trainer.validation['loss']:.3f} on tracks that were held out")

@@ -50,9 +50,9 @@ def make_bundle(
 ) -> list[Made]:
     """Everything of a checkpoint in a folder.
 
-    INT8 needs calibrate, a folder of tracks. targets are those of the engines built ahead (default:
-    ENGINE_TARGETS, where tensorrt_rtx is installed). scores: by the name of the model. An older bundle at
-    target is replaced when the new one is whole. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
+    INT8 needs calibrate, a folder of tracks. targets are those of the kernels and of the engines built ahead
+    (default: all). scores: by the name of the model. An older bundle at target is replaced when the new one
+    is whole. Raises FileNotFoundError, ValueError, RuntimeError, OSError.
     """
     if target.suffix in (".gz", ".tgz", ".tar"):
         raise ValueError(
@@ -69,17 +69,13 @@ def make_bundle(
             f"no checkpoint {checkpoint}; give the checkpoint.safetensors of a training run"
         )
     name = checkpoint.stem if checkpoint.stem != "checkpoint" else checkpoint.absolute().parent.name
-    if targets and not find_spec("tensorrt_rtx"):
-        raise RuntimeError(
-            "engines are built ahead by tensorrt_rtx, which is not installed; pip install tensorrt-rtx-cu13"
-        )
     made: list[Made] = []
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
         whole = Path(temporary) / target.name
         whole.mkdir()
         contents = _Contents(whole, name, checkpoint, calibrate, dict(overrides or {}), scores or {})
-        for title, make, lacking in contents.steps(ENGINE_TARGETS if targets is None else targets):
+        for title, make, lacking in contents.steps(targets):
             made.append(_run(title, make, lacking, whole))
             on_made(made[-1])
         files = sorted(file for step in made for file in step.files)
@@ -129,11 +125,12 @@ class _Contents:
     overrides: dict[str, Any]
     scores: Mapping[str, Mapping[str, Any]]
 
-    def steps(self, targets: Sequence[int]) -> list[tuple[str, Callable[[], Written], str]]:
+    def steps(self, targets: Sequence[int] | None) -> list[tuple[str, Callable[[], Written], str]]:
         """The name of each step, what to call, and why it is left out, if it is."""
         ready = bool(compiler.usable()) and any(compiler.tools("fatbinary"))
         no_tracks = "" if self.calibrate else "give the tracks to calibrate it on: --calibrate"
         no_compiler = "" if ready else "no compiler: pip install nvidia-cuda-nvrtc nvidia-cuda-nvcc"
+        on_device = "tensorrt_rtx builds none ahead for it; spcnet build does on the device"
         no_rtx = "" if find_spec("tensorrt_rtx") else "tensorrt_rtx is not installed"
         return [
             ("ONNX FP32", partial(self.model, "fp32"), ""),
@@ -141,8 +138,11 @@ class _Contents:
             ("ONNX INT8", partial(self.model, "int8"), no_tracks),
             ("localize, learn", self.graphs, ""),
             ("C library", self.native, ""),
-            ("CUDA kernels", self.kernels, no_compiler),
-            *((f"engine sm_{target}", partial(self.engine, target), no_rtx) for target in targets),
+            ("CUDA kernels", partial(self.kernels, targets or images.default_targets()), no_compiler),
+            *(
+                (f"engine sm_{t}", partial(self.engine, t), no_rtx if t in ENGINE_TARGETS else on_device)
+                for t in (ENGINE_TARGETS if targets is None else targets)
+            ),
             ("texts", self.texts, ""),
         ]
 
@@ -167,9 +167,9 @@ class _Contents:
         path = self.folder / f"{self.name}{model.NATIVE_SUFFIX}"
         return export_native(self.folder / model_name(self.name, "fp32"), path), [path]
 
-    def kernels(self) -> Written:
+    def kernels(self, targets: Sequence[int]) -> Written:
         path = self.folder / KERNELS / images.fatbin_name(compiler.source(compiler.KERNELS))
-        built = images.build_fatbin(images.default_targets(), path)[1]
+        built = images.build_fatbin(targets, path)[1]
         return ", ".join(image.target for image in built), [path, sidecar(path)]
 
     def engine(self, target: int) -> Written:

@@ -43,7 +43,7 @@ def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         type=int,
         action="append",
         metavar="NN",
-        help="compute capability without the point, of a bundle's engines, built ahead, or of --cuda; repeat "
+        help="compute capability without the point, of a bundle's kernels and engines, or of --cuda; repeat "
         "(default: all)",
     )
     export.add_argument(
@@ -139,7 +139,7 @@ def _export(options: argparse.Namespace) -> int:
             )
         return _bundle(options)
     if options.target:
-        raise ValueError("--target is for the engines of a --bundle; an engine alone is made by spcnet build")
+        raise ValueError("--target is for the GPU files of a --bundle; spcnet build makes an engine alone")
     if options.precision == "int8" and not options.calibrate:
         raise ValueError("--precision int8 needs tracks to take real patches from; give --calibrate TRACKS")
     if options.calibrate and options.precision != "int8":

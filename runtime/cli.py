@@ -106,7 +106,7 @@ def positive(text: str) -> int:
 
 def box(text: str) -> tuple[float, ...]:
     """Parse X,Y,W,H."""
-    needed = "give 4 numbers, x,y,width,height, such as 10,20,50,60"
+    needed = "give 4 numbers with commas, without blanks: x,y,width,height, such as 10,20,50,60"
     try:
         values = tuple(float(v) for v in text.split(","))
     except ValueError:

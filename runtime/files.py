@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ADVICE = {  # by errno
+    errno.EACCES: "change its permissions, or give another path",
+    errno.EPERM: "change its permissions, or give another path",
+    errno.EROFS: "this file system cannot be written; give another path",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; give another path",
+    errno.EEXIST: "it is a file where a folder is needed; give another path",
+    errno.ENOENT: "check the path",
+    errno.ENOSPC: "make room there, or give another path",
+}
+
+
+def in_words(error: BaseException) -> str:
+    """The error in a sentence; one of the system's, which has a number, with its file and what to do."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return str(error)
+    advice = ADVICE.get(error.errno, "give another path")
+    return f"{os.fsdecode(error.filename)}: {error.strerror}; {advice}"
 
 
 def refuse_folder(path: Path) -> None:
@@ -57,22 +76,24 @@ def replacing(path: Path) -> Iterator[Path]:
     path itself is yielded. Raises IsADirectoryError, and any OSError of the writing with the name of path.
     """
     refuse_folder(path)
-    if _written_through(path):  # asked before the link is followed: that of a pipe leads to no name
-        yield path
-        return
-    path = Path(os.path.realpath(path))
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    through = _written_through(path)  # asked before the link is followed: that of a pipe leads to no name
+    path = path if through else Path(os.path.realpath(path))
+    aside = path if through else path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not through:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        os.replace(aside, path)
+        if not through:
+            os.replace(aside, path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(aside)):
             # A full disk is reported without a name or under the temporary one.
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        if not through:
+            with suppress(NotADirectoryError):
+                aside.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

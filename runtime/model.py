@@ -65,7 +65,8 @@ def find(name: str | Path) -> Path:
     if path.exists():
         kind = "folder without a bundle's record" if path.is_dir() else "file, but no .onnx"
         raise ModelError(
-            f"{path} is a {kind}; give a model that spcnet export wrote, or one of: {', '.join(zoo())}"
+            f"{path} is a {kind}; give an .onnx or a bundle that spcnet export wrote, or one of: "
+            f"{', '.join(zoo())}"
         )
     raise FileNotFoundError(
         f"no model named {str(name)!r}; the zoo has: {', '.join(zoo())}; or give the path of an .onnx file "

@@ -28,6 +28,10 @@ def draw(frame: Frame, results: Result | Mapping[int, Result], caption: str = ""
     frame: (H, W, 3) uint8 BGR; grey (H, W) or BGRA, too. results: what Tracker.update or MultiTracker.update
     returned. Returns (H, W, 3) uint8 BGR. Raises TypeError, ValueError for what is no frame.
     """
+    if not isinstance(results, (Result, Mapping)):
+        raise TypeError(
+            f"results is a {type(results).__name__}; give what Tracker.update or MultiTracker.update returned"
+        )
     image = as_bgr(frame).copy()
     height, width = image.shape[:2]
     line = max(1, round(min(height, width) / 360))

@@ -6,6 +6,7 @@ A sink that fails to write leaves no file, and the older one as it was.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import sys
@@ -178,9 +179,10 @@ class VideoSink(_FileSink):
             if writer.isOpened():
                 self._codec = codec
                 return writer
+        if not os.access(aside.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._path))
         raise OSError(
-            f"{self._path} cannot be written as a video of {width} x {height}; choose another folder or "
-            "format"
+            f"{self._path} cannot be written as a video of {width} x {height} px; choose another format"
         )
 
 

@@ -101,6 +101,8 @@ class MultiTracker:
         config: Mapping[str, Any] | None = None,
         **cuda: Any,
     ) -> None:
+        if not isinstance(config, (Mapping, type(None))):
+            raise TypeError(f"config is {config!r:.80}; give settings by name, as {{'update_interval': 2}}")
         changes = dict(config or {})
         self._backend = _open(model, backend, threads, pixel_format, changes, cuda)
         self._slots: dict[int, int] = {}  # id -> slot

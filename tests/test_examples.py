@@ -33,6 +33,13 @@ def test_one_target_is_tracked(run):
     assert lines[0].startswith("20 TRACKING ") and len(lines) > 3
 
 
+@pytest.mark.parametrize("name", ("rtsp.py", "train_own.py", "portable_graphs.py", "evaluate.py"))
+def test_what_needs_arguments_says_so(name, tmp_path):
+    command = [sys.executable, EXAMPLES / name]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and f": python examples/{name} " in done.stderr.splitlines()[0]
+
+
 def test_targets_keep_their_ids(run):
     ids = [re.findall(r"(\d+): \[", line) for line in run("track_many.py")]
     assert ids[:2] == [["0", "1"]] * 2 and len(ids) > 4 and all(found == ["1"] for found in ids[2:])

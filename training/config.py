@@ -277,4 +277,5 @@ def put(values: Any, name: str, value: Any) -> None:
         values[last]
         values[last] = value
     except (KeyError, IndexError, TypeError):
-        raise ValueError(f"there is no parameter {name}; give table.field as in a training config") from None
+        here = f", here one of {', '.join(values)}" if isinstance(values, dict) else " as in a config"
+        raise ValueError(f"there is no parameter {name}; give table.field{here}") from None

@@ -11,6 +11,7 @@ from spcnet.benchmarks.gpu.memory import Memory
 from spcnet.benchmarks.gpu.timing import QUICK, Effort, Timer, measure
 from spcnet.benchmarks.latency import nvml
 from spcnet.runtime.cuda import compiler, images
+from spcnet.runtime.cuda.device import Device
 
 PROBE = """
 extern "C" __global__ void peak_fp32(float* out, int rounds) {
@@ -46,7 +47,7 @@ extern "C" __global__ void peak_half(float* out, int rounds) {
 """
 
 
-def peak_rates(device: Any, timer: Timer, effort: Effort = QUICK) -> dict[str, Any]:
+def peak_rates(device: Device, timer: Timer, effort: Effort = QUICK) -> dict[str, Any]:
     """Operations a second of FP32 multiply-adds and of FP16 on tensor cores: measured, or FP32 by the clock.
 
     The device must be an active PycudaDevice.
@@ -56,8 +57,7 @@ def peak_rates(device: Any, timer: Timer, effort: Effort = QUICK) -> dict[str, A
     gpu, names = cuda.Context.get_device(), cuda.device_attribute
     processors = int(gpu.get_attribute(names.MULTIPROCESSOR_COUNT))
     try:
-        with device.pycuda_context():
-            return {**_measured_rates(device, timer, processors, effort), "rates": "measured"}
+        return {**_measured_rates(device, timer, processors, effort), "rates": "measured"}
     except (cuda.Error, RuntimeError) as error:  # no compiler here, or one that refuses
         lanes = 64 if device.compute_capability[0] == 7 or device.compute_capability == (8, 0) else 128
         nominal = 2e3 * lanes * processors * int(gpu.get_attribute(names.CLOCK_RATE))

@@ -46,7 +46,7 @@ class CudaTimer:
     def __init__(self, device: Any) -> None:
         import pycuda.driver as cuda
 
-        with device.activate(), device.pycuda_context():
+        with device.activate():
             self._events = [cuda.Event(), cuda.Event()]
         self._device, self._stream = device, device.pycuda_stream
 
@@ -59,7 +59,7 @@ class CudaTimer:
         return max(float(begin.time_till(end)) / 1e3, 0.0)
 
     def close(self) -> None:
-        with self._device.activate(), self._device.pycuda_context():
+        with self._device.activate():
             self._events.clear()
             self._stream = None
 

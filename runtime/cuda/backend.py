@@ -182,17 +182,21 @@ class CudaBackend:
             self._run(LEARN, frame, slots)
 
     def update(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> list[Measurement]:
-        self.submit(frame, slots)
-        return self.collect()
+        with self._use:
+            self._submit(frame, slots)
+            return self._finish()
 
     def submit(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
         with self._use:
-            self._check(slots)
-            interval = self.config.update_interval
-            due = [slot for slot in slots if (self._targets[slot].age + 1) % interval == 0]
-            self._begin(UPDATE, frame, slots, due)
-            for slot in slots:
-                self._targets[slot].age += 1
+            self._submit(frame, slots)
+
+    def _submit(self, frame: Picture | DeviceFrame, slots: Sequence[int]) -> None:
+        self._check(slots)
+        interval = self.config.update_interval
+        due = [slot for slot in slots if (self._targets[slot].age + 1) % interval == 0]
+        self._begin(UPDATE, frame, slots, due)
+        for slot in slots:
+            self._targets[slot].age += 1
 
     def collect(self) -> list[Measurement]:
         with self._use:

@@ -155,6 +155,30 @@ def pack(signature: str, arguments: Sequence[float]) -> bytes:
     return struct.pack("@" + signature, *arguments)
 
 
+class Activation:
+    """A device made current by push until the block ends; its errors become one for the caller.
+
+    A class, as every frame enters it, and a generator takes a microsecond longer. It does not know the
+    device, which would then live until the next garbage collection.
+    """
+
+    def __init__(
+        self, gpu: str, push: Callable[[], object], pop: Callable[[], object], *errors: type[Exception]
+    ) -> None:
+        self._gpu, self._push, self._pop, self._errors = gpu, push, pop, errors
+
+    def __enter__(self) -> None:
+        self._push()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._pop()
+        if isinstance(error, self._errors):
+            raise RuntimeError(
+                f"the GPU {self._gpu} failed: {error}; load the tracker again, and look at spcnet "
+                "doctor if it stays so"
+            ) from None
+
+
 def out_of_memory(device: Device, size: int) -> MemoryError:
     """The error where size more bytes are not free."""
     free, total = device.memory()

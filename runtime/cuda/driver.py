@@ -44,14 +44,6 @@ class Driver:
             self._library.cuGetErrorString(status, ctypes.byref(text))
             raise DriverError(name, status, (text.value or b"unknown").decode(errors="replace"))
 
-    def push(self, context: ctypes.c_void_p) -> None:
-        """Make a context current in the calling thread."""
-        self.call("cuCtxPushCurrent_v2", context)
-
-    def pop(self) -> None:
-        """Make the former one current again."""
-        self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
-
     def begin_capture(self, stream: int) -> None:
         self.call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), THREAD_LOCAL)
 
@@ -102,29 +94,6 @@ class Driver:
             self.call("cuStreamWaitEvent", ctypes.c_void_p(after), event, 0)
         finally:
             self.call("cuEventDestroy_v2", event)  # the wait remains
-
-
-class Activation:
-    """What activate of a device returns: its context is current, and its errors become one for the caller.
-
-    A class, as each frame enters it twice, and a generator takes a microsecond longer.
-    """
-
-    def __init__(
-        self, device: Device, driver: Driver, context: ctypes.c_void_p, *errors: type[Exception]
-    ) -> None:
-        self._device, self._driver, self._context, self._errors = device, driver, context, errors
-
-    def __enter__(self) -> None:
-        self._driver.push(self._context)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._driver.pop()
-        if isinstance(error, (DriverError, *self._errors)):
-            raise RuntimeError(
-                f"the GPU {self._device.name} failed: {error}; load the tracker again, and look at spcnet "
-                "doctor if it stays so"
-            ) from None
 
 
 class Recording:

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import byref, c_int, c_size_t, c_ulonglong, c_void_p
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import images
-from spcnet.runtime.cuda.device import HostBuffer, Kernel, out_of_memory, pack
-from spcnet.runtime.cuda.driver import Activation, Driver, DriverError, Recording
+from spcnet.runtime.cuda.device import Activation, HostBuffer, Kernel, out_of_memory, pack
+from spcnet.runtime.cuda.driver import Driver, DriverError, Recording
 
 _NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 _DISABLE_TIMING = 2  # event flag
@@ -45,9 +45,12 @@ class DriverDevice:
         call("cuDeviceGetName", name, len(name), index)
         self.name = name.value.decode(errors="replace")
         self.compute_capability = (self._attribute(_MAJOR), self._attribute(_MINOR))
-        self._context = _primary_context(self._driver, index)
+        context = _primary_context(self._driver, index)
+        push = functools.partial(call, "cuCtxPushCurrent_v2", context)
+        pop = functools.partial(call, "cuCtxPopCurrent_v2", byref(c_void_p()))
+        self._active = Activation(self.name, push, pop, DriverError)
         self._held: Held = []
-        self._close = weakref.finalize(self, _release, self._driver, self._context, self._held)
+        self._close = weakref.finalize(self, _release, self._driver, self._active, self._held)
         self._functions: dict[str, c_void_p] = {}
         try:
             with self.activate():
@@ -83,7 +86,7 @@ class DriverDevice:
         return self._stream.value or 0
 
     def activate(self) -> Activation:
-        return Activation(self, self._driver, self._context)
+        return self._active
 
     def memory(self) -> tuple[int, int]:
         free, total = c_size_t(), c_size_t()
@@ -182,6 +185,7 @@ class DriverDevice:
 
     def close(self) -> None:
         self._close()
+        self._stream = c_void_p()  # nobody shall wait for the one that is gone
 
 
 @functools.cache
@@ -191,18 +195,9 @@ def _driver() -> Driver:
     return driver
 
 
-@contextlib.contextmanager
-def _current(driver: Driver, context: c_void_p) -> Iterator[None]:
-    driver.push(context)
-    try:
-        yield
-    finally:
-        driver.pop()
-
-
-def _release(driver: Driver, context: c_void_p, held: Held) -> None:
+def _release(driver: Driver, active: Activation, held: Held) -> None:
     """Release all that a device holds, also of one that is dropped without close."""
-    with contextlib.suppress(DriverError), _current(driver, context):  # a GPU that failed gives nothing back
+    with contextlib.suppress(RuntimeError), active:  # a GPU that failed gives nothing back
         while held:
             with contextlib.suppress(DriverError):
                 driver.call(*held.pop())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,8 @@ import pycuda.driver as cuda
 from numpy.typing import NDArray
 
 from spcnet.runtime.cuda import images
-from spcnet.runtime.cuda.device import HostBuffer, Kernel, out_of_memory
-from spcnet.runtime.cuda.driver import Activation, Driver, Recording
+from spcnet.runtime.cuda.device import Activation, HostBuffer, Kernel, out_of_memory
+from spcnet.runtime.cuda.driver import Driver, DriverError, Recording
 
 _NON_BLOCKING = 1  # stream flag: no implicit order with the default stream, which would break captures
 
@@ -35,7 +33,8 @@ class PycudaDevice:
         self.compute_capability = gpu.compute_capability()
         self.launches = self.stream = 0
         self._context = _primary_context(index)
-        self._driver, self._handle = Driver(), ctypes.c_void_p(self._context.handle)
+        self._active = Activation(self.name, self._context.push, cuda.Context.pop, cuda.Error, DriverError)
+        self._driver = Driver()
         self._allocations: dict[int, Any] = {}
         self._host: dict[int, Any] = {}
         self._module: Any = None
@@ -45,7 +44,7 @@ class PycudaDevice:
         self._events: list[Any] = []
         self._functions: dict[str, Any] = {}
         try:
-            with self.activate(), self.pycuda_context():
+            with self.activate():
                 version = cuda.get_driver_version()
                 image = images.find(self.compute_capability, driver=(version // 1000, version % 1000 // 10))
                 self.origin = image.origin
@@ -59,22 +58,7 @@ class PycudaDevice:
             raise
 
     def activate(self) -> Activation:
-        return Activation(self, self._driver, self._handle, cuda.Error)
-
-    @contextlib.contextmanager
-    def pycuda_context(self) -> Iterator[None]:
-        """Around what pycuda makes and frees while the device is active: it must know the context, too.
-
-        Not around a frame, as it takes 5 us. pycuda's list of contexts must match the driver's, so ours comes
-        off meanwhile.
-        """
-        self._driver.pop()
-        self._context.push()
-        try:
-            yield
-        finally:
-            cuda.Context.pop()
-            self._driver.push(self._handle)
+        return self._active
 
     def memory(self) -> tuple[int, int]:
         free, total = cuda.mem_get_info()
@@ -82,28 +66,24 @@ class PycudaDevice:
 
     def allocate(self, size: int) -> int:
         try:
-            with self.pycuda_context():
-                allocation = cuda.mem_alloc(size)
+            allocation = cuda.mem_alloc(size)
         except cuda.MemoryError:
             raise out_of_memory(self, size) from None
         self._allocations[int(allocation)] = allocation
         return int(allocation)
 
     def free(self, address: int) -> None:
-        with self.pycuda_context():
-            self._allocations.pop(address).free()
+        self._allocations.pop(address).free()
 
     def allocate_host(self, size: int) -> HostBuffer:
         flags = cuda.host_alloc_flags.DEVICEMAP | cuda.host_alloc_flags.PORTABLE
-        with self.pycuda_context():
-            array = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+        array = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
         address = int(array.base.get_device_pointer())
         self._host[address] = array.base
         return HostBuffer(array, address)
 
     def free_host(self, buffer: HostBuffer) -> None:
-        with self.pycuda_context():
-            self._host.pop(buffer.address).free()
+        self._host.pop(buffer.address).free()
 
     def holds(self, address: int) -> bool:
         return self._driver.device_of(address) == self._index
@@ -155,10 +135,7 @@ class PycudaDevice:
         self._driver.order(self.stream, stream)
 
     def close(self) -> None:
-        with (
-            self.activate(),
-            self.pycuda_context(),
-        ):  # pycuda frees streams, events and modules when they are dropped
+        with self.activate():  # pycuda frees streams, events and modules when they are dropped
             for held in (*self._allocations.values(), *self._host.values()):
                 held.free()
             self._allocations.clear()

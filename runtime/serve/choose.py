@@ -65,6 +65,12 @@ def _in_window(frame: Frame) -> list[tuple[float, ...]]:
 def _in_console(
     load: Callable[[], MultiTracker], about: Mapping[str, object], name: str, frame: Frame
 ) -> Sequence[Sequence[float]]:
-    from spcnet.runtime.serve.open import open_console  # websockets is needed only here
+    try:
+        from spcnet.runtime.serve.open import open_console  # websockets is needed only here
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"there is no window to draw in, and the console needs the package {error.name}; pip install "
+            "'spcnet[serve]', or give the target as --box X,Y,W,H"
+        ) from None
 
     return open_console(load, lambda: Still(name, frame), about, port=0, choosing=True)

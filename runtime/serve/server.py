@@ -24,6 +24,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from spcnet.runtime.files import in_words
 from spcnet.runtime.frame import Frame
 from spcnet.runtime.serve.access import Access
 from spcnet.runtime.serve.commands import Done, Next, Read, command, envelope
@@ -173,7 +174,7 @@ class Desk:
             reason = f"{ASKS} requests for the next state are open; wait for an answer"
             await viewer.send({"type": "refused", **head, "reason": reason})
         except (ValueError, TypeError, OSError, RuntimeError) as error:
-            await viewer.send({"type": "refused", **head, "reason": str(error)})
+            await viewer.send({"type": "refused", **head, "reason": in_words(error)})
 
     def _finish(self) -> None:
         if not self._choosing:

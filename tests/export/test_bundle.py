@@ -30,14 +30,11 @@ def checkpoint(tiny_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(checkpoint, tracks, tmp_path_factory):
-    """A bundle with everything in it; the kernels for one target, which is enough here."""
+    """A bundle with everything in it, for two kinds of GPU."""
     needs(importlib.util.find_spec("tensorrt_rtx"), "tensorrt-rtx-cu13")
     needs(compiler.find_compilers() and next(compiler.tools("fatbinary"), None), "a CUDA toolkit")
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "default_targets", lambda: (87,))
-        steps = make_bundle(checkpoint, folder, calibrate=tracks, targets=[75, 86])
-    return folder, steps
+    return folder, make_bundle(checkpoint, folder, calibrate=tracks, targets=[75, 86])
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +99,23 @@ def test_what_cannot_be_made_is_left_out_and_said(checkpoint, tmp_path, monkeypa
     assert "no compiler" in steps["CUDA kernels"].note
     assert steps["engine sm_75"].note == "left out: tensorrt_rtx is not installed"
     assert check_bundle(tmp_path / "tiny") == "tiny"
-    with pytest.raises(RuntimeError, match="tensorrt_rtx, which is not installed; pip install"):
-        make_bundle(checkpoint, tmp_path / "other", targets=[86])
+
+
+def test_a_bundle_for_one_board_has_its_kernels_alone(checkpoint, tmp_path, monkeypatch):
+    asked = []
+
+    def build(targets, path):
+        asked.append(targets)
+        path.parent.mkdir()
+        for file in (path, images.sidecar(path)):
+            file.write_bytes(b"kernels")
+        return path, []
+
+    monkeypatch.setattr(compiler, "usable", lambda: ("one",))
+    monkeypatch.setattr(images, "build_fatbin", build)
+    steps = {step.name: step for step in make_bundle(checkpoint, tmp_path / "tiny", targets=[87])}
+    assert asked == [[87]] and steps["CUDA kernels"].files
+    assert steps["engine sm_87"].note.startswith("left out: tensorrt_rtx builds none ahead for it")
 
 
 def test_an_old_bundle_is_replaced_by_one_named_after_its_run(checkpoint, copy, tmp_path):
@@ -129,8 +141,8 @@ def test_a_bundle_with_a_file_of_somebody_else_is_not_replaced(checkpoint, copy)
 
 def test_a_failed_step_keeps_the_old_bundle(checkpoint, copy, tmp_path):
     before = {file: (copy / file).read_bytes() for file in files(copy)}
-    with pytest.raises(ValueError, match="does not build for SM87"):
-        make_bundle(checkpoint, copy, targets=[87])
+    with pytest.raises(FileNotFoundError):
+        make_bundle(checkpoint, copy, calibrate=tmp_path / "nowhere")
     assert {file: (copy / file).read_bytes() for file in files(copy)} == before
     assert os.listdir(tmp_path) == ["tiny"]
 
@@ -249,7 +261,7 @@ def test_a_bundle_is_a_model_wherever_one_is_named(made, monkeypatch, tmp_path):
     (tmp_path / "base").symlink_to(folder)
     assert (model.find("base"), model.find("./base")) == (model.ZOO / "base.onnx", Path("base") / "tiny.onnx")
     (tmp_path / "other").mkdir()
-    with pytest.raises(model.ModelError, match="other is a folder without a bundle's record; give a model"):
+    with pytest.raises(model.ModelError, match="other is a folder without a bundle's record; give an"):
         model.find("other")
 
 

@@ -284,7 +284,10 @@ def test_a_box_of_other_than_four_numbers_is_refused(text, found, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["track", "x.mp4", "--box", text])
     told = capsys.readouterr().err
-    assert f"'{text}' {found}; give 4 numbers, x,y,width,height, such as 10,20,50,60" in told
+    assert (
+        f"'{text}' {found}; give 4 numbers with commas, without blanks: x,y,width,height, such as 10,20,50,60"
+        in told
+    )
 
 
 @pytest.mark.parametrize(("words", "near"), [("trak", "track"), ("bench acuracy", "accuracy")])
@@ -292,6 +295,28 @@ def test_the_nearest_command_is_named(words, near, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(words.split())
     assert capsys.readouterr().err.endswith(f"; did you mean {near}?\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("track x.mp4 --box 1,2,3,4 --vidoe out.mp4", "--video"),
+        ("doctor --jsn", "--json"),
+        ("bench accuracy x --trakcer=base", "--tracker"),
+    ],
+)
+def test_the_nearest_option_of_the_command_is_named(words, near, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    told = capsys.readouterr().err
+    assert told.endswith(f"; did you mean {near}?\n") and f"usage: spcnet {words.split()[0]} " in told
+
+
+def test_what_the_system_refuses_is_told_with_what_to_do(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["demo", str(tmp_path / "file")]) == 2
+    said = "File exists; it is a file where a folder is needed; give another path"
+    assert capsys.readouterr().err.endswith(f"spcnet: {tmp_path / 'file'}: {said}\n")
 
 
 @pytest.mark.parametrize("unread", ["stdout", "stderr"])

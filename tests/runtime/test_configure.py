@@ -279,6 +279,20 @@ def test_a_keyword_that_no_tracker_has_is_named(keyword, advice):
         Tracker("nano", **{keyword: 3})
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    (
+        ({"config": 3}, "config is 3; give settings by name"),
+        ({"config": "a"}, "config is 'a'; give settings by name"),
+        ({"threads": "2"}, "threads is '2'; give a whole number"),
+        ({"threads": 2.5}, "threads is 2.5; give a whole number"),
+    ),
+)
+def test_an_option_of_another_type_is_refused(options, told):
+    with pytest.raises(TypeError, match=told):
+        Tracker("nano", **options)
+
+
 def test_the_numbers_of_a_result_are_plain(load, whole_model, video):
     for backend in BACKENDS:
         tracker = load(whole_model, backend)

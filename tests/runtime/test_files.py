@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from spcnet.runtime.files import check_outputs, replacing, write_bytes, write_text
+from spcnet.runtime.files import check_outputs, in_words, replacing, write_bytes, write_text
 
 
 def test_the_file_appears_when_it_is_whole_and_its_folder_is_made(tmp_path):
@@ -38,7 +38,26 @@ def test_a_folder_that_cannot_be_written_is_reported_without_the_name_aside(tmp_
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError) as raised:
         write_text(tmp_path / "file" / "below.txt", "")
-    assert os.fspath(tmp_path / "file") in str(raised.value)
+    assert raised.value.filename == os.fspath(tmp_path / "file")
+    said = in_words(raised.value)
+    assert (
+        said == f"{tmp_path / 'file'}: File exists; it is a file where a folder is needed; give another path"
+    )
+
+
+def test_a_pipe_that_cannot_be_written_is_reported_with_its_name(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError) as raised, replacing(tmp_path / "pipe"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (
+        in_words(raised.value)
+        == f"{tmp_path / 'pipe'}: No space left on device; make room there, or give another path"
+    )
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_errors_of_our_own_stay_as_they_are():
+    assert in_words(OSError("port 1 is taken")) == "port 1 is taken" and in_words(ValueError("x")) == "x"
 
 
 def test_two_writers_at_once_do_not_mix(tmp_path):

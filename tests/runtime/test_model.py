@@ -348,10 +348,13 @@ def test_the_hash_is_that_of_the_file_with_its_digits_blank(tiny_model):
 def test_what_is_there_but_no_model_is_named(tmp_path):
     for name, words in (
         ("a.safetensors", "a.safetensors is a checkpoint; make a model of it: spcnet export .* -o a.onnx"),
-        ("a.txt", "a.txt is a file, but no .onnx; give a model that spcnet export wrote, or one of: base"),
+        (
+            "a.txt",
+            "a.txt is a file, but no .onnx; give an .onnx or a bundle that spcnet export wrote",
+        ),
     ):
         (tmp_path / name).touch()
         with pytest.raises(ModelError, match=words):
             model.find(tmp_path / name)
-    with pytest.raises(ModelError, match="is a folder without a bundle's record; give a model"):
+    with pytest.raises(ModelError, match="is a folder without a bundle's record; give an"):
         model.find(tmp_path)

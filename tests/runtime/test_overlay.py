@@ -69,3 +69,5 @@ def test_the_frame_is_checked_and_stays_as_it_is():
     assert (frame == GREY).all()
     with pytest.raises(TypeError, match="frame has dtype float64; give uint8"):
         draw(GREY / 255, {})
+    with pytest.raises(TypeError, match=r"results is a list; give what Tracker\.update"):
+        draw(GREY, [result((10, 10, 50, 50))])

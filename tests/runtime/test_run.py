@@ -272,11 +272,16 @@ def test_a_video_that_is_not_written_whole_is_refused(name, tiny_model, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"out.csv", name}
 
 
-def test_a_writer_that_does_not_open_says_so_and_leaves_the_older_file(tmp_path, video):
+def test_a_writer_that_does_not_open_says_so_and_leaves_the_older_file(tmp_path, video, monkeypatch):
     out = tmp_path / "out.webm"
     out.write_text("older")
     sink = VideoSink(out, 25)
     with pytest.raises(OSError, match="cannot be written as a video of 20000 x 2"):
+        sink.write(0, np.zeros((2, 20000, 3), np.uint8), {})
+    sink.close()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # to root every folder can be written
+    sink = VideoSink(out, 25)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*out.webm'"):
         sink.write(0, np.zeros((2, 20000, 3), np.uint8), {})
     sink.close()
     assert out.read_text() == "older" and len(list(tmp_path.iterdir())) == 1

@@ -11,7 +11,8 @@ import pytest
 from emulator import fake_driver
 from emulator.host_device import HostDevice
 
-from spcnet.benchmarks.gpu import backbone, kernels
+from spcnet.benchmarks.gpu import backbone, card, kernels
+from spcnet.benchmarks.gpu.run import open_gpu
 from spcnet.runtime import MultiTracker, Tracker
 from spcnet.runtime.cuda import available
 from spcnet.runtime.cuda.backend import CudaBackend
@@ -153,6 +154,24 @@ def test_a_failing_gpu_is_named(device_class):
     with pytest.raises(RuntimeError, match=said), device.activate():
         device.copy(0, 64, 64)
     device.close()
+
+
+def test_a_closed_device_has_no_stream_to_wait_for(device_class):
+    device = device_class()
+    assert device.stream
+    device.close()
+    assert device.stream == 0
+
+
+def test_the_rates_of_a_gpu_leave_its_context_as_it_was(driver):
+    """The fake driver lacks the kernels that measure them, after all that comes before their launch."""
+    device, timer = open_gpu()
+    with device.activate():
+        found = card.peak_rates(device, timer)
+        device.synchronize()
+    timer.close()
+    device.close()
+    assert found["fp32"] > 0 and "named symbol not found" in found["rates"]
 
 
 def test_another_thread_may_use_and_close_it(driver, tiny_model, video, reference):

@@ -128,6 +128,10 @@ def test_without_its_package_it_says_how_to_get_it(frames, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets", None)
     assert main(["serve", str(frames[0])]) == 2
     assert "pip install 'spcnet[serve]'" in capsys.readouterr().err
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert main(["track", str(frames[0]), "--select"]) == 2
+    assert "pip install 'spcnet[serve]', or give the target as --box X,Y,W,H" in capsys.readouterr().err
 
 
 def test_an_address_of_another_machine_is_said(frames, capsys):
