@@ -75,9 +75,10 @@ class Video:
             height, width = frame.shape[:2]
             size = size or (width, height)
             if size != (width, height):
+                file = f", {self.paths[number]}" if number < len(self.paths) else ""
                 raise VideoError(
                     f"{self.name} changes from {size[0]} x {size[1]} to {width} x {height} px at frame "
-                    f"{number}; give each size as a source of its own"
+                    f"{number}{file}; give each size as a source of its own"
                 )
             yield number, frame
 

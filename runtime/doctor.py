@@ -68,6 +68,7 @@ def examine(root: Path = Path("/"), library: str | None = None) -> list[Finding]
         "TensorRT": lambda: [_tensorrt()],
         "Jetson": lambda: _jetson(root),
         "CPU governor": lambda: _governor(root),
+        "extras": lambda: [_extras()],
         "backend auto": lambda: [_backend(library)],
     }
     findings = [Finding("platform", "ok", system), *libraries()]
@@ -170,6 +171,23 @@ def _requirements() -> list[str]:
         return [want.partition(";")[0].strip() for want in requires("spcnet") or ()]
     except PackageNotFoundError:
         return []
+
+
+def _extras() -> Finding:
+    """The extras whose packages are installed, but for those that have a part of their own."""
+    packages: dict[str, list[str]] = {}
+    for want in requires("spcnet") or ():
+        if named := re.match(r"([\w.-]+).*; extra == .(\w+).$", want):  # others are for some machines only
+            packages.setdefault(named[2], []).append(named[1])
+    for shown in ("opencv", "onnxruntime", "cuda", "test"):
+        packages.pop(shown, None)
+    lacking = {extra for extra, names in packages.items() if not all(map(_version, names))}
+    found = ", ".join(extra for extra in packages if extra not in lacking) or "none"
+    if not lacking:
+        return Finding("extras", "ok", found)
+    absent = ", ".join(extra for extra in packages if extra in lacking)
+    advice = "pip install 'spcnet[NAME]' for what you need; docs/guides/install.md says what each is for"
+    return Finding("extras", "note", f"{found}; not installed: {absent}", advice)
 
 
 def _older(found: str, needed: str) -> bool:

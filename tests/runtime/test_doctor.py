@@ -67,6 +67,23 @@ def parts(findings):
     return {finding.part: finding for finding in findings}
 
 
+def test_the_extras_are_listed(monkeypatch):
+    monkeypatch.setattr(
+        doctor,
+        "requires",
+        lambda package: [
+            "numpy>=1",
+            "rich>=13; extra == 'shown'",
+            "no-such-package>=2; extra == 'train'",
+            "rich>=13; extra == 'train'",
+            "tomli>=2; python_version < '3.11' and extra == 'shown'",
+            "no-such-package; extra == 'opencv'",
+        ],
+    )
+    found = parts(doctor.examine())["extras"]
+    assert found[1:3] == ("note", "shown; not installed: train") and "spcnet[NAME]" in found.advice
+
+
 def test_it_speaks_of_this_machine_and_never_fails():
     found = parts(doctor.examine())
     wanted = {"platform", "NumPy", "OpenCV", "ONNX Runtime", "NVIDIA driver", "pycuda", "kernel compiler"}
