@@ -11,7 +11,7 @@ from spcnet.runtime.video import open_video
 
 tracker = Tracker("nano")
 learned = 0
-with open_video(str(DEMO_VIDEO)) as frames:
+with open_video(DEMO_VIDEO) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, DEMO_BOX)

@@ -22,7 +22,7 @@ def detect(frame, template):
 
 
 tracker = MultiTracker("base")
-with open_video(str(DEMO_VIDEO)) as frames:
+with open_video(DEMO_VIDEO) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             target = tracker.add(frame, FACE_BOX)

@@ -6,7 +6,7 @@ from spcnet.runtime.video import open_video
 
 tracker = spcnet.Cv2Tracker("nano")  # was cv2.TrackerCSRT_create()
 many = spcnet.MultiTracker("nano")
-with open_video(str(DEMO_VIDEO)) as frames:
+with open_video(DEMO_VIDEO) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, DEMO_BOX)

@@ -10,7 +10,7 @@ from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
 
 tracker = spcnet.Tracker("nano")
-with open_video(str(DEMO_VIDEO)) as frames:
+with open_video(DEMO_VIDEO) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, DEMO_BOX)

@@ -10,7 +10,7 @@ from spcnet.runtime.video import open_video
 BELLY = (330, 470, 120, 120)  # of the rabbit, in frame 10
 
 tracker = MultiTracker("nano")
-with open_video(str(DEMO_VIDEO)) as frames:
+with open_video(DEMO_VIDEO) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             rabbit = tracker.add(frame, DEMO_BOX)

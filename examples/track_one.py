@@ -5,7 +5,7 @@ from spcnet.runtime.run import DEMO_BOX, DEMO_VIDEO
 from spcnet.runtime.video import open_video
 
 tracker = Tracker("nano")  # a name of the zoo, or the path of an .onnx file
-with open_video(str(DEMO_VIDEO)) as frames:  # any iterable of (H, W, 3) uint8 BGR arrays will do
+with open_video(DEMO_VIDEO) as frames:  # any iterable of (H, W, 3) uint8 BGR arrays will do
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, DEMO_BOX)  # x, y, w, h in pixels, 0-based

@@ -21,7 +21,7 @@ checkpoint = trainer.run()  # beside it are the losses, for TensorBoard
 print(f"{checkpoint}: loss {trainer.validation['loss']:.3f} on tracks that were held out")
 model = export_onnx(checkpoint, Path("mine.onnx"))  # config and training are inside
 
-with spcnet.Tracker(model.path) as tracker, open_video(str(DEMO_VIDEO)) as frames:
+with spcnet.Tracker(model.path) as tracker, open_video(DEMO_VIDEO) as frames:
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, DEMO_BOX)

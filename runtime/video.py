@@ -24,15 +24,16 @@ __all__ = ["ImageFolder", "Video", "VideoError", "open_video"]
 DEEP = (b"Y1\0\x10", b"\x10\x001Y", b"RGB0", b"BGR0", b"0BGR", b"0RGB")
 
 
-def open_video(source: str) -> Video:
+def open_video(source: str | os.PathLike[str] | int) -> Video:
     """Open a source: a file, a folder of images, or with a folder img of them as in OTB, a pattern
     ("frames/*.jpg"), a camera by its index or device, a URL, a FIFO, "-" for what is piped into the process,
     or a GStreamer pipeline (a string with " ! ", ending in appsink).
 
     What exists under this name is opened as what it is, whatever the name looks like. Raises
     FileNotFoundError when there is no such file, VideoError when it cannot be read, ValueError where its name
-    is not UTF-8.
+    is not UTF-8, TypeError for what is no name.
     """
+    source = str(source) if isinstance(source, int) else os.fspath(source)
     path = Path("/dev/stdin" if source == "-" else source)
     if path.is_dir():
         images = _image_folder(path)

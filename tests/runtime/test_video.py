@@ -265,6 +265,15 @@ def test_a_single_image_is_a_source_of_one_frame(tmp_path, video):
         open_video(str(tmp_path / "stack.tif"))
 
 
+def test_a_source_may_be_a_path_or_a_number(folder):
+    with open_video(folder) as opened:
+        assert opened.count and opened.name == str(folder)
+    with pytest.raises(VideoError, match="camera 77 does not open"):
+        open_video(77)
+    with pytest.raises(TypeError, match="float"):
+        open_video(3.5)
+
+
 def test_another_frame_size_ends_a_source(folder):
     cv2.imwrite(str(folder / "004.png"), np.zeros((48, 64, 3), np.uint8))
     seen = 0
