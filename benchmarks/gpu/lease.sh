@@ -5,8 +5,8 @@
 #   benchmarks/gpu/lease.sh first FOLDER OUT       there, with FOLDER: checks, boxes, times, in ten minutes
 #   benchmarks/gpu/lease.sh second FOLDER OUT      compute-sanitizer, the C library, a profile of each kernel of base
 #
-# There it needs NumPy, OpenCV, Rich, psutil, a compiler of CUDA and of C++. OUT gets a few files of less than 1 MB each,
-# and after each step what there is.
+# There it needs NumPy, OpenCV, ONNX Runtime, Rich, psutil, a compiler of CUDA and of C++. OUT gets a few files of less than
+# 1 MB each, and after each step what there is.
 set -euo pipefail
 work=${1:?pack, first or second} wheels=$(realpath -m "${2:?a folder of wheels}") root=$PWD
 
