@@ -1,4 +1,4 @@
-"""The boxes of the demo clip on the GPU beside those of the CPU.
+"""The boxes on the GPU beside those of the CPU, on the demo clip and on sequences.
 
 Two trackers that differ by rounding drift apart on a long video, on any two processors. So both begin anew
 every few frames, at the CPU's box.
@@ -6,15 +6,21 @@ every few frames, at the CPU's box.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from spcnet.benchmarks.accuracy.decode import decoded
 from spcnet.benchmarks.gpu.timing import Opener
 from spcnet.benchmarks.gpu.watched import OpenBackbone, opened
 from spcnet.common.metrics import iou
+from spcnet.common.suites import open_data
 from spcnet.runtime import Tracker
+from spcnet.runtime.frame import Frame
+from spcnet.runtime.geometry import Box
 from spcnet.runtime.run import DEMO_VIDEO, FACE_BOX
 from spcnet.runtime.video import open_video
 
@@ -22,17 +28,29 @@ AGAIN = 10  # frames after which both begin anew; in 20, two scales of nano are 
 LEAST_IOU = {True: 0.999, False: 0.95}  # in FP32; else, as tests/tolerances.py has it for FP16 frames
 
 
-def compare(open_device: Opener, model: str, own: OpenBackbone, clip: int) -> dict[str, Any]:
-    """The lowest IoU of two boxes and the largest difference of two scores in so many frames of the clip."""
-    lowest, difference, count = 1.0, 0.0, 0
-    with (
-        opened(open_device, own, graphs=True) as (backend, _, _, backbone),
-        open_video(str(DEMO_VIDEO)) as video,
-    ):
+class Clip(NamedTuple):
+    """The first frames of a video, and the target in the first."""
+
+    name: str
+    frames: Iterable[Frame]
+    box: Box
+
+
+def clips(count: int, sequences: Path | None = None) -> Iterator[Clip]:
+    """So many frames of the demo clip, and of each sequence in a folder. Raises as open_data."""
+    with open_video(DEMO_VIDEO) as video:
+        yield Clip("demo", islice(video, count), FACE_BOX)
+    for track in open_data(sequences) if sequences else ():
+        yield Clip(track.name, decoded(track.frames[:count]), Box(*map(float, track.boxes[0])))
+
+
+def compare(open_device: Opener, model: str, own: OpenBackbone, clip: Clip) -> dict[str, Any]:
+    """The lowest IoU of two boxes and the largest difference of two scores in the clip."""
+    lowest, difference, count, box = 1.0, 0.0, 0, clip.box
+    with opened(open_device, own, graphs=True) as (backend, _, _, backbone):
         reference = Tracker(model, backend="cpu")
         tracker = Tracker(cast(Any, backend))
-        box = FACE_BOX
-        for index, frame in enumerate(islice(video, clip)):
+        for index, frame in enumerate(clip.frames):
             if index % AGAIN == 0:
                 reference.init(frame, box)
                 tracker.init(frame, box)
@@ -42,4 +60,5 @@ def compare(open_device: Opener, model: str, own: OpenBackbone, clip: int) -> di
             difference = max(difference, abs(found.score - expected.score))
             box, count = expected.box, count + 1
     least = LEAST_IOU["FP16" not in backbone.name]
-    return {"frames": count, "iou": lowest, "least": least, "score": difference, "passed": lowest >= least}
+    told = {"video": clip.name, "frames": count, "iou": lowest, "least": least, "score": difference}
+    return {**told, "passed": lowest >= least}

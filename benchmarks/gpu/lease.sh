@@ -5,6 +5,7 @@
 #   benchmarks/gpu/lease.sh first FOLDER OUT       there, with FOLDER: checks, boxes, times, in ten minutes
 #   benchmarks/gpu/lease.sh second FOLDER OUT      compute-sanitizer, the C library, a profile of each kernel of base
 #
+# Sequences of OTB or UAV123 in FOLDER/sequences are compared with the CPU, too.
 # There it needs NumPy, OpenCV, ONNX Runtime, Rich, psutil, a compiler of CUDA and of C++. OUT gets a few files of less than
 # 1 MB each, and after each step what there is.
 set -euo pipefail
@@ -31,7 +32,9 @@ export PYTHONPATH=$place/site:$root/tests PYTHONUNBUFFERED=1
 cd "$place" # not in the repository, whose folders would be imported by their own names
 {
     if [ "$work" = first ]; then
-        timeout 580 python3 -m spcnet.benchmarks.gpu ${QUICK:+--quick} -o "$out"
+        sequences=$wheels/sequences
+        [ -d "$sequences" ] || sequences=
+        timeout 580 python3 -m spcnet.benchmarks.gpu ${QUICK:+--quick} ${sequences:+--sequences "$sequences"} -o "$out"
     else
         timeout 330 python3 -m spcnet.benchmarks.gpu --quick --only checks --sanitize -o "$out"
         timeout 120 python3 "$root/tests/native_boxes.py" > "$out/native.txt"

@@ -15,8 +15,8 @@ def failures(record: Mapping[str, Any]) -> list[str]:
     """The failed checks, a sentence each."""
     found = [f"the run broke off in {one}" for one in record.get("broken", [])]
     found += [
-        f"{row['model']} with {row['backbone']} has a box of IoU {row['iou']:.4f} with the CPU's; at least "
-        f"{row['least']} is allowed"
+        f"{row['model']} with {row['backbone']} has a box of IoU {row['iou']:.4f} with the CPU's on "
+        f"{row['video']}; at least {row['least']} is allowed"
         for row in record.get("boxes", [])
         if not row.get("passed", True)
     ]
@@ -78,10 +78,10 @@ SECTIONS: dict[
 ] = {  # part -> text, and columns: header and path for _cell
     "boxes": (
         (
-            "## Boxes of the demo clip beside the CPU's\n\nBoth trackers begin anew every "
+            "## Boxes beside the CPU's\n\nBoth trackers begin anew every "
             f"{AGAIN} frames. The lowest IoU of two boxes, and the largest difference of two scores.\n"
         ),
-        [(name, name) for name in ("backbone", "frames")]
+        [(name, name) for name in ("backbone", "video", "frames")]
         + [("IoU", "six:iou"), ("at least", "least"), ("score", "one:score"), ("passed", "passed")],
     ),
     "frames": (

@@ -84,7 +84,8 @@ class Plan(NamedTuple):
     cases: tuple[kernels.Case, ...] | None = None  # to check; None: the whole table
     batches: tuple[int, ...] = (1, 4, 16, 32)  # targets of a launch
     targets: tuple[int, ...] = (1, 4, 16, 64, 256)  # of a frame
-    clip: int = 60  # frames of the demo to compare boxes on
+    clip: int = 60  # frames of a video to compare boxes on
+    sequences: Path | None = None  # a folder of more videos than the demo clip
     copied: int = 256 << 20  # bytes, to measure bandwidth
     effort: Effort = Effort()
 
@@ -132,7 +133,8 @@ def run(
 
 
 def _boxes(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    return [boxes.compare(plan.open, subject.model, subject.open, plan.clip)]
+    for clip in boxes.clips(plan.clip, plan.sequences):
+        yield boxes.compare(plan.open, subject.model, subject.open, clip)
 
 
 def _frames(plan: Plan, subject: Combination, record: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
@@ -210,7 +212,7 @@ def open_gpu() -> tuple[Device, timing.Timer]:
     return device, timing.CudaTimer(device)
 
 
-def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
+def plan_of(quick: bool, against_libraries: bool = True, sequences: Path | None = None) -> Plan:
     """All that can run here: the zoo, the published setting and N = 128 for the filter, and libraries."""
 
     def zoo(name: str, kind: str, device: Device) -> tuple[TrackerConfig, Any, bytes | None]:
@@ -224,7 +226,7 @@ def plan_of(quick: bool, against_libraries: bool = True) -> Plan:
     published = TrackerConfig()
     libraries, absent = compare.libraries() if against_libraries else ((), {})
     configs = published, replace(published, patch_size=128)
-    plan = Plan(open_gpu, tuple(subjects), configs, libraries, absent, card.peak_rates)
+    plan = Plan(open_gpu, tuple(subjects), configs, libraries, absent, card.peak_rates, sequences=sequences)
     few = (1, 16)
     short = plan._replace(cases=QUICK_CASES, batches=few, targets=few, effort=timing.QUICK)
     return short if quick else plan
@@ -267,6 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sanitize", action="store_true", help="run the quick checks under compute-sanitizer, too"
     )
+    parser.add_argument(
+        "--sequences", type=Path, metavar="FOLDER", help="compare boxes on each of these, too (OTB, UAV123)"
+    )
     options = parser.parse_args(arguments)
     if lacking := available.missing():
         print(lacking, file=sys.stderr)
@@ -283,11 +288,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     if len(parts) > 1:
         for part in parts:
-            measured |= _alone(part, options.quick, measured)
+            measured |= _alone(part, options.quick, options.sequences, measured)
             finish({**record, "seconds": time.perf_counter() - start, **measured}, options.out, show=False)
     else:
         try:
-            run(plan_of(options.quick, "compare" in parts), parts, say, measured)
+            plan = plan_of(options.quick, "compare" in parts, options.sequences)
+            run(plan, parts, say, measured)
         except (Exception, KeyboardInterrupt) as error:  # keep what was measured so far
             traceback.print_exc()
             stopped = isinstance(error, KeyboardInterrupt)
@@ -300,11 +306,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return finish({**record, "seconds": time.perf_counter() - start, **measured}, options.out)
 
 
-def _alone(part: str, quick: bool, measured: Mapping[str, Any]) -> dict[str, Any]:
+def _alone(part: str, quick: bool, sequences: Path | None, measured: Mapping[str, Any]) -> dict[str, Any]:
     """A part in a process of its own, which a failure of another leaves alone, within its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "spcnet.benchmarks.gpu", "--only", part, "-o", folder]
-        with subprocess.Popen(words + quick * ["--quick"], stdout=subprocess.DEVNULL) as process:
+        words += quick * ["--quick"] + (["--sequences", str(sequences)] if sequences else [])
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
             for wait, number in ((PARTS[part], signal.SIGINT), (20, signal.SIGKILL)):
                 try:
                     process.wait(wait)
