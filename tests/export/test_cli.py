@@ -79,7 +79,7 @@ def test_weights_that_are_no_numbers_of_use_leave_the_old_model(
         ),
         ("export {checkpoint} -o {new}.onnx --set scales=4", "must be odd"),
         ("export {checkpoint} -o {new}.onnx --set colour=red", "unknown key tracker.colour"),
-        ("export {checkpoint} -o {new}.onnx --target 86", "--target is for the engines of a --bundle"),
+        ("export {checkpoint} -o {new}.onnx --target 86", "--target is for the GPU files of a --bundle"),
         (
             "export {checkpoint} -o {new}.onnx --scores {scores}",
             "has no scores of new; it has failed, bare, mine",
