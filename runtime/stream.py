@@ -18,6 +18,7 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 OPEN_MS, READ_MS = 10_000, 5_000  # that a server may take to answer, and to send the next frame
 PATIENCE = 30.0  # seconds that a live source may be away
 PAUSE = 0.5  # seconds between two tries to open it
+SETTLED = 2.0  # seconds after opening in which no frame is dropped
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 PROBE = "probesize;100000|analyzeduration;500000"  # of a pipe; FFmpeg's 5 MB or 5 s are a long time to wait
 
@@ -62,9 +63,10 @@ def open_pipe(path: Path) -> cv2.VideoCapture | None:
 class Newest:
     """The newest frame of a live source, decoded in a thread: of others it keeps the count.
 
-    The first frame is kept until it is taken: boxes are given in it. A source that stops is opened again by
-    reopen, where it can be, until PATIENCE seconds have passed since its latest frame. Of a pipe every frame
-    is kept until it is taken: its writer waits.
+    The first frame is kept until it is taken: boxes are given in it. So is each in the next SETTLED seconds,
+    and in those after it was opened again: a stream sends at once what it has ready, and the target would be
+    elsewhere after it. A source that stops is opened again by reopen, where it can be, until PATIENCE seconds
+    have passed since its latest frame. Of a pipe every frame is kept until it is taken: its writer waits.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Newest:
         self._frame: tuple[int, Frame, float] | None = None
         self._changed = threading.Condition()
         self._closed = self._ended = False
+        self._settled = float("inf")  # until the first frame is taken
         self._latest = time.monotonic()
         self._thread = threading.Thread(target=self._decode, daemon=True)
         self._thread.start()
@@ -96,6 +99,8 @@ class Newest:
             with self._changed:
                 self._changed.wait_for(lambda: self._frame or self._ended, timeout=0.2)  # Ctrl-C gets through
                 taken, self._frame = self._frame, None
+                if taken and taken[0] == 0:
+                    self._settled = time.monotonic() + SETTLED
                 self._changed.notify()
                 if taken is None and (self._ended or self.away):
                     return
@@ -116,7 +121,7 @@ class Newest:
                     break
                 continue
             with self._changed:
-                while self._frame and (self._pipe or self._frame[0] == 0) and not self._closed:
+                while self._frame and (self._pipe or time.monotonic() < self._settled) and not self._closed:
                     self._changed.wait(0.2)
                 self._latest = time.monotonic()
                 self.dropped += self._frame is not None
@@ -136,5 +141,6 @@ class Newest:
             self._capture = self._reopen()
             if self._capture.isOpened():
                 self.reconnects += 1
+                self._settled = time.monotonic() + SETTLED
                 return True
         return False

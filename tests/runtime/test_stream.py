@@ -100,7 +100,19 @@ def test_a_file_is_read_to_its_end_without_a_gap(serve):
         list(video)
 
 
-def test_of_a_camera_the_newest_frame_is_taken_and_the_others_are_counted(serve):
+def test_what_a_stream_has_ready_when_it_is_opened_is_not_dropped(serve):
+    _, address = serve(Camera)
+    with open_video(f"http://{address}/") as video:
+        for number, (taken, _) in enumerate(video.numbered()):
+            assert taken == number
+            time.sleep(0.2 if number < 5 else 0)  # 50 frames a second are sent
+            if number == 20:
+                break
+        assert video.dropped == 0
+
+
+def test_of_a_camera_the_newest_frame_is_taken_and_the_others_are_counted(serve, monkeypatch):
+    monkeypatch.setattr(stream, "SETTLED", 0.0)
     _, address = serve(Camera)
     taken = []
     with open_video(f"http://anna:secret@{address}/") as video:
