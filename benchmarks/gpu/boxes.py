@@ -28,7 +28,7 @@ AGAIN = 10  # frames after which both begin anew; in 20, two scales of nano are 
 LEAST_IOU = {True: 0.999, False: 0.95}  # in FP32; else, as tests/tolerances.py has it for FP16 frames
 
 
-class Clip(NamedTuple):
+class Footage(NamedTuple):
     """The first frames of a video, and the target in the first."""
 
     name: str
@@ -36,15 +36,15 @@ class Clip(NamedTuple):
     box: Box
 
 
-def clips(count: int, sequences: Path | None = None) -> Iterator[Clip]:
+def clips(count: int, sequences: Path | None = None) -> Iterator[Footage]:
     """So many frames of the demo clip, and of each sequence in a folder. Raises as open_data."""
     with open_video(DEMO_VIDEO) as video:
-        yield Clip("demo", islice(video, count), FACE_BOX)
+        yield Footage("demo", islice(video, count), FACE_BOX)
     for track in open_data(sequences) if sequences else ():
-        yield Clip(track.name, decoded(track.frames[:count]), Box(*map(float, track.boxes[0])))
+        yield Footage(track.name, decoded(track.frames[:count]), Box(*map(float, track.boxes[0])))
 
 
-def compare(open_device: Opener, model: str, own: OpenBackbone, clip: Clip) -> dict[str, Any]:
+def compare(open_device: Opener, model: str, own: OpenBackbone, clip: Footage) -> dict[str, Any]:
     """The lowest IoU of two boxes and the largest difference of two scores in the clip."""
     lowest, difference, count, box = 1.0, 0.0, 0, clip.box
     with opened(open_device, own, graphs=True) as (backend, _, _, backbone):

@@ -286,7 +286,7 @@ def test_a_library_that_fails_is_absent(plan, tmp_path):
 def test_a_run_that_breaks_off_keeps_what_it_has(plan, tmp_path, monkeypatch, capsys):
     broken = plan._replace(rates=lambda device, timer: {}["fp32"])
     monkeypatch.setattr(run.available, "missing", lambda: None)
-    monkeypatch.setattr(run, "plan_of", lambda quick, compare: broken)
+    monkeypatch.setattr(run, "plan_of", lambda quick, compare, sequences: broken)
     monkeypatch.setattr(card, "gpu_facts", lambda: {"name": "X2"})
     monkeypatch.setattr(card, "clocks", lambda when: {})
     assert run.main(["--only", "kernels", "--quick", "-o", str(tmp_path)]) == 1
