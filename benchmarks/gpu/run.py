@@ -278,6 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     flags = [flag for flag in ("quick", "sanitize") if getattr(options, flag)]
     words = [*(f"--{flag}" for flag in flags), *(f"--only {part}" for part in options.only or ())]
+    words += [f"--sequences {options.sequences.name}"] if options.sequences else []
     start = time.perf_counter()
     parts, say = options.only or list(PARTS), partial(print, file=sys.stderr, flush=True)
     gpu, measured = card.gpu_facts(), dict[str, Any]()

@@ -286,12 +286,13 @@ def test_a_library_that_fails_is_absent(plan, tmp_path):
 def test_a_run_that_breaks_off_keeps_what_it_has(plan, tmp_path, monkeypatch, capsys):
     broken = plan._replace(rates=lambda device, timer: {}["fp32"])
     monkeypatch.setattr(run.available, "missing", lambda: None)
-    monkeypatch.setattr(run, "plan_of", lambda quick, compare, sequences: broken)
+    monkeypatch.setattr(run, "plan_of", lambda quick, compare, folder: broken._replace(sequences=folder))
     monkeypatch.setattr(card, "gpu_facts", lambda: {"name": "X2"})
     monkeypatch.setattr(card, "clocks", lambda when: {})
-    assert run.main(["--only", "kernels", "--quick", "-o", str(tmp_path)]) == 1
+    words = ["--only", "kernels", "--quick", "--sequences", "there/otb"]
+    assert run.main([*words, "-o", str(tmp_path)]) == 1
     record = json.loads((tmp_path / "gpu-x2.json").read_text())
-    assert record["command"] == "python -m spcnet.benchmarks.gpu --quick --only kernels"
+    assert record["command"] == "python -m spcnet.benchmarks.gpu --quick --only kernels --sequences otb"
     assert record["floors"]
     assert "the run broke off in kernels: KeyError: 'fp32'" in capsys.readouterr().err
 
