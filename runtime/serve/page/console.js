@@ -73,7 +73,9 @@ function show({ state: latest, response, picture }) {
   showTools();
   showFigures();
   if (response) showMap(response);
-  link.look(find("response-on").checked ? selected ?? state.targets[0]?.id ?? null : null);
+  const looked = find("response-on").checked ? selected ?? state.targets[0]?.id ?? null : null;
+  find("response").hidden = looked === null; // the map of a target that was dropped does not stay
+  link.look(looked);
   const trouble = state.warning ?? (state.ended && !state.ended.endsWith("come to its end") ? state.ended : "");
   if (trouble !== (former?.warning ?? former?.trouble ?? "")) problem(trouble);
   state.trouble = trouble;
@@ -213,10 +215,7 @@ find("done").addEventListener("click", async () => {
   link.over = true;
   say("Tracking goes on where the console was started; this page can be closed.");
 });
-find("response-on").addEventListener("change", event => {
-  find("response").hidden = !event.target.checked;
-  select(selected);
-});
+find("response-on").addEventListener("change", () => select(selected));
 document.addEventListener("keydown", event => {
   if (event.key === "Escape" && stage.draft) return stage.cancel();
   if (document.activeElement !== stage.root || !state) return;

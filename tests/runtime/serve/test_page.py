@@ -236,7 +236,13 @@ def test_settings_and_the_response_map(page, truth):
     assert colours > 50
     page.locator("#defaults").click()
     page.locator("#defaults:disabled").wait_for()
+    page.locator("li.target .drop").click()
+    page.locator("#no-target").wait_for()
+    page.locator("#response").wait_for(state="hidden")  # the map of a target that is there no more
+    draw(page, truth[1][1])
+    page.locator("#map[aria-label*=peak]").wait_for()
     page.locator("#response-on").uncheck()
+    page.locator("#response").wait_for(state="hidden")
 
 
 def test_boxes_are_recorded_and_downloaded(page, truth):
