@@ -151,7 +151,7 @@ class _Parser(argparse.ArgumentParser):
         """As of ArgumentParser, but a command refuses itself what it does not know, and names the nearest."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
-            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, 1)
+            near = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions, 1, 0.7)
             advice = f"; did you mean {near[0]}?" if near else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
         return found, unknown

@@ -141,7 +141,7 @@ class _Contents:
             ("CUDA kernels", partial(self.kernels, targets or images.default_targets()), no_compiler),
             *(
                 (f"engine sm_{t}", partial(self.engine, t), no_rtx if t in ENGINE_TARGETS else on_device)
-                for t in (ENGINE_TARGETS if targets is None else targets)
+                for t in dict.fromkeys(ENGINE_TARGETS if targets is None else targets)
             ),
             ("texts", self.texts, ""),
         ]

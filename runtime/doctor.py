@@ -176,16 +176,25 @@ def _requirements() -> list[str]:
 def _extras() -> Finding:
     """The extras whose packages are installed, but for those that have a part of their own."""
     packages: dict[str, list[str]] = {}
-    for want in requires("spcnet") or ():
-        if named := re.match(r"([\w.-]+).*; extra == .(\w+).$", want):  # others are for some machines only
+    try:
+        wants = requires("spcnet") or []
+    except PackageNotFoundError:
+        return Finding("extras", "note", "not known", "spcnet was not installed by pip")
+    for want in wants:
+        if named := re.match(r"([\w.-]+(?:\[\w+\])?).*; extra == .(\w+).$", want):  # others: some machines
             packages.setdefault(named[2], []).append(named[1])
-    for shown in ("opencv", "onnxruntime", "cuda", "test"):
-        packages.pop(shown, None)
-    lacking = {extra for extra, names in packages.items() if not all(map(_version, names))}
-    found = ", ".join(extra for extra in packages if extra not in lacking) or "none"
+
+    def there(name: str) -> bool:
+        if own := re.fullmatch(r"spcnet\[(\w+)\]", name):
+            return all(map(there, packages[own[1]]))
+        return bool(_version(name.partition("[")[0]))
+
+    shown = [extra for extra in packages if extra not in ("opencv", "onnxruntime", "cuda", "test")]
+    lacking = [extra for extra in shown if not all(map(there, packages[extra]))]
+    found = ", ".join(extra for extra in shown if extra not in lacking) or "none"
     if not lacking:
         return Finding("extras", "ok", found)
-    absent = ", ".join(extra for extra in packages if extra in lacking)
+    absent = ", ".join(lacking)
     advice = "pip install 'spcnet[NAME]' for what you need; docs/guides/install.md says what each is for"
     return Finding("extras", "note", f"{found}; not installed: {absent}", advice)
 

@@ -92,7 +92,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         if not through:
-            with suppress(NotADirectoryError):
+            with suppress(OSError):  # what went wrong is on its way
                 aside.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ def open_backend(
     (NAME.spcnet) in "native" only; these have the scales they were built for, other models those that are
     given. cuda are the keywords of spcnet.runtime.cuda.open.open_cuda. Raises ValueError, RuntimeError.
     """
-    if not isinstance(threads, int):
-        raise TypeError(f"threads is {threads!r:.80}; give a whole number")
+    try:
+        threads = operator.index(threads)
+    except TypeError:
+        raise TypeError(f"threads is {threads!r:.80}; give a whole number") from None
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; give one of {', '.join(BACKENDS)}")
     check_format(pixel_format)

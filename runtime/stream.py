@@ -18,7 +18,8 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 OPEN_MS, READ_MS = 10_000, 5_000  # that a server may take to answer, and to send the next frame
 PATIENCE = 30.0  # seconds that a live source may be away
 PAUSE = 0.5  # seconds between two tries to open it
-SETTLED = 2.0  # seconds after opening in which no frame is dropped
+SETTLED = 2.0  # seconds after opening in which no frame is dropped, ...
+PROMPT = 0.1  # ... as long as each is taken within these
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 PROBE = "probesize;100000|analyzeduration;500000"  # of a pipe; FFmpeg's 5 MB or 5 s are a long time to wait
 
@@ -64,9 +65,10 @@ class Newest:
     """The newest frame of a live source, decoded in a thread: of others it keeps the count.
 
     The first frame is kept until it is taken: boxes are given in it. So is each in the next SETTLED seconds,
-    and in those after it was opened again: a stream sends at once what it has ready, and the target would be
-    elsewhere after it. A source that stops is opened again by reopen, where it can be, until PATIENCE seconds
-    have passed since its latest frame. Of a pipe every frame is kept until it is taken: its writer waits.
+    and in those after it was opened again, if they are taken promptly: a stream sends at once what it has
+    ready, and the target would be elsewhere after it. A source that stops is opened again by reopen, where it
+    can be, until PATIENCE seconds have passed since its latest frame. Of a pipe every frame is kept until it
+    is taken: its writer waits.
     """
 
     def __init__(
@@ -116,16 +118,19 @@ class Newest:
         number = 0
         while not self._closed:
             ok, image = self._capture.read()
+            arrived = time.monotonic()
             if not ok:
                 if not self._reopened():
                     break
                 continue
             with self._changed:
                 while self._frame and (self._pipe or time.monotonic() < self._settled) and not self._closed:
-                    self._changed.wait(0.2)
+                    self._changed.wait(PROMPT)
+                    if self._frame and self._frame[0] > 1 and time.monotonic() > arrived + PROMPT:
+                        self._settled = 0.0  # who takes them cannot follow
                 self._latest = time.monotonic()
                 self.dropped += self._frame is not None
-                when = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 if self._pipe else self._latest
+                when = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 if self._pipe else arrived
                 self._frame = number, np.asarray(image, np.uint8), when
                 self._changed.notify()
             number += 1
@@ -141,6 +146,7 @@ class Newest:
             self._capture = self._reopen()
             if self._capture.isOpened():
                 self.reconnects += 1
-                self._settled = time.monotonic() + SETTLED
+                if self._settled < float("inf"):  # else the first frame is still to be taken
+                    self._settled = time.monotonic() + SETTLED
                 return True
         return False

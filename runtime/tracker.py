@@ -101,9 +101,11 @@ class MultiTracker:
         config: Mapping[str, Any] | None = None,
         **cuda: Any,
     ) -> None:
-        if not isinstance(config, (Mapping, type(None))):
-            raise TypeError(f"config is {config!r:.80}; give settings by name, as {{'update_interval': 2}}")
-        changes = dict(config or {})
+        try:
+            changes = dict(config or {})
+        except (TypeError, ValueError):
+            told = f"config is {config!r:.80}; give settings by name, as {{'update_interval': 2}}"
+            raise TypeError(told) from None
         self._backend = _open(model, backend, threads, pixel_format, changes, cuda)
         self._slots: dict[int, int] = {}  # id -> slot
         self._next = 0

@@ -7,7 +7,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from operator import index
 from pathlib import Path
+from typing import SupportsIndex
 
 import cv2
 
@@ -24,7 +26,7 @@ __all__ = ["ImageFolder", "Video", "VideoError", "open_video"]
 DEEP = (b"Y1\0\x10", b"\x10\x001Y", b"RGB0", b"BGR0", b"0BGR", b"0RGB")
 
 
-def open_video(source: str | os.PathLike[str] | int) -> Video:
+def open_video(source: str | os.PathLike[str] | SupportsIndex) -> Video:
     """Open a source: a file, a folder of images, or with a folder img of them as in OTB, a pattern
     ("frames/*.jpg"), a camera by its index or device, a URL, a FIFO, "-" for what is piped into the process,
     or a GStreamer pipeline (a string with " ! ", ending in appsink).
@@ -33,7 +35,7 @@ def open_video(source: str | os.PathLike[str] | int) -> Video:
     FileNotFoundError when there is no such file, VideoError when it cannot be read, ValueError where its name
     is not UTF-8, TypeError for what is no name.
     """
-    source = str(source) if isinstance(source, int) else os.fspath(source)
+    source = str(index(source)) if isinstance(source, SupportsIndex) else os.fspath(source)
     path = Path("/dev/stdin" if source == "-" else source)
     if path.is_dir():
         images = _image_folder(path)

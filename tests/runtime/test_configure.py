@@ -286,11 +286,17 @@ def test_a_keyword_that_no_tracker_has_is_named(keyword, advice):
         ({"config": "a"}, "config is 'a'; give settings by name"),
         ({"threads": "2"}, "threads is '2'; give a whole number"),
         ({"threads": 2.5}, "threads is 2.5; give a whole number"),
+        ({"config": [1]}, r"config is \[1\]; give settings by name"),
     ),
 )
 def test_an_option_of_another_type_is_refused(options, told):
     with pytest.raises(TypeError, match=told):
         Tracker("nano", **options)
+
+
+def test_what_stands_for_a_number_or_a_mapping_is_one():
+    tracker = Tracker("nano", threads=np.int64(1), config=[("update_interval", 2)])
+    assert tracker.config.update_interval == 2
 
 
 def test_the_numbers_of_a_result_are_plain(load, whole_model, video):

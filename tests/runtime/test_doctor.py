@@ -78,10 +78,13 @@ def test_the_extras_are_listed(monkeypatch):
             "rich>=13; extra == 'train'",
             "tomli>=2; python_version < '3.11' and extra == 'shown'",
             "no-such-package; extra == 'opencv'",
+            "spcnet[train]; extra == 'export'",
+            "spcnet[shown]; extra == 'more'",
         ],
     )
     found = parts(doctor.examine())["extras"]
-    assert found[1:3] == ("note", "shown; not installed: train") and "spcnet[NAME]" in found.advice
+    assert found[1:3] == ("note", "shown, more; not installed: train, export")
+    assert "spcnet[NAME]" in found.advice
 
 
 def test_it_speaks_of_this_machine_and_never_fails():

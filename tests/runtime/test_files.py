@@ -56,6 +56,13 @@ def test_a_pipe_that_cannot_be_written_is_reported_with_its_name(tmp_path):
     assert os.listdir(tmp_path) == ["pipe"]
 
 
+def test_a_name_that_is_too_long_aside_is_reported_as_it_was_asked_for(tmp_path):
+    path = tmp_path / f"{'a' * 250}.csv"
+    with pytest.raises(OSError, match="File name too long") as raised:
+        write_text(path, "")
+    assert raised.value.filename == str(path)
+
+
 def test_errors_of_our_own_stay_as_they_are():
     assert in_words(OSError("port 1 is taken")) == "port 1 is taken" and in_words(ValueError("x")) == "x"
 

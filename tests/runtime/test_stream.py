@@ -105,14 +105,41 @@ def test_what_a_stream_has_ready_when_it_is_opened_is_not_dropped(serve):
     with open_video(f"http://{address}/") as video:
         for number, (taken, _) in enumerate(video.numbered()):
             assert taken == number
-            time.sleep(0.2 if number < 5 else 0)  # 50 frames a second are sent
+            time.sleep(0.5 if number == 0 else 0.05 if number < 10 else 0)  # 50 frames a second are sent
             if number == 20:
                 break
         assert video.dropped == 0
 
 
-def test_of_a_camera_the_newest_frame_is_taken_and_the_others_are_counted(serve, monkeypatch):
-    monkeypatch.setattr(stream, "SETTLED", 0.0)
+def test_the_first_frame_is_kept_where_a_stream_is_opened_again_before_it(monkeypatch):
+    """And its time is that of its arrival."""
+    monkeypatch.setattr(stream, "SETTLED", 0.1)
+    monkeypatch.setattr(stream, "PAUSE", 0.01)
+
+    class Fake:
+        def __init__(self, frames):
+            self.frames = frames
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def read(self):
+            self.frames -= 1
+            time.sleep(0.01)
+            return (True, np.zeros((4, 4, 3), np.uint8)) if self.frames >= 0 else (False, None)
+
+        def release(self):
+            pass
+
+    begun = time.monotonic()
+    newest = stream.Newest(Fake(0), lambda: Fake(1000))
+    time.sleep(0.5)
+    number, _, when = next(newest.frames())
+    newest.close()
+    assert number == 0 and when - begun < 0.3
+
+
+def test_of_a_camera_the_newest_frame_is_taken_and_the_others_are_counted(serve):
     _, address = serve(Camera)
     taken = []
     with open_video(f"http://anna:secret@{address}/") as video:
