@@ -114,7 +114,6 @@ def test_what_a_stream_has_ready_when_it_is_opened_is_not_dropped(serve, monkeyp
 
 
 def test_the_first_frame_is_kept_where_a_stream_is_opened_again_before_it(monkeypatch):
-    """And its time is that of its arrival."""
     monkeypatch.setattr(stream, "SETTLED", 0.1)
     monkeypatch.setattr(stream, "PAUSE", 0.01)
 
@@ -133,12 +132,11 @@ def test_the_first_frame_is_kept_where_a_stream_is_opened_again_before_it(monkey
         def release(self):
             pass
 
-    begun = time.monotonic()
     newest = stream.Newest(Fake(0), lambda: Fake(1000))
     time.sleep(0.5)
-    number, _, when = next(newest.frames())
+    number, *_ = next(newest.frames())
     newest.close()
-    assert number == 0 and when - begun < 0.3
+    assert number == 0
 
 
 def test_of_a_camera_the_newest_frame_is_taken_and_the_others_are_counted(serve):
