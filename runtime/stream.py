@@ -19,7 +19,7 @@ OPEN_MS, READ_MS = 10_000, 5_000  # that a server may take to answer, and to sen
 PATIENCE = 30.0  # seconds that a live source may be away
 PAUSE = 0.5  # seconds between two tries to open it
 SETTLED = 2.0  # seconds after opening in which no frame is dropped, ...
-PROMPT = 0.1  # ... as long as each is taken within these
+PROMPT = 0.1  # ... as long as each after the second is taken within these
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 PROBE = "probesize;100000|analyzeduration;500000"  # of a pipe; FFmpeg's 5 MB or 5 s are a long time to wait
 
@@ -115,18 +115,20 @@ class Newest:
         self._thread.join(None if self._reopen else 1)  # the system waits for who writes into a pipe
 
     def _decode(self) -> None:
-        number = 0
+        number = first = 0  # first: since it was opened
         while not self._closed:
             ok, image = self._capture.read()
             arrived = time.monotonic()
             if not ok:
                 if not self._reopened():
                     break
+                first = number
                 continue
             with self._changed:
                 while self._frame and (self._pipe or time.monotonic() < self._settled) and not self._closed:
                     self._changed.wait(PROMPT)
-                    if self._frame and self._frame[0] > 1 and time.monotonic() > arrived + PROMPT:
+                    late = time.monotonic() > arrived + PROMPT  # one may wait while work begins
+                    if late and self._frame and self._frame[0] > first + 1:
                         self._settled = 0.0  # who takes them cannot follow
                 self._latest = time.monotonic()
                 self.dropped += self._frame is not None
